@@ -1,0 +1,18 @@
+//! # The manager's decisions
+//!
+//! Values in, values out: time is an argument, chance is a seed, and nothing here can reach a socket, a file or the
+//! database. The crate's dependencies are the guard.
+//!
+//! * [`names`]: what a session, a tag and a selector may look like
+//! * [`record`]: the durable facts of one session, and its states
+//! * [`reconcile`]: a record and what a host says → what to do
+//! * [`backoff`]: when to dial again
+//! * [`leader`]: which view sets the size and answers the terminal's queries
+
+pub mod backoff;
+pub mod leader;
+pub mod names;
+pub mod reconcile;
+pub mod record;
+
+pub use record::{End, Record, State};

@@ -1,0 +1,228 @@
+//! A record and what its host says → what to do. The host's answer is one of three: alive, ended, or unknown; and
+//! unknown waits. An error is evidence of nothing.
+
+use crate::record::{End, Record, State};
+use sessd_proto::messages::{EndReason, ExitRecord, Inventory, JobReport, Liveness};
+use std::collections::HashMap;
+
+/// How long a job must be missing from complete inventories before that is firm: a holder whose folder was removed makes
+/// it again within a minute.
+pub const MISSING_MS: i64 = 90_000;
+
+/// What to do about one session.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decision {
+    /// Its holder answers: go on where we were.
+    Resume,
+    /// It ended and its holder still has the last bytes: take them, then its exit record.
+    TakeLast,
+    /// It ended; this is all that is left of it.
+    Finish(ExitRecord),
+    /// It is gone without a last word, and that is firm.
+    Lost(End),
+    /// The host never heard of it: ask again for the same job.
+    Spawn,
+    /// The user wants it gone and it runs: end it.
+    EndIt,
+    /// The user wants it gone and it does not run: forget both sides.
+    Forget,
+    /// Nothing firm is known. Look again later; the sentence says why.
+    Wait(String),
+}
+
+/// Where an inventory was taken: machine and folder. Jobs of another place are neither here nor gone.
+pub fn place(inventory: &Inventory) -> String {
+    format!("{}:{}", inventory.machine_id, inventory.folder)
+}
+
+/// An inventory with its jobs by id.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    inventory: &'a Inventory,
+    jobs: HashMap<&'a str, &'a JobReport>,
+}
+
+impl<'a> Seen<'a> {
+    /// Indexes an inventory.
+    pub fn new(inventory: &'a Inventory) -> Self {
+        let jobs = inventory.jobs.iter().filter_map(|job| Some((job.spec.as_ref()?.job_id.as_str(), job))).collect();
+        Self { inventory, jobs }
+    }
+
+    /// What to do about `record`, given that its job has been missing from inventories for `missing_for_ms`.
+    pub fn decide(&self, record: &Record, missing_for_ms: i64) -> Decision {
+        if record.state == State::Done {
+            return Decision::Wait("it is done".into());
+        }
+        match self.jobs.get(record.job_id.to_string().as_str()) {
+            Some(report) => decide_present(record, report, self.inventory.now_ms as i64),
+            None => self.decide_absent(record, missing_for_ms),
+        }
+    }
+
+    fn decide_absent(&self, record: &Record, missing_for_ms: i64) -> Decision {
+        if !self.inventory.complete {
+            return Decision::Wait("the host could not list all of its jobs".into());
+        }
+        if record.place.is_empty() {
+            return if record.delete_requested { Decision::Forget } else { Decision::Spawn };
+        }
+        if record.place != place(self.inventory) {
+            return Decision::Wait("the host answers with another machine or folder than the job was started in".into());
+        }
+        if record.delete_requested {
+            return Decision::Forget;
+        }
+        if missing_for_ms < MISSING_MS {
+            return Decision::Wait("the host does not know the job now".into());
+        }
+        Decision::Lost(lost(self.inventory.now_ms as i64, "the job's folder is gone from the host"))
+    }
+
+    /// Whether the job is in the inventory at all.
+    pub fn has(&self, record: &Record) -> bool {
+        self.jobs.contains_key(record.job_id.to_string().as_str())
+    }
+}
+
+fn lost(at_ms: i64, detail: &str) -> End {
+    End { reason: EndReason::Lost, code: None, signal: None, at_ms, detail: detail.to_owned() }
+}
+
+fn decide_present(record: &Record, report: &JobReport, now_ms: i64) -> Decision {
+    match Liveness::try_from(report.liveness).unwrap_or(Liveness::Unknown) {
+        Liveness::Alive if record.delete_requested => Decision::EndIt,
+        Liveness::Alive => Decision::Resume,
+        Liveness::Exited | Liveness::Gone if record.delete_requested => Decision::Forget,
+        Liveness::Exited if report.holder_answers => Decision::TakeLast,
+        Liveness::Exited => match &report.exit {
+            Some(exit) => Decision::Finish(exit.clone()),
+            None => Decision::Wait("the host says the job ended but not how".into()),
+        },
+        Liveness::Gone if record.state == State::Init && report.pid == 0 => Decision::Spawn,
+        Liveness::Gone => Decision::Lost(lost(now_ms, &report.detail)),
+        // A start that was cut off leaves a folder and no holder; asking again is harmless either way.
+        Liveness::Unknown if record.state == State::Init && report.pid == 0 => {
+            if record.delete_requested {
+                Decision::EndIt
+            } else {
+                Decision::Spawn
+            }
+        }
+        Liveness::Unknown => Decision::Wait(report.detail.clone()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use sessd_proto::Uuid;
+    use sessd_proto::messages::JobSpec;
+    use std::collections::BTreeMap;
+
+    fn record(state: State) -> Record {
+        Record {
+            id: Uuid::from_u128(1),
+            name: None,
+            host: "box".into(),
+            tags: BTreeMap::new(),
+            command: vec![],
+            cwd: String::new(),
+            env: BTreeMap::new(),
+            size: (80, 24),
+            idle_timeout_ms: None,
+            reap_unattended: false,
+            created_at_ms: 0,
+            job_id: Uuid::from_u128(2),
+            state,
+            delete_requested: false,
+            last_active_ms: None,
+            place: if state == State::Init { String::new() } else { "m:/f".into() },
+            end: None,
+        }
+    }
+
+    fn inventory(jobs: Vec<JobReport>) -> Inventory {
+        Inventory { machine_id: "m".into(), folder: "/f".into(), complete: true, now_ms: 5, jobs, ..Inventory::default() }
+    }
+
+    fn report(liveness: Liveness) -> JobReport {
+        JobReport {
+            spec: Some(JobSpec { job_id: Uuid::from_u128(2).to_string(), ..JobSpec::default() }),
+            liveness: liveness as i32,
+            pid: 7,
+            exit: (liveness == Liveness::Exited).then(|| ExitRecord { code: Some(7), ..ExitRecord::default() }),
+            ..JobReport::default()
+        }
+    }
+
+    fn decide(record: &Record, jobs: Vec<JobReport>, missing: i64) -> Decision {
+        Seen::new(&inventory(jobs)).decide(record, missing)
+    }
+
+    #[test]
+    fn the_table() {
+        let running = record(State::Disconnected);
+        let deleted = Record { delete_requested: true, ..running.clone() };
+        let init = record(State::Init);
+        assert_eq!(decide(&running, vec![report(Liveness::Alive)], 0), Decision::Resume);
+        assert_eq!(decide(&deleted, vec![report(Liveness::Alive)], 0), Decision::EndIt);
+        assert!(matches!(decide(&running, vec![report(Liveness::Exited)], 0), Decision::Finish(e) if e.code == Some(7)));
+        let last = JobReport { holder_answers: true, ..report(Liveness::Exited) };
+        assert_eq!(decide(&running, vec![last], 0), Decision::TakeLast);
+        assert_eq!(decide(&deleted, vec![report(Liveness::Exited)], 0), Decision::Forget);
+        assert!(matches!(decide(&running, vec![report(Liveness::Gone)], 0), Decision::Lost(_)));
+        assert!(matches!(decide(&running, vec![report(Liveness::Unknown)], 0), Decision::Wait(_)));
+        assert_eq!(decide(&init, vec![], 0), Decision::Spawn);
+        assert!(matches!(decide(&running, vec![], 0), Decision::Wait(_)));
+        assert!(matches!(decide(&running, vec![], MISSING_MS), Decision::Lost(_)));
+        assert_eq!(decide(&deleted, vec![], 0), Decision::Forget);
+    }
+
+    #[test]
+    fn another_place_is_evidence_of_nothing() {
+        let mut other = inventory(vec![]);
+        other.folder = "/var/tmp".into();
+        let seen = Seen::new(&other);
+        assert!(matches!(seen.decide(&record(State::Disconnected), i64::MAX), Decision::Wait(_)));
+        let deleted = Record { delete_requested: true, ..record(State::Disconnected) };
+        assert!(matches!(seen.decide(&deleted, i64::MAX), Decision::Wait(_)));
+    }
+
+    #[test]
+    fn an_incomplete_inventory_is_evidence_of_nothing() {
+        let incomplete = Inventory { complete: false, ..inventory(vec![]) };
+        for state in [State::Init, State::Running, State::Disconnected] {
+            assert!(matches!(Seen::new(&incomplete).decide(&record(state), i64::MAX), Decision::Wait(_)));
+        }
+    }
+
+    proptest! {
+        /// Whatever a host says, only firm words end a record, and a deleted session is never brought back.
+        #[test]
+        fn nothing_ends_without_evidence(
+            liveness in 0i32..5, answers: bool, pid in 0u32..2, has_exit: bool, present: bool, complete: bool,
+            state in 0usize..3, deleted: bool, missing in 0i64..200_000,
+        ) {
+            let state = [State::Init, State::Running, State::Disconnected][state];
+            let record = Record { delete_requested: deleted, ..record(state) };
+            let report = JobReport {
+                liveness, pid, holder_answers: answers,
+                exit: has_exit.then(ExitRecord::default),
+                ..report(Liveness::Unknown)
+            };
+            let inventory = Inventory { complete, ..inventory(if present { vec![report] } else { vec![] }) };
+            match Seen::new(&inventory).decide(&record, missing) {
+                Decision::Resume => prop_assert!(!deleted && liveness == Liveness::Alive as i32),
+                Decision::Lost(_) => prop_assert!(
+                    (present && liveness == Liveness::Gone as i32) || (!present && complete && missing >= MISSING_MS)),
+                Decision::Finish(_) => prop_assert!(has_exit && liveness == Liveness::Exited as i32 && !deleted),
+                Decision::Spawn => prop_assert!(!deleted && state == State::Init),
+                Decision::Forget => prop_assert!(deleted),
+                Decision::EndIt => prop_assert!(deleted),
+                Decision::TakeLast | Decision::Wait(_) => {}
+            }
+        }
+    }
+}

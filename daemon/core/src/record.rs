@@ -1,0 +1,205 @@
+//! The durable facts of one session.
+//!
+//! ```text
+//!   init ──▶ running ⇄ disconnected ──▶ done
+//!     └──────────────────────────────────▲
+//! ```
+//!
+//! `init`: the intent to run the job is written, the host has not said yet that it runs. `disconnected` speaks of our
+//! knowledge, not of the job, which may well live. Only evidence or the user makes `done`; a restart makes `init` again,
+//! with a new job under the same session.
+
+use sessd_proto::Uuid;
+use sessd_proto::messages::{EndReason, ExitRecord, JobSpec};
+use std::collections::BTreeMap;
+
+/// Where a session stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum State {
+    /// Asked for, not known to run yet.
+    Init,
+    /// Its holder answers.
+    Running,
+    /// No holder answers now; nothing is known.
+    Disconnected,
+    /// It has ended, and why is known.
+    Done,
+}
+
+impl State {
+    /// The word of the command line's contract.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Running => "running",
+            Self::Disconnected => "disconnected",
+            Self::Done => "done",
+        }
+    }
+
+    /// From the word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        [Self::Init, Self::Running, Self::Disconnected, Self::Done].into_iter().find(|s| s.word() == word)
+    }
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct End {
+    /// Why.
+    pub reason: EndReason,
+    /// Exit code, if it exited.
+    pub code: Option<i32>,
+    /// Signal, if one ended it.
+    pub signal: Option<i32>,
+    /// When, milliseconds since the epoch.
+    pub at_ms: i64,
+    /// One sentence, or empty.
+    pub detail: String,
+}
+
+/// The contract's word for a reason.
+pub fn reason_word(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Exited => "exited",
+        EndReason::Signaled => "signaled",
+        EndReason::Deleted | EndReason::Restarted => "deleted",
+        EndReason::Reaped => "reaped",
+        EndReason::Lost => "lost",
+        EndReason::Failed | EndReason::Unspecified => "failed",
+    }
+}
+
+/// From the word.
+pub fn reason_from_word(word: &str) -> Option<EndReason> {
+    use EndReason::{Deleted, Exited, Failed, Lost, Reaped, Signaled};
+    [Exited, Signaled, Deleted, Reaped, Lost, Failed].into_iter().find(|r| reason_word(*r) == word)
+}
+
+impl From<&ExitRecord> for End {
+    fn from(exit: &ExitRecord) -> Self {
+        Self {
+            reason: EndReason::try_from(exit.reason).unwrap_or(EndReason::Unspecified),
+            code: exit.code,
+            signal: exit.signal,
+            at_ms: exit.at_ms as i64,
+            detail: exit.detail.clone(),
+        }
+    }
+}
+
+impl End {
+    /// The exit code a program ends with that ends as this job did: its own, or 128 and the signal.
+    pub fn exit_code(&self) -> i32 {
+        self.code.or_else(|| self.signal.map(|n| 128 + n)).unwrap_or(1)
+    }
+}
+
+/// The durable facts of one session. Times are milliseconds since the epoch.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Record {
+    /// Never changes.
+    pub id: Uuid,
+    /// None: anonymous.
+    pub name: Option<String>,
+    /// As the user gave it.
+    pub host: String,
+    /// The session's own tags.
+    pub tags: BTreeMap<String, String>,
+    /// Empty: the login shell.
+    pub command: Vec<String>,
+    /// Empty: the home folder.
+    pub cwd: String,
+    /// Variables the user asked for.
+    pub env: BTreeMap<String, String>,
+    /// Size to start a job with.
+    pub size: (u16, u16),
+    /// None: never.
+    pub idle_timeout_ms: Option<i64>,
+    /// The strict rule.
+    pub reap_unattended: bool,
+    /// When the session was made.
+    pub created_at_ms: i64,
+    /// The present job; a restart makes another.
+    pub job_id: Uuid,
+    /// Where it stands.
+    pub state: State,
+    /// The user wants it gone; the host may not know yet.
+    pub delete_requested: bool,
+    /// When it last wrote or was typed into, by the host's clock.
+    pub last_active_ms: Option<i64>,
+    /// Which machine, and which folder on it, holds the job; empty until it ran.
+    pub place: String,
+    /// Once done.
+    pub end: Option<End>,
+}
+
+impl Record {
+    /// What the host is asked to run.
+    pub fn spec(&self, manager_id: &str) -> JobSpec {
+        JobSpec {
+            job_id: self.job_id.to_string(),
+            session_id: self.id.to_string(),
+            name: self.name.clone().unwrap_or_default(),
+            tags: self.tags.clone().into_iter().collect(),
+            command: self.command.clone(),
+            cwd: self.cwd.clone(),
+            env: self.env.clone().into_iter().collect(),
+            cols: self.size.0.into(),
+            rows: self.size.1.into(),
+            idle_timeout_ms: self.idle_timeout_ms.map(|ms| ms as u64),
+            reap_unattended: self.reap_unattended,
+            created_at_ms: self.created_at_ms as u64,
+            host: self.host.clone(),
+            manager_id: manager_id.to_owned(),
+        }
+    }
+
+    /// The session as people call it: its name, else the beginning of its id.
+    pub fn label(&self) -> String {
+        self.name.clone().unwrap_or_else(|| self.id.to_string()[..13].to_owned())
+    }
+
+    /// The state a record has when the manager starts: no claim without evidence.
+    pub fn without_evidence(mut self) -> Self {
+        if self.state == State::Running {
+            self.state = State::Disconnected;
+        }
+        self
+    }
+
+    /// The job has ended.
+    pub fn finish(&mut self, end: End) {
+        self.state = State::Done;
+        self.end = Some(end);
+    }
+
+    /// A new job under the same session.
+    pub fn begin_again(&mut self, job_id: Uuid) {
+        (self.job_id, self.state, self.end) = (job_id, State::Init, None);
+        (self.last_active_ms, self.place) = (None, String::new());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_go_there_and_back() {
+        for state in [State::Init, State::Running, State::Disconnected, State::Done] {
+            assert_eq!(State::from_word(state.word()), Some(state));
+        }
+        for reason in ["exited", "signaled", "deleted", "reaped", "lost", "failed"] {
+            assert_eq!(reason_from_word(reason).map(reason_word), Some(reason));
+        }
+    }
+
+    #[test]
+    fn a_signal_becomes_128_and_its_number() {
+        let end = |code, signal| End { reason: EndReason::Exited, code, signal, at_ms: 0, detail: String::new() };
+        assert_eq!(end(Some(7), None).exit_code(), 7);
+        assert_eq!(end(None, Some(9)).exit_code(), 137);
+        assert_eq!(end(None, None).exit_code(), 1);
+    }
+}

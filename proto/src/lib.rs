@@ -1,0 +1,48 @@
+//! # The sessd protocol, major version 1
+//!
+//! Two talks use the same frames: *view ↔ manager* over a local unix socket, and *manager ↔ agent ↔ holder* over one
+//! exec channel of one ssh connection (a child's stdio for the host `local`) and one unix socket per job.
+//!
+//! ## Layout
+//! Every frame is an 8-byte header and a body, all integers little-endian:
+//!
+//! ```text
+//! u32 length of the body   u8 kind   u8 flags   u16 stream   body …
+//! ```
+//!
+//! Data, acknowledgements, credits and pings have fixed layouts around raw bytes (see [`frame`]); every other kind is a
+//! protobuf message ([`messages`]) whose fields are only ever added and whose numbers are never used again.
+//!
+//! ## Order
+//! Both ends send `Hello` first and need not wait for the other's. On a link, stream 0 carries requests to the agent
+//! (`serve`) and their replies; any other stream carries one job: `Open` names the job, the agent connects to the job's
+//! holder, and from then on only renumbers the stream and passes frames on. A holder and a manager greet each other with a
+//! `Hello` of their own on that stream, because a holder may be older than the agent that relays to it.
+//! On a view's connection everything is stream 0.
+//!
+//! ## Bytes
+//! * **Output** has absolute offsets: the first byte a job ever writes (after answered queries were taken out) is 0. A
+//!   receiver trims what it already holds.
+//! * **Input** is numbered per view by absolute byte offset. A holder writes each byte once: what it has seen it drops,
+//!   and `InputAck` says up to where bytes were written to the PTY. A frame with [`frame::FLAG_WITHDRAWN`] says that every
+//!   byte before it which the holder has not seen will never come.
+//! * **Credit** is the cumulative number of `Output`, `Snapshot` and `Range` body bytes the receiver has allowed on a stream
+//!   since it subscribed. A sender may finish one snapshot beyond it, nothing else.
+//!
+//! ## Growth
+//! A kind with the high bit set may be ignored by who does not know it; any other unknown kind is answered with
+//! `Unsupported` and skipped. Nothing unknown ends a talk. A body that is too long or does not parse does: the peer is broken
+//! or hostile, and the talk is closed with a sentence.
+//!
+//! ## Trust
+//! What comes from an agent is hostile input to the manager, and what comes from a view is hostile input to the holder:
+//! lengths are checked before anything is allocated, and every queue that a peer can fill has a bound in [`limits`].
+
+pub mod frame;
+pub mod hello;
+pub mod limits;
+pub mod messages;
+
+pub use frame::{Decoder, Frame, Invalid, RawFrame};
+pub use hello::{Skew, negotiate};
+pub use uuid::Uuid;

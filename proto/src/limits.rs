@@ -1,0 +1,56 @@
+//! Every bound on the wire, with its reason.
+
+/// Longest body of one frame, in bytes. A snapshot of any size travels in several frames, so this only bounds what a
+/// receiver must buffer before it can look at a frame.
+pub const FRAME_BODY_MAX: usize = 1 << 20;
+
+/// Payload bytes put into one `Output`, `Snapshot` or `Range` frame. Small enough that a control frame queued behind one
+/// waits under a millisecond on a 100 Mbit/s link, large enough that headers do not count.
+pub const CHUNK: usize = 32 * 1024;
+
+/// Bytes of output in flight on one job's stream before the receiver grants more. Bounds what must drain before an
+/// answer to Ctrl-C is seen.
+pub const LINK_WINDOW: u64 = 1 << 20;
+
+/// The same between the manager and one view on this machine, where a round trip costs microseconds.
+pub const VIEW_WINDOW: u64 = 256 * 1024;
+
+/// Input bytes of one view that may be on their way unacknowledged. The holder buffers at most this much for a PTY that
+/// does not take it; a view that sends more is broken and its stream is closed.
+pub const INPUT_WINDOW: u64 = 64 * 1024;
+
+/// Views whose input position a holder remembers; the one unused longest is forgotten first.
+pub const INPUT_VIEWS: usize = 256;
+
+/// Streams one link may have open: the 16-bit number less stream 0 and some room.
+pub const STREAMS_MAX: usize = 60_000;
+
+/// Output bytes a holder keeps for a manager that comes back, in bytes.
+pub const HOLDER_RING: usize = 4 << 20;
+
+/// Output bytes the manager keeps of a warm session for its views.
+pub const REPLICA_RING: usize = 4 << 20;
+
+/// Lines of scrollback a holder keeps.
+pub const SCROLLBACK_LINES: usize = 10_000;
+
+/// Longest name of a session, in bytes (the command line's contract).
+pub const NAME_MAX: usize = 64;
+
+/// Longest tag key, and longest tag value, in bytes.
+pub const TAG_MAX: usize = 256;
+
+/// Most tags of one session.
+pub const TAGS_MAX: usize = 64;
+
+/// Columns and rows a terminal may have at the most.
+pub const SIDE_MAX: u16 = 1000;
+
+/// How often each end of a link says that it is there, in milliseconds, when nothing else was said.
+pub const HEARTBEAT_MS: u64 = 5_000;
+
+/// Silence after which a link is shown as stalled, in milliseconds.
+pub const STALLED_MS: u64 = 12_000;
+
+/// Silence after which a link is given up and dialled again, in milliseconds.
+pub const GIVE_UP_MS: u64 = 25_000;

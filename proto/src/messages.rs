@@ -1,0 +1,662 @@
+//! The messages. Fields are only added, numbers never used again; a number out of an enum's range is kept as it came.
+//!
+//! Times are milliseconds since the Unix epoch by the clock of whoever sends them; lengths of time are milliseconds.
+
+#![allow(missing_docs)] // the derives add items without docs; every message and every field that needs it has its own
+
+use prost::{Enumeration, Message, Oneof};
+use std::collections::HashMap;
+
+/// A message that says all by its kind.
+#[derive(Clone, PartialEq, Message)]
+pub struct Empty {}
+
+/// First frame each way.
+#[derive(Clone, PartialEq, Message)]
+pub struct Hello {
+    #[prost(uint32, tag = "1")]
+    pub proto_min: u32,
+    #[prost(uint32, tag = "2")]
+    pub proto_max: u32,
+    /// Bits of `hello::feature`.
+    #[prost(uint64, tag = "3")]
+    pub features: u64,
+    /// For people: "0.1.0".
+    #[prost(string, tag = "4")]
+    pub version: String,
+    /// Hash of the binary, where it is known.
+    #[prost(string, tag = "5")]
+    pub build: String,
+}
+
+/// A frame of this kind was skipped.
+#[derive(Clone, PartialEq, Message)]
+pub struct Unsupported {
+    #[prost(uint32, tag = "1")]
+    pub kind: u32,
+}
+
+/// Why a stream or talk ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum CloseReason {
+    /// No reason given.
+    Unspecified = 0,
+    /// There is no such job on this host: its folder does not exist.
+    NoSuchJob = 1,
+    /// The job's holder could not be reached now; that says nothing about the job.
+    HolderUnreachable = 2,
+    /// The other end broke the protocol.
+    Protocol = 3,
+    /// The other end leaves on purpose.
+    Leaving = 4,
+    /// The job's holder is gone for good, with evidence, and left no exit record.
+    HolderGone = 5,
+    /// A bound was reached.
+    TooMany = 6,
+}
+
+/// Ends a stream; on stream 0 the talk.
+#[derive(Clone, PartialEq, Message)]
+pub struct Close {
+    #[prost(enumeration = "CloseReason", tag = "1")]
+    pub reason: i32,
+    /// One sentence for people.
+    #[prost(string, tag = "2")]
+    pub detail: String,
+}
+
+/// Everything that makes a job, chosen by the manager; kept on the host beside the job.
+#[derive(Clone, PartialEq, Message)]
+pub struct JobSpec {
+    /// UUID of this job; asking for the same job twice starts it once.
+    #[prost(string, tag = "1")]
+    pub job_id: String,
+    /// UUID of the session, which outlives the job.
+    #[prost(string, tag = "2")]
+    pub session_id: String,
+    /// Empty for an anonymous session.
+    #[prost(string, tag = "3")]
+    pub name: String,
+    #[prost(map = "string, string", tag = "4")]
+    pub tags: HashMap<String, String>,
+    /// Empty: the login shell.
+    #[prost(string, repeated, tag = "5")]
+    pub command: Vec<String>,
+    /// Empty: the home folder.
+    #[prost(string, tag = "6")]
+    pub cwd: String,
+    #[prost(map = "string, string", tag = "7")]
+    pub env: HashMap<String, String>,
+    #[prost(uint32, tag = "8")]
+    pub cols: u32,
+    #[prost(uint32, tag = "9")]
+    pub rows: u32,
+    /// None: never reaped.
+    #[prost(uint64, optional, tag = "10")]
+    pub idle_timeout_ms: Option<u64>,
+    /// The strict rule: no view for that long, whatever runs.
+    #[prost(bool, tag = "11")]
+    pub reap_unattended: bool,
+    #[prost(uint64, tag = "12")]
+    pub created_at_ms: u64,
+    /// The host by the name the user gave it, for `SESSD_HOST`.
+    #[prost(string, tag = "13")]
+    pub host: String,
+    /// UUID of the manager that made the job.
+    #[prost(string, tag = "14")]
+    pub manager_id: String,
+}
+
+/// How a job ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum EndReason {
+    /// Not known.
+    Unspecified = 0,
+    /// It exited by itself, with a code.
+    Exited = 1,
+    /// A signal that we did not send ended it.
+    Signaled = 2,
+    /// The user deleted the session.
+    Deleted = 3,
+    /// It was idle past its limit.
+    Reaped = 4,
+    /// The host lost it: a reboot, or its holder was killed.
+    Lost = 5,
+    /// It never ran.
+    Failed = 6,
+    /// The user asked for a new job under the same session.
+    Restarted = 7,
+}
+
+/// The last word about a job, kept on the host until a manager has it.
+#[derive(Clone, PartialEq, Message)]
+pub struct ExitRecord {
+    #[prost(enumeration = "EndReason", tag = "1")]
+    pub reason: i32,
+    #[prost(int32, optional, tag = "2")]
+    pub code: Option<i32>,
+    #[prost(int32, optional, tag = "3")]
+    pub signal: Option<i32>,
+    #[prost(uint64, tag = "4")]
+    pub at_ms: u64,
+    /// How many bytes the job wrote in all.
+    #[prost(uint64, tag = "5")]
+    pub final_offset: u64,
+    /// One sentence for people, or empty.
+    #[prost(string, tag = "6")]
+    pub detail: String,
+}
+
+/// What a holder knows of its job now.
+#[derive(Clone, PartialEq, Message)]
+pub struct JobStatus {
+    #[prost(uint64, tag = "1")]
+    pub head: u64,
+    #[prost(uint64, tag = "2")]
+    pub oldest: u64,
+    #[prost(uint32, tag = "3")]
+    pub cols: u32,
+    #[prost(uint32, tag = "4")]
+    pub rows: u32,
+    #[prost(string, tag = "5")]
+    pub title: String,
+    #[prost(string, tag = "6")]
+    pub cwd: String,
+    /// Name of the program in the foreground of the PTY, or empty if unknown.
+    #[prost(string, tag = "7")]
+    pub foreground: String,
+    /// Process id of the job's first process.
+    #[prost(uint32, tag = "8")]
+    pub pid: u32,
+    #[prost(uint64, tag = "9")]
+    pub last_active_ms: u64,
+    /// How long the job has been idle by the holder's monotonic clock.
+    #[prost(uint64, tag = "10")]
+    pub idle_ms: u64,
+    /// When it will be reaped if nothing happens; set once most of the limit has passed.
+    #[prost(uint64, optional, tag = "11")]
+    pub reap_at_ms: Option<u64>,
+    #[prost(string, tag = "12")]
+    pub agent_version: String,
+}
+
+/// A request to the agent.
+#[derive(Clone, PartialEq, Message)]
+pub struct LinkRequest {
+    /// Comes back in the reply.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(oneof = "LinkAct", tags = "2, 3, 4, 5")]
+    pub act: Option<LinkAct>,
+}
+
+/// What the agent is asked for.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum LinkAct {
+    /// All jobs of this user on this host.
+    #[prost(message, tag = "2")]
+    Inventory(Empty),
+    /// Start a job, once per job id.
+    #[prost(message, tag = "3")]
+    Spawn(Spawn),
+    /// Remove what is left of an ended job.
+    #[prost(message, tag = "4")]
+    Forget(JobName),
+    /// End a job without opening a stream to it.
+    #[prost(message, tag = "5")]
+    End(EndJob),
+}
+
+/// Start a job.
+#[derive(Clone, PartialEq, Message)]
+pub struct Spawn {
+    #[prost(message, optional, tag = "1")]
+    pub spec: Option<JobSpec>,
+    /// The environment the job starts from, instead of the agent's own: for the host `local`, where it is that of the
+    /// terminal the user sits at. Never written to disk.
+    #[prost(map = "string, string", tag = "2")]
+    pub environment: HashMap<String, String>,
+}
+
+/// Names a job.
+#[derive(Clone, PartialEq, Message)]
+pub struct JobName {
+    #[prost(string, tag = "1")]
+    pub job_id: String,
+}
+
+/// Ends a job by name.
+#[derive(Clone, PartialEq, Message)]
+pub struct EndJob {
+    #[prost(string, tag = "1")]
+    pub job_id: String,
+    #[prost(message, optional, tag = "2")]
+    pub end: Option<End>,
+}
+
+/// The agent's answer.
+#[derive(Clone, PartialEq, Message)]
+pub struct LinkReply {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(oneof = "LinkAnswer", tags = "2, 3, 4, 5")]
+    pub answer: Option<LinkAnswer>,
+}
+
+/// What the agent answers.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum LinkAnswer {
+    #[prost(message, tag = "2")]
+    Inventory(Inventory),
+    #[prost(message, tag = "3")]
+    Spawned(Spawned),
+    #[prost(message, tag = "4")]
+    Done(Empty),
+    #[prost(message, tag = "5")]
+    Refused(Refused),
+}
+
+/// The job runs.
+#[derive(Clone, PartialEq, Message)]
+pub struct Spawned {
+    #[prost(uint32, tag = "1")]
+    pub pid: u32,
+    /// What is not protected on this host, one sentence each, such as a logout that ends everything.
+    #[prost(string, repeated, tag = "2")]
+    pub warnings: Vec<String>,
+}
+
+/// Why the agent did not do it.
+#[derive(Clone, PartialEq, Message)]
+pub struct Refused {
+    /// One sentence for people: the real reason.
+    #[prost(string, tag = "1")]
+    pub detail: String,
+    /// The request itself is at fault (no such command, no such folder): asking again is pointless.
+    #[prost(bool, tag = "2")]
+    pub final_answer: bool,
+}
+
+/// All jobs of this user on this host.
+#[derive(Clone, PartialEq, Message)]
+pub struct Inventory {
+    /// Changes when the host boots; empty where it cannot be read.
+    #[prost(string, tag = "1")]
+    pub boot_id: String,
+    #[prost(string, tag = "2")]
+    pub machine_id: String,
+    #[prost(string, tag = "3")]
+    pub agent_version: String,
+    /// The host's wall clock.
+    #[prost(uint64, tag = "4")]
+    pub now_ms: u64,
+    #[prost(message, repeated, tag = "5")]
+    pub jobs: Vec<JobReport>,
+    /// The folder of jobs was read to its end: a job that is not listed does not exist in this folder.
+    #[prost(bool, tag = "6")]
+    pub complete: bool,
+    /// The folder of jobs: an agent that had to fall back to another folder sees other jobs.
+    #[prost(string, tag = "7")]
+    pub folder: String,
+}
+
+/// Is the job's holder there?
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum Liveness {
+    /// No firm evidence either way.
+    Unknown = 0,
+    /// It answered.
+    Alive = 1,
+    /// The job ended and its exit record is here.
+    Exited = 2,
+    /// Firm evidence that the holder is gone, and no exit record.
+    Gone = 3,
+}
+
+/// One job of an inventory.
+#[derive(Clone, PartialEq, Message)]
+pub struct JobReport {
+    #[prost(message, optional, tag = "1")]
+    pub spec: Option<JobSpec>,
+    #[prost(enumeration = "Liveness", tag = "2")]
+    pub liveness: i32,
+    #[prost(message, optional, tag = "3")]
+    pub exit: Option<ExitRecord>,
+    #[prost(uint32, tag = "4")]
+    pub pid: u32,
+    /// Boot id under which the holder started.
+    #[prost(string, tag = "5")]
+    pub boot_id: String,
+    /// Why the answer is what it is, one sentence.
+    #[prost(string, tag = "6")]
+    pub detail: String,
+    /// The holder still answers, so the last bytes of an exited job can be taken from it.
+    #[prost(bool, tag = "7")]
+    pub holder_answers: bool,
+}
+
+/// Joins this stream to a job's holder.
+#[derive(Clone, PartialEq, Message)]
+pub struct Open {
+    #[prost(string, tag = "1")]
+    pub job_id: String,
+}
+
+/// Send output from here on.
+#[derive(Clone, PartialEq, Message)]
+pub struct Subscribe {
+    /// First byte wanted; none: begin with a snapshot.
+    #[prost(uint64, optional, tag = "1")]
+    pub from: Option<u64>,
+    /// First cumulative credit.
+    #[prost(uint64, tag = "2")]
+    pub credit: u64,
+    /// Lines of scrollback in a snapshot.
+    #[prost(uint32, tag = "3")]
+    pub scrollback_lines: u32,
+}
+
+/// Ask for the output bytes `from..to`.
+#[derive(Clone, PartialEq, Message)]
+pub struct ReadRange {
+    #[prost(uint64, tag = "1")]
+    pub from: u64,
+    #[prost(uint64, tag = "2")]
+    pub to: u64,
+}
+
+/// A size in character cells.
+#[derive(Clone, PartialEq, Message)]
+pub struct Resize {
+    #[prost(uint32, tag = "1")]
+    pub cols: u32,
+    #[prost(uint32, tag = "2")]
+    pub rows: u32,
+}
+
+/// End the job: HUP, TERM, then KILL of its whole session.
+#[derive(Clone, PartialEq, Message)]
+pub struct End {
+    #[prost(enumeration = "EndReason", tag = "1")]
+    pub reason: i32,
+    /// KILL at once.
+    #[prost(bool, tag = "2")]
+    pub force: bool,
+}
+
+/// Who watches the job through this stream.
+#[derive(Clone, PartialEq, Message)]
+pub struct Presence {
+    #[prost(uint32, tag = "1")]
+    pub views: u32,
+    /// One of them is a terminal that answers queries.
+    #[prost(bool, tag = "2")]
+    pub interactive: bool,
+    /// The job is to be held back rather than output be skipped.
+    #[prost(bool, tag = "3")]
+    pub lossless: bool,
+    /// The last view left because its user wanted to, not because its link broke.
+    #[prost(bool, tag = "4")]
+    pub left_on_purpose: bool,
+    /// The views' ids, so that the holder can say how far each one's input got.
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    pub view_ids: Vec<Vec<u8>>,
+}
+
+/// New facts of the job's session.
+#[derive(Clone, PartialEq, Message)]
+pub struct Describe {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(map = "string, string", tag = "2")]
+    pub tags: HashMap<String, String>,
+    #[prost(uint64, optional, tag = "3")]
+    pub idle_timeout_ms: Option<u64>,
+    #[prost(bool, tag = "4")]
+    pub reap_unattended: bool,
+}
+
+/// A request to the manager.
+#[derive(Clone, PartialEq, Message)]
+pub struct Request {
+    /// Comes back in the reply.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    pub act: Option<Act>,
+}
+
+/// What the manager is asked for.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum Act {
+    #[prost(message, tag = "2")]
+    Create(Create),
+    #[prost(message, tag = "3")]
+    List(List),
+    #[prost(message, tag = "4")]
+    Info(Select),
+    #[prost(message, tag = "5")]
+    Tag(Tag),
+    #[prost(message, tag = "6")]
+    Delete(Delete),
+    #[prost(message, tag = "7")]
+    DetachViews(DetachViews),
+    #[prost(message, tag = "8")]
+    Restart(Select),
+    #[prost(message, tag = "9")]
+    DaemonStatus(Empty),
+    #[prost(message, tag = "10")]
+    DaemonStop(Empty),
+}
+
+/// Names a session: a name, a full id, or the beginning of one.
+#[derive(Clone, PartialEq, Message)]
+pub struct Select {
+    #[prost(string, tag = "1")]
+    pub session: String,
+}
+
+/// Start a session.
+#[derive(Clone, PartialEq, Message)]
+pub struct Create {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, tag = "2")]
+    pub host: String,
+    #[prost(map = "string, string", tag = "3")]
+    pub tags: HashMap<String, String>,
+    #[prost(string, tag = "4")]
+    pub cwd: String,
+    #[prost(map = "string, string", tag = "5")]
+    pub env: HashMap<String, String>,
+    /// None: the default of the manager's configuration.
+    #[prost(message, optional, tag = "6")]
+    pub idle_timeout: Option<IdleTimeout>,
+    #[prost(bool, tag = "7")]
+    pub reap_unattended: bool,
+    /// 0: nobody measured a terminal.
+    #[prost(uint32, tag = "8")]
+    pub cols: u32,
+    #[prost(uint32, tag = "9")]
+    pub rows: u32,
+    #[prost(string, repeated, tag = "10")]
+    pub command: Vec<String>,
+    /// The caller's environment, for the host `local`; not kept.
+    #[prost(map = "string, string", tag = "11")]
+    pub environment: HashMap<String, String>,
+}
+
+/// A limit that may be off.
+#[derive(Clone, PartialEq, Message)]
+pub struct IdleTimeout {
+    /// None: never.
+    #[prost(uint64, optional, tag = "1")]
+    pub ms: Option<u64>,
+}
+
+/// List sessions.
+#[derive(Clone, PartialEq, Message)]
+pub struct List {
+    /// Anonymous ones too.
+    #[prost(bool, tag = "1")]
+    pub all: bool,
+    #[prost(string, tag = "2")]
+    pub host: String,
+    /// Each `KEY` or `KEY=VALUE`; all must hold.
+    #[prost(string, repeated, tag = "3")]
+    pub tags: Vec<String>,
+    #[prost(string, tag = "4")]
+    pub state: String,
+}
+
+/// Name, rename, tag.
+#[derive(Clone, PartialEq, Message)]
+pub struct Tag {
+    #[prost(string, tag = "1")]
+    pub session: String,
+    /// None: unchanged.
+    #[prost(string, optional, tag = "2")]
+    pub name: Option<String>,
+    #[prost(map = "string, string", tag = "3")]
+    pub set: HashMap<String, String>,
+    #[prost(string, repeated, tag = "4")]
+    pub remove: Vec<String>,
+}
+
+/// End jobs and forget records.
+#[derive(Clone, PartialEq, Message)]
+pub struct Delete {
+    #[prost(string, repeated, tag = "1")]
+    pub sessions: Vec<String>,
+    #[prost(bool, tag = "2")]
+    pub all: bool,
+    #[prost(bool, tag = "3")]
+    pub force: bool,
+}
+
+/// Send views away.
+#[derive(Clone, PartialEq, Message)]
+pub struct DetachViews {
+    #[prost(string, tag = "1")]
+    pub session: String,
+    /// Empty: all of them.
+    #[prost(string, tag = "2")]
+    pub view: String,
+}
+
+/// The manager's answer.
+#[derive(Clone, PartialEq, Message)]
+pub struct Reply {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(oneof = "Answer", tags = "2, 3")]
+    pub answer: Option<Answer>,
+}
+
+/// What the manager answers.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum Answer {
+    /// A document of the command line's contract.
+    #[prost(string, tag = "2")]
+    Json(String),
+    #[prost(message, tag = "3")]
+    Error(Error),
+}
+
+/// What went wrong, and what to do.
+#[derive(Clone, PartialEq, Message)]
+pub struct Error {
+    /// A word of the command line's contract, such as `no-such-session`.
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    #[prost(string, tag = "2")]
+    pub message: String,
+    #[prost(string, tag = "3")]
+    pub hint: String,
+}
+
+/// Turn this connection into a view.
+#[derive(Clone, PartialEq, Message)]
+pub struct Attach {
+    #[prost(string, tag = "1")]
+    pub session: String,
+    /// 16 bytes, chosen by the view; the same over its whole life, whatever manager it talks to.
+    #[prost(bytes = "vec", tag = "2")]
+    pub view_id: Vec<u8>,
+    /// 0: the view was not measured and never resizes.
+    #[prost(uint32, tag = "3")]
+    pub cols: u32,
+    #[prost(uint32, tag = "4")]
+    pub rows: u32,
+    #[prost(bool, tag = "5")]
+    pub read_only: bool,
+    /// Send the other views away.
+    #[prost(bool, tag = "6")]
+    pub take: bool,
+    #[prost(bool, tag = "7")]
+    pub lossless: bool,
+    /// "cli", "web", …
+    #[prost(string, tag = "8")]
+    pub kind: String,
+    /// The next output byte the view needs; none: it has nothing yet.
+    #[prost(uint64, optional, tag = "9")]
+    pub resume: Option<u64>,
+    /// First cumulative credit.
+    #[prost(uint64, tag = "10")]
+    pub credit: u64,
+    /// Lines of scrollback the view wants with its first snapshot.
+    #[prost(uint32, tag = "11")]
+    pub scrollback_lines: u32,
+    /// With `resume`: the job it speaks of. A view never resumes another job's bytes.
+    #[prost(string, tag = "12")]
+    pub job_id: String,
+}
+
+/// The view is attached.
+#[derive(Clone, PartialEq, Message)]
+pub struct Attached {
+    #[prost(string, tag = "1")]
+    pub session_id: String,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(string, tag = "3")]
+    pub host: String,
+    #[prost(string, tag = "4")]
+    pub job_id: String,
+}
+
+/// What a view should know that is not in the stream.
+#[derive(Clone, PartialEq, Message)]
+pub struct ViewState {
+    /// A word of the contract: `up`, `local`, `connecting`, `stalled`, `down`, `needs-login`.
+    #[prost(string, tag = "1")]
+    pub link: String,
+    /// Rises with every new path to the holder: the view sends its unacknowledged input again when it changes.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// When the link is dialled next.
+    #[prost(uint64, optional, tag = "3")]
+    pub next_try_ms: Option<u64>,
+    /// Why the link is not up, one sentence.
+    #[prost(string, tag = "4")]
+    pub detail: String,
+    /// This view is the one whose terminal answers queries.
+    #[prost(bool, tag = "5")]
+    pub leader: bool,
+    /// The PTY's size now.
+    #[prost(uint32, tag = "6")]
+    pub cols: u32,
+    #[prost(uint32, tag = "7")]
+    pub rows: u32,
+}
+
+/// The view leaves (sent by it) or is sent away (sent to it).
+#[derive(Clone, PartialEq, Message)]
+pub struct Detach {
+    /// One sentence, or empty.
+    #[prost(string, tag = "1")]
+    pub detail: String,
+}

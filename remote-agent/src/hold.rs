@@ -1,0 +1,704 @@
+//! The holder: one process per job, and the only owner of everything about it.
+//!
+//! ```text
+//!             spawn fails: `!why` to the agent, nothing left behind
+//!  start ───▶ running ───▶ draining ───▶ ended ───▶ gone
+//!               │ the program ends   │ its last bytes are read: last screen and exit record on disk
+//!               └─ End, idleness: HUP, TERM, KILL          └─ a manager has the record, or nobody asked for an hour
+//! ```
+//!
+//! One loop: wait, read the PTY, read the connections, write what can be written. The PTY is read whether or not anyone
+//! watches; only a view that asked for `lossless` holds it back.
+
+use crate::conn::{Conn, OUT_LOW, OUT_MAX, Read};
+use crate::ending::{Ending, Step};
+use crate::folder::{HolderMark, JobFolder, boot_id, context, fault};
+use crate::idle::{IdleClock, Processes};
+use crate::input::{Accept, Input};
+use crate::{VERSION, detach, procfs, pty, wall_ms};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::process::{Pid, Signal};
+use sessd_proto::frame::put_snapshot;
+use sessd_proto::limits::{CHUNK, HOLDER_RING, SCROLLBACK_LINES, SIDE_MAX};
+use sessd_proto::messages::{self as m, CloseReason, EndReason, ExitRecord, JobSpec, JobStatus};
+use sessd_proto::{Frame, Uuid, hello};
+use sessd_terminal::{Cursor, Hub, Next, Size, SnapshotOptions};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::process::ExitStatus;
+use std::rc::Rc;
+use std::time::Instant;
+
+/// Name of the socket inside the job's folder.
+pub const SOCKET: &str = "s";
+/// Managers that may watch one job at a time.
+const LINKS_MAX: usize = 64;
+/// Bytes taken from the PTY before the connections get their turn.
+const TURN: usize = 64 * 1024;
+/// How far a lossless view may be behind before the PTY is not read.
+const LOSSLESS_LAG: u64 = 256 * 1024;
+/// How long to wait for more output of a program that has ended, when its terminal is still open elsewhere.
+const DRAIN_MS: u64 = 100;
+/// How long an ended job's holder waits for a manager that wants its last bytes.
+const LINGER_MS: u64 = 3_600_000;
+/// How long the others have to take their last bytes once one manager has the exit record.
+const LEAVE_MS: u64 = 2_000;
+/// Shortest time between two status messages.
+const STATUS_MS: u64 = 500;
+/// How often to look whether somebody cleaned our socket away.
+const LOOK_MS: u64 = 60_000;
+/// Lines of scrollback kept with the last screen.
+const LAST_SCREEN_LINES: usize = 1_000;
+
+type Stream = Conn<Rc<UnixStream>, Rc<UnixStream>>;
+
+/// What one manager wants of this job.
+#[derive(Default)]
+struct Watch {
+    cursor: Option<Cursor>,
+    scrollback_lines: usize,
+    presence: m::Presence,
+    /// Asked for and not yet sent, as `from..to`.
+    range: Option<(u64, u64)>,
+    exit_sent: bool,
+}
+
+struct Link {
+    conn: Stream,
+    watch: Watch,
+    broken: bool,
+}
+
+struct Holder {
+    folder: JobFolder,
+    spec: JobSpec,
+    pty: pty::Pty,
+    pid: u32,
+    exit_watch: Option<File>,
+    listener: UnixListener,
+    hub: Hub,
+    input: Input,
+    idle: IdleClock,
+    ending: Option<Ending>,
+    status: Option<ExitStatus>,
+    drain_until_ms: Option<u64>,
+    pty_open: bool,
+    exit: Option<ExitRecord>,
+    leave_at_ms: Option<u64>,
+    links: Vec<Link>,
+    began: Instant,
+    last_active_ms: u64,
+    status_due_ms: Option<u64>,
+    last_status: JobStatus,
+    look_due_ms: u64,
+    _lock: File,
+}
+
+/// Holds the job in `folder` until it has ended and its exit record was taken.
+///
+/// # Errors
+/// When the job cannot be started; the agent that started us is told the same.
+pub fn run(folder: &Path) -> io::Result<()> {
+    let folder = JobFolder::at(folder.to_owned());
+    let mut verdict = detach::leave_login(&folder)?;
+    match Holder::start(folder) {
+        Ok(mut holder) => {
+            writeln!(verdict, "{}", holder.pid)?;
+            drop(verdict);
+            holder.run()
+        }
+        Err(error) => {
+            writeln!(verdict, "!{}", error.to_string().replace(['\n', '\r'], " "))?;
+            Err(error)
+        }
+    }
+}
+
+fn bind() -> io::Result<UnixListener> {
+    // We hold the lock, so a socket that is here belongs to nobody alive.
+    match std::fs::remove_file(SOCKET) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(SOCKET).map_err(context("the job's socket"))?;
+    std::fs::set_permissions(SOCKET, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok(listener)
+}
+
+impl Holder {
+    fn start(folder: JobFolder) -> io::Result<Self> {
+        let lock = folder.try_lock()?.ok_or_else(|| fault("this job has a holder already"))?;
+        let spec = folder.spec()?.ok_or_else(|| fault("this job was never asked for"))?;
+        let size = size_of(spec.cols, spec.rows).unwrap_or(Size { cols: 80, rows: 24 });
+        let listener = bind()?;
+        let pty = pty::spawn(&spec, size.cols, size.rows)?;
+        let own = std::process::id();
+        let start = procfs::stat(own).map_or(0, |s| s.start);
+        folder.write_mark(&HolderMark { pid: own, start, boot_id: boot_id() })?;
+        let (idle, unattended) = (spec.idle_timeout_ms, spec.reap_unattended);
+        Ok(Self {
+            exit_watch: pty::exit_watch(&pty.child),
+            pid: pty.child.id(),
+            hub: Hub::new(size, SCROLLBACK_LINES, HOLDER_RING),
+            input: Input::new(),
+            idle: IdleClock::new(idle, unattended, 0),
+            ending: None,
+            status: None,
+            drain_until_ms: None,
+            pty_open: true,
+            exit: None,
+            leave_at_ms: None,
+            links: Vec::new(),
+            began: Instant::now(),
+            last_active_ms: wall_ms(),
+            status_due_ms: None,
+            last_status: JobStatus::default(),
+            look_due_ms: 0,
+            folder,
+            spec,
+            pty,
+            listener,
+            _lock: lock,
+        })
+    }
+
+    fn now(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let ready = self.wait()?;
+            if ready.listener {
+                self.accept();
+            }
+            if ready.pty {
+                self.read_pty(&mut buffer);
+            }
+            self.write_pty();
+            self.read_links(&ready.links);
+            self.write_pty();
+            let now = self.now();
+            self.reap_child(now);
+            self.take_steps(now);
+            self.finish_exit(now);
+            self.serve_links(now);
+            if self.may_leave(now) {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Waits for the first thing to do.
+    fn wait(&mut self) -> io::Result<Ready> {
+        let now = self.now();
+        let timeout = self.next_deadline(now).map(|at| {
+            let ms = at.saturating_sub(now);
+            Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 }
+        });
+        let mut fds = Vec::with_capacity(4 + 2 * self.links.len());
+        fds.push(PollFd::new(&self.listener, PollFlags::IN));
+        if let (Some(watch), None) = (&self.exit_watch, self.status) {
+            fds.push(PollFd::new(watch, PollFlags::IN));
+        }
+        let pty_at = fds.len();
+        let mut pty_flags = PollFlags::empty();
+        if self.pty_open {
+            if !self.held_back() {
+                pty_flags |= PollFlags::IN;
+            }
+            if self.input.next().is_some() {
+                pty_flags |= PollFlags::OUT;
+            }
+        }
+        if !pty_flags.is_empty() {
+            fds.push(PollFd::new(&self.pty.master, pty_flags));
+        }
+        let links_at = fds.len();
+        for link in &self.links {
+            let mut flags = PollFlags::IN;
+            if link.conn.waiting() > 0 {
+                flags |= PollFlags::OUT;
+            }
+            fds.push(PollFd::from_borrowed_fd(link.conn.reader(), flags));
+        }
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        Ok(Ready {
+            listener: !fds[0].revents().is_empty(),
+            pty: pty_at < links_at && fds[pty_at].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
+            links: fds[links_at..].iter().map(|fd| !(fd.revents() - PollFlags::OUT).is_empty()).collect(),
+        })
+    }
+
+    fn next_deadline(&self, now: u64) -> Option<u64> {
+        let ending = self.ending.as_ref().filter(|_| self.status.is_none()).map(Ending::due_ms);
+        // Without a descriptor that tells of the program's end, we have to ask for it.
+        let ask = (self.exit_watch.is_none() && self.status.is_none()).then(|| now + 500);
+        let drain = self.drain_until_ms.filter(|_| self.exit.is_none());
+        [ending, ask, drain, self.leave_at_ms, self.status_due_ms, Some(self.look_due_ms)].into_iter().flatten().min()
+    }
+
+    /// A lossless view is so far behind that the job has to wait for it.
+    fn held_back(&self) -> bool {
+        self.links.iter().any(|link| {
+            link.watch.presence.lossless
+                && link.watch.cursor.as_ref().is_some_and(|c| self.hub.head() - c.offset().min(self.hub.head()) > LOSSLESS_LAG)
+        })
+    }
+
+    fn interactive(&self) -> bool {
+        self.links.iter().any(|link| link.watch.presence.interactive)
+    }
+
+    fn accept(&mut self) {
+        while let Ok((stream, _)) = self.listener.accept() {
+            let own = rustix::process::getuid();
+            let friend = rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|peer| peer.uid == own);
+            if !friend || self.links.len() >= LINKS_MAX {
+                continue;
+            }
+            let stream = Rc::new(stream);
+            if let Ok(mut conn) = Conn::new(stream.clone(), stream) {
+                conn.put(0, &Frame::Hello(hello::hello(VERSION, "")));
+                self.links.push(Link { conn, watch: Watch::default(), broken: false });
+            }
+        }
+    }
+
+    fn read_pty(&mut self, buffer: &mut [u8]) {
+        let interactive = self.interactive();
+        let mut replies = Vec::new();
+        let mut taken = 0;
+        while taken < TURN {
+            match pty::read(&self.pty.master, buffer) {
+                Ok(None) => break,
+                Ok(Some(0)) | Err(_) => {
+                    self.pty_open = false;
+                    self.input.clear();
+                    break;
+                }
+                Ok(Some(n)) => {
+                    taken += n;
+                    if interactive {
+                        self.hub.feed(&buffer[..n]);
+                    } else {
+                        self.hub.feed_answering(&buffer[..n], &mut replies);
+                    }
+                }
+            }
+        }
+        if taken > 0 {
+            let now = self.now();
+            self.idle.traffic(now);
+            self.last_active_ms = wall_ms();
+            self.status_soon(now);
+            if let Some(until) = &mut self.drain_until_ms {
+                *until = now + DRAIN_MS;
+            }
+        }
+        self.input.answer(&replies);
+    }
+
+    fn write_pty(&mut self) {
+        while self.pty_open
+            && let Some(bytes) = self.input.next()
+        {
+            match rustix::io::write(&self.pty.master, bytes) {
+                Ok(0) => break,
+                Ok(n) => {
+                    if let Some((view, seq)) = self.input.wrote(n) {
+                        for link in &mut self.links {
+                            if link.watch.presence.view_ids.iter().any(|id| id.as_slice() == view.as_bytes()) {
+                                link.conn.put(0, &Frame::InputAck { view, seq });
+                            }
+                        }
+                    }
+                }
+                Err(rustix::io::Errno::INTR) => {}
+                // Full: the poll tells when there is room. Broken: reading tells.
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn read_links(&mut self, ready: &[bool]) {
+        let mut links = std::mem::take(&mut self.links);
+        let mut watchers_changed = false;
+        // A connection accepted in this turn was not waited for.
+        for (link, _) in links.iter_mut().zip(ready).filter(|(_, ready)| **ready) {
+            match link.conn.read() {
+                Ok(Read::Open) => {}
+                Ok(Read::Closed) | Err(_) => link.broken = true,
+            }
+            let mut out = Vec::new();
+            loop {
+                let frame = match link.conn.next_frame() {
+                    Ok(Some(raw)) => raw.parse(),
+                    Ok(None) => break,
+                    Err(invalid) => Err(invalid),
+                };
+                let result = match frame {
+                    Ok(frame) => self.handle(&mut link.watch, frame, &mut out, &mut watchers_changed),
+                    Err(invalid) => Err(invalid.to_string()),
+                };
+                if let Err(detail) = result {
+                    Frame::Close(m::Close { reason: CloseReason::Protocol as i32, detail }).put(0, &mut out);
+                    link.broken = true;
+                    break;
+                }
+            }
+            link.conn.out().extend_from_slice(&out);
+        }
+        self.links = links;
+        if watchers_changed {
+            self.watchers_changed();
+        }
+    }
+
+    fn handle(
+        &mut self,
+        watch: &mut Watch,
+        frame: Frame<'_>,
+        out: &mut Vec<u8>,
+        watchers_changed: &mut bool,
+    ) -> Result<(), String> {
+        let now = self.now();
+        match frame {
+            Frame::Hello(theirs) => {
+                hello::negotiate(&theirs).map_err(|skew| skew.to_string())?;
+            }
+            Frame::Ping(token) => Frame::Pong(token).put(0, out),
+            Frame::Subscribe(subscribe) => {
+                let mut cursor = match subscribe.from {
+                    Some(from) => Cursor::at(from),
+                    None => Cursor::needing_snapshot(),
+                };
+                cursor.grant(subscribe.credit);
+                watch.cursor = Some(cursor);
+                watch.scrollback_lines = (subscribe.scrollback_lines as usize).min(SCROLLBACK_LINES);
+                Frame::Status(self.look_at_status(now)).put(0, out);
+            }
+            Frame::Unsubscribe(_) => watch.cursor = None,
+            Frame::Credit(total) => {
+                if let Some(cursor) = &mut watch.cursor {
+                    cursor.grant(total);
+                }
+            }
+            Frame::ReadRange(range) => {
+                watch.range = Some((range.from, range.to.min(self.hub.head())));
+            }
+            Frame::Input { view, seq, withdrawn, bytes } => {
+                if self.status.is_some() {
+                    return Ok(());
+                }
+                self.idle.traffic(now);
+                self.last_active_ms = wall_ms();
+                match self.input.accept(view, seq, withdrawn, bytes) {
+                    Accept::New => {}
+                    Accept::Seen(seq) | Accept::Missing(seq) => Frame::InputAck { view, seq }.put(0, out),
+                    Accept::TooMuch => return Err("a view sent more input than its window".into()),
+                }
+            }
+            Frame::Resize(resize) => {
+                if let Some(size) = size_of(resize.cols, resize.rows)
+                    && size != self.hub.terminal().size()
+                {
+                    // The model first: the program may draw for the new size at once.
+                    self.hub.resize(size);
+                    // Fails only when the PTY is gone, which reading it tells.
+                    let _ = pty::resize(&self.pty.master, size.cols, size.rows);
+                    self.status_soon(now);
+                }
+            }
+            Frame::End(end) => self.end(EndReason::try_from(end.reason).unwrap_or(EndReason::Deleted), end.force, now),
+            Frame::Presence(presence) => {
+                for id in &presence.view_ids {
+                    if let Ok(view) = Uuid::from_slice(id) {
+                        let seq = self.input.written(view).unwrap_or(0);
+                        Frame::InputAck { view, seq }.put(0, out);
+                    }
+                }
+                watch.presence = presence;
+                *watchers_changed = true;
+            }
+            Frame::Describe(new) => {
+                (self.spec.name, self.spec.tags) = (new.name, new.tags);
+                (self.spec.idle_timeout_ms, self.spec.reap_unattended) = (new.idle_timeout_ms, new.reap_unattended);
+                self.idle.set_limit(self.spec.idle_timeout_ms, self.spec.reap_unattended);
+                // What the manager keeps is the truth about names; it tells us again at the next link.
+                let _ = self.folder.write_spec(&self.spec);
+            }
+            Frame::ExitAck(_) if self.exit.is_some() => {
+                self.leave_at_ms = Some(self.leave_at_ms.unwrap_or(u64::MAX).min(now + LEAVE_MS));
+            }
+            Frame::Unknown(kind) if kind & sessd_proto::frame::IGNORABLE == 0 => {
+                Frame::Unsupported(m::Unsupported { kind: kind.into() }).put(0, out);
+            }
+            // Frames of the other direction, and what may be ignored.
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn watchers_changed(&mut self) {
+        let now = self.now();
+        let views: u32 = self.links.iter().map(|l| l.watch.presence.views).sum();
+        self.idle.views(views > 0, now);
+        if self.interactive() {
+            self.hub.flush_held();
+        }
+    }
+
+    fn end(&mut self, reason: EndReason, force: bool, now: u64) {
+        if self.status.is_some() {
+            return;
+        }
+        match &mut self.ending {
+            Some(ending) => ending.hurry(force, now),
+            None => self.ending = Some(Ending::new(reason, force, now)),
+        }
+    }
+
+    /// The program's end is noticed here and nowhere else.
+    fn reap_child(&mut self, now: u64) {
+        if self.status.is_none()
+            && let Ok(Some(status)) = self.pty.child.try_wait()
+        {
+            self.status = Some(status);
+            self.drain_until_ms = Some(now + DRAIN_MS);
+        }
+    }
+
+    fn take_steps(&mut self, now: u64) {
+        if self.status.is_none()
+            && let Some(ending) = &mut self.ending
+            && let Some(step) = ending.step(now)
+        {
+            for process in procfs::family(self.pid) {
+                signal(process.pid, step);
+            }
+            // Where there is no /proc: at least the program and its group.
+            signal(self.pid, step);
+        }
+        if self.exit.is_none() && now >= self.look_due_ms {
+            self.look_due_ms = now + self.idle.next_look_ms().unwrap_or(LOOK_MS).min(LOOK_MS);
+            self.idle.look(self.look_at_processes(), now);
+            if self.idle.is_due(now) {
+                self.end(EndReason::Reaped, false, now);
+                self.look_due_ms = now + LOOK_MS;
+            }
+            if !Path::new(SOCKET).exists()
+                && let Ok(listener) = bind()
+            {
+                self.listener = listener;
+            }
+            if self.idle.warning_ms(now).is_some() != self.last_status.reap_at_ms.is_some() {
+                self.status_soon(now);
+            }
+        } else if self.exit.is_some() {
+            self.look_due_ms = now + LOOK_MS;
+        }
+    }
+
+    fn look_at_processes(&self) -> Option<Processes> {
+        let family = procfs::family(self.pid);
+        let leader = family.iter().find(|p| p.pid == self.pid)?;
+        let bare_prompt = family.len() == 1 && leader.state == 'S' && procfs::arguments(self.pid).is_some_and(|a| is_prompt(&a));
+        Some(Processes { cpu: family.iter().map(|p| p.cpu).sum(), bare_prompt })
+    }
+
+    /// Once the program has ended and its last bytes are read: what is left of it goes to disk.
+    fn finish_exit(&mut self, now: u64) {
+        let Some(status) = self.status.filter(|_| self.exit.is_none()) else { return };
+        if self.pty_open && self.drain_until_ms.is_some_and(|until| now < until) {
+            return;
+        }
+        self.hub.flush_held();
+        let (code, killed_by) = (status.code(), status.signal());
+        let reason = match &self.ending {
+            Some(ending) => ending.reason,
+            None if killed_by.is_some() => EndReason::Signaled,
+            None => EndReason::Exited,
+        };
+        let exit = ExitRecord {
+            reason: reason as i32,
+            code,
+            signal: killed_by,
+            at_ms: wall_ms(),
+            final_offset: self.hub.head(),
+            detail: String::new(),
+        };
+        let mut screen = Vec::new();
+        self.hub.terminal().snapshot(snapshot_options(LAST_SCREEN_LINES), &mut screen);
+        // A full disk must not keep the record from a manager that is connected: it is told in any case.
+        let _ = self.folder.write_screen(&screen);
+        let _ = self.folder.write_exit(&exit);
+        self.exit = Some(exit);
+        self.leave_at_ms = Some(now + LINGER_MS);
+        self.status_due_ms = None;
+    }
+
+    fn status_soon(&mut self, now: u64) {
+        if self.exit.is_none() {
+            self.status_due_ms.get_or_insert(now + STATUS_MS);
+        }
+    }
+
+    fn look_at_status(&mut self, now: u64) -> JobStatus {
+        let terminal = self.hub.terminal();
+        let size = terminal.size();
+        let status = JobStatus {
+            head: self.hub.head(),
+            oldest: self.hub.oldest(),
+            cols: size.cols.into(),
+            rows: size.rows.into(),
+            title: terminal.title().to_owned(),
+            cwd: terminal.cwd().map(str::to_owned).or_else(|| cwd_of(self.pid)).unwrap_or_default(),
+            foreground: pty::foreground(&self.pty.master).and_then(procfs::stat).map(|s| s.comm).unwrap_or_default(),
+            pid: self.pid,
+            last_active_ms: self.last_active_ms,
+            idle_ms: self.idle.idle_ms(now),
+            reap_at_ms: self.idle.warning_ms(now).map(|ms| wall_ms() + ms),
+            agent_version: VERSION.to_owned(),
+        };
+        self.last_status = status.clone();
+        status
+    }
+
+    /// Hands every link what it is due, and lets go of the broken ones.
+    fn serve_links(&mut self, now: u64) {
+        if self.status_due_ms.is_some_and(|at| now >= at) {
+            self.status_due_ms = None;
+            let status = self.look_at_status(now);
+            for link in &mut self.links {
+                link.conn.put(0, &Frame::Status(status.clone()));
+            }
+        }
+        for link in &mut self.links {
+            pump(&self.hub, link);
+            if let Some(exit) = &self.exit
+                && !link.watch.exit_sent
+                && link.watch.cursor.as_ref().is_none_or(|c| c.offset() >= self.hub.head())
+            {
+                link.watch.exit_sent = true;
+                link.conn.put(0, &Frame::Exited(exit.clone()));
+            }
+            match link.conn.flush() {
+                Ok(Read::Open) => {}
+                Ok(Read::Closed) | Err(_) => link.broken = true,
+            }
+            link.broken |= link.conn.waiting() > OUT_MAX;
+        }
+        let before = self.links.len();
+        self.links.retain(|link| !link.broken);
+        if self.links.len() != before {
+            self.watchers_changed();
+        }
+    }
+
+    fn may_leave(&self, now: u64) -> bool {
+        self.leave_at_ms.is_some_and(|at| now >= at || (at - now <= LEAVE_MS && self.links.is_empty()))
+    }
+}
+
+struct Ready {
+    listener: bool,
+    pty: bool,
+    links: Vec<bool>,
+}
+
+fn pump(hub: &Hub, link: &mut Link) {
+    if let Some((from, to)) = link.watch.range.take() {
+        put_range(hub, from, to, link.conn.out());
+    }
+    let Some(cursor) = &mut link.watch.cursor else { return };
+    while link.conn.waiting() < OUT_LOW {
+        match cursor.next(hub, CHUNK) {
+            Next::Bytes { offset, bytes } => link.conn.put(0, &Frame::Output { offset, bytes }),
+            Next::Snapshot { at, skipped } => {
+                let mut snapshot = Vec::new();
+                hub.terminal().snapshot(snapshot_options(link.watch.scrollback_lines), &mut snapshot);
+                cursor.charge(snapshot.len() as u64);
+                let size = hub.terminal().size();
+                put_snapshot(0, at, skipped, (size.cols, size.rows), &snapshot, link.conn.out());
+            }
+            Next::NoCredit | Next::Idle => break,
+        }
+    }
+}
+
+/// Answers a range read. At most one ring's worth, so it is bounded like a snapshot is.
+fn put_range(hub: &Hub, from: u64, to: u64, out: &mut Vec<u8>) {
+    let mut at = from.max(hub.oldest());
+    let expired = at != from;
+    while at < to {
+        let Ok(bytes) = hub.read(at, CHUNK.min((to - at) as usize)) else { break };
+        if bytes.is_empty() {
+            break;
+        }
+        Frame::Range { offset: at, more: true, expired, bytes }.put(0, out);
+        at += bytes.len() as u64;
+    }
+    Frame::Range { offset: at, more: false, expired, bytes: &[] }.put(0, out);
+}
+
+fn snapshot_options(scrollback_lines: usize) -> SnapshotOptions {
+    SnapshotOptions { scrollback_lines, ..SnapshotOptions::default() }
+}
+
+fn size_of(cols: u32, rows: u32) -> Option<Size> {
+    let side = |n: u32| u16::try_from(n).ok().filter(|n| *n > 0).map(|n| n.min(SIDE_MAX));
+    Some(Size { cols: side(cols)?, rows: side(rows)? })
+}
+
+fn signal(pid: u32, step: Step) {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    // A process that is gone already is what we want.
+    let _ = match step {
+        Step::Hangup => {
+            let _ = rustix::process::kill_process(pid, Signal::HUP);
+            // A stopped job must run to take its signal.
+            rustix::process::kill_process(pid, Signal::CONT)
+        }
+        Step::Terminate => rustix::process::kill_process(pid, Signal::TERM),
+        Step::Kill => rustix::process::kill_process(pid, Signal::KILL),
+    };
+}
+
+fn cwd_of(pid: u32) -> Option<String> {
+    Some(std::fs::read_link(format!("/proc/{pid}/cwd")).ok()?.to_string_lossy().into_owned())
+}
+
+/// Is this a shell that reads its commands from the terminal? One that runs a script or `-c` is somebody's work.
+fn is_prompt(arguments: &[String]) -> bool {
+    const SHELLS: &[&str] =
+        &["sh", "bash", "zsh", "fish", "dash", "ksh", "mksh", "ash", "csh", "tcsh", "nu", "elvish", "xonsh", "pwsh", "busybox"];
+    let Some((program, rest)) = arguments.split_first() else { return false };
+    let name = program.rsplit('/').next().unwrap_or(program).trim_start_matches('-');
+    SHELLS.contains(&name) && rest.iter().all(|a| a.starts_with('-') && (a.starts_with("--") || !a.contains('c')))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_is_a_shell_without_a_script() {
+        let prompt = |words: &[&str]| is_prompt(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+        assert!(prompt(&["-bash"]));
+        assert!(prompt(&["/usr/bin/zsh", "-i", "--login"]));
+        assert!(!prompt(&["bash", "-c", "make"]));
+        assert!(!prompt(&["bash", "-lc", "make"]));
+        assert!(!prompt(&["sh", "build.sh"]));
+        assert!(!prompt(&["vim"]));
+        assert!(!prompt(&[]));
+    }
+}

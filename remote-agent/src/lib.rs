@@ -1,0 +1,39 @@
+//! # The agent on a host
+//!
+//! `sessd-agent serve` lives as long as one link: it joins the link's byte stream (its own stdio) to any number of
+//! holders, and can start, list, end and forget jobs. It keeps nothing.
+//!
+//! `sessd-agent hold` lives as long as one job: it owns the job's PTY, its terminal model, the ring of its last output,
+//! its idle clock and its exit record. It depends on no other process.
+//!
+//! Both are one thread around `poll(2)`; no wait blocks anything else. The rooms, in the order data flows:
+//!
+//! * [`serve`]: the link's loop; [`inventory`]: what jobs there are, and is each alive
+//! * [`detach`]: starts a holder that leaves the login behind
+//! * [`hold`]: the holder's loop; [`conn`]: one framed connection; [`input`]: what views typed, once each;
+//!   [`idle`]: the idle clock, pure; [`ending`]: HUP, TERM, KILL, pure
+//! * [`pty`]: opening a PTY and starting a program on it; [`procfs`]: what the kernel tells about processes
+//! * [`folder`]: the files of one job, and where they are
+//!
+//! Absent on purpose: threads, an async runtime, name resolution, user look-ups, and any state that outlives its process
+//! but for the files of a job.
+
+pub mod conn;
+pub mod detach;
+pub mod ending;
+pub mod folder;
+pub mod hold;
+pub mod idle;
+pub mod input;
+pub mod inventory;
+pub mod procfs;
+pub mod pty;
+pub mod serve;
+
+/// This agent's version, for people.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// Milliseconds since the Unix epoch by this host's wall clock. Only ever shown and recorded, never counted with.
+pub fn wall_ms() -> u64 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)
+}

@@ -1,0 +1,142 @@
+//! Opening a PTY and starting a program on it. One of the two rooms where unsafe code is allowed.
+#![allow(unsafe_code)]
+
+use crate::folder::{context, fault};
+use rustix::fs::{Mode, OFlags};
+use rustix::pty::OpenptFlags;
+use rustix::termios::{InputModes, OptionalActions, Winsize};
+use sessd_proto::messages::JobSpec;
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A PTY with a program on it.
+#[derive(Debug)]
+pub struct Pty {
+    /// Our end, not blocking.
+    pub master: OwnedFd,
+    /// The program; leader of its own session, its terminal the PTY's other end.
+    pub child: Child,
+}
+
+fn size(cols: u16, rows: u16) -> Winsize {
+    Winsize { ws_row: rows, ws_col: cols, ws_xpixel: 0, ws_ypixel: 0 }
+}
+
+/// Gives the PTY another size; the foreground program gets SIGWINCH if it differs.
+pub fn resize(master: impl AsFd, cols: u16, rows: u16) -> io::Result<()> {
+    Ok(rustix::termios::tcsetwinsize(master, size(cols, rows))?)
+}
+
+/// The process group in the foreground of the PTY.
+pub fn foreground(master: impl AsFd) -> Option<u32> {
+    rustix::termios::tcgetpgrp(master).ok().map(|pid| pid.as_raw_nonzero().get() as u32)
+}
+
+/// Starts the program of `spec` on a new PTY.
+///
+/// # Errors
+/// With the reason a person needs: no such folder, no such command, no permission.
+pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
+    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
+        .map_err(|e| context("no terminal could be opened")(e.into()))?;
+    rustix::pty::grantpt(&master)?;
+    rustix::pty::unlockpt(&master)?;
+    let name = rustix::pty::ptsname(&master, Vec::new())?;
+    let slave = rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+    if let Ok(mut modes) = rustix::termios::tcgetattr(&slave) {
+        // So that the kernel's own line editing erases whole characters.
+        modes.input_modes |= InputModes::IUTF8;
+        rustix::termios::tcsetattr(&slave, OptionalActions::Now, &modes)?;
+    }
+    resize(&master, cols, rows)?;
+
+    let home = std::env::var("HOME").unwrap_or_else(|_| "/".into());
+    let cwd = folder_of(&spec.cwd, &home);
+    if !cwd.is_dir() {
+        return Err(fault(format!("the folder {} does not exist", cwd.display())));
+    }
+    let mut command = match spec.command.as_slice() {
+        [] => login_shell(),
+        [program, arguments @ ..] => {
+            let mut command = Command::new(program);
+            command.args(arguments);
+            command
+        }
+    };
+    let clone = |fd: &OwnedFd| fd.try_clone().map(Stdio::from);
+    command.stdin(clone(&slave)?).stdout(clone(&slave)?).stderr(Stdio::from(slave)).current_dir(&cwd);
+    for name in NOT_FOR_THE_JOB {
+        command.env_remove(name);
+    }
+    // What our terminal model speaks, whatever the terminals that will show it are.
+    command.env("TERM", "xterm-256color").env("COLORTERM", "truecolor").env("PWD", &cwd);
+    command.envs(&spec.env);
+    command.env("SESSD_SESSION", &spec.session_id).env("SESSD_NAME", &spec.name).env("SESSD_HOST", &spec.host);
+    // SAFETY: between fork and exec only setsid(2) and ioctl(2) are called, both async-signal-safe; no allocation.
+    unsafe {
+        command.pre_exec(|| {
+            rustix::process::setsid()?;
+            rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+            Ok(())
+        });
+    }
+    let program = spec.command.first().map_or_else(|| "the login shell".into(), |p| format!("`{}`", printable(p)));
+    let child = command.spawn().map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => fault(format!("{program} was not found on this host")),
+        io::ErrorKind::PermissionDenied => fault(format!("{program} may not be executed")),
+        _ => context(format!("{program} could not be started"))(error),
+    })?;
+    rustix::io::ioctl_fionbio(&master, true)?;
+    Ok(Pty { master, child })
+}
+
+/// Variables that speak of the terminal or login the agent was started from, not of the job's.
+const NOT_FOR_THE_JOB: &[&str] = &[
+    "SSH_TTY", "TMUX", "TMUX_PANE", "STY", "WINDOWID", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "COLUMNS", "LINES",
+    "OLDPWD", "SHLVL", "_",
+];
+
+fn login_shell() -> Command {
+    let shell = std::env::var("SHELL").ok().filter(|s| Path::new(s).is_file()).unwrap_or_else(|| "/bin/sh".into());
+    let name = Path::new(&shell).file_name().map_or("sh".into(), |n| n.to_string_lossy().into_owned());
+    let mut command = Command::new(&shell);
+    // A leading dash is how login(1) tells a shell that it is a login shell.
+    command.arg0(format!("-{name}"));
+    command
+}
+
+fn folder_of(cwd: &str, home: &str) -> PathBuf {
+    match cwd {
+        "" | "~" => PathBuf::from(home),
+        _ => match cwd.strip_prefix("~/") {
+            Some(rest) => Path::new(home).join(rest),
+            // A relative folder is relative to where a login begins.
+            None => Path::new(home).join(cwd),
+        },
+    }
+}
+
+fn printable(text: &str) -> String {
+    text.chars().filter(|c| !c.is_control()).take(80).collect()
+}
+
+/// Reads what there is, up to `buffer`. `Ok(0)` is the end: nobody has the other side open any more.
+pub fn read(master: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
+    match rustix::io::read(master, buffer) {
+        Ok(n) => Ok(Some(n)),
+        // Linux says EIO once the last descriptor of the other side is closed.
+        Err(rustix::io::Errno::IO) => Ok(Some(0)),
+        Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A file that becomes readable when the process ends; `None` on a kernel that has no such thing.
+pub fn exit_watch(child: &Child) -> Option<File> {
+    let pid = rustix::process::Pid::from_child(child);
+    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok().map(File::from)
+}

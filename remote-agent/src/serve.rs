@@ -1,0 +1,343 @@
+//! One link: its byte stream on our stdin and stdout, one socket per open job. Frames of a job's stream are passed on as
+//! they are, only renumbered. Nothing is kept: killed and started again, the same link goes on.
+//!
+//! Bounds: while the link takes no more, holders are not read (they skip or wait, by what their views asked for); a
+//! holder that does not take its input is given up alone.
+
+use crate::conn::{Conn, OUT_LOW, Read};
+use crate::detach::{self, Starting, Verdict};
+use crate::folder::{self, JobFolder};
+use crate::{VERSION, inventory};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use sessd_proto::limits::STREAMS_MAX;
+use sessd_proto::messages::{self as m, CloseReason, JobSpec, LinkAct, LinkAnswer, LinkRequest, Liveness};
+use sessd_proto::{Frame, hello};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::Child;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+/// A manager that says nothing for this long is gone, even if nobody told us: the connection may never end by itself.
+const SILENCE: Duration = Duration::from_secs(90);
+/// How long a holder may take to say whether its job runs.
+const START: Duration = Duration::from_secs(20);
+/// Input bytes that may wait for one holder.
+const TO_HOLDER_MAX: usize = 4 << 20;
+
+type Up = Conn<rustix::fd::BorrowedFd<'static>, rustix::fd::BorrowedFd<'static>>;
+type Down = Conn<Rc<UnixStream>, Rc<UnixStream>>;
+
+struct Pending {
+    request: u64,
+    folder: JobFolder,
+    starting: Starting,
+    line: Vec<u8>,
+    since: Instant,
+}
+
+struct Server {
+    jobs: PathBuf,
+    up: Up,
+    streams: BTreeMap<u16, Down>,
+    pending: Vec<Pending>,
+    children: Vec<Child>,
+    heard: Instant,
+}
+
+/// Serves the link on stdin and stdout until it closes.
+///
+/// # Errors
+/// When the agent's folder cannot be made, or the manager does not speak the protocol.
+pub fn run() -> io::Result<()> {
+    raise_descriptor_limit();
+    let mut up = Conn::new(rustix::stdio::stdin(), rustix::stdio::stdout())?;
+    up.put(0, &Frame::Hello(hello::hello(VERSION, "")));
+    let jobs = match folder::jobs() {
+        Ok(jobs) => jobs,
+        Err(error) => {
+            let detail = format!("the agent's folder cannot be used: {error}");
+            up.put(0, &Frame::Close(m::Close { reason: CloseReason::Unspecified as i32, detail }));
+            up.flush()?;
+            return Err(error);
+        }
+    };
+    let mut server =
+        Server { jobs, up, streams: BTreeMap::new(), pending: Vec::new(), children: Vec::new(), heard: Instant::now() };
+    while server.turn()? {}
+    Ok(())
+}
+
+/// One descriptor per open job: the usual soft limit of 1024 is for programs that use select(2).
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Then there is room for fewer jobs, and opening one more says so.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+impl Server {
+    /// Waits once and does what is there; false when the link is over.
+    fn turn(&mut self) -> io::Result<bool> {
+        let congested = self.up.waiting() > OUT_LOW;
+        let mut fds = Vec::with_capacity(2 + self.streams.len() + self.pending.len());
+        fds.push(PollFd::from_borrowed_fd(self.up.reader(), PollFlags::IN));
+        let up_out = if self.up.waiting() > 0 { PollFlags::OUT } else { PollFlags::empty() };
+        fds.push(PollFd::from_borrowed_fd(self.up.writer(), up_out));
+        for down in self.streams.values() {
+            let mut flags = if congested { PollFlags::empty() } else { PollFlags::IN };
+            if down.waiting() > 0 {
+                flags |= PollFlags::OUT;
+            }
+            fds.push(PollFd::from_borrowed_fd(down.reader(), flags));
+        }
+        for pending in &self.pending {
+            fds.push(PollFd::new(&pending.starting.verdict, PollFlags::IN));
+        }
+        let timeout = if self.pending.is_empty() && self.children.is_empty() { SILENCE.as_secs() as i64 } else { 1 };
+        match rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: timeout, tv_nsec: 0 })) {
+            Ok(_) | Err(rustix::io::Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let up_ready = !fds[0].revents().is_empty();
+        let streams = self.streams.len();
+        let down_ready: Vec<u16> = self
+            .streams
+            .keys()
+            .zip(&fds[2..2 + streams])
+            .filter(|(_, fd)| fd.revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR))
+            .map(|(id, _)| *id)
+            .collect();
+        drop(fds);
+
+        let mut open = true;
+        if up_ready {
+            open = self.read_up()?;
+        } else if self.heard.elapsed() > SILENCE {
+            open = false;
+        }
+        // A hang-up is reported even while a congested link keeps us from reading; then it waits.
+        if !congested {
+            for id in down_ready {
+                self.read_down(id);
+            }
+        }
+        self.look_at_pending();
+        self.children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        self.flush_downs();
+        Ok(open && self.up.flush()? == Read::Open)
+    }
+
+    fn read_up(&mut self) -> io::Result<bool> {
+        let open = self.up.read()? == Read::Open;
+        self.heard = Instant::now();
+        let mut out = Vec::new();
+        let mut requests = Vec::new();
+        loop {
+            let raw = match self.up.next_frame() {
+                Ok(Some(raw)) => raw,
+                Ok(None) => break,
+                Err(invalid) => return Err(folder::fault(format!("the manager does not speak our protocol: {invalid}"))),
+            };
+            if raw.stream != 0 && raw.kind != sessd_proto::frame::kind::OPEN {
+                let close = raw.kind == sessd_proto::frame::kind::CLOSE;
+                if let Some(down) = self.streams.get_mut(&raw.stream) {
+                    raw.relay(0, down.out());
+                    if close {
+                        // The last frames may still be worth something to the holder.
+                        let _ = down.flush();
+                        self.streams.remove(&raw.stream);
+                    }
+                }
+                continue;
+            }
+            let stream = raw.stream;
+            match raw.parse().map_err(|e| folder::fault(e.to_string()))? {
+                Frame::Hello(theirs) => {
+                    if let Err(skew) = hello::negotiate(&theirs) {
+                        return Err(folder::fault(skew.to_string()));
+                    }
+                }
+                Frame::Ping(token) => Frame::Pong(token).put(0, &mut out),
+                Frame::Open(open) => match open_job(&self.jobs, &open.job_id, self.streams.len()) {
+                    Ok(down) => {
+                        self.streams.insert(stream, down);
+                    }
+                    Err(close) => Frame::Close(close).put(stream, &mut out),
+                },
+                Frame::LinkRequest(request) => requests.push(request),
+                Frame::Unknown(kind) if kind & sessd_proto::frame::IGNORABLE == 0 => {
+                    Frame::Unsupported(m::Unsupported { kind: kind.into() }).put(0, &mut out);
+                }
+                _ => {}
+            }
+        }
+        self.up.out().extend_from_slice(&out);
+        for request in requests {
+            self.answer(request);
+        }
+        Ok(open)
+    }
+
+    fn reply(&mut self, id: u64, answer: io::Result<LinkAnswer>) {
+        let answer = answer.unwrap_or_else(|error| refused(error.to_string(), false));
+        self.up.put(0, &Frame::LinkReply(m::LinkReply { id, answer: Some(answer) }));
+    }
+
+    fn answer(&mut self, request: LinkRequest) {
+        let id = request.id;
+        let answer = match request.act {
+            Some(LinkAct::Inventory(_)) => inventory::take(&self.jobs).map(LinkAnswer::Inventory),
+            Some(LinkAct::Spawn(spawn)) => match self.spawn(id, &spawn) {
+                Ok(Some(answer)) => Ok(answer),
+                Ok(None) => return,
+                Err(error) => Err(error),
+            },
+            Some(LinkAct::Forget(job)) => self.forget(&job.job_id),
+            Some(LinkAct::End(end)) => self.end(&end),
+            None => Ok(refused("this agent is older than the manager and does not know this request".into(), true)),
+        };
+        self.reply(id, answer);
+    }
+
+    /// Starts a job, once per job id: asked again after a crash, the answer is the job that runs.
+    fn spawn(&mut self, request: u64, spawn: &m::Spawn) -> io::Result<Option<LinkAnswer>> {
+        let empty = JobSpec::default();
+        let spec = spawn.spec.as_ref().unwrap_or(&empty);
+        let folder = JobFolder::of(&self.jobs, &spec.job_id)?;
+        if folder.exists()? {
+            if self.pending.iter().any(|p| p.folder.path() == folder.path()) {
+                return Ok(Some(refused("this job is being started".into(), false)));
+            }
+            let report = inventory::look(&folder, &folder::boot_id());
+            let begun = report.pid != 0 || report.exit.is_some() || report.liveness == Liveness::Alive as i32;
+            if begun {
+                return Ok(Some(LinkAnswer::Spawned(m::Spawned { pid: report.pid, warnings: Vec::new() })));
+            }
+            // A folder without a holder's mark: the start was cut off before there was a job.
+        }
+        folder.make()?;
+        folder.write_spec(spec)?;
+        let starting = match detach::start_holder(&folder, spawn) {
+            Ok(starting) => starting,
+            Err(error) => {
+                // Nothing ran; what stays behind is only a folder that nobody asks for again.
+                let _ = folder.remove();
+                return Err(error);
+            }
+        };
+        self.pending.push(Pending { request, folder, starting, line: Vec::new(), since: Instant::now() });
+        Ok(None)
+    }
+
+    fn look_at_pending(&mut self) {
+        for mut pending in std::mem::take(&mut self.pending) {
+            let answer = match detach::read_verdict(&mut pending.starting.verdict, &mut pending.line) {
+                Verdict::Pending if pending.since.elapsed() < START => {
+                    self.pending.push(pending);
+                    continue;
+                }
+                Verdict::Pending => refused("the job's holder does not say whether the job runs".into(), false),
+                Verdict::Runs(pid) => LinkAnswer::Spawned(m::Spawned { pid, warnings: Vec::new() }),
+                Verdict::Failed(why) => {
+                    // Firm: the holder said that there is no job. A folder that stays is named by the next inventory.
+                    let _ = pending.folder.remove();
+                    refused(why, true)
+                }
+            };
+            self.children.push(pending.starting.child);
+            self.reply(pending.request, Ok(answer));
+        }
+    }
+
+    fn forget(&mut self, job_id: &str) -> io::Result<LinkAnswer> {
+        let folder = JobFolder::of(&self.jobs, job_id)?;
+        if folder.exists()? {
+            let report = inventory::look(&folder, &folder::boot_id());
+            if report.liveness != Liveness::Exited as i32 && report.liveness != Liveness::Gone as i32 {
+                return Ok(refused("the job has not ended".into(), false));
+            }
+            folder.remove()?;
+        }
+        Ok(LinkAnswer::Done(m::Empty {}))
+    }
+
+    fn end(&mut self, request: &m::EndJob) -> io::Result<LinkAnswer> {
+        let folder = JobFolder::of(&self.jobs, &request.job_id)?;
+        let stream = Rc::new(inventory::connect(&folder)?);
+        let mut down: Down = Conn::new(stream.clone(), stream)?;
+        down.put(0, &Frame::Hello(hello::hello(VERSION, "")));
+        down.put(0, &Frame::End(request.end.clone().unwrap_or_default()));
+        // A fresh socket takes a few dozen bytes at once.
+        down.flush()?;
+        Ok(LinkAnswer::Done(m::Empty {}))
+    }
+
+    fn read_down(&mut self, id: u16) {
+        let Some(down) = self.streams.get_mut(&id) else { return };
+        let mut close = None;
+        match down.read() {
+            Ok(Read::Open) => {}
+            Ok(Read::Closed) => close = Some((CloseReason::HolderUnreachable, "the job's holder closed the talk".to_owned())),
+            Err(error) => close = Some((CloseReason::HolderUnreachable, error.to_string())),
+        }
+        loop {
+            match down.next_frame() {
+                Ok(Some(raw)) => raw.relay(id, self.up.out()),
+                Ok(None) => break,
+                Err(invalid) => {
+                    close = Some((CloseReason::Protocol, invalid.to_string()));
+                    break;
+                }
+            }
+        }
+        if let Some((reason, detail)) = close {
+            self.streams.remove(&id);
+            self.up.put(id, &Frame::Close(m::Close { reason: reason as i32, detail }));
+        }
+    }
+
+    fn flush_downs(&mut self) {
+        let mut stuck = Vec::new();
+        for (id, down) in &mut self.streams {
+            let broken = !matches!(down.flush(), Ok(Read::Open));
+            // A broken one is reported when it is read; a stuck one never would be.
+            if !broken && down.waiting() > TO_HOLDER_MAX {
+                stuck.push(*id);
+            }
+        }
+        for id in stuck {
+            self.streams.remove(&id);
+            let detail = "the job's holder does not take its input".to_owned();
+            self.up.put(id, &Frame::Close(m::Close { reason: CloseReason::HolderUnreachable as i32, detail }));
+        }
+    }
+}
+
+fn refused(detail: String, final_answer: bool) -> LinkAnswer {
+    LinkAnswer::Refused(m::Refused { detail, final_answer })
+}
+
+fn open_job(jobs: &std::path::Path, job_id: &str, open: usize) -> Result<Down, m::Close> {
+    let close = |reason: CloseReason, detail: String| m::Close { reason: reason as i32, detail };
+    if open >= STREAMS_MAX {
+        return Err(close(CloseReason::TooMany, "too many jobs are open on this link".into()));
+    }
+    let folder = JobFolder::of(jobs, job_id).map_err(|e| close(CloseReason::NoSuchJob, e.to_string()))?;
+    let stream = match inventory::connect(&folder) {
+        Ok(stream) => Rc::new(stream),
+        Err(error) => {
+            let report = inventory::look(&folder, &folder::boot_id());
+            let reason = match (folder.exists(), Liveness::try_from(report.liveness)) {
+                (Ok(false), _) => CloseReason::NoSuchJob,
+                (_, Ok(Liveness::Gone | Liveness::Exited)) => CloseReason::HolderGone,
+                _ => CloseReason::HolderUnreachable,
+            };
+            return Err(close(reason, error.to_string()));
+        }
+    };
+    Conn::new(stream.clone(), stream).map_err(|e| close(CloseReason::HolderUnreachable, e.to_string()))
+}
