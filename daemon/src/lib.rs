@@ -1,1 +1,26 @@
-//! Skeleton.
+//! # sessd: shells that live on the host, not in your window
+//!
+//! One binary: the command line and views, and the manager they talk to.
+//!
+//! In the order data flows, from a key to the host:
+//! * [`cli`]: flags, verbs, what is printed · [`view`]: one terminal that shows a session
+//! * [`api`]: the manager's socket · [`manager`]: sessions, hosts, links; every task
+//! * [`ssh`]: from a host's name to an agent's byte stream · [`agents`]: the agents we carry
+//! * [`store`]: the records in SQLite · [`wire`]: frames over tokio's streams
+//! * [`config`], [`paths`], [`error`], [`clock`]: what all of them share · [`server`]: the manager's process
+//!
+//! Decisions are not here but in `sessd-core`, which can reach no I/O.
+
+pub mod agents;
+pub mod api;
+pub mod cli;
+pub mod clock;
+pub mod config;
+pub mod error;
+pub mod manager;
+pub mod paths;
+pub mod server;
+pub mod ssh;
+pub mod store;
+pub mod view;
+pub mod wire;

@@ -449,7 +449,15 @@ pub enum Act {
     #[prost(message, tag = "9")]
     DaemonStatus(Empty),
     #[prost(message, tag = "10")]
-    DaemonStop(Empty),
+    DaemonStop(Stop),
+}
+
+/// Stop the manager. Jobs run on.
+#[derive(Clone, PartialEq, Message)]
+pub struct Stop {
+    /// Another one comes at once: views wait for it instead of leaving.
+    #[prost(bool, tag = "1")]
+    pub restart: bool,
 }
 
 /// Names a session: a name, a full id, or the beginning of one.

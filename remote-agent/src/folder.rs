@@ -30,9 +30,12 @@ pub fn fault(what: impl Into<String>) -> io::Error {
     io::Error::other(what.into())
 }
 
-/// Where everything of the agent lies: two above its binary when that is in a `bin` folder (the manager put it there,
-/// perhaps because the home was unwritable), else the default under the home.
+/// Where everything of the agent lies: where the manager says it put the agent (perhaps not in the home, because that is
+/// unwritable), else two above its binary, else the default under the home.
 pub fn root() -> io::Result<PathBuf> {
+    if let Some(root) = std::env::var_os("SESSD_AGENT_DIR").map(PathBuf::from).filter(|p| p.is_absolute()) {
+        return Ok(root);
+    }
     if let Ok(exe) = std::env::current_exe()
         && let Some(bin) = exe.parent()
         && bin.file_name().is_some_and(|n| n == "bin")

@@ -15,6 +15,7 @@ use crate::ending::{Ending, Step};
 use crate::folder::{HolderMark, JobFolder, boot_id, context, fault};
 use crate::idle::{IdleClock, Processes};
 use crate::input::{Accept, Input};
+use crate::sizes::Sizes;
 use crate::{VERSION, detach, procfs, pty, wall_ms};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
@@ -59,6 +60,8 @@ type Stream = Conn<Rc<UnixStream>, Rc<UnixStream>>;
 #[derive(Default)]
 struct Watch {
     cursor: Option<Cursor>,
+    /// The last change of size it was told.
+    size_serial: u64,
     scrollback_lines: usize,
     presence: m::Presence,
     /// Asked for and not yet sent, as `from..to`.
@@ -80,6 +83,7 @@ struct Holder {
     exit_watch: Option<File>,
     listener: UnixListener,
     hub: Hub,
+    sizes: Sizes,
     input: Input,
     idle: IdleClock,
     ending: Option<Ending>,
@@ -144,6 +148,7 @@ impl Holder {
             exit_watch: pty::exit_watch(&pty.child),
             pid: pty.child.id(),
             hub: Hub::new(size, SCROLLBACK_LINES, HOLDER_RING),
+            sizes: Sizes::default(),
             input: Input::new(),
             idle: IdleClock::new(idle, unattended, 0),
             ending: None,
@@ -378,7 +383,10 @@ impl Holder {
             Frame::Ping(token) => Frame::Pong(token).put(0, out),
             Frame::Subscribe(subscribe) => {
                 let mut cursor = match subscribe.from {
-                    Some(from) => Cursor::at(from),
+                    Some(from) => {
+                        watch.size_serial = self.sizes.before(from);
+                        Cursor::at(from)
+                    }
                     None => Cursor::needing_snapshot(),
                 };
                 cursor.grant(subscribe.credit);
@@ -412,7 +420,9 @@ impl Holder {
                     && size != self.hub.terminal().size()
                 {
                     // The model first: the program may draw for the new size at once.
+                    self.hub.flush_held();
                     self.hub.resize(size);
+                    self.sizes.changed(self.hub.head(), size, self.hub.oldest());
                     // Fails only when the PTY is gone, which reading it tells.
                     let _ = pty::resize(&self.pty.master, size.cols, size.rows);
                     self.status_soon(now);
@@ -583,7 +593,7 @@ impl Holder {
             }
         }
         for link in &mut self.links {
-            pump(&self.hub, link);
+            pump(&self.hub, &self.sizes, link);
             if let Some(exit) = &self.exit
                 && !link.watch.exit_sent
                 && link.watch.cursor.as_ref().is_none_or(|c| c.offset() >= self.hub.head())
@@ -615,18 +625,28 @@ struct Ready {
     links: Vec<bool>,
 }
 
-fn pump(hub: &Hub, link: &mut Link) {
+fn pump(hub: &Hub, sizes: &Sizes, link: &mut Link) {
     if let Some((from, to)) = link.watch.range.take() {
         put_range(hub, from, to, link.conn.out());
     }
     let Some(cursor) = &mut link.watch.cursor else { return };
     while link.conn.waiting() < OUT_LOW {
-        match cursor.next(hub, CHUNK) {
+        let mut room = CHUNK;
+        if let Some((at, size, serial)) = sizes.after(link.watch.size_serial) {
+            if at <= cursor.offset() {
+                link.watch.size_serial = serial;
+                link.conn.put(0, &Frame::Resize(m::Resize { cols: size.cols.into(), rows: size.rows.into() }));
+                continue;
+            }
+            room = room.min((at - cursor.offset()) as usize);
+        }
+        match cursor.next(hub, room) {
             Next::Bytes { offset, bytes } => link.conn.put(0, &Frame::Output { offset, bytes }),
             Next::Snapshot { at, skipped } => {
                 let mut snapshot = Vec::new();
                 hub.terminal().snapshot(snapshot_options(link.watch.scrollback_lines), &mut snapshot);
                 cursor.charge(snapshot.len() as u64);
+                link.watch.size_serial = sizes.latest();
                 let size = hub.terminal().size();
                 put_snapshot(0, at, skipped, (size.cols, size.rows), &snapshot, link.conn.out());
             }

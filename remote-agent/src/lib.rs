@@ -11,7 +11,8 @@
 //! * [`serve`]: the link's loop; [`inventory`]: what jobs there are, and is each alive
 //! * [`detach`]: starts a holder that leaves the login behind
 //! * [`hold`]: the holder's loop; [`conn`]: one framed connection; [`input`]: what views typed, once each;
-//!   [`idle`]: the idle clock, pure; [`ending`]: HUP, TERM, KILL, pure
+//!   [`idle`]: the idle clock, pure; [`ending`]: HUP, TERM, KILL, pure;
+//!   [`sizes`]: which size the PTY had at which byte
 //! * [`pty`]: opening a PTY and starting a program on it; [`procfs`]: what the kernel tells about processes
 //! * [`folder`]: the files of one job, and where they are
 //!
@@ -29,6 +30,7 @@ pub mod inventory;
 pub mod procfs;
 pub mod pty;
 pub mod serve;
+pub mod sizes;
 
 /// This agent's version, for people.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

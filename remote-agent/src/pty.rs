@@ -96,7 +96,7 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
 
 /// Variables that speak of the terminal or login the agent was started from, not of the job's.
 const NOT_FOR_THE_JOB: &[&str] = &[
-    "SSH_TTY", "TMUX", "TMUX_PANE", "STY", "WINDOWID", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "COLUMNS", "LINES",
+    "SESSD_AGENT_DIR", "SSH_TTY", "TMUX", "TMUX_PANE", "STY", "WINDOWID", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "COLUMNS", "LINES",
     "OLDPWD", "SHLVL", "_",
 ];
 

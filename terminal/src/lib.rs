@@ -1,19 +1,68 @@
-//! Stub.
-#![allow(missing_docs, dead_code, unused)]
-#[derive(Clone,Copy,PartialEq,Eq,Debug)] pub struct Size{pub cols:u16,pub rows:u16}
-#[derive(Clone,Copy,Default,Debug)] pub struct SnapshotOptions{pub scrollback_lines:usize,pub erase_scrollback:bool}
-#[derive(Debug)] pub struct Terminal{size:Size}
-impl Terminal{ pub fn size(&self)->Size{self.size} pub fn snapshot(&self,_:SnapshotOptions,_o:&mut Vec<u8>){} pub fn title(&self)->&str{""} pub fn cwd(&self)->Option<&str>{None} }
-#[derive(Debug)] pub struct Hub{t:Terminal,ring:Vec<u8>,base:u64}
-#[derive(Debug)] pub struct Expired{pub oldest:u64}
-impl Hub{ pub fn new(size:Size,_:usize,_:usize)->Self{Hub{t:Terminal{size},ring:vec![],base:0}}
-pub fn from_snapshot(size:Size,_:usize,_:usize,at:u64,_s:&[u8])->Self{Hub{t:Terminal{size},ring:vec![],base:at}}
-pub fn feed(&mut self,b:&[u8]){self.ring.extend_from_slice(b)} pub fn feed_answering(&mut self,b:&[u8],_r:&mut Vec<u8>){self.feed(b)} pub fn flush_held(&mut self){}
-pub fn head(&self)->u64{self.base+self.ring.len() as u64} pub fn oldest(&self)->u64{self.base}
-pub fn read(&self,from:u64,max:usize)->Result<&[u8],Expired>{ let f=(from-self.base) as usize; let r=&self.ring[f..]; Ok(&r[..r.len().min(max)]) }
-pub fn terminal(&self)->&Terminal{&self.t} pub fn resize(&mut self,s:Size){self.t.size=s} }
-#[derive(Debug)] pub struct Cursor{at:Option<u64>,credit:u64,used:u64}
-pub enum Next<'a>{Bytes{offset:u64,bytes:&'a[u8]},Snapshot{at:u64,skipped:u64},NoCredit,Idle}
-impl Cursor{ pub fn at(o:u64)->Self{Cursor{at:Some(o),credit:0,used:0}} pub fn needing_snapshot()->Self{Cursor{at:None,credit:0,used:0}}
-pub fn grant(&mut self,t:u64){self.credit=self.credit.max(t)} pub fn charge(&mut self,n:u64){self.used+=n} pub fn offset(&self)->u64{self.at.unwrap_or(0)}
-pub fn next<'a>(&mut self,h:&'a Hub,max:usize)->Next<'a>{ match self.at{None=>{self.at=Some(h.head());Next::Snapshot{at:h.head(),skipped:0}} Some(a)=>{ if a>=h.head(){return Next::Idle} if self.used>=self.credit{return Next::NoCredit} let b=h.read(a,max).unwrap(); self.at=Some(a+b.len() as u64); self.used+=b.len() as u64; Next::Bytes{offset:a,bytes:b}}}} }
+//! The terminal model of sessd: what a screen would show, how to say it again, and who has been told how much.
+//!
+//! Pure: no input or output, no clock, no threads. Bytes in, values out.
+//!
+//! - [`Terminal`]: the model. `parser` cuts the stream into sequences, `terminal`, `csi`, `osc` act on them, `screen`,
+//!   `row`, `cell`, `style` hold the screens, `scrollback` the rows that left, `resize` fits them to a new size.
+//! - [`Terminal::snapshot`]: the model as escape sequences (`snapshot`); [`Terminal::text`], [`Terminal::ansi`] (`text`).
+//! - [`Hub`]: one owner of model, [`Ring`] and head offset; [`Cursor`]: a subscriber's place in it.
+//! - [`QueryScanner`]: what a program asks its terminal; [`ReplyFilter`]: what a view's terminal answers.
+//!
+//! Invariants:
+//! - Nothing fed panics, and memory is bounded whatever is fed.
+//! - Where the stream is cut into chunks makes no difference.
+//! - A snapshot fed to a fresh terminal gives the state it was taken of.
+//! - A hub's model, ring and head move together; a snapshot taken now stands at the head.
+
+#![forbid(unsafe_code)]
+
+mod cell;
+mod csi;
+mod dump;
+mod hub;
+mod modes;
+mod osc;
+mod parser;
+mod query;
+mod reply_filter;
+mod resize;
+mod ring;
+mod row;
+mod screen;
+mod scrollback;
+mod snapshot;
+mod style;
+mod terminal;
+mod text;
+mod width;
+
+#[cfg(test)]
+mod tests;
+
+pub use hub::{Cursor, Hub, Next};
+pub use query::{Query, QueryScanner};
+pub use reply_filter::{Outstanding, ReplyFilter};
+pub use ring::{Expired, Ring};
+pub use scrollback::MAX_SCROLLBACK_BYTES;
+pub use snapshot::SnapshotOptions;
+pub use terminal::{ShellState, Terminal};
+
+/// Columns and rows of a terminal.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Size {
+    /// Columns.
+    pub cols: u16,
+    /// Rows.
+    pub rows: u16,
+}
+
+impl Size {
+    /// Most columns and most rows a [`Terminal`] takes; the least is 1.
+    pub const MAX: u16 = 1000;
+
+    /// Brought into the bounds.
+    #[must_use]
+    pub fn clamped(self) -> Self {
+        Self { cols: self.cols.clamp(1, Self::MAX), rows: self.rows.clamp(1, Self::MAX) }
+    }
+}

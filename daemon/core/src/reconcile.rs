@@ -37,16 +37,26 @@ pub fn place(inventory: &Inventory) -> String {
 
 /// An inventory with its jobs by id.
 #[derive(Debug)]
-pub struct Seen<'a> {
-    inventory: &'a Inventory,
-    jobs: HashMap<&'a str, &'a JobReport>,
+pub struct Seen {
+    inventory: Inventory,
+    jobs: HashMap<String, usize>,
 }
 
-impl<'a> Seen<'a> {
+impl Seen {
     /// Indexes an inventory.
-    pub fn new(inventory: &'a Inventory) -> Self {
-        let jobs = inventory.jobs.iter().filter_map(|job| Some((job.spec.as_ref()?.job_id.as_str(), job))).collect();
+    pub fn new(inventory: Inventory) -> Self {
+        let id = |job: &JobReport| Some(job.spec.as_ref()?.job_id.clone());
+        let jobs = inventory.jobs.iter().enumerate().filter_map(|(at, job)| Some((id(job)?, at))).collect();
         Self { inventory, jobs }
+    }
+
+    /// The inventory itself.
+    pub fn inventory(&self) -> &Inventory {
+        &self.inventory
+    }
+
+    fn report(&self, record: &Record) -> Option<&JobReport> {
+        self.inventory.jobs.get(*self.jobs.get(&record.job_id.to_string())?)
     }
 
     /// What to do about `record`, given that its job has been missing from inventories for `missing_for_ms`.
@@ -54,7 +64,7 @@ impl<'a> Seen<'a> {
         if record.state == State::Done {
             return Decision::Wait("it is done".into());
         }
-        match self.jobs.get(record.job_id.to_string().as_str()) {
+        match self.report(record) {
             Some(report) => decide_present(record, report, self.inventory.now_ms as i64),
             None => self.decide_absent(record, missing_for_ms),
         }
@@ -67,7 +77,7 @@ impl<'a> Seen<'a> {
         if record.place.is_empty() {
             return if record.delete_requested { Decision::Forget } else { Decision::Spawn };
         }
-        if record.place != place(self.inventory) {
+        if record.place != place(&self.inventory) {
             return Decision::Wait("the host answers with another machine or folder than the job was started in".into());
         }
         if record.delete_requested {
@@ -81,7 +91,7 @@ impl<'a> Seen<'a> {
 
     /// Whether the job is in the inventory at all.
     pub fn has(&self, record: &Record) -> bool {
-        self.jobs.contains_key(record.job_id.to_string().as_str())
+        self.report(record).is_some()
     }
 }
 
@@ -158,7 +168,7 @@ mod tests {
     }
 
     fn decide(record: &Record, jobs: Vec<JobReport>, missing: i64) -> Decision {
-        Seen::new(&inventory(jobs)).decide(record, missing)
+        Seen::new(inventory(jobs)).decide(record, missing)
     }
 
     #[test]
@@ -184,7 +194,7 @@ mod tests {
     fn another_place_is_evidence_of_nothing() {
         let mut other = inventory(vec![]);
         other.folder = "/var/tmp".into();
-        let seen = Seen::new(&other);
+        let seen = Seen::new(other);
         assert!(matches!(seen.decide(&record(State::Disconnected), i64::MAX), Decision::Wait(_)));
         let deleted = Record { delete_requested: true, ..record(State::Disconnected) };
         assert!(matches!(seen.decide(&deleted, i64::MAX), Decision::Wait(_)));
@@ -194,7 +204,7 @@ mod tests {
     fn an_incomplete_inventory_is_evidence_of_nothing() {
         let incomplete = Inventory { complete: false, ..inventory(vec![]) };
         for state in [State::Init, State::Running, State::Disconnected] {
-            assert!(matches!(Seen::new(&incomplete).decide(&record(state), i64::MAX), Decision::Wait(_)));
+            assert!(matches!(Seen::new(incomplete.clone()).decide(&record(state), i64::MAX), Decision::Wait(_)));
         }
     }
 
@@ -213,7 +223,7 @@ mod tests {
                 ..report(Liveness::Unknown)
             };
             let inventory = Inventory { complete, ..inventory(if present { vec![report] } else { vec![] }) };
-            match Seen::new(&inventory).decide(&record, missing) {
+            match Seen::new(inventory).decide(&record, missing) {
                 Decision::Resume => prop_assert!(!deleted && liveness == Liveness::Alive as i32),
                 Decision::Lost(_) => prop_assert!(
                     (present && liveness == Liveness::Gone as i32) || (!present && complete && missing >= MISSING_MS)),

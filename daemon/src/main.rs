@@ -1,0 +1,7 @@
+//! The one program a person uses.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    sessd::cli::main()
+}

@@ -1,0 +1,99 @@
+//! From a host's name to the byte stream of an agent that runs there.
+
+use crate::agents;
+use crate::config::{Config, TransportName};
+use crate::error::{Error, Result};
+use crate::ssh::config::Environment;
+use crate::ssh::{Destination, Failure, HostConfig, OpensshTransport, RusshTransport, StartOptions, Transport, start_agent};
+use std::path::{Path, PathBuf};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::process::{Child, Command};
+
+/// The host's name for this machine itself.
+pub const LOCAL: &str = "local";
+
+/// An agent's byte stream.
+pub struct Dialled {
+    /// What it says.
+    pub reader: Box<dyn AsyncRead + Unpin>,
+    /// What it hears.
+    pub writer: Box<dyn AsyncWrite + Unpin>,
+    /// For `local`: the agent itself, ended when this is dropped.
+    pub child: Option<Child>,
+}
+
+/// Checks that `host` can be a host's name.
+///
+/// # Errors
+/// With what is wrong with it.
+pub fn check_host(host: &str) -> Result<()> {
+    if host == LOCAL {
+        return Ok(());
+    }
+    Destination::parse(host).map(|_| ()).map_err(|failure| Error::usage(failure.to_string()))
+}
+
+/// Connects once.
+///
+/// # Errors
+/// Any [`Failure`].
+pub async fn dial(host: &str, config: &Config, home: &Path) -> std::result::Result<Dialled, Failure> {
+    if host == LOCAL {
+        return local(home);
+    }
+    let destination = Destination::parse(host)?;
+    let environment = Environment::from_process(config.ssh_config.clone());
+    let resolved = HostConfig::resolve(&destination, &environment).await?;
+    let settings = config.host(host);
+    let transport: Box<dyn Transport> = match settings.transport {
+        TransportName::Russh => Box::new(RusshTransport::default()),
+        TransportName::Openssh => Box::new(OpensshTransport::default()),
+    };
+    let mut connection = transport.dial(&resolved).await?;
+    let options = StartOptions { agent_dir: settings.agent_dir, ..StartOptions::default() };
+    let channel = start_agent(connection.as_mut(), agents::IMAGES, &options).await?;
+    let (reader, writer) = channel.stream.into_parts();
+    Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), child: None })
+}
+
+fn local(home: &Path) -> std::result::Result<Dialled, Failure> {
+    let trouble = |what: &str, error: std::io::Error| Failure::AgentInstall {
+        detail: format!("{what}: {error}"),
+        hint: "check the home folder for space and permissions".into(),
+    };
+    let agent = install_here(home).map_err(|e| trouble("the agent cannot be installed on this machine", e))?;
+    let mut child = Command::new(&agent)
+        .arg("serve")
+        .stdin(std::process::Stdio::piped())
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|e| trouble(&format!("{} cannot be started", agent.display()), e))?;
+    let (Some(writer), Some(reader)) = (child.stdin.take(), child.stdout.take()) else {
+        return Err(trouble("the agent", std::io::Error::other("it has no pipes")));
+    };
+    Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), child: Some(child) })
+}
+
+/// Puts the agent where a host's agent is put, by its hash, if it is not there.
+fn install_here(home: &Path) -> std::io::Result<PathBuf> {
+    use std::io::Write;
+    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+    let image = agents::for_this_machine()
+        .ok_or_else(|| std::io::Error::other("this sessd was built without an agent for this machine"))?;
+    let folder = home.join(".local/state/sessd-agent/bin");
+    let path = folder.join(format!("sessd-agent-{}", &image.hash[..16]));
+    if std::fs::metadata(&path).is_ok_and(|m| m.len() == image.bytes.len() as u64) {
+        return Ok(path);
+    }
+    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
+    // Another manager may install the same file at the same time: each writes its own and renames it.
+    let new = folder.join(format!(".new-{}", std::process::id()));
+    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(&new)?;
+    file.write_all(image.bytes)?;
+    file.sync_all()?;
+    drop(file);
+    std::fs::rename(&new, &path)?;
+    Ok(path)
+}

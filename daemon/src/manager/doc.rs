@@ -1,0 +1,211 @@
+//! The documents of the command line's contract, as JSON. The table on the terminal and the web view read the same.
+
+use crate::clock;
+use crate::manager::host::Status;
+use crate::manager::session::Session;
+use sessd_core::record::reason_word;
+use sessd_core::{End, Record, State};
+use sessd_proto::messages::JobStatus;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+/// A view of a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ViewDoc {
+    /// Its id.
+    pub id: String,
+    /// "cli", "web", …
+    pub kind: String,
+    /// It may not type.
+    pub read_only: bool,
+    /// RFC 3339.
+    pub attached_at: String,
+}
+
+/// Columns and rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SizeDoc {
+    /// Columns.
+    pub cols: u32,
+    /// Rows.
+    pub rows: u32,
+}
+
+/// How a session ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct EndDoc {
+    /// `exited`, `signaled`, `deleted`, `reaped`, `lost`, `failed`.
+    pub reason: String,
+    /// Exit code.
+    pub code: Option<i32>,
+    /// Signal number.
+    pub signal: Option<i32>,
+    /// RFC 3339.
+    pub at: String,
+    /// One sentence, or null.
+    pub detail: Option<String>,
+}
+
+/// One session. Unknown is null, never a made-up value.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)] // the contract describes each field
+pub struct SessionDoc {
+    pub id: String,
+    pub name: Option<String>,
+    pub host: String,
+    pub state: String,
+    pub end: Option<EndDoc>,
+    pub tags: BTreeMap<String, String>,
+    pub command: Vec<String>,
+    pub cwd: Option<String>,
+    pub foreground: Option<String>,
+    pub title: Option<String>,
+    pub size: Option<SizeDoc>,
+    pub views: Vec<ViewDoc>,
+    pub created_at: String,
+    pub last_active_at: Option<String>,
+    pub idle_seconds: Option<u64>,
+    pub idle_timeout_seconds: Option<u64>,
+    pub reap_at: Option<String>,
+    pub link: String,
+    pub job_id: String,
+    pub agent_version: Option<String>,
+    /// Only in `info`.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub more: Option<MoreDoc>,
+}
+
+/// What `info` adds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct MoreDoc {
+    pub env: BTreeMap<String, String>,
+    pub reap: String,
+    pub job_pid: Option<u32>,
+    pub output_bytes: Option<u64>,
+    pub delete_requested: bool,
+    pub link_detail: Option<String>,
+    pub next_try_at: Option<String>,
+    pub notes: Vec<String>,
+}
+
+fn said(text: &str) -> Option<String> {
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+fn end_doc(end: &End) -> EndDoc {
+    EndDoc {
+        reason: reason_word(end.reason).to_owned(),
+        code: end.code,
+        signal: end.signal,
+        at: clock::rfc3339(end.at_ms),
+        detail: said(&end.detail),
+    }
+}
+
+fn base(record: &Record, link: &str) -> SessionDoc {
+    SessionDoc {
+        id: record.id.to_string(),
+        name: record.name.clone(),
+        host: record.host.clone(),
+        state: record.state.word().to_owned(),
+        end: record.end.as_ref().map(end_doc),
+        tags: record.tags.clone(),
+        command: record.command.clone(),
+        cwd: said(&record.cwd),
+        foreground: None,
+        title: None,
+        size: Some(SizeDoc { cols: record.size.0.into(), rows: record.size.1.into() }),
+        views: Vec::new(),
+        created_at: clock::rfc3339(record.created_at_ms),
+        last_active_at: record.last_active_ms.map(clock::rfc3339),
+        idle_seconds: None,
+        idle_timeout_seconds: record.idle_timeout_ms.map(|ms| (ms / 1000) as u64),
+        reap_at: None,
+        link: link.to_owned(),
+        job_id: record.job_id.to_string(),
+        agent_version: None,
+        more: None,
+    }
+}
+
+/// A session that is done. Its link's state says nothing about it any more, so that of its host is given.
+pub fn of_done(record: &Record, link: &str) -> SessionDoc {
+    base(record, link)
+}
+
+fn add_status(doc: &mut SessionDoc, status: &JobStatus, came: Instant, live: bool) {
+    doc.cwd = said(&status.cwd).or(doc.cwd.take());
+    doc.title = said(&status.title);
+    doc.size = Some(SizeDoc { cols: status.cols, rows: status.rows });
+    doc.agent_version = said(&status.agent_version);
+    if live {
+        // What runs and how long it has been idle is only known while the holder can tell us.
+        doc.foreground = said(&status.foreground);
+        doc.idle_seconds = Some(status.idle_ms / 1000 + if status.idle_ms > 0 { came.elapsed().as_secs() } else { 0 });
+        doc.reap_at = status.reap_at_ms.map(|ms| clock::rfc3339(ms as i64));
+    }
+}
+
+/// A session that is not done.
+pub fn of_session(session: &Session) -> SessionDoc {
+    let live = session.live.borrow();
+    let status = session.host.status();
+    let mut doc = base(&live.record, status.word(&session.host.name));
+    doc.views.clone_from(&live.views);
+    if let Some((status, came)) = &live.status {
+        add_status(&mut doc, status, *came, live.record.state == State::Running);
+    }
+    doc
+}
+
+/// The same with what `info` adds.
+pub fn info_of_session(session: &Session) -> SessionDoc {
+    let mut doc = of_session(session);
+    let live = session.live.borrow();
+    let status = session.host.status();
+    let mut more = more_of(&live.record, &status);
+    more.notes.clone_from(&live.notes);
+    if let Some((job, _)) = &live.status {
+        (more.job_pid, more.output_bytes) = (Some(job.pid), Some(job.head));
+    }
+    doc.more = Some(more);
+    doc
+}
+
+/// What `info` adds, without what only a live session has.
+pub fn more_of(record: &Record, status: &Status) -> MoreDoc {
+    MoreDoc {
+        env: record.env.clone(),
+        reap: if record.reap_unattended { "unattended" } else { "idle" }.to_owned(),
+        job_pid: None,
+        output_bytes: None,
+        delete_requested: record.delete_requested,
+        link_detail: status.why().map(|e| e.message.clone()),
+        next_try_at: status.next_try_ms().map(clock::rfc3339),
+        notes: Vec::new(),
+    }
+}
+
+/// The manager itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct StatusDoc {
+    pub pid: u32,
+    pub version: String,
+    pub since: String,
+    pub sessions: usize,
+    pub links: Vec<LinkDoc>,
+}
+
+/// One host's link.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct LinkDoc {
+    pub host: String,
+    pub link: String,
+    pub rtt_ms: Option<f64>,
+    pub next_try_at: Option<String>,
+    pub detail: Option<String>,
+}

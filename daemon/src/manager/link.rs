@@ -1,0 +1,228 @@
+//! One live talk with an agent over any byte stream: requests and their answers, a stream per open job, heartbeats. It
+//! knows nothing of ssh, sessions or records, and is never reused: a new connection is a new link.
+
+use crate::manager::session::{Mailbox, ToSession};
+use crate::wire::{FrameReader, OutQueue};
+use sessd_proto::frame::kind;
+use sessd_proto::limits::{GIVE_UP_MS, HEARTBEAT_MS, STALLED_MS};
+use sessd_proto::messages::{CloseReason, LinkAct, LinkAnswer, LinkRequest, Open};
+use sessd_proto::{Frame, hello};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::oneshot;
+
+/// Bytes of one job that may wait for its session. Far above what credit allows; an agent that goes beyond it does not
+/// keep to the protocol.
+const QUEUED_MAX: usize = 64 << 20;
+
+/// Why a link ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LinkEnd {
+    /// The connection closed or went silent: evidence of nothing.
+    Lost(String),
+    /// The agent cannot or will not speak with us.
+    Unusable(String),
+    /// They are of different major versions; the sentence names the older.
+    Skew(String),
+}
+
+/// A request that got no answer, because the link ended first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoAnswer;
+
+/// A live link.
+#[derive(Debug)]
+pub struct Link {
+    out: OutQueue,
+    streams: RefCell<HashMap<u16, Mailbox>>,
+    requests: RefCell<HashMap<u64, oneshot::Sender<LinkAnswer>>>,
+    next_request: Cell<u64>,
+    next_stream: Cell<u16>,
+    heard: Cell<Instant>,
+    stalled: Cell<bool>,
+    rtt_ms: Cell<Option<f64>>,
+    agent_version: RefCell<String>,
+    began: Instant,
+}
+
+impl Link {
+    /// A link about to run.
+    pub fn new() -> Rc<Self> {
+        let out = OutQueue::new();
+        out.put(0, &Frame::Hello(hello::hello(env!("CARGO_PKG_VERSION"), "")));
+        let now = Instant::now();
+        Rc::new(Self {
+            out,
+            streams: RefCell::default(),
+            requests: RefCell::default(),
+            next_request: Cell::new(1),
+            next_stream: Cell::new(1),
+            heard: Cell::new(now),
+            stalled: Cell::new(false),
+            rtt_ms: Cell::new(None),
+            agent_version: RefCell::default(),
+            began: now,
+        })
+    }
+
+    /// Asks the agent. The answer comes, or the link ends.
+    pub async fn request(&self, act: LinkAct) -> Result<LinkAnswer, NoAnswer> {
+        let id = self.next_request.get();
+        self.next_request.set(id + 1);
+        let (sender, answer) = oneshot::channel();
+        if self.out.is_closed() {
+            return Err(NoAnswer);
+        }
+        self.requests.borrow_mut().insert(id, sender);
+        self.out.put(0, &Frame::LinkRequest(LinkRequest { id, act: Some(act) }));
+        answer.await.map_err(|_| NoAnswer)
+    }
+
+    /// Opens a stream to a job's holder; its frames go to `mailbox`. `None` when the link has no number left or has ended.
+    pub fn open(&self, job_id: String, mailbox: Mailbox) -> Option<u16> {
+        if self.out.is_closed() {
+            return None;
+        }
+        let mut streams = self.streams.borrow_mut();
+        let first = self.next_stream.get();
+        let free = (0..u16::MAX).map(|n| first.wrapping_add(n)).find(|n| *n != 0 && !streams.contains_key(n))?;
+        self.next_stream.set(free.wrapping_add(1));
+        streams.insert(free, mailbox);
+        drop(streams);
+        self.out.put(free, &Frame::Open(Open { job_id }));
+        self.out.put(free, &Frame::Hello(hello::hello(env!("CARGO_PKG_VERSION"), "")));
+        Some(free)
+    }
+
+    /// Sends a frame on a stream.
+    pub fn send(&self, stream: u16, frame: &Frame<'_>) {
+        self.out.put(stream, frame);
+    }
+
+    /// Closes a stream.
+    pub fn close_stream(&self, stream: u16) {
+        if self.streams.borrow_mut().remove(&stream).is_some() {
+            let close = sessd_proto::messages::Close { reason: CloseReason::Leaving as i32, detail: String::new() };
+            self.out.put(stream, &Frame::Close(close));
+        }
+    }
+
+    /// Ends the link on purpose.
+    pub fn hang_up(&self) {
+        self.out.close();
+    }
+
+    /// Round trip by the last heartbeat, in milliseconds.
+    pub fn rtt_ms(&self) -> Option<f64> {
+        self.rtt_ms.get()
+    }
+
+    /// The agent's version, once it greeted.
+    pub fn agent_version(&self) -> String {
+        self.agent_version.borrow().clone()
+    }
+
+    /// Has nothing come for longer than a heartbeat allows?
+    pub fn is_stalled(&self) -> bool {
+        self.stalled.get()
+    }
+
+    /// Runs the link over `reader` and `writer` until it ends. `changed` is told when it stalls or recovers.
+    pub async fn run(
+        self: Rc<Self>,
+        reader: impl AsyncRead + Unpin,
+        writer: impl AsyncWrite + Unpin,
+        changed: impl Fn(),
+    ) -> LinkEnd {
+        let end = tokio::select! {
+            end = self.read(FrameReader::new(reader), &changed) => end,
+            written = self.out.drive(writer) => match written {
+                Ok(()) => LinkEnd::Lost("it was hung up".into()),
+                Err(error) => LinkEnd::Lost(error.to_string()),
+            },
+            () = self.watch(&changed) => LinkEnd::Lost("nothing was heard from it".into()),
+        };
+        self.out.close();
+        self.requests.borrow_mut().clear();
+        self.streams.borrow_mut().clear();
+        end
+    }
+
+    async fn watch(&self, changed: &impl Fn()) {
+        let mut beat = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS));
+        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            beat.tick().await;
+            let silent = self.heard.get().elapsed().as_millis() as u64;
+            if silent >= GIVE_UP_MS {
+                return;
+            }
+            if silent >= STALLED_MS && !self.stalled.replace(true) {
+                changed();
+            }
+            self.out.put(0, &Frame::Ping(self.began.elapsed().as_micros() as u64));
+        }
+    }
+
+    fn hear(&self, changed: &impl Fn()) {
+        self.heard.set(Instant::now());
+        if self.stalled.replace(false) {
+            changed();
+        }
+    }
+
+    async fn read(&self, mut reader: FrameReader<impl AsyncRead + Unpin>, changed: &impl Fn()) -> LinkEnd {
+        loop {
+            let frame = match reader.next().await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return LinkEnd::Lost("the agent's end closed".into()),
+                Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
+                    return LinkEnd::Unusable(format!("the agent does not speak our protocol: {error}"));
+                }
+                Err(error) => return LinkEnd::Lost(error.to_string()),
+            };
+            self.hear(changed);
+            if frame.stream != 0 {
+                let stream = frame.stream;
+                let closes = frame.raw().kind == kind::CLOSE;
+                let mailbox = self.streams.borrow().get(&stream).cloned();
+                let Some(mailbox) = mailbox else { continue };
+                if closes {
+                    self.streams.borrow_mut().remove(&stream);
+                } else if mailbox.queued() > QUEUED_MAX {
+                    return LinkEnd::Unusable("the agent sends more than it was allowed".into());
+                }
+                mailbox.send(ToSession::Frame { stream, frame });
+                continue;
+            }
+            match frame.parse() {
+                Ok(Frame::Hello(theirs)) => {
+                    if let Err(skew) = hello::negotiate(&theirs) {
+                        return LinkEnd::Skew(skew.to_string());
+                    }
+                    *self.agent_version.borrow_mut() = crate::ssh::clean(&theirs.version, 32);
+                }
+                Ok(Frame::Ping(token)) => self.out.put(0, &Frame::Pong(token)),
+                Ok(Frame::Pong(token)) => {
+                    let micros = (self.began.elapsed().as_micros() as u64).saturating_sub(token);
+                    self.rtt_ms.set(Some(micros as f64 / 1000.0));
+                }
+                Ok(Frame::LinkReply(reply)) => {
+                    if let (Some(asker), Some(answer)) = (self.requests.borrow_mut().remove(&reply.id), reply.answer) {
+                        // Whoever asked may have gone.
+                        let _ = asker.send(answer);
+                    }
+                }
+                Ok(Frame::Close(close)) => return LinkEnd::Unusable(crate::ssh::clean(&close.detail, 300)),
+                Ok(Frame::Unknown(kind)) if kind & sessd_proto::frame::IGNORABLE == 0 => {
+                    self.out.put(0, &Frame::Unsupported(sessd_proto::messages::Unsupported { kind: kind.into() }));
+                }
+                Ok(_) => {}
+                Err(invalid) => return LinkEnd::Unusable(format!("the agent does not speak our protocol: {invalid}")),
+            }
+        }
+    }
+}

@@ -1,0 +1,432 @@
+//! The manager: what there is, and who owns it.
+//!
+//! Everything runs on one thread. [`Manager`] is the registry, the only place where sessions and hosts come and go; each
+//! [`session`] and each [`host`] is a task of its own that nobody else changes. A [`link`] is one live talk with an agent;
+//! [`dial`] makes its byte stream. A session's [`replica`] and [`views`] belong to its task; [`doc`] is what people see.
+
+pub mod dial;
+pub mod doc;
+pub mod host;
+pub mod link;
+pub mod replica;
+pub mod session;
+pub mod views;
+
+use crate::clock;
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::paths::Paths;
+use crate::store::Store;
+use doc::{LinkDoc, SessionDoc, StatusDoc};
+use host::{Host, Status};
+use sessd_core::names::{Fit, check_name, check_tags, fit, tag_matches};
+use sessd_core::{Record, State};
+use sessd_proto::Uuid;
+use sessd_proto::messages as m;
+use session::{Session, ToSession};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+use tokio::sync::Notify;
+
+/// Size of a PTY that nobody measured.
+const SIZE: (u16, u16) = (80, 24);
+
+/// The manager.
+#[derive(Debug)]
+pub struct Manager {
+    /// Where everything is.
+    pub paths: Paths,
+    /// The configuration.
+    pub config: Config,
+    /// The records.
+    pub store: Store,
+    /// This manager's own id, for the hosts.
+    pub id: String,
+    started_at_ms: i64,
+    sessions: RefCell<HashMap<Uuid, Rc<Session>>>,
+    hosts: RefCell<HashMap<String, Rc<Host>>>,
+    stop: Notify,
+    stopping: Cell<bool>,
+}
+
+/// What a selector fits.
+#[derive(Debug)]
+pub enum Found {
+    /// One that is not done.
+    Live(Rc<Session>),
+    /// One that is.
+    Done(Box<Record>),
+}
+
+impl Manager {
+    /// Loads the records and starts a task for each session that is not done.
+    ///
+    /// # Errors
+    /// When the records cannot be read.
+    pub async fn start(paths: Paths, config: Config, store: Store) -> Result<Rc<Self>> {
+        let id = store.fact("manager_id", || Uuid::now_v7().to_string()).await?;
+        let keep = i64::try_from(config.keep_done.as_millis()).unwrap_or(i64::MAX);
+        store.forget_done(clock::wall_ms().saturating_sub(keep)).await?;
+        let records = store.live().await?;
+        let manager = Rc::new(Self {
+            paths,
+            config,
+            store,
+            id,
+            started_at_ms: clock::wall_ms(),
+            sessions: RefCell::default(),
+            hosts: RefCell::default(),
+            stop: Notify::new(),
+            stopping: Cell::new(false),
+        });
+        for record in records {
+            manager.start_session(record.without_evidence(), HashMap::new());
+        }
+        Ok(manager)
+    }
+
+    /// The task of a host, started when first asked for.
+    fn host(self: &Rc<Self>, name: &str) -> Rc<Host> {
+        let mut hosts = self.hosts.borrow_mut();
+        hosts.entry(name.to_owned()).or_insert_with(|| Host::start(name.to_owned(), Rc::downgrade(self))).clone()
+    }
+
+    fn start_session(self: &Rc<Self>, record: Record, environment: HashMap<String, String>) -> Rc<Session> {
+        let host = self.host(&record.host);
+        let session = Session::start(record, environment, host, self);
+        self.sessions.borrow_mut().insert(session.id, session.clone());
+        session
+    }
+
+    /// A session's task has nothing left to do with its job.
+    pub(crate) fn session_gone(&self, id: Uuid, record: &Record) {
+        tracing::info!(session = %id, state = record.state.word(), "the session's job is over");
+        self.sessions.borrow_mut().remove(&id);
+    }
+
+    /// Sessions that are not done and not on their way out.
+    pub fn live(&self) -> Vec<Rc<Session>> {
+        let mut live: Vec<_> =
+            self.sessions.borrow().values().filter(|s| !s.live.borrow().record.delete_requested).cloned().collect();
+        live.sort_by_key(|s| (s.live.borrow().record.created_at_ms, s.id));
+        live
+    }
+
+    /// Is a name free for a session other than `but`?
+    ///
+    /// # Errors
+    /// Who has it.
+    pub fn check_free(&self, name: &str, but: Option<Uuid>) -> Result<()> {
+        let holder = self.live().into_iter().find(|s| Some(s.id) != but && s.live.borrow().record.name.as_deref() == Some(name));
+        match holder {
+            None => Ok(()),
+            Some(session) => Err(Error::new(
+                Kind::NameTaken,
+                format!("the name `{name}` is taken by session {} on {}", session.id, session.host.name),
+                format!("choose another, or `sessd attach {name}`"),
+            )),
+        }
+    }
+
+    /// The session a person means.
+    ///
+    /// # Errors
+    /// When none fits, or more than one.
+    pub async fn find(&self, selector: &str) -> Result<Found> {
+        let mut best: Vec<(Fit, Rc<Session>)> = Vec::new();
+        for session in self.live() {
+            let how = fit(selector, &session.id.to_string(), session.live.borrow().record.name.as_deref());
+            best.extend(how.map(|fit| (fit, session)));
+        }
+        // A live session goes before a done one of the same name; a whole id before a name before a beginning.
+        if let Some((_, session)) = best.iter().max_by_key(|(fit, _)| *fit).filter(|(fit, _)| *fit > Fit::Prefix) {
+            return Ok(Found::Live(session.clone()));
+        }
+        let mut done: Vec<(Fit, Record)> = Vec::new();
+        for record in self.store.done().await? {
+            let how = fit(selector, &record.id.to_string(), record.name.as_deref());
+            done.extend(how.map(|fit| (fit, record)));
+        }
+        // The store gives the one that ended last first, and `max_by_key` the last of equals.
+        if let Some((_, record)) = done.iter().rev().max_by_key(|(fit, _)| *fit).filter(|(fit, _)| *fit > Fit::Prefix) {
+            return Ok(Found::Done(Box::new(record.clone())));
+        }
+        match (best.as_slice(), done.as_slice()) {
+            ([], []) => Err(Error::no_such_session(selector)),
+            ([(_, session)], []) => Ok(Found::Live(session.clone())),
+            ([], [(_, record)]) => Ok(Found::Done(Box::new(record.clone()))),
+            _ => Err(Error::new(
+                Kind::Ambiguous,
+                format!("`{selector}` is the beginning of {} ids", best.len() + done.len()),
+                "give more of it",
+            )),
+        }
+    }
+
+    /// The live session a person means.
+    ///
+    /// # Errors
+    /// As [`Self::find`], and for one that is done.
+    pub async fn find_live(&self, selector: &str) -> Result<Rc<Session>> {
+        match self.find(selector).await? {
+            Found::Live(session) => Ok(session),
+            Found::Done(record) => {
+                let how = record.end.as_ref().map(session::describe_end).unwrap_or_default();
+                Err(Error::new(
+                    Kind::NoSuchSession,
+                    format!("the session `{}` is done ({how})", record.label()),
+                    format!("`sessd restart {}` runs it again", record.label()),
+                ))
+            }
+        }
+    }
+
+    /// Starts a session and waits until its job runs.
+    ///
+    /// # Errors
+    /// Why it does not; nothing is left behind then.
+    pub async fn create(self: &Rc<Self>, create: m::Create) -> Result<SessionDoc> {
+        let name = (!create.name.is_empty()).then_some(create.name);
+        if let Some(name) = &name {
+            check_name(name).map_err(|e| Error::usage(e.to_string()))?;
+            self.check_free(name, None)?;
+        }
+        let tags: BTreeMap<_, _> = create.tags.into_iter().collect();
+        check_tags(&tags).map_err(|e| Error::usage(e.to_string()))?;
+        let host = if create.host.is_empty() { dial::LOCAL.to_owned() } else { create.host };
+        dial::check_host(&host)?;
+        let side = |n: u32, default: u16| u16::try_from(n).ok().filter(|n| *n > 0).unwrap_or(default);
+        let idle_timeout_ms = match create.idle_timeout {
+            Some(timeout) => timeout.ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
+            None => self.config.idle_timeout.map(|d| d.as_millis() as i64),
+        };
+        let record = Record {
+            id: Uuid::now_v7(),
+            name,
+            host,
+            tags,
+            command: create.command,
+            cwd: create.cwd,
+            env: create.env.into_iter().collect(),
+            size: (side(create.cols, SIZE.0), side(create.rows, SIZE.1)),
+            idle_timeout_ms,
+            reap_unattended: create.reap_unattended,
+            created_at_ms: clock::wall_ms(),
+            job_id: Uuid::now_v7(),
+            state: State::Init,
+            delete_requested: false,
+            last_active_ms: None,
+            place: String::new(),
+            end: None,
+        };
+        self.store.save(&record).await?;
+        let session = self.start_session(record, create.environment);
+        self.wait_until_running(&session).await?;
+        self.info(&session.id.to_string()).await
+    }
+
+    async fn wait_until_running(&self, session: &Rc<Session>) -> Result<()> {
+        let result = match session.host.want().await {
+            Ok(()) => session.ask(ToSession::WhenRunning).await,
+            Err(error) => Err(error),
+        };
+        if result.is_err() {
+            // Nothing must be left of it. A host that cannot be told now is told when it is back.
+            let _ = session.ask(|done| ToSession::Delete { force: true, done }).await;
+        }
+        result
+    }
+
+    /// A new job under the same session.
+    ///
+    /// # Errors
+    /// Why there is none; the session is then as it was, or done.
+    pub async fn restart(self: &Rc<Self>, selector: &str) -> Result<SessionDoc> {
+        let mut record = match self.find(selector).await? {
+            Found::Done(record) => {
+                self.host(&record.host).want().await?;
+                *record
+            }
+            Found::Live(session) => {
+                session.host.want().await?;
+                session.ask(ToSession::EndForRestart).await?;
+                let record = session.live.borrow().record.clone();
+                record
+            }
+        };
+        if let Some(name) = &record.name {
+            self.check_free(name, Some(record.id))?;
+        }
+        let before = record.clone();
+        record.begin_again(Uuid::now_v7());
+        self.store.save(&record).await?;
+        let session = self.start_session(record, HashMap::new());
+        match self.wait_until_running(&session).await {
+            Ok(()) => self.info(&session.id.to_string()).await,
+            Err(error) => {
+                // What was known of the job before is not lost with an attempt that failed.
+                self.store.save(&before).await?;
+                Err(error)
+            }
+        }
+    }
+
+    fn link_word(&self, host: &str) -> &'static str {
+        match self.hosts.borrow().get(host) {
+            Some(host) => host.status().word(&host.name),
+            None if host == dial::LOCAL => "local",
+            None => "down",
+        }
+    }
+
+    /// The list, filtered.
+    ///
+    /// # Errors
+    /// For a filter that cannot be.
+    pub async fn list(&self, list: &m::List) -> Result<Vec<SessionDoc>> {
+        if !list.state.is_empty() && State::from_word(&list.state).is_none() {
+            return Err(Error::usage(format!("`{}` is not a state: init, running, disconnected or done", list.state)));
+        }
+        let fits = |name: bool, host: &str, tags: &BTreeMap<String, String>, state: &str| {
+            (list.all || name)
+                && (list.host.is_empty() || list.host == host)
+                && (list.state.is_empty() || list.state == state)
+                && list.tags.iter().all(|filter| tag_matches(tags, filter))
+        };
+        let mut docs = Vec::new();
+        for session in self.live() {
+            let wanted = {
+                let record = &session.live.borrow().record;
+                fits(record.name.is_some(), &record.host, &record.tags, record.state.word())
+            };
+            if wanted {
+                docs.push(doc::of_session(&session));
+            }
+        }
+        if list.state.is_empty() || list.state == State::Done.word() {
+            for record in self.store.done().await? {
+                if fits(record.name.is_some(), &record.host, &record.tags, record.state.word()) {
+                    docs.push(doc::of_done(&record, self.link_word(&record.host)));
+                }
+            }
+        }
+        Ok(docs)
+    }
+
+    /// One session, with everything known.
+    pub async fn info(&self, selector: &str) -> Result<SessionDoc> {
+        match self.find(selector).await? {
+            Found::Live(session) => Ok(doc::info_of_session(&session)),
+            Found::Done(record) => {
+                let status = self.hosts.borrow().get(&record.host).map_or(Status::Dormant, |h| h.status());
+                let mut doc = doc::of_done(&record, self.link_word(&record.host));
+                doc.more = Some(doc::more_of(&record, &status));
+                Ok(doc)
+            }
+        }
+    }
+
+    /// Names, renames, tags.
+    pub async fn tag(&self, tag: m::Tag) -> Result<SessionDoc> {
+        match self.find(&tag.session).await? {
+            Found::Live(session) => {
+                session.ask(|done| ToSession::Tag(tag, done)).await?;
+                Ok(doc::info_of_session(&session))
+            }
+            Found::Done(record) => {
+                let mut record = *record;
+                if let Some(name) = tag.name {
+                    check_name(&name).map_err(|e| Error::usage(e.to_string()))?;
+                    record.name = Some(name);
+                }
+                for key in tag.remove {
+                    record.tags.remove(&key);
+                }
+                record.tags.extend(tag.set);
+                check_tags(&record.tags).map_err(|e| Error::usage(e.to_string()))?;
+                self.store.save(&record).await?;
+                self.info(&record.id.to_string()).await
+            }
+        }
+    }
+
+    /// Ends jobs and forgets records. Every one that can be deleted is; the first failure is told.
+    pub async fn delete(&self, delete: m::Delete) -> Result<()> {
+        let mut found = Vec::new();
+        if delete.all {
+            found.extend(self.live().into_iter().map(Found::Live));
+            found.extend(self.store.done().await?.into_iter().map(|r| Found::Done(Box::new(r))));
+        }
+        let mut failure = None;
+        for selector in &delete.sessions {
+            match self.find(selector).await {
+                Ok(one) => found.push(one),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        let mut waiting = Vec::new();
+        for one in found {
+            match one {
+                Found::Done(record) => self.store.forget(record.id).await?,
+                Found::Live(session) => {
+                    let (sender, answer) = tokio::sync::oneshot::channel();
+                    session.mailbox.send(ToSession::Delete { force: delete.force, done: sender });
+                    waiting.push(answer);
+                }
+            }
+        }
+        // All are being ended by now; each has the same time to end in.
+        for answer in waiting {
+            // A task that ended in between has done what was asked.
+            if let Ok(Err(error)) = answer.await {
+                failure = failure.or(Some(error));
+            }
+        }
+        failure.map_or(Ok(()), Err)
+    }
+
+    /// The manager itself.
+    pub fn status(&self) -> StatusDoc {
+        let mut links: Vec<LinkDoc> = self
+            .hosts
+            .borrow()
+            .values()
+            .filter(|host| !matches!(host.status(), Status::Dormant))
+            .map(|host| {
+                let status = host.status();
+                LinkDoc {
+                    host: host.name.clone(),
+                    link: status.word(&host.name).to_owned(),
+                    rtt_ms: match &status {
+                        Status::Up(link) => link.rtt_ms(),
+                        _ => None,
+                    },
+                    next_try_at: status.next_try_ms().map(clock::rfc3339),
+                    detail: status.why().map(|e| e.message.clone()),
+                }
+            })
+            .collect();
+        links.sort_by(|a, b| a.host.cmp(&b.host));
+        StatusDoc {
+            pid: std::process::id(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            since: clock::rfc3339(self.started_at_ms),
+            sessions: self.live().len(),
+            links,
+        }
+    }
+
+    /// Asks the manager to stop. Jobs run on.
+    pub fn stop(&self) {
+        self.stopping.set(true);
+        self.stop.notify_one();
+    }
+
+    /// Waits until it is asked to stop.
+    pub async fn stopped(&self) {
+        if !self.stopping.get() {
+            self.stop.notified().await;
+        }
+    }
+}

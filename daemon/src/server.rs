@@ -1,0 +1,126 @@
+//! `sessd daemon --foreground`: the manager's process, from its lock to its end.
+
+use crate::api;
+use crate::clock;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::manager::Manager;
+use crate::paths::Paths;
+use crate::store::Store;
+use std::io::Write;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::LocalSet;
+
+/// What the manager says on its stdout to whoever started it, one line each.
+pub mod said {
+    /// It answers on its socket.
+    pub const READY: &str = "ready";
+    /// Another manager answers there.
+    pub const BUSY: &str = "busy";
+    /// Followed by a sentence a person should see.
+    pub const NOTE: &str = "note ";
+    /// Followed by why there is no manager.
+    pub const FAILED: &str = "failed ";
+}
+
+/// Runs the manager until it is told to stop. `announce`: whoever started us reads our stdout.
+///
+/// # Errors
+/// Why there is none; another manager on the same socket is one reason.
+pub fn run(paths: Paths, announce: bool) -> Result<()> {
+    let result = run_inner(paths, announce);
+    if let (true, Err(error)) = (announce, &result) {
+        say(&format!("{}{}", said::FAILED, error.json()));
+    }
+    result
+}
+
+fn say(line: &str) {
+    let mut out = std::io::stdout().lock();
+    // Nobody may be there to read it any more.
+    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+}
+
+fn run_inner(paths: Paths, announce: bool) -> Result<()> {
+    let config = Config::load(&paths)?;
+    paths.make()?;
+    start_log(&paths)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|e| Error::failed(format!("the manager cannot run ({e})"), ""))?;
+    let local = LocalSet::new();
+    local.block_on(&runtime, async move {
+        let Some(seat) = api::take_seat(&paths)? else {
+            if announce {
+                say(said::BUSY);
+                return Ok(());
+            }
+            return Err(Error::failed(
+                format!("another manager answers on {}", paths.socket.display()),
+                "`sessd daemon status` shows it, `sessd daemon stop` ends it",
+            ));
+        };
+        let opened = Store::open(&paths.database, clock::wall_ms()).await?;
+        if let Some(aside) = &opened.kept_aside {
+            let note = format!(
+                "the database was damaged and is kept as {}: running jobs are still on their hosts, new records begin here",
+                aside.display()
+            );
+            tracing::error!("{note}");
+            if announce {
+                say(&format!("{}{note}", said::NOTE));
+            } else {
+                eprintln!("sessd: {note}");
+            }
+        }
+        let store = opened.store;
+        let manager = Manager::start(paths.clone(), config, store.clone()).await?;
+        if announce {
+            say(said::READY);
+            hush();
+        }
+        tracing::info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "the manager runs");
+        let mut terminate = listen_for(SignalKind::terminate())?;
+        let mut interrupt = listen_for(SignalKind::interrupt())?;
+        tokio::select! {
+            () = api::serve(&seat, &manager) => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("the manager stops; jobs run on");
+        // New managers can start from here on; what is written is written.
+        let _ = std::fs::remove_file(&paths.socket);
+        store.close().await;
+        Ok(())
+    })
+}
+
+fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {
+    signal(kind).map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), ""))
+}
+
+/// Lets go of the pipe to whoever started us: it would wait for its end.
+fn hush() {
+    if let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") {
+        let _ = rustix::stdio::dup2_stdout(&null);
+    }
+}
+
+/// The log, appended to, begun anew when it is large.
+fn start_log(paths: &Paths) -> Result<()> {
+    const LARGE: u64 = 8 << 20;
+    let trouble =
+        |e: std::io::Error| Error::failed(format!("the log {} cannot be written ({e})", paths.log.display()), "check its folder");
+    if std::fs::metadata(&paths.log).is_ok_and(|m| m.len() > LARGE) {
+        std::fs::rename(&paths.log, paths.log.with_extension("log.1")).map_err(trouble)?;
+    }
+    let file = std::os::unix::fs::OpenOptionsExt::mode(std::fs::File::options().create(true).append(true), 0o600)
+        .open(&paths.log)
+        .map_err(trouble)?;
+    let filter = tracing_subscriber::EnvFilter::try_from_env("SESSD_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,sessd=info"));
+    // Fails only when there is a log already.
+    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(file).try_init();
+    Ok(())
+}

@@ -1,0 +1,317 @@
+//! The ssh rooms: from what a person typed as HOST to one byte stream that ends in our agent.
+//!
+//! ```text
+//! "me@box"  Destination::parse            this file
+//!    |      HostConfig::resolve           config.rs      what `ssh -G` says, tokens expanded, jumps resolved
+//!    |      Transport::dial               russh.rs       our own connection, one per host
+//!    |                                    openssh.rs     the system's `ssh` over stdio, for what russh lacks
+//!    |        known_hosts::decide         known_hosts.rs is this the host it was?
+//!    |        auth::log_in                auth.rs        agent, key files, certificates; never a question
+//!    |      Connection::exec              stream.rs      one channel: reader, writer, tail of stderr, exit status
+//!    v      bootstrap::start_agent        bootstrap.rs   find or install the agent, start it, skip the noise
+//! ExecStream whose first byte is the agent's
+//! ```
+//!
+//! Nothing here knows frames, sessions or views, asks a person, or tries again: a dial ends in a connection or in a
+//! [`Failure`], typed by who must act. Only `russh.rs`, `auth.rs` and `known_hosts.rs` name the library's types.
+//!
+//! Every future is `Send` and none blocks: small files are read through `tokio::fs`, key derivation and file locks run
+//! on the blocking pool. All text from the far side passes [`clean`] before it reaches a message.
+
+use std::{fmt, future::Future, net::Ipv6Addr, pin::Pin};
+
+mod auth;
+pub mod bootstrap;
+pub mod config;
+pub mod known_hosts;
+pub mod openssh;
+pub mod russh;
+mod stream;
+
+#[cfg(test)]
+mod testbed;
+#[cfg(test)]
+mod tests;
+
+pub use bootstrap::{AgentChannel, AgentImage, StartOptions, start_agent};
+pub use config::{Environment, HostConfig};
+pub use openssh::OpensshTransport;
+pub use russh::RusshTransport;
+pub use stream::{ExecReader, ExecStream, ExecWriter, Exit, STDERR_TAIL};
+
+/// A boxed future, as the object-safe traits of this module return it.
+pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// The longest HOST accepted, in bytes: an alias, a user and a port fit many times over.
+pub const MAX_DESTINATION: usize = 1024;
+
+/// What a person typed as HOST, taken apart but not yet looked up.
+///
+/// `local` is not a destination: the caller has dealt with it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Destination {
+    /// The name to look up in the ssh config: an alias, a host name or an address (IPv6 without brackets).
+    pub host: String,
+    /// The user before the `@`, which wins over the config's.
+    pub user: Option<String>,
+    /// The port after the `:`, which wins over the config's.
+    pub port: Option<u16>,
+}
+
+impl Destination {
+    /// Takes apart `alias`, `user@host`, `user@host:port`, `[v6]:port` or `ssh://user@host:port`.
+    ///
+    /// # Errors
+    /// [`Failure::Config`] when it is empty, over [`MAX_DESTINATION`], has a control character or a space, a part that
+    /// would read as an option (leading `-`), or a port that is none.
+    pub fn parse(text: &str) -> Result<Self, Failure> {
+        let bad = |why: &str| Failure::Config { detail: format!("'{}' is no host: {why}", clean(text, 80)) };
+        if text.is_empty() {
+            return Err(bad("it is empty"));
+        }
+        if text.len() > MAX_DESTINATION {
+            return Err(bad("it is too long"));
+        }
+        if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
+            return Err(bad("it has a space or a control character"));
+        }
+        let (rest, uri) = match text.strip_prefix("ssh://") {
+            Some(rest) => (rest.strip_suffix('/').unwrap_or(rest), true),
+            None => (text, false),
+        };
+        // A user may hold an `@` (as in a mail address); a host never does.
+        let (user, host) = match rest.rsplit_once('@') {
+            Some(("", _)) => return Err(bad("there is no user before the @")),
+            Some((user, host)) => (Some(user), host),
+            None => (None, rest),
+        };
+        let (host, port) = if let Some(inner) = host.strip_prefix('[') {
+            let (address, after) = inner.split_once(']').ok_or_else(|| bad("the [ is not closed"))?;
+            if address.split('%').next().is_none_or(|a| a.parse::<Ipv6Addr>().is_err()) {
+                return Err(bad("what is in [ ] is no IPv6 address"));
+            }
+            match after.strip_prefix(':') {
+                Some(port) => (address, Some(port)),
+                None if after.is_empty() => (address, None),
+                None => return Err(bad("after the ] only :port may follow")),
+            }
+        } else {
+            match host.split_once(':') {
+                // More than one colon without brackets is a bare IPv6 address, or nothing.
+                Some((_, more)) if more.contains(':') => {
+                    if host.split('%').next().is_none_or(|a| a.parse::<Ipv6Addr>().is_err()) {
+                        return Err(bad("it has more than one colon and is no IPv6 address"));
+                    }
+                    (host, None)
+                }
+                Some((name, port)) => (name, Some(port)),
+                None => (host, None),
+            }
+        };
+        let port = match port {
+            None => None,
+            Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
+                match digits.parse::<u16>() {
+                    Ok(port) if port != 0 => Some(port),
+                    _ => return Err(bad("the port must be 1 to 65535")),
+                }
+            }
+            Some(_) => return Err(bad("the port must be 1 to 65535")),
+        };
+        if host.is_empty() {
+            return Err(bad("there is no host name"));
+        }
+        if host.starts_with('-') || user.is_some_and(|u| u.starts_with('-')) {
+            return Err(bad("no part may start with a dash"));
+        }
+        if host.contains([
+            '/', '\\', '\'', '"', '`', '$', ';', '&', '|', '<', '>', '(', ')', '{', '}', '*', '?', '!',
+        ]) || (uri && host.contains('#'))
+        {
+            return Err(bad("the host name has a character that no host name has"));
+        }
+        if user
+            .is_some_and(|u| u.contains(['\'', '"', '`', '$', ';', '&', '|', '<', '>', '(', ')', '{', '}']))
+        {
+            return Err(bad("the user has a character that ssh refuses"));
+        }
+        Ok(Self { host: host.to_owned(), user: user.map(str::to_owned), port })
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(user) = &self.user {
+            write!(f, "{user}@")?;
+        }
+        match self.port {
+            Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
+            Some(port) => write!(f, "{}:{port}", self.host),
+            None => f.write_str(&self.host),
+        }
+    }
+}
+
+/// The keys that known_hosts has for a host that shows another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OnFile {
+    /// Their types and fingerprints, at most 8.
+    pub fingerprints: Vec<String>,
+    /// The file that has the first of them.
+    pub file: String,
+    /// Its line there, from 1.
+    pub line: usize,
+}
+
+/// Why a host's key was not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostKeyProblem {
+    /// No known_hosts file has a key for it, and there is no person to ask.
+    Unknown,
+    /// Another key is on file.
+    Changed(Box<OnFile>),
+    /// The key, or the authority that signed it, is marked `@revoked` or listed in `RevokedHostKeys`.
+    Revoked,
+}
+
+/// Why there is no connection or no agent, typed by who must act. `Display` is the one line a person reads.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The network's matter: tried again for ever.
+    #[error("{host} is out of reach: {detail}")]
+    Unreachable {
+        /// The host as the person named it, or the jump host that failed.
+        host: String,
+        /// What happened, one line.
+        detail: String,
+    },
+    /// A person's matter: never tried again without one.
+    #[error("{host} wants a login that needs you: {detail}")]
+    NeedsLogin {
+        /// The host as the person named it, or the jump host that refused.
+        host: String,
+        /// What was refused and what would help, one line.
+        detail: String,
+    },
+    /// The host showed a key that may not be trusted.
+    #[error("{}", host_key_sentence(name, host, *port, fingerprint, kind))]
+    HostKey {
+        /// The host as the person named it, or the jump host.
+        name: String,
+        /// The name the key was looked up under (HostKeyAlias if there is one).
+        host: String,
+        /// The port that was dialled.
+        port: u16,
+        /// The key's type and SHA-256 fingerprint as ssh-keygen prints it: `ED25519 SHA256:…`.
+        fingerprint: String,
+        /// What is wrong with it.
+        kind: HostKeyProblem,
+    },
+    /// The user's configuration, or what was typed.
+    #[error("{detail}")]
+    Config {
+        /// What and where, one line.
+        detail: String,
+    },
+    /// The agent cannot be put on the host or started there.
+    #[error("the agent cannot start there: {detail}; {hint}")]
+    AgentInstall {
+        /// What failed, one line.
+        detail: String,
+        /// The one thing to do about it.
+        hint: String,
+    },
+    /// The far side does not speak ssh as it should; not the network, and not worth a quick retry.
+    #[error("{host} does not speak ssh as it should: {detail}")]
+    Protocol {
+        /// The host as the person named it.
+        host: String,
+        /// What was wrong, one line.
+        detail: String,
+    },
+}
+
+impl Failure {
+    /// Whether the caller may dial again by itself, after its backoff. All else waits for a person or a changed file.
+    pub fn is_retried(&self) -> bool {
+        matches!(self, Self::Unreachable { .. })
+    }
+}
+
+fn host_key_sentence(name: &str, host: &str, port: u16, fingerprint: &str, kind: &HostKeyProblem) -> String {
+    let at = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
+    match kind {
+        HostKeyProblem::Unknown => format!(
+            "the key of {at} is not known yet ({fingerprint}): if the fingerprint is right, run `ssh {name}` once and \
+             answer yes, or set `StrictHostKeyChecking accept-new` for it in the ssh config"
+        ),
+        HostKeyProblem::Changed(known) => format!(
+            "the key of {at} has CHANGED: it shows {fingerprint}, but {}:{} has {}; someone may be in between. If the host \
+             was reinstalled, take the old key out with `ssh-keygen -R '{at}'`",
+            known.file,
+            known.line,
+            if known.fingerprints.is_empty() { "another".to_owned() } else { known.fingerprints.join(", ") }
+        ),
+        HostKeyProblem::Revoked => format!(
+            "the key of {at} is REVOKED ({fingerprint}): do not connect; ask whoever runs the host for a new key"
+        ),
+    }
+}
+
+/// A way to reach hosts. There are two: [`RusshTransport`] and [`OpensshTransport`].
+pub trait Transport: Send + Sync {
+    /// Connects and logs in, once. Never asks and never tries again.
+    ///
+    /// Bounded: connect and key exchange by the host's ConnectTimeout per hop, the login by two minutes per hop.
+    ///
+    /// # Errors
+    /// Any [`Failure`] but `AgentInstall`.
+    fn dial<'a>(&'a self, host: &'a HostConfig) -> BoxFuture<'a, Result<Box<dyn Connection>, Failure>>;
+}
+
+/// One logged-in connection. Dropping it ends it once the last [`ExecStream`] of it is gone.
+pub trait Connection: Send {
+    /// Runs `command` by the login shell of the host, without a terminal, on a channel of its own.
+    ///
+    /// # Errors
+    /// `Unreachable` when the connection is gone or the host refuses one more channel: that says nothing about any job.
+    fn exec<'a>(&'a mut self, command: &'a str) -> BoxFuture<'a, Result<ExecStream, Failure>>;
+
+    /// The host as the person named it: for messages.
+    fn host(&self) -> String;
+
+    /// `user@host:port, cipher` and the like: for logs and `doctor`, never parsed.
+    fn describe(&self) -> String;
+
+    /// Says goodbye and closes; streams of this connection end.
+    fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
+}
+
+/// Makes text of the far side fit for a message: one line, no control or bidirectional-override characters, at most
+/// `max` characters, the end kept (errors say what went wrong last).
+pub fn clean(text: &str, max: usize) -> String {
+    let mut out = String::with_capacity(text.len().min(4 * max));
+    let mut space = true;
+    for c in text.chars() {
+        if c.is_whitespace() {
+            if !space {
+                out.push(' ');
+            }
+            space = true;
+        } else if c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+        {
+            // Left out: an escape sequence must not reach a terminal through an error message.
+        } else {
+            out.push(c);
+            space = false;
+        }
+    }
+    out.truncate(out.trim_end().len());
+    let count = out.chars().count();
+    if count > max {
+        format!("…{}", out.chars().skip(count - max.saturating_sub(1)).collect::<String>())
+    } else {
+        out
+    }
+}

@@ -1,0 +1,359 @@
+//! The records in SQLite: WAL, foreign keys, one writer. A row becomes a record or an error, never a default.
+//!
+//! A database that is damaged is kept aside under another name and never written again.
+
+use crate::error::{Error, Result};
+use sessd_core::record::{reason_from_word, reason_word};
+use sessd_core::{End, Record, State};
+use sessd_proto::Uuid;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::{Row, Sqlite, Transaction};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// The open database.
+#[derive(Debug, Clone)]
+pub struct Store {
+    pool: SqlitePool,
+}
+
+/// What opening came to.
+#[derive(Debug)]
+pub struct Opened {
+    /// The database.
+    pub store: Store,
+    /// Where a damaged one was put, if there was one.
+    pub kept_aside: Option<PathBuf>,
+}
+
+const COLUMNS: &str = "id, name, host, command, cwd, env, cols, rows, idle_timeout_ms, reap_unattended, created_at_ms, job_id, \
+     state, delete_requested, last_active_ms, place, end_reason, end_code, end_signal, end_at_ms, end_detail";
+
+impl Store {
+    /// Opens the database at `path`, making or migrating it.
+    ///
+    /// # Errors
+    /// When it cannot be opened for another reason than damage: no space, no permission.
+    pub async fn open(path: &Path, now_ms: i64) -> Result<Opened> {
+        match Self::try_open(path).await {
+            Ok(store) => Ok(Opened { store, kept_aside: None }),
+            Err(error) if is_damage(&error) => {
+                let aside = keep_aside(path, now_ms)
+                    .map_err(|why| Error::failed(format!("{} is damaged and cannot be moved away ({why})", path.display()), "move it away"))?;
+                let store = Self::try_open(path).await.map_err(|e| cannot_open(path, &e))?;
+                Ok(Opened { store, kept_aside: Some(aside) })
+            }
+            Err(error) => Err(cannot_open(path, &error)),
+        }
+    }
+
+    async fn try_open(path: &Path) -> Result<Self, sqlx::Error> {
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            // A record that was acknowledged survives a power cut.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(5));
+        let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
+        let check: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&pool).await?;
+        if check != "ok" {
+            pool.close().await;
+            return Err(sqlx::Error::Protocol(format!("{DAMAGED}{check}")));
+        }
+        sqlx::migrate!("../migrations").run(&pool).await?;
+        Ok(Self { pool })
+    }
+
+    /// A fact about this manager, made by `make` when asked for the first time.
+    pub async fn fact(&self, name: &str, make: impl FnOnce() -> String) -> Result<String> {
+        sqlx::query("INSERT INTO facts (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING")
+            .bind(name)
+            .bind(make())
+            .execute(&self.pool)
+            .await?;
+        Ok(sqlx::query_scalar("SELECT value FROM facts WHERE name = $1").bind(name).fetch_one(&self.pool).await?)
+    }
+
+    /// Keeps a record, whole: it replaces what was kept before.
+    ///
+    /// # Errors
+    /// [`crate::error::Kind::NameTaken`] when another live session has the name.
+    pub async fn save(&self, record: &Record) -> Result<()> {
+        let taken = |error: sqlx::Error| match &error {
+            sqlx::Error::Database(e) if e.is_unique_violation() => Error::new(
+                crate::error::Kind::NameTaken,
+                format!("the name `{}` is taken", record.label()),
+                "choose another, or see who has it with `sessd list`",
+            ),
+            _ => error.into(),
+        };
+        let mut tx = self.pool.begin().await?;
+        upsert(&mut tx, record).await.map_err(taken)?;
+        sqlx::query("DELETE FROM tags WHERE session_id = $1").bind(record.id.to_string()).execute(&mut *tx).await?;
+        for (key, value) in &record.tags {
+            sqlx::query("INSERT INTO tags (session_id, key, value) VALUES ($1, $2, $3)")
+                .bind(record.id.to_string())
+                .bind(key)
+                .bind(value)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Forgets a record.
+    pub async fn forget(&self, id: Uuid) -> Result<()> {
+        sqlx::query("DELETE FROM sessions WHERE id = $1").bind(id.to_string()).execute(&self.pool).await?;
+        Ok(())
+    }
+
+    /// Every record that is not done.
+    pub async fn live(&self) -> Result<Vec<Record>> {
+        self.select("WHERE state <> 'done' ORDER BY created_at_ms, id").await
+    }
+
+    /// Every record that is done, the one that ended last first.
+    pub async fn done(&self) -> Result<Vec<Record>> {
+        self.select("WHERE state = 'done' ORDER BY end_at_ms DESC, id").await
+    }
+
+    /// Forgets what was done before `before_ms`, and says what that was.
+    pub async fn forget_done(&self, before_ms: i64) -> Result<u64> {
+        let gone = sqlx::query("DELETE FROM sessions WHERE state = 'done' AND end_at_ms < $1")
+            .bind(before_ms)
+            .execute(&self.pool)
+            .await?;
+        Ok(gone.rows_affected())
+    }
+
+    async fn select(&self, rest: &str) -> Result<Vec<Record>> {
+        let sql = format!("SELECT {COLUMNS} FROM sessions {rest}");
+        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
+        let all_tags = sqlx::query("SELECT session_id, key, value FROM tags").fetch_all(&self.pool).await?;
+        let mut tags: HashMap<String, BTreeMap<String, String>> = HashMap::new();
+        for row in &all_tags {
+            tags.entry(row.try_get("session_id")?).or_default().insert(row.try_get("key")?, row.try_get("value")?);
+        }
+        rows.iter()
+            .map(|row| {
+                let mut record = record(row)?;
+                record.tags = tags.remove(&record.id.to_string()).unwrap_or_default();
+                Ok(record)
+            })
+            .collect()
+    }
+
+    /// Writes what is open and closes.
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// Marks an error of ours that means damage.
+const DAMAGED: &str = "damaged: ";
+
+fn is_damage(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Protocol(why) => why.starts_with(DAMAGED),
+        // SQLITE_CORRUPT and SQLITE_NOTADB, with their extended codes in the higher bits.
+        sqlx::Error::Database(e) => e.code().and_then(|c| c.parse::<u32>().ok()).is_some_and(|c| matches!(c & 0xff, 11 | 26)),
+        sqlx::Error::Migrate(why) => match why.as_ref() {
+            sqlx::migrate::MigrateError::Execute(e) => is_damage(e),
+            _ => false,
+        },
+        _ => false,
+    }
+}
+
+fn cannot_open(path: &Path, error: &sqlx::Error) -> Error {
+    let why = match error {
+        sqlx::Error::Migrate(why) if matches!(why.as_ref(), sqlx::migrate::MigrateError::VersionMissing(_)) => {
+            return Error::failed(
+                format!("{} was written by a newer sessd", path.display()),
+                "use that version, or set SESSD_HOME to another folder",
+            );
+        }
+        sqlx::Error::Database(e) => e.message().to_owned(),
+        other => other.to_string(),
+    };
+    Error::failed(format!("the database {} cannot be used ({why})", path.display()), "check its folder for space and permissions")
+}
+
+fn keep_aside(path: &Path, now_ms: i64) -> std::io::Result<PathBuf> {
+    let with = |suffix: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(suffix);
+        PathBuf::from(name)
+    };
+    let aside = with(&format!(".damaged-{now_ms}"));
+    std::fs::rename(path, &aside)?;
+    for suffix in ["-wal", "-shm"] {
+        let mut to = aside.as_os_str().to_owned();
+        to.push(suffix);
+        match std::fs::rename(with(suffix), to) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(aside)
+}
+
+async fn upsert(tx: &mut Transaction<'_, Sqlite>, record: &Record) -> Result<(), sqlx::Error> {
+    let end = record.end.as_ref();
+    sqlx::query(
+        "INSERT INTO sessions (id, name, host, command, cwd, env, cols, rows, idle_timeout_ms, reap_unattended, created_at_ms, \
+         job_id, state, delete_requested, last_active_ms, place, end_reason, end_code, end_signal, end_at_ms, end_detail) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
+         ON CONFLICT (id) DO UPDATE SET name = excluded.name, host = excluded.host, command = excluded.command, \
+         cwd = excluded.cwd, env = excluded.env, cols = excluded.cols, rows = excluded.rows, \
+         idle_timeout_ms = excluded.idle_timeout_ms, reap_unattended = excluded.reap_unattended, \
+         created_at_ms = excluded.created_at_ms, job_id = excluded.job_id, state = excluded.state, \
+         delete_requested = excluded.delete_requested, last_active_ms = excluded.last_active_ms, place = excluded.place, \
+         end_reason = excluded.end_reason, end_code = excluded.end_code, end_signal = excluded.end_signal, \
+         end_at_ms = excluded.end_at_ms, end_detail = excluded.end_detail",
+    )
+    .bind(record.id.to_string())
+    .bind(record.name.as_deref())
+    .bind(&record.host)
+    .bind(serde_json::to_string(&record.command).unwrap_or_default())
+    .bind(&record.cwd)
+    .bind(serde_json::to_string(&record.env).unwrap_or_default())
+    .bind(i64::from(record.size.0))
+    .bind(i64::from(record.size.1))
+    .bind(record.idle_timeout_ms)
+    .bind(i64::from(record.reap_unattended))
+    .bind(record.created_at_ms)
+    .bind(record.job_id.to_string())
+    .bind(record.state.word())
+    .bind(i64::from(record.delete_requested))
+    .bind(record.last_active_ms)
+    .bind(&record.place)
+    .bind(end.map(|e| reason_word(e.reason)))
+    .bind(end.and_then(|e| e.code).map(i64::from))
+    .bind(end.and_then(|e| e.signal).map(i64::from))
+    .bind(end.map(|e| e.at_ms))
+    .bind(end.map(|e| e.detail.as_str()))
+    .execute(&mut **tx)
+    .await
+    .map(|_| ())
+}
+
+fn wrong(what: &str) -> Error {
+    Error::failed(format!("a record in the database has a {what} that cannot be"), "move the database away to begin anew")
+}
+
+fn record(row: &SqliteRow) -> Result<Record> {
+    let uuid = |column: &str| -> Result<Uuid> {
+        Uuid::parse_str(row.try_get::<&str, _>(column)?).map_err(|_| wrong(column))
+    };
+    let json = |column: &str| -> Result<&str> { Ok(row.try_get(column)?) };
+    let side = |column: &str| -> Result<u16> { u16::try_from(row.try_get::<i64, _>(column)?).map_err(|_| wrong(column)) };
+    let number = |column: &str| -> Result<Option<i32>> { Ok(row.try_get::<Option<i64>, _>(column)?.and_then(|n| n.try_into().ok())) };
+    let state = State::from_word(row.try_get("state")?).ok_or_else(|| wrong("state"))?;
+    let end = match row.try_get::<Option<&str>, _>("end_reason")? {
+        None => None,
+        Some(word) => Some(End {
+            reason: reason_from_word(word).ok_or_else(|| wrong("end_reason"))?,
+            code: number("end_code")?,
+            signal: number("end_signal")?,
+            at_ms: row.try_get::<Option<i64>, _>("end_at_ms")?.unwrap_or_default(),
+            detail: row.try_get::<Option<String>, _>("end_detail")?.unwrap_or_default(),
+        }),
+    };
+    Ok(Record {
+        id: uuid("id")?,
+        name: row.try_get("name")?,
+        host: row.try_get("host")?,
+        tags: BTreeMap::new(),
+        command: serde_json::from_str(json("command")?).map_err(|_| wrong("command"))?,
+        cwd: row.try_get("cwd")?,
+        env: serde_json::from_str(json("env")?).map_err(|_| wrong("env"))?,
+        size: (side("cols")?, side("rows")?),
+        idle_timeout_ms: row.try_get("idle_timeout_ms")?,
+        reap_unattended: row.try_get::<i64, _>("reap_unattended")? != 0,
+        created_at_ms: row.try_get("created_at_ms")?,
+        job_id: uuid("job_id")?,
+        state,
+        delete_requested: row.try_get::<i64, _>("delete_requested")? != 0,
+        last_active_ms: row.try_get("last_active_ms")?,
+        place: row.try_get("place")?,
+        end,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sessd_proto::messages::EndReason;
+
+    fn some_record(name: Option<&str>) -> Record {
+        Record {
+            id: Uuid::now_v7(),
+            name: name.map(str::to_owned),
+            host: "box".into(),
+            tags: BTreeMap::from([("gpu".into(), String::new()), ("team".into(), "ml".into())]),
+            command: vec!["echo".into(), "a 'b' é".into()],
+            cwd: "/tmp".into(),
+            env: BTreeMap::from([("A".into(), "1".into())]),
+            size: (80, 24),
+            idle_timeout_ms: Some(1000),
+            reap_unattended: true,
+            created_at_ms: 5,
+            job_id: Uuid::now_v7(),
+            state: State::Running,
+            delete_requested: false,
+            last_active_ms: Some(6),
+            place: "m:/f".into(),
+            end: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_record_comes_back_as_it_was() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sessd.db");
+        let store = Store::open(&path, 1).await.unwrap().store;
+        let mut record = some_record(Some("dev"));
+        store.save(&record).await.unwrap();
+        store.close().await;
+        let store = Store::open(&path, 1).await.unwrap().store;
+        assert_eq!(store.live().await.unwrap(), vec![record.clone()]);
+        record.finish(End { reason: EndReason::Exited, code: Some(7), signal: None, at_ms: 9, detail: "x".into() });
+        store.save(&record).await.unwrap();
+        assert_eq!(store.live().await.unwrap(), vec![]);
+        assert_eq!(store.done().await.unwrap(), vec![record.clone()]);
+        assert_eq!(store.forget_done(9).await.unwrap(), 0);
+        assert_eq!(store.forget_done(10).await.unwrap(), 1);
+        assert_eq!(store.done().await.unwrap(), vec![]);
+    }
+
+    #[tokio::test]
+    async fn a_name_belongs_to_one_live_session() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("sessd.db"), 1).await.unwrap().store;
+        let mut first = some_record(Some("dev"));
+        store.save(&first).await.unwrap();
+        let second = some_record(Some("dev"));
+        assert_eq!(store.save(&second).await.unwrap_err().kind, crate::error::Kind::NameTaken);
+        store.save(&some_record(None)).await.unwrap();
+        store.save(&some_record(None)).await.unwrap();
+        first.delete_requested = true;
+        store.save(&first).await.unwrap();
+        store.save(&second).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_damaged_database_is_kept_aside_and_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sessd.db");
+        let damage = b"this is no database, but somebody may still want it".repeat(100);
+        std::fs::write(&path, &damage).unwrap();
+        let opened = Store::open(&path, 42).await.unwrap();
+        assert_eq!(std::fs::read(opened.kept_aside.unwrap()).unwrap(), damage);
+        assert_eq!(opened.store.live().await.unwrap(), vec![]);
+    }
+}

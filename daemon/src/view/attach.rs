@@ -1,0 +1,568 @@
+//! The loop of one view: the terminal on one side, the manager on the other.
+//!
+//! The view is the end that counts. It knows which output byte it needs next, and which input was not acknowledged; so a
+//! manager that is killed, a link that breaks, an agent that dies cost it nothing but time. When the manager is gone it
+//! starts one again and goes on where it was.
+
+use crate::clock;
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::paths::Paths;
+use crate::view::client::Client;
+use crate::view::keys::{Keys, Typed};
+use crate::view::terminal::{self, Raw};
+use crate::view::typed::{AHEAD_MAX, Outgoing};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use sessd_core::record::End;
+use sessd_proto::limits::VIEW_WINDOW;
+use sessd_proto::messages::{self as m, Answer};
+use sessd_proto::{Frame, Uuid};
+use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// How long the path to the job may be broken before the view says so: most breaks are over by then.
+const SAY_AFTER_MS: u64 = 1_500;
+/// How often what is said is brought up to date.
+const SAY_AGAIN_MS: u64 = 1_000;
+/// How long a manager may take to come back before the view gives up.
+const MANAGER_BACK: Duration = Duration::from_secs(60);
+
+/// What is asked of a view.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Name, id or beginning of one.
+    pub session: String,
+    /// Nothing typed here goes to the job.
+    pub read_only: bool,
+    /// Other views are sent away.
+    pub take: bool,
+    /// The job waits for this view.
+    pub lossless: bool,
+    /// No key leaves; only the job's end or `sessd detach` does.
+    pub no_detach_key: bool,
+}
+
+/// How a view ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Its user left, or it was sent away.
+    Detached(String),
+    /// The job ended.
+    Ended(String, End),
+    /// A signal told it to go.
+    Signal(i32),
+}
+
+struct View<'a> {
+    paths: &'a Paths,
+    request: Request,
+    id: Uuid,
+    began: Instant,
+    client: Client,
+    label: String,
+    session: String,
+    job: String,
+    /// The next output byte needed; none: nothing was shown yet.
+    need: Option<u64>,
+    /// A snapshot of which not all parts are here.
+    partial: Vec<u8>,
+    /// Bytes shown since this connection began, and how many were allowed.
+    shown: u64,
+    granted: u64,
+    keys: Keys,
+    outgoing: Outgoing,
+    to_manager: Vec<u8>,
+    to_terminal: Vec<u8>,
+    written: usize,
+    state: m::ViewState,
+    path_broken_since: Option<u64>,
+    said_at: Option<u64>,
+    scrollback_lines: u32,
+    stdin_open: bool,
+}
+
+/// Shows a session on this terminal until the user leaves or the job ends.
+///
+/// # Errors
+/// Why it cannot be shown.
+pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> {
+    let mut client = Client::connect(paths)?;
+    // Whether there is such a session is found out before the terminal is touched.
+    let id = Uuid::now_v7();
+    let size = terminal::size();
+    let attach = attach_message(&request, id, size, None, String::new(), config.scrollback_lines);
+    client.send(&Frame::Attach(attach))?;
+    let attached = wait_attached(&mut client)?;
+    let raw = Raw::take()?;
+    let keys = Keys::new(config.detach_key.filter(|_| !request.no_detach_key));
+    let mut view = View {
+        paths,
+        id,
+        began: Instant::now(),
+        client,
+        label: if attached.name.is_empty() { attached.session_id.clone() } else { attached.name.clone() },
+        session: attached.session_id,
+        job: attached.job_id,
+        need: None,
+        partial: Vec::new(),
+        shown: 0,
+        granted: VIEW_WINDOW,
+        keys,
+        outgoing: Outgoing::new(),
+        to_manager: Vec::new(),
+        to_terminal: Vec::new(),
+        written: 0,
+        state: m::ViewState::default(),
+        path_broken_since: None,
+        said_at: None,
+        scrollback_lines: config.scrollback_lines,
+        stdin_open: true,
+        request,
+    };
+    let outcome = view.run(size);
+    drop(raw);
+    outcome
+}
+
+fn attach_message(
+    request: &Request,
+    id: Uuid,
+    size: Option<(u16, u16)>,
+    resume: Option<u64>,
+    job_id: String,
+    scrollback_lines: u32,
+) -> m::Attach {
+    let (cols, rows) = size.unwrap_or((0, 0));
+    m::Attach {
+        session: request.session.clone(),
+        view_id: id.as_bytes().to_vec(),
+        cols: cols.into(),
+        rows: rows.into(),
+        read_only: request.read_only,
+        take: request.take,
+        lossless: request.lossless,
+        kind: "cli".into(),
+        resume,
+        credit: VIEW_WINDOW,
+        scrollback_lines,
+        job_id,
+    }
+}
+
+fn wait_attached(client: &mut Client) -> Result<m::Attached> {
+    use std::io::Read;
+    let mut buffer = [0; 16 * 1024];
+    loop {
+        while let Some(frame) = client.decoder.next_frame().map_err(|e| Error::failed(e.to_string(), ""))? {
+            match frame.parse() {
+                Ok(Frame::Hello(theirs)) => {
+                    sessd_proto::negotiate(&theirs).map_err(|skew| {
+                        Error::new(Kind::VersionSkew, skew.to_string(), "`sessd daemon restart` starts this version")
+                    })?;
+                }
+                Ok(Frame::Attached(attached)) => return Ok(attached),
+                Ok(Frame::Reply(m::Reply { answer: Some(Answer::Error(error)), .. })) => return Err(error.into()),
+                Ok(Frame::Close(close)) => return Err(Error::failed(close.detail, "")),
+                _ => {}
+            }
+        }
+        match client.stream.read(&mut buffer) {
+            Ok(0) => return Err(Error::failed("the manager went away", "try again: it starts by itself")),
+            Ok(n) => client.decoder.push(&buffer[..n]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Error::failed(format!("the manager went away ({error})"), "try again: it starts by itself")),
+        }
+    }
+}
+
+/// Signals as readable sockets, so that the one loop hears them.
+struct Signals {
+    resized: UnixStream,
+    told_to_go: Vec<(i32, UnixStream)>,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
+        let pipe = |signal: i32| -> std::io::Result<UnixStream> {
+            let (read, write) = UnixStream::pair()?;
+            read.set_nonblocking(true)?;
+            signal_hook::low_level::pipe::register(signal, write)?;
+            Ok(read)
+        };
+        let told_to_go =
+            [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().map(|s| Ok((s, pipe(s)?))).collect::<std::io::Result<_>>()?;
+        Ok(Self { resized: pipe(SIGWINCH)?, told_to_go })
+    }
+}
+
+fn drain(mut stream: &UnixStream) -> bool {
+    use std::io::Read;
+    let mut buffer = [0; 64];
+    let mut any = false;
+    while matches!(stream.read(&mut buffer), Ok(n) if n > 0) {
+        any = true;
+    }
+    any
+}
+
+impl View<'_> {
+    fn now(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    fn run(&mut self, mut size: Option<(u16, u16)>) -> Result<Outcome> {
+        let signals = Signals::listen().map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), ""))?;
+        self.client.stream.set_nonblocking(true).map_err(|e| Error::failed(e.to_string(), ""))?;
+        // What came together with the answer to the attach.
+        if let Some(outcome) = self.take_frames()? {
+            return self.leave(outcome);
+        }
+        loop {
+            self.send_input();
+            let ready = self.wait(&signals)?;
+            for (signal, stream) in &signals.told_to_go {
+                if drain(stream) {
+                    self.to_manager.extend_from_slice(&Frame::Detach(m::Detach::default()).to_bytes(0));
+                    self.flush_manager();
+                    return Ok(Outcome::Signal(*signal));
+                }
+            }
+            if drain(&signals.resized) && terminal::size() != size {
+                size = terminal::size();
+                if let Some((cols, rows)) = size {
+                    Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() }).put(0, &mut self.to_manager);
+                }
+            }
+            if ready.stdin
+                && let Some(outcome) = self.read_stdin()
+            {
+                return self.leave(outcome);
+            }
+            if self.keys.timeout(self.now()) {
+                return self.leave(self.detached());
+            }
+            if ready.manager
+                && let Some(outcome) = self.read_manager()?
+            {
+                return self.leave(outcome);
+            }
+            if !self.flush_manager() {
+                self.manager_lost()?;
+            }
+            self.write_terminal(ready.stdout);
+            self.say();
+        }
+    }
+
+    /// What is left to show is shown first: the last words of a job belong to its end.
+    fn leave(&mut self, outcome: Outcome) -> Result<Outcome> {
+        while self.written < self.to_terminal.len() {
+            let before = self.written;
+            self.write_terminal(true);
+            if self.written == before && !self.to_terminal.is_empty() {
+                break;
+            }
+        }
+        if matches!(outcome, Outcome::Detached(_)) {
+            self.to_manager.extend_from_slice(&Frame::Detach(m::Detach::default()).to_bytes(0));
+            // If the manager is gone there is nobody to tell.
+            let _ = self.client.stream.set_nonblocking(false);
+            self.flush_manager();
+        }
+        Ok(outcome)
+    }
+
+    fn detached(&self) -> Outcome {
+        Outcome::Detached(self.label.clone())
+    }
+
+    fn path_is_up(&self) -> bool {
+        matches!(self.state.link.as_str(), "up" | "local")
+    }
+
+    fn wait(&mut self, signals: &Signals) -> Result<Ready> {
+        let now = self.now();
+        let said = self.path_broken_since.map(|since| match self.said_at {
+            None => since + SAY_AFTER_MS,
+            Some(at) => at + SAY_AGAIN_MS,
+        });
+        let deadline = [self.keys.deadline_ms(), said].into_iter().flatten().min();
+        let timeout = deadline.map(|at| {
+            let ms = at.saturating_sub(now);
+            Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 }
+        });
+        let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
+        let mut fds = vec![PollFd::new(&signals.resized, PollFlags::IN)];
+        fds.extend(signals.told_to_go.iter().map(|(_, s)| PollFd::new(s, PollFlags::IN)));
+        let manager_at = fds.len();
+        let mut flags = PollFlags::empty();
+        // While the terminal is behind, the manager waits: it was given credit for no more than this.
+        if self.to_terminal.len() - self.written < VIEW_WINDOW as usize {
+            flags |= PollFlags::IN;
+        }
+        if !self.to_manager.is_empty() {
+            flags |= PollFlags::OUT;
+        }
+        fds.push(PollFd::new(&self.client.stream, flags));
+        let stdin_at = fds.len();
+        if self.stdin_open && self.outgoing.waiting() < AHEAD_MAX {
+            fds.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
+        }
+        let stdout_at = fds.len();
+        if self.written < self.to_terminal.len() {
+            fds.push(PollFd::from_borrowed_fd(stdout, PollFlags::OUT));
+        }
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(Error::failed(format!("the view cannot wait ({error})"), "")),
+        }
+        let any = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+        Ok(Ready {
+            manager: fds[manager_at].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
+            stdin: stdin_at < stdout_at && any(stdin_at),
+            stdout: any(stdout_at),
+        })
+    }
+
+    fn read_stdin(&mut self) -> Option<Outcome> {
+        let mut buffer = [0; 16 * 1024];
+        let n = match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
+            Ok(0) | Err(Errno::IO) => {
+                // The terminal is gone; the SIGHUP that says so may have been taken from us.
+                self.stdin_open = false;
+                return Some(self.detached());
+            }
+            Ok(n) => n,
+            Err(_) => return None,
+        };
+        let now = self.now();
+        let held = !self.path_is_up();
+        let (bytes, leaves) = match self.keys.typed(&buffer[..n], now) {
+            Typed::Bytes(bytes) => (bytes, false),
+            Typed::Leave(bytes) => (bytes, true),
+        };
+        if !self.request.read_only {
+            self.outgoing.typed(&bytes, held, now);
+        }
+        if leaves {
+            self.send_input();
+            return Some(self.detached());
+        }
+        None
+    }
+
+    fn send_input(&mut self) {
+        if !self.path_is_up() {
+            return;
+        }
+        while let Some(next) = self.outgoing.next_to_send() {
+            Frame::Input { view: self.id, seq: next.seq, withdrawn: next.withdrawn, bytes: next.bytes }
+                .put(0, &mut self.to_manager);
+        }
+        self.flush_manager();
+    }
+
+    /// False when the manager is gone.
+    fn flush_manager(&mut self) -> bool {
+        while !self.to_manager.is_empty() {
+            match self.client.stream.write(&self.to_manager) {
+                Ok(n) => {
+                    self.to_manager.drain(..n);
+                }
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return false,
+            }
+        }
+        true
+    }
+
+    fn read_manager(&mut self) -> Result<Option<Outcome>> {
+        let buffer = self.client.decoder.buffer_mut();
+        buffer.reserve(64 * 1024);
+        match rustix::io::read(&self.client.stream, rustix::buffer::spare_capacity(buffer)) {
+            Ok(0) => {}
+            Ok(_) => return self.take_frames(),
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(None),
+            Err(_) => {}
+        }
+        self.manager_lost()?;
+        Ok(None)
+    }
+
+    fn take_frames(&mut self) -> Result<Option<Outcome>> {
+        let mut decoder = std::mem::take(&mut self.client.decoder);
+        let mut outcome = None;
+        while let Some(raw) = decoder.next_frame().map_err(|e| Error::failed(e.to_string(), "`sessd daemon restart`"))? {
+            let frame = raw.parse().map_err(|e| Error::failed(e.to_string(), "`sessd daemon restart`"))?;
+            outcome = self.handle(frame)?;
+            if outcome.is_some() {
+                break;
+            }
+        }
+        self.client.decoder = decoder;
+        self.grant();
+        Ok(outcome)
+    }
+
+    fn grant(&mut self) {
+        let total = self.shown + VIEW_WINDOW;
+        if total - self.granted >= VIEW_WINDOW / 2 {
+            self.granted = total;
+            Frame::Credit(total).put(0, &mut self.to_manager);
+        }
+    }
+
+    fn handle(&mut self, frame: Frame<'_>) -> Result<Option<Outcome>> {
+        match frame {
+            Frame::Output { offset, bytes } => {
+                self.shown += bytes.len() as u64;
+                let need = *self.need.get_or_insert(offset);
+                if let Some(fresh) = need.checked_sub(offset).and_then(|held| bytes.get(held as usize..)) {
+                    self.to_terminal.extend_from_slice(fresh);
+                    self.need = Some(need + fresh.len() as u64);
+                } else if offset > need {
+                    // Bytes are missing, which must not be: the whole screen again is right in any case.
+                    Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+                }
+            }
+            Frame::Snapshot { at, more, bytes, .. } => {
+                self.shown += bytes.len() as u64;
+                self.partial.extend_from_slice(bytes);
+                if !more {
+                    self.to_terminal.append(&mut self.partial);
+                    self.need = Some(at);
+                    self.said_at = None;
+                }
+            }
+            Frame::InputAck { view, seq } if view == self.id => self.outgoing.acknowledged(seq),
+            Frame::ViewState(state) => self.state_changed(state),
+            Frame::Attached(attached) => {
+                if attached.job_id != self.job {
+                    // A restart made a new job: nothing old is of use to it.
+                    (self.job, self.need) = (attached.job_id, None);
+                    self.outgoing = Outgoing::new();
+                }
+            }
+            Frame::Ended(exit) => return Ok(Some(Outcome::Ended(self.label.clone(), End::from(&exit)))),
+            Frame::Detach(_) => return Ok(Some(self.detached())),
+            Frame::Reply(m::Reply { answer: Some(Answer::Error(error)), .. }) => return Err(error.into()),
+            Frame::Close(close) => return Err(Error::failed(close.detail, "attach again")),
+            _ => {}
+        }
+        Ok(None)
+    }
+
+    fn state_changed(&mut self, state: m::ViewState) {
+        let now = self.now();
+        let new_path = state.epoch != self.state.epoch;
+        self.state = state;
+        if self.path_is_up() {
+            if new_path {
+                self.outgoing.path_is_new(now);
+            }
+            self.path_broken_since = None;
+            self.unsay();
+        } else {
+            self.path_broken_since.get_or_insert(now);
+        }
+    }
+
+    /// The manager is gone: start one, and go on where we were.
+    fn manager_lost(&mut self) -> Result<()> {
+        let now = self.now();
+        self.state.link = "down".into();
+        self.state.detail = "the manager is gone".into();
+        self.path_broken_since.get_or_insert(now);
+        self.partial.clear();
+        self.to_manager.clear();
+        let until = Instant::now() + MANAGER_BACK;
+        loop {
+            match self.connect_again() {
+                Ok(()) => break,
+                Err(error) if Instant::now() >= until || error.kind == Kind::NoSuchSession => return Err(error),
+                // Another manager may be about to end, or the machine is short of something for a moment.
+                Err(_) => std::thread::sleep(Duration::from_millis(100)),
+            }
+        }
+        Ok(())
+    }
+
+    fn connect_again(&mut self) -> Result<()> {
+        let mut client = Client::connect(self.paths)?;
+        let request = Request { session: self.session.clone(), take: false, ..self.request.clone() };
+        let lines = if self.need.is_some() { 0 } else { self.scrollback_lines };
+        let attach = attach_message(&request, self.id, terminal::size(), self.need, self.job.clone(), lines);
+        client.send(&Frame::Attach(attach))?;
+        let attached = wait_attached(&mut client)?;
+        client.stream.set_nonblocking(true).map_err(|e| Error::failed(e.to_string(), ""))?;
+        self.client = client;
+        (self.shown, self.granted) = (0, VIEW_WINDOW);
+        // The numbers of paths begin anew with each manager.
+        self.state.epoch = u64::MAX;
+        self.handle(Frame::Attached(attached))?;
+        Ok(())
+    }
+
+    fn write_terminal(&mut self, ready: bool) {
+        /// Written at a time: what a terminal takes without making us wait long.
+        const CHUNK: usize = 32 * 1024;
+        if ready || self.written < self.to_terminal.len() && self.written == 0 {
+            let end = self.to_terminal.len().min(self.written + CHUNK);
+            match rustix::io::write(rustix::stdio::stdout(), &self.to_terminal[self.written..end]) {
+                Ok(n) => self.written += n,
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                // A terminal that is gone is noticed by reading it.
+                Err(_) => self.written = self.to_terminal.len(),
+            }
+        }
+        if self.written == self.to_terminal.len() {
+            self.to_terminal.clear();
+            self.written = 0;
+        }
+    }
+
+    /// One line at the bottom while the path is broken.
+    fn say(&mut self) {
+        let now = self.now();
+        let Some(since) = self.path_broken_since else { return };
+        if now < since + SAY_AFTER_MS || self.said_at.is_some_and(|at| now < at + SAY_AGAIN_MS) {
+            return;
+        }
+        self.outgoing.withdraw_old(now);
+        self.said_at = Some(now);
+        let seconds = self.state.next_try_ms.map(|at| (at as i64 - clock::wall_ms()).max(0) / 1000);
+        let mut text = format!(" sessd: {} is {}", self.label, self.state.link);
+        if let Some(seconds) = seconds {
+            text += &format!(", next try in {seconds} s");
+        }
+        if self.outgoing.waiting() > 0 {
+            text += &format!(", {} bytes typed are held", self.outgoing.waiting());
+        }
+        if !self.state.detail.is_empty() {
+            text += &format!(" ({})", self.state.detail);
+        }
+        let (cols, rows) = terminal::size().unwrap_or((80, 24));
+        let text: String = text.chars().filter(|c| !c.is_control()).take(cols.into()).collect();
+        // DECSC and DECRC around it: the cursor is where it was; the line itself is drawn again with the screen.
+        let line = format!("\x1b7\x1b[?6l\x1b[r\x1b[{rows};1H\x1b[0;7m{text}\x1b[K\x1b[0m\x1b8");
+        self.to_terminal.extend_from_slice(line.as_bytes());
+        self.write_terminal(true);
+    }
+
+    /// The line goes: the whole screen is asked for again.
+    fn unsay(&mut self) {
+        if self.said_at.take().is_some() {
+            Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+        }
+    }
+}
+
+struct Ready {
+    manager: bool,
+    stdin: bool,
+    stdout: bool,
+}

@@ -1,0 +1,14 @@
+//! One terminal that shows a session, and the blocking client that every verb talks to the manager with.
+//!
+//! No async runtime here: a view is one loop around `poll(2)`, so that a key goes from the terminal to the manager without a
+//! thread in between. It knows the manager's protocol and nothing of its rooms.
+//!
+//! * [`client`]: connect, start the manager if there is none, ask · [`attach`]: the loop
+//! * [`keys`]: the detach key, pure · [`typed`]: input until it is acknowledged, pure · [`terminal`]: the user's terminal,
+//!   given back as it was
+
+pub mod attach;
+pub mod client;
+pub mod keys;
+pub mod terminal;
+pub mod typed;

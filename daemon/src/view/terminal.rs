@@ -1,0 +1,83 @@
+//! The user's terminal: raw while the view has it, given back as it was however the view ends.
+
+use crate::error::{Error, Result};
+use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use std::io::{IsTerminal, Write};
+use std::sync::Mutex;
+
+/// What was set before we came, for whoever has to give it back: the guard, or a panic.
+static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+/// Undoes every mode a job may have set (xterm ctlseqs; kitty keyboard protocol). `DECSC` before leaving the alternate
+/// screen: where that was not on, leaving it restores the cursor we save here instead of an old one.
+const UNDO: &[u8] = b"\x18\x1b\\\x1b]8;;\x1b\\\x1b[?2026l\x1b7\x1b[?1049l\x1b[?47l\x1b[m\x1b[r\x1b[?69l\x1b[?6l\x1b[4l\x1b[20l\
+\x1b[?5l\x1b[?7h\x1b[?25h\x1b[?12l\x1b[?45l\x1b[?1l\x1b>\x1b(B\x1b)B\x0f\
+\x1b[?9l\x1b[?1000l\x1b[?1001l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1007l\x1b[?1015l\x1b[?1016l\
+\x1b[?2004l\x1b[?2027l\x1b[?2031l\x1b[>4;0m\x1b[<99u\x1b[=0u\x1b[0 q\
+\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\\x1b]117\x1b\\\x1b]119\x1b\\";
+
+/// Saves the title (XTWINOPS 22) and brings it back (23).
+const SAVE_TITLE: &[u8] = b"\x1b[22;0t";
+const RESTORE_TITLE: &[u8] = b"\x1b[23;0t";
+
+/// The terminal, raw as long as this lives.
+#[derive(Debug)]
+pub struct Raw {
+    _private: (),
+}
+
+/// The size of the terminal on stdout, if it has one.
+pub fn size() -> Option<(u16, u16)> {
+    let size = tcgetwinsize(rustix::stdio::stdout()).ok()?;
+    (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+}
+
+fn put(bytes: &[u8]) {
+    let mut out = std::io::stdout().lock();
+    // A terminal that is gone needs nothing given back.
+    let _ = out.write_all(bytes).and_then(|()| out.flush());
+}
+
+fn give_back() {
+    let before = BEFORE.lock().map(|mut b| b.take()).unwrap_or_else(|poisoned| poisoned.into_inner().take());
+    if let Some(before) = before {
+        put(UNDO);
+        let rows = size().map_or(999, |(_, rows)| rows);
+        put(format!("\x1b[{rows};1H\r\n").as_bytes());
+        put(RESTORE_TITLE);
+        let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &before);
+    }
+}
+
+impl Raw {
+    /// Takes the terminal. What it shows is scrolled out of sight, not wiped out.
+    ///
+    /// # Errors
+    /// When stdin or stdout is no terminal.
+    pub fn take() -> Result<Self> {
+        if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
+            return Err(Error::failed("a view needs a terminal", "run it in one, without redirections"));
+        }
+        let trouble = |e: rustix::io::Errno| Error::failed(format!("the terminal cannot be used ({e})"), "");
+        let before = tcgetattr(rustix::stdio::stdin()).map_err(trouble)?;
+        let mut raw = before.clone();
+        raw.make_raw();
+        *BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(before);
+        let guard = Self { _private: () };
+        let default = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            give_back();
+            default(info);
+        }));
+        tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw).map_err(trouble)?;
+        put(SAVE_TITLE);
+        put("\r\n".repeat(size().map_or(0, |(_, rows)| rows.into())).as_bytes());
+        Ok(guard)
+    }
+}
+
+impl Drop for Raw {
+    fn drop(&mut self) {
+        give_back();
+    }
+}

@@ -1,0 +1,153 @@
+//! One cell of the screen, and the few cells that hold more than one code point.
+
+use crate::style::Style;
+
+/// Code points one cell may hold; further combining marks are dropped.
+pub(crate) const MAX_CLUSTER: usize = 15;
+
+const CLUSTER: u32 = 1 << 31;
+const WIDE: u32 = 1 << 30;
+const SPACER: u32 = 1 << 29;
+const LEFTOVER: u32 = 1 << 28;
+const VALUE: u32 = (1 << 24) - 1;
+
+/// 16 bytes: a code point (or an index into [`Clusters`]) with two width flags, and the style.
+/// Zero means *erased*: nothing was written there, which is not the same as a space.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Cell {
+    ch: u32,
+    pub(crate) style: Style,
+}
+
+impl Cell {
+    pub(crate) const fn blank(style: Style) -> Self {
+        Self { ch: 0, style }
+    }
+    pub(crate) const fn ascii(b: u8, style: Style) -> Self {
+        Self { ch: b as u32, style }
+    }
+    pub(crate) const fn new(c: char, wide: bool, style: Style) -> Self {
+        Self { ch: c as u32 | if wide { WIDE } else { 0 }, style }
+    }
+    pub(crate) const fn spacer(style: Style) -> Self {
+        Self { ch: SPACER, style }
+    }
+    /// The last cell of a wrapped row in which a wide character had no room; it is no part of the text.
+    pub(crate) const fn leftover(style: Style) -> Self {
+        Self { ch: LEFTOVER, style }
+    }
+    pub(crate) const fn is_leftover(self) -> bool {
+        self.ch == LEFTOVER
+    }
+    pub(crate) const fn is_blank(self) -> bool {
+        self.ch & !LEFTOVER == 0
+    }
+    pub(crate) const fn is_wide(self) -> bool {
+        self.ch & WIDE != 0
+    }
+    pub(crate) const fn is_spacer(self) -> bool {
+        self.ch & SPACER != 0
+    }
+    /// The ASCII byte or NUL, if that is all it is.
+    pub(crate) const fn as_ascii(self) -> Option<u8> {
+        if self.ch < 0x80 { Some(self.ch as u8) } else { None }
+    }
+    pub(crate) const fn low_byte(self) -> u8 {
+        self.ch as u8
+    }
+    pub(crate) const fn cluster(self) -> Option<u32> {
+        if self.ch & CLUSTER != 0 { Some(self.ch & VALUE) } else { None }
+    }
+    pub(crate) fn set_cluster(&mut self, index: u32) {
+        self.ch = CLUSTER | (self.ch & WIDE) | index;
+    }
+    /// The single code point, if the cell holds exactly one.
+    pub(crate) fn char(self) -> Option<char> {
+        if self.is_blank() || self.ch & (CLUSTER | SPACER) != 0 { None } else { char::from_u32(self.ch & VALUE) }
+    }
+    /// Appends the text of the cell: nothing for an erased cell and for the right half of a wide one.
+    pub(crate) fn push_utf8(self, clusters: &Clusters, out: &mut Vec<u8>) {
+        let mut buf = [0; 4];
+        if let Some(i) = self.cluster() {
+            for &c in clusters.get(i) {
+                out.extend_from_slice(c.encode_utf8(&mut buf).as_bytes());
+            }
+        } else if let Some(c) = self.char() {
+            out.extend_from_slice(c.encode_utf8(&mut buf).as_bytes());
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Cluster {
+    len: u8,
+    chars: [char; MAX_CLUSTER],
+}
+
+/// The clusters of the screens. A cluster belongs to one cell (cells are moved, never copied, while they hold one), so
+/// a further mark is added in place; what cells left behind is collected by [`Clusters::sweep`].
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Clusters {
+    entries: Vec<Cluster>,
+    free: Vec<u32>,
+    sweep_at: usize,
+}
+
+impl Clusters {
+    pub(crate) fn get(&self, index: u32) -> &[char] {
+        self.entries.get(index as usize).map_or(&[], |c| &c.chars[..usize::from(c.len)])
+    }
+
+    /// Adds `mark` to the cell. A full cell keeps what it has.
+    pub(crate) fn add(&mut self, cell: &mut Cell, mark: char) {
+        if let Some(i) = cell.cluster() {
+            let c = &mut self.entries[i as usize];
+            if usize::from(c.len) < MAX_CLUSTER {
+                c.chars[usize::from(c.len)] = mark;
+                c.len += 1;
+            }
+            return;
+        }
+        let Some(base) = cell.char() else { return };
+        let mut chars = ['\0'; MAX_CLUSTER];
+        chars[0] = base;
+        chars[1] = mark;
+        let new = Cluster { len: 2, chars };
+        let i = match self.free.pop() {
+            Some(i) => {
+                self.entries[i as usize] = new;
+                i
+            }
+            None => {
+                self.entries.push(new);
+                (self.entries.len() - 1) as u32
+            }
+        };
+        cell.set_cluster(i);
+    }
+
+    pub(crate) fn wants_sweep(&self) -> bool {
+        self.free.is_empty() && self.entries.len() >= self.sweep_at.max(256)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    pub(crate) fn sweep(&mut self, used: &[bool]) {
+        self.free.clear();
+        let mut live = 0;
+        for i in (0..self.entries.len()).rev() {
+            if used.get(i).copied().unwrap_or(false) {
+                live += 1;
+            } else {
+                self.free.push(i as u32);
+            }
+        }
+        if live == 0 {
+            self.entries = Vec::new();
+            self.free = Vec::new();
+        }
+        self.sweep_at = (live * 2).max(256);
+    }
+}

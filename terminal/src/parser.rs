@@ -1,0 +1,384 @@
+//! From bytes to controls, after the state machine of ECMA-48 and DEC STD 070 as xterm runs it, for UTF-8 streams.
+//!
+//! It is our own and not a crate's because a snapshot must end with the unfinished tail: the parser keeps the bytes of
+//! the sequence in progress *as its state*, so what it remembers and what a snapshot says cannot differ. Every sequence
+//! is bounded: a longer one is swallowed to its end and has no effect.
+//!
+//! - A control character inside a sequence acts at once and is not part of it. CAN and SUB end a sequence without effect.
+//! - ESC ends whatever is open (a string is then taken as complete) and starts anew, so `ESC \` is a string's end.
+//! - U+0080–U+009F are taken as the two-byte forms they stand for.
+//! - SOS, PM and APC strings have no effect and print nothing.
+//! - Each maximal ill-formed part of UTF-8 prints one U+FFFD.
+
+/// Longest CSI or plain escape sequence that has an effect, in bytes after ESC.
+const MAX_SEQUENCE: usize = 256;
+/// Longest string (OSC, DCS) that has an effect, in bytes.
+pub(crate) const MAX_STRING: usize = 8192;
+/// Parameters of a CSI that are kept; further ones are ignored.
+pub(crate) const MAX_PARAMS: usize = 32;
+
+/// What the parser calls.
+pub(crate) trait Sink {
+    /// Printable ASCII, 0x20–0x7e, at least one.
+    fn ascii(&mut self, run: &[u8]);
+    fn char(&mut self, c: char);
+    /// C0 but ESC, CAN, SUB.
+    fn control(&mut self, b: u8);
+    fn esc(&mut self, intermediates: &[u8], last: u8);
+    fn csi(&mut self, csi: &Csi<'_>);
+    fn osc(&mut self, body: &[u8]);
+    fn dcs(&mut self, body: &[u8]);
+}
+
+/// A control sequence.
+#[derive(Debug)]
+pub(crate) struct Csi<'a> {
+    /// `<`, `=`, `>`, `?`, or 0.
+    pub(crate) marker: u8,
+    pub(crate) intermediates: &'a [u8],
+    pub(crate) last: u8,
+    values: [u16; MAX_PARAMS],
+    count: u8,
+    /// Bit i: parameter i follows a colon, so it belongs to the one before.
+    sub: u32,
+}
+
+impl Csi<'_> {
+    /// How many parameters were written; 0 if none.
+    pub(crate) fn len(&self) -> usize {
+        usize::from(self.count)
+    }
+    /// Parameter `i` as written; 0 if missing.
+    pub(crate) fn raw(&self, i: usize) -> u16 {
+        if i < self.len() { self.values[i] } else { 0 }
+    }
+    /// Parameter `i`, where missing and 0 mean `default`.
+    pub(crate) fn get(&self, i: usize, default: u16) -> u16 {
+        match self.raw(i) {
+            0 => default,
+            v => v,
+        }
+    }
+    pub(crate) fn is_sub(&self, i: usize) -> bool {
+        i < MAX_PARAMS && self.sub & 1 << i != 0
+    }
+
+    /// `body` is what stands between the introducer and `last`. None if it is not well formed.
+    pub(crate) fn parse(body: &[u8], last: u8) -> Option<Csi<'_>> {
+        let mut csi = Csi { marker: 0, intermediates: &[], last, values: [0; MAX_PARAMS], count: 0, sub: 0 };
+        let mut i = 0;
+        if let Some(&b @ b'<'..=b'?') = body.first() {
+            csi.marker = b;
+            i = 1;
+        }
+        let mut value = 0u16;
+        let start = i;
+        while let Some(&b) = body.get(i) {
+            match b {
+                b'0'..=b'9' => value = value.saturating_mul(10).saturating_add(u16::from(b - b'0')),
+                b';' | b':' => {
+                    csi.push(value);
+                    value = 0;
+                    if b == b':' && usize::from(csi.count) < MAX_PARAMS {
+                        csi.sub |= 1 << csi.count;
+                    }
+                }
+                0x20..=0x2f => break,
+                _ => return None,
+            }
+            i += 1;
+        }
+        if i > start {
+            csi.push(value);
+        }
+        csi.intermediates = &body[i..];
+        if csi.intermediates.iter().all(|b| (0x20..=0x2f).contains(b)) { Some(csi) } else { None }
+    }
+
+    fn push(&mut self, value: u16) {
+        if usize::from(self.count) < MAX_PARAMS {
+            self.values[usize::from(self.count)] = value;
+            self.count += 1;
+        }
+    }
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+enum State {
+    #[default]
+    Ground,
+    Escape,
+    Csi,
+    Osc,
+    Dcs,
+    /// SOS, PM, APC.
+    Ignored,
+}
+
+/// See the head of this file.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub(crate) struct Parser {
+    state: State,
+    /// The sequence in progress from its ESC on, without the controls that acted inside it; saturates one byte past
+    /// its bound. In the ground state: the head of a UTF-8 character.
+    tail: Vec<u8>,
+}
+
+/// Length of the run of 0x20–0x7e at the start.
+fn ascii_run(bytes: &[u8]) -> usize {
+    const LANES: usize = 16;
+    let mut n = 0;
+    while let Some(chunk) = bytes.get(n..n + LANES) {
+        if !chunk.iter().fold(true, |ok, &b| ok & (b.wrapping_sub(0x20) < 0x5f)) {
+            break;
+        }
+        n += LANES;
+    }
+    n + bytes[n..].iter().take_while(|b| b.wrapping_sub(0x20) < 0x5f).count()
+}
+
+impl Parser {
+    /// What must follow a snapshot so that the next byte means the same.
+    pub(crate) fn tail(&self) -> &[u8] {
+        &self.tail
+    }
+
+    pub(crate) fn advance(&mut self, sink: &mut impl Sink, bytes: &[u8]) {
+        let mut i = 0;
+        while i < bytes.len() {
+            if self.state != State::Ground {
+                i += self.in_sequence(sink, &bytes[i..]);
+                continue;
+            }
+            if !self.tail.is_empty() {
+                i += self.in_character(sink, bytes[i]);
+                continue;
+            }
+            match bytes[i] {
+                0x20..=0x7e => {
+                    let n = ascii_run(&bytes[i..]);
+                    sink.ascii(&bytes[i..i + n]);
+                    i += n;
+                }
+                0x1b => i += self.escape(sink, &bytes[i..]),
+                0x18 | 0x1a | 0x7f => i += 1,
+                b @ 0..=0x1f => {
+                    sink.control(b);
+                    i += 1;
+                }
+                0x80.. => i += self.utf8(sink, &bytes[i..]),
+            }
+        }
+    }
+
+    /// At an ESC in the ground state: takes a whole CSI at once, else changes state.
+    fn escape(&mut self, sink: &mut impl Sink, bytes: &[u8]) -> usize {
+        if bytes.get(1) == Some(&b'[') {
+            let mut j = 2;
+            while j < bytes.len().min(MAX_SEQUENCE) && (0x20..=0x3f).contains(&bytes[j]) {
+                j += 1;
+            }
+            if let Some(&last @ 0x40..=0x7e) = bytes.get(j)
+                && j < MAX_SEQUENCE
+            {
+                if let Some(csi) = Csi::parse(&bytes[2..j], last) {
+                    sink.csi(&csi);
+                }
+                return j + 1;
+            }
+        }
+        self.state = State::Escape;
+        self.tail.push(0x1b);
+        1
+    }
+
+    fn ground(&mut self) {
+        self.state = State::Ground;
+        self.tail.clear();
+        if self.tail.capacity() > 1024 {
+            self.tail = Vec::new();
+        }
+    }
+
+    /// Takes at least one byte in a state other than ground.
+    fn in_sequence(&mut self, sink: &mut impl Sink, bytes: &[u8]) -> usize {
+        let b = bytes[0];
+        match self.state {
+            State::Osc | State::Dcs | State::Ignored => {
+                let end = bytes.iter().position(|&b| matches!(b, 0x07 | 0x18 | 0x1a | 0x1b));
+                let n = end.unwrap_or(bytes.len());
+                if self.state != State::Ignored {
+                    let room = (MAX_STRING + 3).saturating_sub(self.tail.len());
+                    self.tail.extend_from_slice(&bytes[..n.min(room)]);
+                }
+                if n > 0 || end.is_none() {
+                    return n;
+                }
+                match b {
+                    0x07 if self.state == State::Osc => {
+                        self.end_string(sink);
+                        self.ground();
+                    }
+                    0x07 => self.push(b),
+                    0x1b => {
+                        self.end_string(sink);
+                        self.ground();
+                        self.state = State::Escape;
+                        self.tail.push(b);
+                    }
+                    _ => self.ground(),
+                }
+                return 1;
+            }
+            _ => {}
+        }
+        match b {
+            0x18 | 0x1a => self.ground(),
+            0x1b => {
+                self.ground();
+                self.state = State::Escape;
+                self.tail.push(b);
+            }
+            0..=0x1f => sink.control(b),
+            0x7f => {}
+            0x80.. => {
+                // Not a sequence any more; the character is printed as text.
+                self.ground();
+                return 0;
+            }
+            _ if self.state == State::Escape => self.in_escape(sink, b),
+            0x20..=0x3f => self.push(b),
+            _ => {
+                let tail = std::mem::take(&mut self.tail);
+                self.state = State::Ground;
+                if tail.len() <= MAX_SEQUENCE
+                    && let Some(csi) = Csi::parse(&tail[2..], b)
+                {
+                    sink.csi(&csi);
+                }
+            }
+        }
+        1
+    }
+
+    fn push(&mut self, b: u8) {
+        let max = match self.state {
+            State::Osc | State::Dcs => MAX_STRING + 3,
+            State::Ignored => 0,
+            _ => MAX_SEQUENCE + 1,
+        };
+        if self.tail.len() < max {
+            self.tail.push(b);
+        }
+    }
+
+    fn in_escape(&mut self, sink: &mut impl Sink, b: u8) {
+        if b < 0x30 {
+            self.push(b);
+            return;
+        }
+        if self.tail.len() == 1 {
+            let next = match b {
+                b'[' => Some(State::Csi),
+                b']' => Some(State::Osc),
+                b'P' => Some(State::Dcs),
+                b'X' | b'^' | b'_' => Some(State::Ignored),
+                _ => None,
+            };
+            if let Some(next) = next {
+                self.tail.push(b);
+                self.state = next;
+                return;
+            }
+        }
+        let tail = std::mem::take(&mut self.tail);
+        self.state = State::Ground;
+        if tail.len() <= MAX_SEQUENCE {
+            sink.esc(&tail[1..], b);
+        }
+    }
+
+    fn end_string(&mut self, sink: &mut impl Sink) {
+        if self.tail.len() > MAX_STRING + 2 {
+            return;
+        }
+        match self.state {
+            State::Osc => sink.osc(&self.tail[2..]),
+            State::Dcs => sink.dcs(&self.tail[2..]),
+            _ => {}
+        }
+    }
+
+    /// Goes on with a character whose head came earlier.
+    fn in_character(&mut self, sink: &mut impl Sink, b: u8) -> usize {
+        self.tail.push(b);
+        match std::str::from_utf8(&self.tail) {
+            Ok(s) => {
+                let c = s.chars().next().unwrap_or(char::REPLACEMENT_CHARACTER);
+                self.tail.clear();
+                self.character(sink, c);
+                1
+            }
+            Err(e) if e.error_len().is_none() => 1,
+            Err(_) => {
+                // The head was ill-formed without `b`, which starts anew.
+                self.tail.clear();
+                sink.char(char::REPLACEMENT_CHARACTER);
+                0
+            }
+        }
+    }
+
+    fn character(&mut self, sink: &mut impl Sink, c: char) {
+        if ('\u{80}'..='\u{9f}').contains(&c) {
+            self.state = State::Escape;
+            self.tail.push(0x1b);
+            self.in_escape(sink, c as u8 - 0x40);
+        } else {
+            sink.char(c);
+        }
+    }
+
+    /// At a byte ≥ 0x80 in the ground state.
+    fn utf8(&mut self, sink: &mut impl Sink, bytes: &[u8]) -> usize {
+        // Text up to the next control; long lines are taken in parts so that nothing is checked twice.
+        let n = bytes.iter().take(4096).position(|&b| b < 0x20 || b == 0x7f).unwrap_or(bytes.len().min(4096));
+        let (valid, error) = match std::str::from_utf8(&bytes[..n]) {
+            Ok(s) => (s, None),
+            Err(e) => {
+                let (good, _) = bytes[..n].split_at(e.valid_up_to());
+                (std::str::from_utf8(good).unwrap_or(""), Some(e))
+            }
+        };
+        let mut rest = valid;
+        while let Some(c) = rest.chars().next() {
+            if c.is_ascii() {
+                let run = ascii_run(rest.as_bytes());
+                sink.ascii(&rest.as_bytes()[..run]);
+                rest = &rest[run..];
+                continue;
+            }
+            rest = &rest[c.len_utf8()..];
+            self.character(sink, c);
+            if self.state != State::Ground {
+                return valid.len() - rest.len();
+            }
+        }
+        let Some(e) = error else { return n };
+        match e.error_len() {
+            Some(bad) => {
+                sink.char(char::REPLACEMENT_CHARACTER);
+                valid.len() + bad
+            }
+            None if n == bytes.len() => {
+                self.tail.extend_from_slice(&bytes[valid.len()..n]);
+                n
+            }
+            None if n == 4096 && !valid.is_empty() => valid.len(),
+            None => {
+                sink.char(char::REPLACEMENT_CHARACTER);
+                n
+            }
+        }
+    }
+}

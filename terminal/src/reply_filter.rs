@@ -1,0 +1,201 @@
+//! Takes a terminal's answers out of what a view types.
+
+use crate::osc;
+use crate::parser::Csi;
+
+/// What the view's terminal was asked and has not answered yet, as far as it changes what its bytes mean.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Outstanding {
+    /// Cursor position reports (`CSI 6 n`) that may still come. While any is, `CSI 1 ; m R` is taken as a report and not
+    /// as F3 with a modifier; each report taken lowers it.
+    pub cursor_reports: u32,
+}
+
+/// Removes terminal answers from a view's input, which may be cut anywhere. Everything else passes unchanged.
+///
+/// What is removed: CPR and DECXCPR, DA1–DA3, DSR, DECRPM, DECRPSS, XTVERSION, XTGETTCAP, colour and selection answers
+/// (OSC 4, 10–19, 52), window reports and titles (OSC L and l), kitty keyboard flags, DECREPTPARM, the colour-scheme
+/// answer (`CSI ? 997 n`).
+///
+/// Keys are never removed. The one clash is `CSI 1 ; m R`, F3 with modifiers 2–8 and a cursor report for row 1: it is a
+/// report only while one is outstanding. With other rows, or columns past 8, `CSI r ; c R` is no key and is always
+/// removed. `CSI ? ... u` and `$y` are no keys.
+///
+/// Held back: an unfinished ESC sequence that may still become an answer, at most [`ReplyFilter::MAX_HELD`] bytes. A
+/// lone ESC is held too; call [`ReplyFilter::flush`] when nothing followed for a moment (the Escape key).
+#[derive(Clone, Debug, Default)]
+pub struct ReplyFilter {
+    held: Vec<u8>,
+    /// Inside an answer too long to hold: it is thrown away up to its end.
+    swallowing: bool,
+}
+
+enum Found {
+    Answer(usize),
+    Keys(usize),
+    Unfinished,
+    /// Certainly an answer, but its end is not here.
+    Endless,
+}
+
+impl ReplyFilter {
+    /// Most bytes held back.
+    pub const MAX_HELD: usize = 256;
+
+    /// Passes input on to `out`, without answers.
+    pub fn filter(&mut self, bytes: &[u8], outstanding: &mut Outstanding, out: &mut Vec<u8>) {
+        let joined;
+        let mut rest = if self.held.is_empty() {
+            bytes
+        } else {
+            let mut all = std::mem::take(&mut self.held);
+            all.extend_from_slice(bytes);
+            joined = all;
+            &joined[..]
+        };
+        while !rest.is_empty() {
+            if self.swallowing {
+                let Some(end) = rest.iter().position(|b| matches!(b, 7 | 0x18 | 0x1a | 0x1b)) else { return };
+                if rest[end] == 0x1b && end + 1 == rest.len() {
+                    self.held = vec![0x1b];
+                    return;
+                }
+                self.swallowing = false;
+                rest = &rest
+                    [end + if rest[end] == 0x1b { if rest[end + 1] == b'\\' { 2 } else { 0 } } else { 1 }..];
+                continue;
+            }
+            let esc = rest.iter().position(|&b| b == 0x1b).unwrap_or(rest.len());
+            out.extend_from_slice(&rest[..esc]);
+            rest = &rest[esc..];
+            if rest.is_empty() {
+                return;
+            }
+            match classify(rest, outstanding) {
+                Found::Answer(n) => rest = &rest[n..],
+                Found::Keys(n) => {
+                    out.extend_from_slice(&rest[..n]);
+                    rest = &rest[n..];
+                }
+                Found::Unfinished => {
+                    self.held = rest.to_vec();
+                    return;
+                }
+                Found::Endless => self.swallowing = true,
+            }
+            if self.swallowing {
+                rest = &rest[2..];
+            }
+        }
+    }
+
+    /// Whether something is held back, so that a timeout is due.
+    pub fn is_holding(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    /// Nothing followed: what is held back was typed.
+    pub fn flush(&mut self, out: &mut Vec<u8>) {
+        if self.swallowing {
+            // The ESC was the end of an answer that was cut.
+            self.swallowing = false;
+            self.held.clear();
+            return;
+        }
+        out.append(&mut self.held);
+    }
+}
+
+/// At an ESC.
+fn classify(bytes: &[u8], outstanding: &mut Outstanding) -> Found {
+    match bytes.get(1) {
+        None => Found::Unfinished,
+        Some(b'[') => {
+            let body = &bytes[2..];
+            let Some(n) = body.iter().position(|b| !(0x20..=0x3f).contains(b)) else {
+                return if bytes.len() >= ReplyFilter::MAX_HELD {
+                    Found::Keys(bytes.len())
+                } else {
+                    Found::Unfinished
+                };
+            };
+            let last = body[n];
+            if !(0x40..=0x7e).contains(&last) {
+                return Found::Keys(2 + n);
+            }
+            match Csi::parse(&body[..n], last) {
+                Some(csi) if is_answer(&csi, outstanding) => Found::Answer(3 + n),
+                _ => Found::Keys(3 + n),
+            }
+        }
+        Some(kind @ (b']' | b'P')) => string(bytes, *kind),
+        Some(_) => Found::Keys(1),
+    }
+}
+
+fn is_answer(csi: &Csi<'_>, outstanding: &mut Outstanding) -> bool {
+    let (a, b) = (csi.raw(0), csi.raw(1));
+    match (csi.marker, csi.intermediates, csi.last) {
+        (0, [], b'R') if csi.len() == 2 => {
+            let key = a == 1 && (2..=8).contains(&b);
+            if key && outstanding.cursor_reports == 0 {
+                return false;
+            }
+            outstanding.cursor_reports = outstanding.cursor_reports.saturating_sub(1);
+            true
+        }
+        (b'?', [], b'R') => true,
+        (b'?' | b'>', [], b'c') => true,
+        (0, [], b'n') => csi.len() == 1 && matches!(a, 0 | 3),
+        (b'?', [], b'n') => true,
+        (0 | b'?', [b'$'], b'y') => true,
+        (b'?', [], b'u') => true,
+        (b'>', [], b'm') => true,
+        (0, [], b't') => matches!((a, csi.len()), (1 | 2, 1) | (3..=6 | 8 | 9, 3)),
+        (0, [], b'x') => matches!(a, 2 | 3) && csi.len() > 2,
+        (0, [b'*'], b'{') => true,
+        _ => false,
+    }
+}
+
+/// An OSC or DCS at the start of `bytes`.
+fn string(bytes: &[u8], kind: u8) -> Found {
+    let body = &bytes[2..];
+    let end = body.iter().position(|b| matches!(b, 7 | 0x18 | 0x1a | 0x1b));
+    let head = &body[..end.unwrap_or(body.len())];
+    let Some(sure) = starts_answer(kind, head, end.is_some()) else {
+        // Alt-] or Alt-P, and then other keys.
+        return Found::Keys(2);
+    };
+    match end {
+        None if bytes.len() < ReplyFilter::MAX_HELD => Found::Unfinished,
+        None if sure => Found::Endless,
+        None => Found::Keys(2),
+        Some(n) => match (body[n], body.get(n + 1)) {
+            (7, _) if sure => Found::Answer(3 + n),
+            (0x1b, Some(b'\\')) if sure => Found::Answer(4 + n),
+            (0x1b, None) => Found::Unfinished,
+            _ => Found::Keys(2),
+        },
+    }
+}
+
+/// Whether a string that starts so is an answer (`Some(true)`), may become one (`Some(false)`), or is none.
+fn starts_answer(kind: u8, head: &[u8], complete: bool) -> Option<bool> {
+    if kind == b'P' {
+        let starts: [&[u8]; 7] = [b"0$r", b"1$r", b">|", b"!|", b"0+r", b"1+r", b"1!~"];
+        if starts.iter().any(|s| head.starts_with(s)) {
+            return Some(true);
+        }
+        return if !complete && starts.iter().any(|s| s.starts_with(head)) { Some(false) } else { None };
+    }
+    if matches!(head.first(), Some(b'L' | b'l')) {
+        // Titles come as `OSC L text ST`; without an end they are Alt-] and letters.
+        return Some(complete);
+    }
+    if let Some((number, _)) = osc::split(head).filter(|_| head.contains(&b';')) {
+        return if matches!(number, 4 | 5 | 10..=19 | 52) { Some(true) } else { None };
+    }
+    let digits = head.iter().all(u8::is_ascii_digit) && head.len() <= 2;
+    if digits && !complete { Some(false) } else { None }
+}

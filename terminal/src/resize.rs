@@ -1,0 +1,223 @@
+//! A new size: the primary screen's soft-wrapped lines are wrapped anew, the alternate screen is cut or grown.
+
+use crate::Size;
+use crate::cell::Cell;
+use crate::row::Row;
+use crate::screen::Screen;
+use crate::scrollback::{self, Runs};
+use crate::style::Style;
+use crate::terminal::{Model, Terminal, default_tabs};
+
+/// Cells of a line broken into rows of `cols`; a wide character is never cut. `at` follows a cell to its row and column.
+pub(crate) fn rewrap(
+    cells: &[Cell],
+    cols: usize,
+    mut at: Option<&mut (usize, usize)>,
+    mut emit: impl FnMut(&[Cell], bool),
+) {
+    let mut start = 0;
+    let mut y = 0;
+    let target = at.as_deref().copied();
+    loop {
+        let mut end = (start + cols).min(cells.len());
+        if end < cells.len() && end > start + 1 && cells[end].is_spacer() {
+            end -= 1;
+        }
+        let more = end < cells.len();
+        if let (Some(at), Some((x, _))) = (at.as_deref_mut(), target)
+            && x >= start
+            && (x < end || !more)
+        {
+            *at = (x - start, y);
+        }
+        emit(&cells[start..end], more);
+        if !more {
+            return;
+        }
+        start = end;
+        y += 1;
+    }
+}
+
+impl Terminal {
+    /// Takes on a new size, brought into its bounds. Soft-wrapped lines of the primary screen flow anew, rows come back
+    /// from the scrollback or go to it; the alternate screen is only cut or grown, its program draws it again.
+    pub fn resize(&mut self, size: Size) {
+        let size = size.clamped();
+        if size != self.state.size {
+            self.state.resize(size);
+        }
+    }
+}
+
+impl Model {
+    fn resize(&mut self, size: Size) {
+        self.last = None;
+        let on_alternate = self.alternate.is_some();
+        // The cursor that belongs to the primary screen.
+        let saved = (self.primary.saved.cursor.x, self.primary.saved.cursor.y);
+        let live = (self.cursor.x, self.cursor.y);
+        let mut point = if on_alternate { saved } else { live };
+        self.reflow(size, &mut point);
+        if let Some(alt) = self.alternate.as_deref_mut() {
+            let gone = crop(alt, size, self.cursor.y);
+            self.cursor.y -= gone;
+            (self.primary.saved.cursor.x, self.primary.saved.cursor.y) = point;
+        } else {
+            (self.cursor.x, self.cursor.y) = point;
+        }
+        self.cursor.pending = false;
+        self.cursor.x = self.cursor.x.min(size.cols - 1);
+        self.cursor.y = self.cursor.y.min(size.rows - 1);
+        for s in [Some(&mut self.primary), self.alternate.as_deref_mut()].into_iter().flatten() {
+            s.cols = size.cols;
+            s.reset_margins();
+            let saved = &mut s.saved.cursor;
+            saved.x = saved.x.min(size.cols - 1);
+            saved.y = saved.y.min(size.rows - 1);
+            saved.pending = false;
+        }
+        let old = self.tabs.len();
+        self.tabs.resize(usize::from(size.cols), false);
+        for (x, stop) in default_tabs(size.cols).into_iter().enumerate().skip(old) {
+            self.tabs[x] = stop;
+        }
+        self.size = size;
+    }
+
+    fn reflow(&mut self, size: Size, point: &mut (u16, u16)) {
+        let cols = usize::from(size.cols);
+        let height = usize::from(size.rows);
+        let mut old = std::mem::take(&mut self.primary.rows);
+        // Blank rows at the end, below the cursor, are not content.
+        while old.len() > usize::from(point.1) + 1
+            && old.last().is_some_and(|r| r.content().is_empty() && r.marks == 0)
+        {
+            old.pop();
+        }
+        // (cells, marks) of each line, and the cursor as line and cell.
+        let mut lines: Vec<(Vec<Cell>, u8)> = Vec::new();
+        let mut cursor = (0, 0);
+        let mut joined = false;
+        if self.scrollback.last_is_wrapped() {
+            lines.push(self.pop_line());
+            joined = true;
+        }
+        for (y, row) in old.iter().enumerate() {
+            if !joined {
+                lines.push((Vec::new(), 0));
+            }
+            let i = lines.len() - 1;
+            let (cells, marks) = &mut lines[i];
+            if y == usize::from(point.1) {
+                cursor = (i, cells.len() + usize::from(point.0));
+            }
+            let content = match row.cells.split_last() {
+                Some((last, rest)) if row.wrapped && last.is_leftover() => rest,
+                _ if row.wrapped => &row.cells[..],
+                _ => row.content(),
+            };
+            cells.extend_from_slice(content);
+            *marks |= row.marks;
+            joined = row.wrapped;
+        }
+        let mut rows: Vec<Row> = Vec::new();
+        let mut at = (0, 0);
+        for (i, (cells, marks)) in lines.iter().enumerate() {
+            let first = rows.len();
+            let mut place = (cursor.1, 0);
+            let follow = if i == cursor.0 { Some(&mut place) } else { None };
+            rewrap(cells, cols, follow, |part, more| rows.push(row_of(part, size.cols, more)));
+            rows[first].marks = *marks;
+            if i == cursor.0 {
+                at = (place.0.min(cols - 1), first + place.1);
+            }
+        }
+        if rows.len() > height {
+            // The cursor's row stays; what is above goes to the scrollback first, then what is below is cut.
+            let excess = (rows.len() - height).min(at.1);
+            for row in rows.drain(..excess) {
+                self.scrollback.push(&row, &self.clusters, &self.ext);
+            }
+            at.1 -= excess;
+            rows.truncate(height);
+        }
+        while rows.len() < height && self.scrollback.len() > 0 {
+            let (cells, marks) = self.pop_line();
+            let mut more_rows = Vec::new();
+            rewrap(&cells, cols, None, |part, more| more_rows.push(row_of(part, size.cols, more)));
+            more_rows[0].marks = marks;
+            let surplus = (rows.len() + more_rows.len()).saturating_sub(height);
+            for row in more_rows.drain(..surplus) {
+                self.scrollback.push(&row, &self.clusters, &self.ext);
+            }
+            at.1 += more_rows.len();
+            rows.splice(0..0, more_rows);
+        }
+        rows.resize_with(height, || Row::new(size.cols));
+        rows[height - 1].unwrap();
+        self.primary.rows = rows;
+        self.primary.cols = size.cols;
+        *point = (at.0 as u16, at.1.min(height - 1) as u16);
+    }
+
+    /// The newest line leaves the scrollback: all rows it was broken into.
+    fn pop_line(&mut self) -> (Vec<Cell>, u8) {
+        let mut parts = Vec::new();
+        let mut cells = 0;
+        while let Some(row) = self.scrollback.pop() {
+            cells += row.len();
+            parts.push(row);
+            // A line of megabytes is taken in parts; no one sees the seam.
+            if !self.scrollback.last_is_wrapped() || cells > 1 << 20 {
+                break;
+            }
+        }
+        let mut line = Vec::new();
+        let mut marks = 0;
+        for row in parts.iter().rev() {
+            marks |= Runs::new(row).marks;
+            scrollback::decode(row, &mut self.clusters, &mut self.ext, &mut line);
+        }
+        (line, marks)
+    }
+}
+
+fn row_of(part: &[Cell], cols: u16, wrapped: bool) -> Row {
+    let mut row = Row::new(cols);
+    row.cells[..part.len()].copy_from_slice(part);
+    // On a screen of one column a wide character has no room.
+    for x in 0..part.len() {
+        let spacer_next = part.get(x + 1).is_some_and(|c| c.is_spacer());
+        if part[x].is_wide() && !spacer_next || part[x].is_spacer() && x == 0 {
+            row.cells[x] = Cell::blank(part[x].style.erased());
+        }
+    }
+    let plain = part.iter().all(|c| c.style == Style::default() && c.as_ascii().is_some());
+    row.touch(part.len(), plain);
+    row.wrapped = wrapped;
+    if wrapped && part.len() < usize::from(cols) {
+        row.cells[part.len()] = Cell::leftover(Style::default());
+        row.touch(part.len() + 1, false);
+    }
+    row
+}
+
+/// Cuts or grows the alternate screen; rows go at the bottom, but at the top where the cursor would fall off. Says how
+/// many went at the top.
+fn crop(s: &mut Screen, size: Size, cursor: u16) -> u16 {
+    let gone = (cursor + 1).saturating_sub(size.rows);
+    s.rows.drain(..usize::from(gone));
+    s.rows.truncate(usize::from(size.rows));
+    for row in &mut s.rows {
+        if size.cols != s.cols {
+            row.unwrap();
+        }
+        row.resize(size.cols);
+    }
+    s.rows.resize_with(usize::from(size.rows), || Row::new(size.cols));
+    if let Some(last) = s.rows.last_mut() {
+        last.unwrap();
+    }
+    gone
+}

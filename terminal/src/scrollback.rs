@@ -1,0 +1,422 @@
+//! Rows that left the screen: UTF-8 and style runs instead of cells, in chunks, bounded by lines and by bytes.
+//!
+//! A row is: a head byte ([`WRAPPED`], [`STYLED`], [`MARKED`]), the marks if any, then text. Text is UTF-8 in which NUL
+//! is an erased cell and 0x01 with a count is a run of them; no other control can occur. A styled row is a list of
+//! runs: length of the text, style, text.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use crate::cell::{Cell, Clusters};
+use crate::row::Row;
+use crate::style::{Color, ColorKind, Ext, ExtTable, Link, Style};
+
+/// Bytes the scrollback of one terminal may take, its bookkeeping included.
+pub const MAX_SCROLLBACK_BYTES: usize = 4 << 20;
+/// Bytes after which a new chunk is started.
+const CHUNK: usize = 32 << 10;
+
+const WRAPPED: u8 = 1;
+const STYLED: u8 = 2;
+const MARKED: u8 = 4;
+/// Stands in the text before the count of a run of erased cells.
+const BLANKS: u8 = 1;
+
+#[derive(Clone, Debug, Default)]
+struct Chunk {
+    bytes: Vec<u8>,
+    /// Where each row starts.
+    starts: Vec<u32>,
+    /// Rows dropped from the front.
+    gone: usize,
+}
+
+impl Chunk {
+    fn rows(&self) -> usize {
+        self.starts.len() - self.gone
+    }
+    fn row(&self, i: usize) -> &[u8] {
+        let i = i + self.gone;
+        let end = self.starts.get(i + 1).map_or(self.bytes.len(), |&e| e as usize);
+        &self.bytes[self.starts[i] as usize..end]
+    }
+    fn heap(&self) -> usize {
+        self.bytes.capacity() + self.starts.capacity() * 4
+    }
+}
+
+/// See the head of this file.
+#[derive(Clone, Debug)]
+pub(crate) struct Scrollback {
+    chunks: VecDeque<Chunk>,
+    lines: usize,
+    max_lines: usize,
+    heap: usize,
+    spare: Option<Chunk>,
+}
+
+impl Scrollback {
+    pub(crate) fn new(max_lines: usize) -> Self {
+        Self { chunks: VecDeque::new(), lines: 0, max_lines, heap: 0, spare: None }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.lines
+    }
+
+    pub(crate) fn clear(&mut self) {
+        *self = Self::new(self.max_lines);
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.heap + self.spare.as_ref().map_or(0, Chunk::heap)
+    }
+
+    /// Takes a row in; the oldest go where a bound is passed.
+    pub(crate) fn push(&mut self, row: &Row, clusters: &Clusters, ext: &ExtTable) {
+        if self.max_lines == 0 {
+            return;
+        }
+        if self.chunks.back().is_none_or(|c| c.bytes.len() >= CHUNK) {
+            let new = self.spare.take().unwrap_or_default();
+            self.heap += new.heap();
+            self.chunks.push_back(new);
+        }
+        let Some(chunk) = self.chunks.back_mut() else { return };
+        let before = chunk.heap();
+        chunk.starts.push(chunk.bytes.len() as u32);
+        encode(row, clusters, ext, &mut chunk.bytes);
+        self.heap += chunk.heap() - before;
+        self.lines += 1;
+        while self.lines > self.max_lines || (self.heap > MAX_SCROLLBACK_BYTES && self.lines > 1) {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        let Some(chunk) = self.chunks.front_mut() else { return };
+        chunk.gone += 1;
+        self.lines -= 1;
+        if chunk.rows() == 0
+            && let Some(mut chunk) = self.chunks.pop_front()
+        {
+            self.heap -= chunk.heap();
+            if self.spare.is_none() && chunk.bytes.capacity() <= 2 * CHUNK {
+                chunk.bytes.clear();
+                chunk.starts.clear();
+                chunk.gone = 0;
+                self.spare = Some(chunk);
+            }
+        }
+    }
+
+    /// The newest row leaves again (the screen grew).
+    pub(crate) fn pop(&mut self) -> Option<Vec<u8>> {
+        let chunk = self.chunks.back_mut()?;
+        let bytes = chunk.row(chunk.rows().checked_sub(1)?).to_vec();
+        if let Some(start) = chunk.starts.pop() {
+            chunk.bytes.truncate(start as usize);
+        }
+        self.lines -= 1;
+        if chunk.rows() == 0 {
+            self.heap -= chunk.heap();
+            self.chunks.pop_back();
+        }
+        Some(bytes)
+    }
+
+    /// Whether the newest row goes on in the screen's first.
+    pub(crate) fn last_is_wrapped(&self) -> bool {
+        self.chunks.back().is_some_and(|c| c.rows() > 0 && is_wrapped(c.row(c.rows() - 1)))
+    }
+
+    /// Whether the newest row's text goes on in the screen's first row.
+    pub(crate) fn set_last_wrapped(&mut self, wrapped: bool) {
+        if let Some(c) = self.chunks.back_mut()
+            && let Some(&s) = c.starts.last()
+        {
+            let head = &mut c.bytes[s as usize];
+            *head = *head & !WRAPPED | if wrapped { WRAPPED } else { 0 };
+        }
+    }
+
+    /// The encoded rows, oldest first, without the first `skip`.
+    pub(crate) fn iter_from(&self, mut skip: usize) -> impl Iterator<Item = &[u8]> {
+        self.chunks.iter().flat_map(move |c| {
+            let first = skip.min(c.rows());
+            skip -= first;
+            (first..c.rows()).map(move |i| c.row(i))
+        })
+    }
+}
+
+pub(crate) fn is_wrapped(encoded: &[u8]) -> bool {
+    encoded.first().is_some_and(|h| h & WRAPPED != 0)
+}
+
+/// The text of a row that has nothing but text, ready to be printed.
+pub(crate) fn as_plain(encoded: &[u8]) -> Option<&[u8]> {
+    match encoded {
+        [0, text @ ..] if !text.iter().any(|&b| b < 0x20) => Some(text),
+        _ => None,
+    }
+}
+
+fn varint(out: &mut Vec<u8>, mut n: usize) {
+    while n >= 0x80 {
+        out.push(n as u8 | 0x80);
+        n >>= 7;
+    }
+    out.push(n as u8);
+}
+
+fn encode(row: &Row, clusters: &Clusters, ext: &ExtTable, out: &mut Vec<u8>) {
+    let head = if row.wrapped { WRAPPED } else { 0 } | if row.marks != 0 { MARKED } else { 0 };
+    let at = out.len();
+    out.push(head);
+    if row.marks != 0 {
+        out.push(row.marks);
+    }
+    // A wrapped row keeps all its cells: how many they are tells at which width it was broken.
+    let cells = if row.wrapped { &row.cells[..] } else { row.content() };
+    if row.plain {
+        let start = out.len();
+        out.extend(cells.iter().map(|c| c.low_byte()));
+        if out[start..].contains(&0) {
+            out.truncate(start);
+            encode_text(cells, clusters, out);
+        }
+        return;
+    }
+    if cells.iter().all(|c| c.style == Style::default()) {
+        encode_text(cells, clusters, out);
+        return;
+    }
+    out[at] |= STYLED;
+    let mut rest = cells;
+    let mut last_link: Option<Arc<Link>> = None;
+    let mut text = Vec::new();
+    while let Some(first) = rest.first() {
+        let n = rest.iter().position(|c| c.style != first.style).unwrap_or(rest.len());
+        text.clear();
+        encode_text(&rest[..n], clusters, &mut text);
+        varint(out, text.len());
+        encode_style(first.style, ext, &mut last_link, out);
+        out.extend_from_slice(&text);
+        rest = &rest[n..];
+    }
+}
+
+fn encode_text(cells: &[Cell], clusters: &Clusters, out: &mut Vec<u8>) {
+    let mut i = 0;
+    while i < cells.len() {
+        let c = cells[i];
+        i += 1;
+        if c.is_leftover() {
+            continue;
+        }
+        if !c.is_blank() {
+            c.push_utf8(clusters, out);
+            continue;
+        }
+        let mut n = 1;
+        while n < 127 && i < cells.len() && cells[i].is_blank() && !cells[i].is_leftover() {
+            n += 1;
+            i += 1;
+        }
+        if n > 2 {
+            out.extend_from_slice(&[BLANKS, n]);
+        } else {
+            out.resize(out.len() + usize::from(n), 0);
+        }
+    }
+}
+
+const FG: u8 = 1;
+const BG: u8 = 2;
+const ATTRS: u8 = 4;
+const UNDERLINE: u8 = 8;
+const LINK: u8 = 16;
+const SAME_LINK: u8 = 32;
+
+fn encode_color(c: Color, out: &mut Vec<u8>) {
+    match c.kind() {
+        ColorKind::Default => out.push(0),
+        ColorKind::Ansi(i) => out.extend_from_slice(&[1, i]),
+        ColorKind::Indexed(i) => out.extend_from_slice(&[2, i]),
+        ColorKind::Rgb(r, g, b) => out.extend_from_slice(&[3, r, g, b]),
+    }
+}
+
+fn encode_style(s: Style, ext: &ExtTable, last: &mut Option<Arc<Link>>, out: &mut Vec<u8>) {
+    let at = out.len();
+    let mut flags = 0;
+    out.push(0);
+    if s.fg != Color::DEFAULT {
+        flags |= FG;
+        encode_color(s.fg, out);
+    }
+    if s.bg != Color::DEFAULT {
+        flags |= BG;
+        encode_color(s.bg, out);
+    }
+    if s.attrs != 0 {
+        flags |= ATTRS;
+        out.extend_from_slice(&s.attrs.to_le_bytes());
+    }
+    if s.ext != 0 {
+        let e = ext.get(s.ext);
+        if e.underline != Color::DEFAULT {
+            flags |= UNDERLINE;
+            encode_color(e.underline, out);
+        }
+        if let Some(l) = &e.link {
+            if last.as_ref() == Some(l) {
+                flags |= SAME_LINK;
+            } else {
+                flags |= LINK;
+                for s in [&l.id, &l.uri] {
+                    varint(out, s.len());
+                    out.extend_from_slice(s.as_bytes());
+                }
+                *last = Some(Arc::clone(l));
+            }
+        }
+    }
+    out[at] = flags;
+}
+
+/// A run of text in one style, out of an encoded row.
+pub(crate) struct Run<'a> {
+    pub(crate) style: Style,
+    pub(crate) ext: Ext,
+    pub(crate) text: &'a [u8],
+}
+
+/// Walks over an encoded row. Only ever fed with what `encode` wrote, but total all the same.
+pub(crate) struct Runs<'a> {
+    rest: &'a [u8],
+    styled: bool,
+    link: Option<Arc<Link>>,
+    pub(crate) marks: u8,
+}
+
+impl<'a> Runs<'a> {
+    pub(crate) fn new(encoded: &'a [u8]) -> Self {
+        let (head, mut rest) = encoded.split_first().map_or((0, encoded), |(h, r)| (*h, r));
+        let mut marks = 0;
+        if head & MARKED != 0
+            && let Some((m, r)) = rest.split_first()
+        {
+            marks = *m;
+            rest = r;
+        }
+        Self { rest, styled: head & STYLED != 0, link: None, marks }
+    }
+
+    fn byte(&mut self) -> Option<u8> {
+        let (b, r) = self.rest.split_first()?;
+        self.rest = r;
+        Some(*b)
+    }
+
+    fn take(&mut self, n: usize) -> Option<&'a [u8]> {
+        let (a, b) = self.rest.split_at_checked(n)?;
+        self.rest = b;
+        Some(a)
+    }
+
+    fn number(&mut self) -> Option<usize> {
+        let mut n = 0;
+        for shift in (0..28).step_by(7) {
+            let b = self.byte()?;
+            n |= usize::from(b & 0x7f) << shift;
+            if b < 0x80 {
+                return Some(n);
+            }
+        }
+        None
+    }
+
+    fn string(&mut self) -> Option<String> {
+        let n = self.number()?;
+        Some(String::from_utf8_lossy(self.take(n)?).into_owned())
+    }
+
+    fn color(&mut self) -> Option<Color> {
+        Some(match self.byte()? {
+            1 => Color::ansi(self.byte()?),
+            2 => Color::indexed(self.byte()?),
+            3 => Color::rgb(self.byte()?, self.byte()?, self.byte()?),
+            _ => Color::DEFAULT,
+        })
+    }
+
+    fn run(&mut self) -> Option<Run<'a>> {
+        let len = self.number()?;
+        let flags = self.byte()?;
+        let mut style = Style::default();
+        let mut ext = Ext::default();
+        if flags & FG != 0 {
+            style.fg = self.color()?;
+        }
+        if flags & BG != 0 {
+            style.bg = self.color()?;
+        }
+        if flags & ATTRS != 0 {
+            style.attrs = u16::from_le_bytes([self.byte()?, self.byte()?]);
+        }
+        if flags & UNDERLINE != 0 {
+            ext.underline = self.color()?;
+        }
+        if flags & LINK != 0 {
+            self.link = Some(Arc::new(Link { id: self.string()?, uri: self.string()? }));
+        }
+        if flags & (LINK | SAME_LINK) != 0 {
+            ext.link.clone_from(&self.link);
+        }
+        Some(Run { style, ext, text: self.take(len)? })
+    }
+}
+
+impl<'a> Iterator for Runs<'a> {
+    type Item = Run<'a>;
+    fn next(&mut self) -> Option<Run<'a>> {
+        if self.rest.is_empty() {
+            return None;
+        }
+        if self.styled {
+            return self.run();
+        }
+        Some(Run { style: Style::default(), ext: Ext::default(), text: std::mem::take(&mut self.rest) })
+    }
+}
+
+/// Decodes a row into cells.
+pub(crate) fn decode(encoded: &[u8], clusters: &mut Clusters, ext: &mut ExtTable, cells: &mut Vec<Cell>) {
+    for run in Runs::new(encoded) {
+        let mut style = run.style;
+        style.ext = ext.intern(run.ext);
+        let text = String::from_utf8_lossy(run.text);
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            match c {
+                '\0' => cells.push(Cell::blank(style)),
+                '\u{1}' => {
+                    let n = chars.next().map_or(0, |c| c as usize);
+                    cells.resize(cells.len() + n, Cell::blank(style));
+                }
+                _ => match crate::width::of(c) {
+                    0 => {
+                        let at = cells.iter().rposition(|c| !c.is_spacer());
+                        if let Some(cell) = at.map(|i| &mut cells[i]) {
+                            clusters.add(cell, c);
+                        }
+                    }
+                    1 => cells.push(Cell::new(c, false, style)),
+                    _ => cells.extend([Cell::new(c, true, style), Cell::spacer(style)]),
+                },
+            }
+        }
+    }
+}

@@ -1,0 +1,791 @@
+//! The terminal: state, printing, cursor movement. What sequences do is in `csi.rs` and `osc.rs`.
+
+use std::collections::BTreeMap;
+
+use crate::Size;
+use crate::cell::{Cell, Clusters};
+use crate::modes::{Modes, bit};
+use crate::parser::{Csi, Parser, Sink};
+use crate::row::Row;
+use crate::screen::{Charset, Charsets, Cursor, Saved, Screen};
+use crate::scrollback::Scrollback;
+use crate::style::{Color, Ext, ExtTable, Style};
+use crate::width;
+
+/// Entries of the title stack (CSI 22 t), as xterm.
+pub(crate) const TITLE_STACK: usize = 10;
+
+/// Where the shell stands, from the last OSC 133 mark.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum ShellState {
+    /// `A`: it draws its prompt.
+    Prompt,
+    /// `B`: a command line is typed.
+    Input,
+    /// `C`: a command runs.
+    Running,
+    /// `D`: a command ended.
+    Done,
+}
+
+/// The model of a terminal: feed it what a program writes, ask it what a screen would show.
+///
+/// It never panics, whatever it is fed, and its memory is bounded: by the screen's size, by
+/// [`MAX_SCROLLBACK_BYTES`](crate::MAX_SCROLLBACK_BYTES), and by a few MB for links and clusters.
+#[derive(Clone, Debug)]
+pub struct Terminal {
+    pub(crate) state: Model,
+    pub(crate) parser: Parser,
+}
+
+/// Everything but the parser.
+#[derive(Clone, Debug)]
+pub(crate) struct Model {
+    pub(crate) size: Size,
+    pub(crate) primary: Screen,
+    /// Exists while it is shown.
+    pub(crate) alternate: Option<Box<Screen>>,
+    /// The mode that switched to it: 47, 1047 or 1049.
+    pub(crate) alternate_mode: u16,
+    pub(crate) scrollback: Scrollback,
+    pub(crate) cursor: Cursor,
+    pub(crate) modes: Modes,
+    /// One per column.
+    pub(crate) tabs: Vec<bool>,
+    pub(crate) clusters: Clusters,
+    pub(crate) ext: ExtTable,
+    /// What was printed last, if nothing but printing came since (for REP).
+    pub(crate) last: Option<char>,
+    pub(crate) title: String,
+    pub(crate) icon: String,
+    /// (title, icon) each if it was pushed.
+    pub(crate) titles: Vec<(Option<String>, Option<String>)>,
+    pub(crate) palette: BTreeMap<u8, [u8; 3]>,
+    /// OSC 10–19.
+    pub(crate) colors: [Option<[u8; 3]>; 10],
+    /// DECSCUSR, 0–6.
+    pub(crate) cursor_style: u8,
+    /// XTMODKEYS by resource.
+    pub(crate) modify_keys: [Option<u8>; 8],
+    pub(crate) cwd: Option<String>,
+    pub(crate) cwd_path: Option<String>,
+    pub(crate) shell: Option<ShellState>,
+    pub(crate) bells: u64,
+}
+
+impl Model {
+    fn new(size: Size, scrollback_lines: usize) -> Self {
+        let size = size.clamped();
+        Self {
+            size,
+            primary: Screen::new(size.cols, size.rows),
+            alternate: None,
+            alternate_mode: 0,
+            scrollback: Scrollback::new(scrollback_lines),
+            cursor: Cursor::default(),
+            modes: Modes::default(),
+            tabs: default_tabs(size.cols),
+            clusters: Clusters::default(),
+            ext: ExtTable::default(),
+            last: None,
+            title: String::new(),
+            icon: String::new(),
+            titles: Vec::new(),
+            palette: BTreeMap::new(),
+            colors: [None; 10],
+            cursor_style: 0,
+            modify_keys: [None; 8],
+            cwd: None,
+            cwd_path: None,
+            shell: None,
+            bells: 0,
+        }
+    }
+}
+
+pub(crate) fn default_tabs(cols: u16) -> Vec<bool> {
+    (0..cols).map(|x| x > 0 && x % 8 == 0).collect()
+}
+
+impl Terminal {
+    /// A blank terminal. `size` is brought into its bounds; `scrollback_lines` bounds what is kept of rows that left the
+    /// primary screen at its top.
+    pub fn new(size: Size, scrollback_lines: usize) -> Self {
+        Self { state: Model::new(size, scrollback_lines), parser: Parser::default() }
+    }
+
+    /// Takes output of the program, cut anywhere.
+    pub fn feed(&mut self, bytes: &[u8]) {
+        self.parser.advance(&mut self.state, bytes);
+        self.state.sweep_if_due();
+    }
+
+    /// Columns and rows.
+    pub fn size(&self) -> Size {
+        self.state.size
+    }
+
+    /// The window title (OSC 0 and 2).
+    pub fn title(&self) -> &str {
+        &self.state.title
+    }
+
+    /// The icon name (OSC 0 and 1).
+    pub fn icon_name(&self) -> &str {
+        &self.state.icon
+    }
+
+    /// The path of the last OSC 7, percent-decoded.
+    pub fn cwd(&self) -> Option<&str> {
+        self.state.cwd_path.as_deref()
+    }
+
+    /// Column and row of the cursor, from 0.
+    pub fn cursor(&self) -> (u16, u16) {
+        (self.state.cursor.x, self.state.cursor.y)
+    }
+
+    /// Whether the cursor is shown (DECTCEM).
+    pub fn cursor_visible(&self) -> bool {
+        self.state.modes.has(bit::SHOW_CURSOR)
+    }
+
+    /// Whether the alternate screen is shown.
+    pub fn is_alternate(&self) -> bool {
+        self.state.alternate.is_some()
+    }
+
+    /// Rows held that left the screen.
+    pub fn scrollback_len(&self) -> usize {
+        self.state.scrollback.len()
+    }
+
+    /// Whether the shell waits at its prompt; None if it never said (OSC 133).
+    pub fn at_prompt(&self) -> Option<bool> {
+        self.state.shell.map(|s| s != ShellState::Running)
+    }
+
+    /// The last OSC 133 mark.
+    pub fn shell_state(&self) -> Option<ShellState> {
+        self.state.shell
+    }
+
+    /// Whether a synchronized update is open (DEC mode 2026).
+    pub fn sync_active(&self) -> bool {
+        self.state.modes.has(bit::SYNC)
+    }
+
+    /// Bells since the start.
+    pub fn bells(&self) -> u64 {
+        self.state.bells
+    }
+
+    /// The bytes of the sequence or character that is not finished yet.
+    pub fn unfinished(&self) -> &[u8] {
+        self.parser.tail()
+    }
+
+    /// About how many bytes of heap the model holds.
+    pub fn heap_bytes(&self) -> usize {
+        let screen = |s: &Screen| {
+            s.rows.capacity() * size_of::<Row>() + s.rows.len() * usize::from(s.cols) * size_of::<Cell>()
+        };
+        let m = &self.state;
+        screen(&m.primary)
+            + m.alternate.as_deref().map_or(0, screen)
+            + m.scrollback.heap_bytes()
+            + m.clusters.len() * 64
+            + m.ext.len() * 64
+    }
+}
+
+impl Model {
+    pub(crate) fn screen(&mut self) -> &mut Screen {
+        match &mut self.alternate {
+            Some(s) => s,
+            None => &mut self.primary,
+        }
+    }
+
+    pub(crate) fn screen_ref(&self) -> &Screen {
+        self.alternate.as_deref().unwrap_or(&self.primary)
+    }
+
+    pub(crate) fn cursor_row(&mut self) -> &mut Row {
+        let y = self.cursor.y;
+        self.screen().row(y)
+    }
+
+    /// The style erased cells get.
+    pub(crate) fn erased(&self) -> Style {
+        self.cursor.pen.erased()
+    }
+
+    /// Frees what no cell refers to any more.
+    fn sweep_if_due(&mut self) {
+        if !self.clusters.wants_sweep() && !self.ext.wants_sweep() {
+            return;
+        }
+        let mut clusters = vec![false; self.clusters.len()];
+        let mut exts = vec![false; self.ext.len()];
+        for screen in [Some(&self.primary), self.alternate.as_deref()].into_iter().flatten() {
+            for cell in screen.rows.iter().filter(|r| !r.plain).flat_map(|r| &r.cells[..usize::from(r.used)])
+            {
+                exts[usize::from(cell.style.ext)] = true;
+                if let Some(i) = cell.cluster() {
+                    clusters[i as usize] = true;
+                }
+            }
+            exts[usize::from(screen.saved.cursor.pen.ext)] = true;
+        }
+        exts[usize::from(self.cursor.pen.ext)] = true;
+        self.clusters.sweep(&clusters);
+        self.ext.sweep(&exts);
+    }
+
+    pub(crate) fn set_ext(&mut self, change: impl FnOnce(&mut Ext)) {
+        let mut e = self.ext.get(self.cursor.pen.ext).clone();
+        change(&mut e);
+        if self.ext.wants_sweep() {
+            self.sweep_if_due();
+        }
+        self.cursor.pen.ext = self.ext.intern(e);
+    }
+
+    /// First column past where the cursor's text may go.
+    fn limit(&self) -> u16 {
+        let s = self.screen_ref();
+        if self.cursor.x <= s.right { s.right + 1 } else { s.cols }
+    }
+
+    /// To the start of the next row. Says whether the row above is now known to go on.
+    fn wrap(&mut self) -> bool {
+        let y = self.cursor.y;
+        let s = self.screen();
+        let (left, full, scrolls) = (s.left, s.full_width(), y == s.bottom);
+        let mut marked = full && !scrolls && y + 1 < s.height();
+        if marked {
+            s.row(y).wrapped = true;
+        }
+        let x = if self.cursor.x < left { 0 } else { left };
+        self.index();
+        if full && scrolls {
+            // Said after scrolling, which parts the bottom row from what was below it.
+            match y.checked_sub(1) {
+                Some(above) => {
+                    self.screen().row(above).wrapped = true;
+                    marked = true;
+                }
+                None if self.alternate.is_none() => self.scrollback.set_last_wrapped(true),
+                None => {}
+            }
+        }
+        self.cursor.x = x;
+        self.cursor.pending = false;
+        marked
+    }
+
+    /// Down one row, scrolling at the bottom margin.
+    pub(crate) fn index(&mut self) {
+        self.cursor.pending = false;
+        let y = self.cursor.y;
+        let (top, bottom, height) = {
+            let s = self.screen_ref();
+            (s.top, s.bottom, s.height())
+        };
+        if y == bottom {
+            let x = self.cursor.x;
+            let s = self.screen_ref();
+            if s.full_width() || (s.left..=s.right).contains(&x) {
+                self.scroll_up(top, bottom, 1);
+            }
+        } else if y + 1 < height {
+            self.cursor.y += 1;
+        }
+    }
+
+    pub(crate) fn reverse_index(&mut self) {
+        self.cursor.pending = false;
+        let (x, y) = (self.cursor.x, self.cursor.y);
+        let s = self.screen_ref();
+        if y == s.top {
+            if s.full_width() || (s.left..=s.right).contains(&x) {
+                self.scroll_down(s.top, s.bottom, 1);
+            }
+        } else if y > 0 {
+            self.cursor.y -= 1;
+        }
+    }
+
+    /// Scrolls up; rows that leave the primary screen at its top go to the scrollback.
+    pub(crate) fn scroll_up(&mut self, top: u16, bottom: u16, n: u16) {
+        let style = self.erased();
+        let n = n.min(bottom + 1 - top);
+        let keep = self.alternate.is_none() && top == 0 && self.primary.full_width();
+        if keep {
+            for row in &self.primary.rows[..usize::from(n)] {
+                self.scrollback.push(row, &self.clusters, &self.ext);
+            }
+        }
+        if keep && n == bottom + 1 {
+            // What was below the region does not follow.
+            self.scrollback.set_last_wrapped(false);
+        }
+        self.screen().scroll_up(top, bottom, n, style);
+    }
+
+    pub(crate) fn scroll_down(&mut self, top: u16, bottom: u16, n: u16) {
+        let style = self.erased();
+        self.cursor.pending = false;
+        if top == 0 && self.alternate.is_none() {
+            self.scrollback.set_last_wrapped(false);
+        }
+        self.screen().scroll_down(top, bottom, n, style);
+    }
+
+    fn print_run(&mut self, mut run: &[u8]) {
+        let style = self.cursor.pen;
+        let plain = style == Style::default();
+        let autowrap = self.modes.has(bit::AUTOWRAP);
+        if let Some(&b) = run.last() {
+            self.last = Some(char::from(b));
+        }
+        while !run.is_empty() {
+            if self.cursor.pending {
+                self.wrap();
+            }
+            let limit = usize::from(self.limit());
+            let x = usize::from(self.cursor.x);
+            let n = run.len().min(limit - x);
+            let row = self.cursor_row();
+            row.split_wide(x, x + n);
+            for (cell, &b) in row.cells[x..x + n].iter_mut().zip(run) {
+                *cell = Cell::ascii(b, style);
+            }
+            row.touch(x + n, plain);
+            run = &run[n..];
+            if x + n == limit {
+                self.cursor.x = limit as u16 - 1;
+                self.cursor.pending = autowrap;
+                if !autowrap {
+                    self.last = None;
+                }
+                if !autowrap && let Some(&b) = run.last() {
+                    run = &[];
+                    self.cursor_row().cells[limit - 1] = Cell::ascii(b, style);
+                }
+            } else {
+                self.cursor.x = (x + n) as u16;
+            }
+        }
+    }
+
+    fn print_one(&mut self, c: char) {
+        let w = width::of(c);
+        if w == 0 {
+            self.combine(c);
+            return;
+        }
+        if self.cursor.pending {
+            self.wrap();
+        }
+        let style = self.cursor.pen;
+        let autowrap = self.modes.has(bit::AUTOWRAP);
+        let mut limit = usize::from(self.limit());
+        if w == 2 && usize::from(self.cursor.x) + 2 > limit {
+            if autowrap && usize::from(self.screen_ref().cols) >= 2 {
+                self.leave_over(limit);
+                if self.wrap() {
+                    self.note_leftover(style.erased());
+                }
+                self.cursor_row().drop_leftover();
+                limit = usize::from(self.limit());
+            }
+            if usize::from(self.cursor.x) + 2 > limit {
+                // No room for it.
+                self.last = None;
+                return;
+            }
+        }
+        let x = usize::from(self.cursor.x);
+        if self.modes.has(bit::INSERT) {
+            self.insert_cells(w as u16);
+        }
+        let row = self.cursor_row();
+        row.split_wide(x, x + w);
+        row.cells[x] = Cell::new(c, w == 2, style);
+        if w == 2 {
+            row.cells[x + 1] = Cell::spacer(style);
+        }
+        row.touch(x + w, false);
+        if x + w >= limit {
+            self.cursor.x = limit as u16 - 1;
+            self.cursor.pending = autowrap;
+            self.last = Some(c).filter(|_| autowrap);
+        } else {
+            self.cursor.x = (x + w) as u16;
+            self.last = Some(c);
+        }
+    }
+
+    /// A wide character does not fit in the last column: it goes to the next row.
+    fn leave_over(&mut self, limit: usize) {
+        let style = self.erased();
+        let (full, cols) = (self.screen_ref().full_width(), usize::from(self.size.cols));
+        let row = self.cursor_row();
+        row.split_wide(limit - 1, limit);
+        row.cells[limit - 1] = if full { Cell::leftover(style) } else { Cell::blank(style) };
+        row.touch(limit, false);
+        debug_assert!(!full || limit == cols);
+    }
+
+    /// After the wrap: the row above keeps what was left over.
+    fn note_leftover(&mut self, style: Style) {
+        let Some(above) = self.cursor.y.checked_sub(1) else { return };
+        let row = self.screen().row(above);
+        if let Some(last) = row.cells.last_mut() {
+            *last = Cell::leftover(style);
+            let n = row.cells.len();
+            row.touch(n, false);
+        }
+    }
+
+    /// A mark without width joins the cell before the cursor.
+    fn combine(&mut self, c: char) {
+        let mut x = usize::from(self.cursor.x);
+        if !self.cursor.pending {
+            if x == 0 {
+                return;
+            }
+            x -= 1;
+        }
+        let y = usize::from(self.cursor.y);
+        let clusters = &mut self.clusters;
+        let screen = match &mut self.alternate {
+            Some(s) => s,
+            None => &mut self.primary,
+        };
+        let row = &mut screen.rows[y];
+        if row.cells[x].is_spacer() && x > 0 {
+            x -= 1;
+        }
+        if row.cells[x].is_blank() {
+            return;
+        }
+        clusters.add(&mut row.cells[x], c);
+        row.plain = false;
+        self.last = None;
+    }
+
+    pub(crate) fn insert_cells(&mut self, n: u16) {
+        let style = self.erased();
+        let x = self.cursor.x;
+        let (left, right) = (self.screen_ref().left, self.screen_ref().right);
+        if (left..=right).contains(&x) {
+            self.cursor_row().insert(usize::from(x), usize::from(right) + 1, usize::from(n), style);
+        }
+    }
+
+    pub(crate) fn delete_cells(&mut self, n: u16) {
+        let style = self.erased();
+        let x = self.cursor.x;
+        let (left, right) = (self.screen_ref().left, self.screen_ref().right);
+        if (left..=right).contains(&x) {
+            self.cursor_row().delete(usize::from(x), usize::from(right) + 1, usize::from(n), style);
+        }
+    }
+
+    pub(crate) fn repeat(&mut self, n: u16) {
+        let Some(c) = self.last else { return };
+        // More than the screen holds shows nothing new.
+        let cells = u32::from(self.size.cols) * u32::from(self.size.rows);
+        for _ in 0..u32::from(n).min(cells) {
+            self.print_one(c);
+        }
+    }
+
+    /// Moves to column and row of the whole screen.
+    pub(crate) fn go(&mut self, x: u16, y: u16) {
+        self.cursor.x = x.min(self.size.cols - 1);
+        self.cursor.y = y.min(self.size.rows - 1);
+        self.cursor.pending = false;
+    }
+
+    /// Moves as CUP does: relative to the margins in origin mode.
+    pub(crate) fn go_addressed(&mut self, x: u16, y: u16) {
+        if self.modes.has(bit::ORIGIN) {
+            let s = self.screen_ref();
+            let (x, y) = (x.saturating_add(s.left).min(s.right), y.saturating_add(s.top).min(s.bottom));
+            self.go(x, y);
+        } else {
+            self.go(x, y);
+        }
+    }
+
+    pub(crate) fn up(&mut self, n: u16) {
+        let y = self.cursor.y;
+        let top = if y >= self.screen_ref().top { self.screen_ref().top } else { 0 };
+        self.go(self.cursor.x, y.saturating_sub(n).max(top));
+    }
+
+    pub(crate) fn down(&mut self, n: u16) {
+        let y = self.cursor.y;
+        let bottom =
+            if y <= self.screen_ref().bottom { self.screen_ref().bottom } else { self.size.rows - 1 };
+        self.go(self.cursor.x, y.saturating_add(n).min(bottom));
+    }
+
+    pub(crate) fn right(&mut self, n: u16) {
+        let x = self.cursor.x;
+        let right = if x <= self.screen_ref().right { self.screen_ref().right } else { self.size.cols - 1 };
+        self.go(x.saturating_add(n).min(right), self.cursor.y);
+    }
+
+    pub(crate) fn left(&mut self, n: u16) {
+        let wraps = self.modes.has(bit::REVERSE_WRAP) && self.modes.has(bit::AUTOWRAP);
+        let x = self.cursor.x;
+        let (left, right) = (self.screen_ref().left, self.screen_ref().right);
+        let edge = if x >= left { left } else { 0 };
+        if wraps {
+            let mut n = n.min(u16::MAX - 1);
+            if self.cursor.pending {
+                // The pending column counts as one.
+                n = n.saturating_sub(1);
+            }
+            let (mut x, mut y) = (x, self.cursor.y);
+            while n > 0 {
+                let step = n.min(x - edge.min(x));
+                x -= step;
+                n -= step;
+                if n > 0 {
+                    if y == 0 || x != edge || !self.screen_ref().rows[usize::from(y) - 1].wrapped {
+                        break;
+                    }
+                    y -= 1;
+                    x = right;
+                    n -= 1;
+                }
+            }
+            self.go(x, y);
+        } else {
+            self.go(x.saturating_sub(n).max(edge), self.cursor.y);
+        }
+    }
+
+    pub(crate) fn carriage_return(&mut self) {
+        let left = self.screen_ref().left;
+        self.cursor.x = if self.cursor.x < left { 0 } else { left };
+        self.cursor.pending = false;
+    }
+
+    pub(crate) fn tab(&mut self, n: u16) {
+        for _ in 0..n.min(self.size.cols) {
+            let limit = self.limit() - 1;
+            let mut x = self.cursor.x;
+            if x >= limit {
+                break;
+            }
+            x += 1;
+            while x < limit && !self.tabs[usize::from(x)] {
+                x += 1;
+            }
+            self.go(x, self.cursor.y);
+        }
+    }
+
+    pub(crate) fn back_tab(&mut self, n: u16) {
+        for _ in 0..n.min(self.size.cols) {
+            let mut x = self.cursor.x;
+            while x > 0 {
+                x -= 1;
+                if self.tabs[usize::from(x)] {
+                    break;
+                }
+            }
+            self.go(x, self.cursor.y);
+        }
+    }
+
+    pub(crate) fn save_cursor(&mut self) {
+        let mut cursor = self.cursor;
+        cursor.charsets.single = None;
+        // Pending at a right margin is not kept: the margin may be elsewhere when the cursor comes back.
+        cursor.pending &= cursor.x == self.size.cols - 1;
+        self.screen().saved = Saved { cursor, origin: self.modes.has(bit::ORIGIN) };
+    }
+
+    pub(crate) fn restore_cursor(&mut self) {
+        let saved = self.screen_ref().saved;
+        self.cursor = saved.cursor;
+        // What was written there may be gone since.
+        let written = {
+            let row = &self.screen_ref().rows[usize::from(self.cursor.y)];
+            !row.cells[usize::from(self.cursor.x)].is_blank()
+        };
+        self.cursor.pending &= self.modes.has(bit::AUTOWRAP) && written;
+        self.modes.set(bit::ORIGIN, saved.origin);
+        self.keep_in_origin();
+    }
+
+    /// In origin mode the cursor is never outside the margins.
+    fn keep_in_origin(&mut self) {
+        if self.modes.has(bit::ORIGIN) {
+            let s = self.screen_ref();
+            let (x, y) = (self.cursor.x.clamp(s.left, s.right), self.cursor.y.clamp(s.top, s.bottom));
+            if (x, y) != (self.cursor.x, self.cursor.y) {
+                self.go(x, y);
+            }
+        }
+    }
+
+    pub(crate) fn enter_alternate(&mut self, mode: u16) {
+        if self.alternate.is_some() {
+            return;
+        }
+        if mode == 1049 {
+            self.save_cursor();
+        }
+        self.alternate = Some(Box::new(Screen::new(self.size.cols, self.size.rows)));
+        self.alternate_mode = mode;
+        self.cursor.pending = false;
+    }
+
+    pub(crate) fn leave_alternate(&mut self, mode: u16) {
+        if self.alternate.take().is_some() {
+            self.alternate_mode = 0;
+            self.cursor.pending = false;
+            self.keep_in_origin();
+        }
+        if mode == 1049 {
+            self.restore_cursor();
+        }
+    }
+
+    pub(crate) fn charset(&self) -> Charset {
+        let c = &self.cursor.charsets;
+        c.g[usize::from(c.single.unwrap_or(c.gl) & 3)]
+    }
+
+    /// DECSTR.
+    pub(crate) fn soft_reset(&mut self) {
+        self.modes.set(bit::INSERT | bit::ORIGIN | bit::REVERSE_WRAP, false);
+        self.private_mode(69, false);
+        self.modes.set(bit::APP_CURSOR | bit::APP_KEYPAD, false);
+        self.modes.set(bit::SHOW_CURSOR | bit::AUTOWRAP, true);
+        self.cursor.pen = Style::default();
+        self.cursor.charsets = Charsets::default();
+        self.cursor.pending = false;
+        let s = self.screen();
+        s.reset_margins();
+        s.saved = Saved::default();
+        s.keyboard = Default::default();
+    }
+
+    /// RIS. What left the screen stays (xterm and others keep it too).
+    pub(crate) fn reset(&mut self) {
+        let mut fresh = Self::new(self.size, 0);
+        std::mem::swap(&mut fresh.scrollback, &mut self.scrollback);
+        fresh.scrollback.set_last_wrapped(false);
+        fresh.bells = self.bells;
+        fresh.shell = self.shell;
+        *self = fresh;
+    }
+
+    /// DECALN.
+    pub(crate) fn alignment(&mut self) {
+        let s = self.screen();
+        s.reset_margins();
+        for row in &mut s.rows {
+            row.reset(Style::default());
+            row.cells.fill(Cell::ascii(b'E', Style::default()));
+            row.used = row.cells.len() as u16;
+        }
+        self.modes.set(bit::ORIGIN, false);
+        self.go(0, 0);
+    }
+
+    pub(crate) fn set_mark(&mut self, m: u8, state: ShellState, silently: bool) {
+        self.shell = Some(state);
+        if !silently {
+            self.cursor_row().marks |= m;
+        }
+    }
+
+    pub(crate) fn color(&mut self, underline: Color) {
+        self.set_ext(|e| e.underline = underline);
+    }
+}
+
+impl Sink for Model {
+    fn ascii(&mut self, run: &[u8]) {
+        let sets = &self.cursor.charsets;
+        if sets.single.is_none()
+            && sets.g[usize::from(sets.gl & 3)] == Charset::Ascii
+            && !self.modes.has(bit::INSERT)
+        {
+            self.print_run(run);
+            return;
+        }
+        for &b in run {
+            let c = self.charset().map(b);
+            let single = self.cursor.charsets.single.take().is_some();
+            self.print_one(c);
+            if single {
+                self.last = None;
+            }
+        }
+    }
+
+    fn char(&mut self, c: char) {
+        let single = self.cursor.charsets.single.take().is_some();
+        self.print_one(c);
+        if single {
+            self.last = None;
+        }
+        if self.clusters.wants_sweep() {
+            self.sweep_if_due();
+        }
+    }
+
+    fn control(&mut self, b: u8) {
+        self.last = None;
+        match b {
+            0x07 => self.bells += 1,
+            0x08 => self.left(1),
+            0x09 => self.tab(1),
+            0x0a..=0x0c => {
+                self.index();
+                if self.modes.has(bit::NEWLINE) {
+                    self.carriage_return();
+                }
+            }
+            0x0d => self.carriage_return(),
+            0x0e => self.cursor.charsets.gl = 1,
+            0x0f => self.cursor.charsets.gl = 0,
+            _ => {}
+        }
+    }
+
+    fn esc(&mut self, intermediates: &[u8], last: u8) {
+        self.last = None;
+        self.do_esc(intermediates, last);
+    }
+
+    fn csi(&mut self, csi: &Csi<'_>) {
+        if csi.last == b'b' && csi.marker == 0 && csi.intermediates.is_empty() {
+            self.repeat(csi.get(0, 1));
+            return;
+        }
+        self.last = None;
+        self.do_csi(csi);
+    }
+
+    fn osc(&mut self, body: &[u8]) {
+        self.last = None;
+        self.do_osc(body);
+    }
+
+    fn dcs(&mut self, _body: &[u8]) {
+        self.last = None;
+    }
+}

@@ -1,0 +1,146 @@
+//! Properties over generated streams.
+
+use proptest::prelude::*;
+
+use super::generate::piece;
+use crate::*;
+
+const ALL: SnapshotOptions = SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true };
+const LINES: usize = 60;
+
+fn size() -> impl Strategy<Value = Size> {
+    prop_oneof![
+        3 => Just(Size { cols: 20, rows: 6 }),
+        2 => (1u16..12, 1u16..8).prop_map(|(cols, rows)| Size { cols, rows }),
+        1 => (1u16..100, 1u16..40).prop_map(|(cols, rows)| Size { cols, rows }),
+    ]
+}
+
+fn stream(size: Size, seeds: &[u64]) -> Vec<u8> {
+    seeds.iter().flat_map(|s| piece(*s, size.cols, size.rows)).collect()
+}
+
+fn again(t: &Terminal, lines: usize) -> Terminal {
+    let mut out = Vec::new();
+    t.snapshot(ALL, &mut out);
+    let mut r = Terminal::new(t.size(), lines);
+    r.feed(&out);
+    r
+}
+
+#[track_caller]
+fn same(a: &Terminal, b: &Terminal, what: &str) {
+    let (a, b) = (a.dump(), b.dump());
+    if a != b {
+        let diff: Vec<String> = a
+            .lines()
+            .zip(b.lines())
+            .filter(|(a, b)| a != b)
+            .take(6)
+            .map(|(a, b)| format!("  was {a}\n  got {b}"))
+            .collect();
+        panic!("{what}: {} and {} lines\n{}", a.lines().count(), b.lines().count(), diff.join("\n"));
+    }
+}
+
+/// The snapshot is the state, and goes on like it.
+fn check_snapshot(size: Size, seeds: &[u64], more: &[u64]) {
+    let mut t = Terminal::new(size, LINES);
+    let (bytes, more) = (stream(size, seeds), stream(size, more));
+    t.feed(&bytes);
+    let mut r = again(&t, LINES);
+    let what = format!("{size:?} {}", bytes.escape_ascii());
+    same(&t, &r, &what);
+    t.feed(&more);
+    r.feed(&more);
+    same(&t, &r, &format!("{what} and then {}", more.escape_ascii()));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 20000, failure_persistence: None, ..Default::default() })]
+
+    #[test]
+    fn a_snapshot_is_the_state(
+        size in size(),
+        seeds in prop::collection::vec(any::<u64>(), 0..60),
+        more in prop::collection::vec(any::<u64>(), 0..20),
+    ) {
+        check_snapshot(size, &seeds, &more);
+    }
+
+    #[test]
+    fn a_snapshot_cleans_up_any_target(
+        size in size(),
+        seeds in prop::collection::vec(any::<u64>(), 0..30),
+        before in prop::collection::vec(any::<u64>(), 0..30),
+    ) {
+        let mut t = Terminal::new(size, LINES);
+        t.feed(&stream(size, &seeds));
+        let mut out = Vec::new();
+        t.snapshot(ALL, &mut out);
+        let mut target = Terminal::new(size, LINES);
+        target.feed(&stream(size, &before));
+        target.feed(&out);
+        // The title stack of the target belongs to who was there before.
+        let stack = |t: &Terminal| t.dump().lines().filter(|l| !l.starts_with("title ")).map(String::from).collect::<Vec<_>>();
+        if t.shell_state().is_some() {
+            prop_assert_eq!(stack(&t), stack(&target), "{}", stream(size, &seeds).escape_ascii());
+        } else {
+            let less = |v: Vec<String>| v.into_iter().filter(|l| !l.starts_with("cwd ")).collect::<Vec<_>>();
+            prop_assert_eq!(less(stack(&t)), less(stack(&target)));
+        }
+    }
+
+    #[test]
+    fn chunks_make_no_difference(
+        size in size(),
+        seeds in prop::collection::vec(any::<u64>(), 0..60),
+        cuts in prop::collection::vec(1usize..40, 1..40),
+    ) {
+        let bytes = stream(size, &seeds);
+        let mut whole = Terminal::new(size, LINES);
+        whole.feed(&bytes);
+        let mut parts = Terminal::new(size, LINES);
+        let mut rest = &bytes[..];
+        for cut in cuts.iter().cycle() {
+            let (now, later) = rest.split_at((*cut).min(rest.len()));
+            parts.feed(now);
+            rest = later;
+            if rest.is_empty() { break; }
+        }
+        same(&whole, &parts, "chunks");
+    }
+
+    #[test]
+    fn resizes_keep_the_model_whole(
+        first in size(),
+        steps in prop::collection::vec((prop::collection::vec(any::<u64>(), 0..20), size()), 1..8),
+    ) {
+        let mut t = Terminal::new(first, LINES);
+        for (seeds, size) in steps {
+            t.feed(&stream(t.size(), &seeds));
+            // On one row no break can be led past a blank last column.
+            // In one column no wide character can be shown.
+            t.resize(Size { rows: size.rows.max(2), cols: size.cols.max(2) });
+            let _ = t.dump();
+            // Rows of another width are broken anew in the snapshot, which may take more of them.
+            same(&t, &again(&t, LINES * 200), "snapshot after resize");
+        }
+    }
+
+    #[test]
+    fn snapshots_ask_nothing_and_leave_no_update_open(
+        size in size(),
+        seeds in prop::collection::vec(any::<u64>(), 0..40),
+    ) {
+        let mut t = Terminal::new(size, LINES);
+        t.feed(&stream(size, &seeds));
+        t.feed(b"\x18\x1b\\");
+        let mut out = Vec::new();
+        t.snapshot(ALL, &mut out);
+        prop_assert_eq!(QueryScanner::default().sees_query(&out), None);
+        let mut r = Terminal::new(size, LINES);
+        r.feed(&out);
+        prop_assert!(!r.sync_active());
+    }
+}
