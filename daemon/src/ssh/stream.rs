@@ -70,7 +70,9 @@ impl ExecStream {
         }
     }
 
-    /// The two directions, to be driven by different tasks. The channel lives until the reader is dropped.
+    /// The two directions, to be driven by different tasks (or one `select!`): a reader that is not read holds up the
+    /// whole connection, writes included, so waiting for a write without reading can wait for ever. The channel lives
+    /// until the reader is dropped.
     pub fn into_parts(self) -> (ExecReader, ExecWriter) {
         (self.reader, self.writer)
     }

@@ -13,7 +13,7 @@ use std::{
 use super::*;
 
 /// Where distributions put the daemon.
-fn sshd_binary() -> PathBuf {
+pub(super) fn sshd_binary() -> PathBuf {
     ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"]
         .iter()
         .map(PathBuf::from)

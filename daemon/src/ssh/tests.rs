@@ -471,7 +471,11 @@ async fn proxy_command_is_a_connection() {
     world.keygen("hostkey-inetd", &["-t", "ed25519", "-N", ""]);
     let config = world.sshd_config("inetd", "hostkey-inetd", 22, "");
     world.note(&format!("127.0.0.1 {}", world.public("hostkey-inetd")));
-    world.host("piped", 22, &format!("  ProxyCommand /usr/sbin/sshd -i -f {}", config.display()));
+    world.host(
+        "piped",
+        22,
+        &format!("  ProxyCommand {} -i -f {}", sshd_binary().display(), config.display()),
+    );
     world.host("broken", 22, "  ProxyCommand echo it is %n that fails >&2; false");
     let host = world.resolve("piped").await;
     for (name, transport) in transports() {
