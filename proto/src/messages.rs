@@ -180,6 +180,9 @@ pub struct JobStatus {
     pub reap_at_ms: Option<u64>,
     #[prost(string, tag = "12")]
     pub agent_version: String,
+    /// What was started: the command asked for, or the login shell by its path.
+    #[prost(string, repeated, tag = "13")]
+    pub command: Vec<String>,
 }
 
 /// A request to the agent.

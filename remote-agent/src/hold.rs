@@ -392,7 +392,10 @@ impl Holder {
                 cursor.grant(subscribe.credit);
                 watch.cursor = Some(cursor);
                 watch.scrollback_lines = (subscribe.scrollback_lines as usize).min(SCROLLBACK_LINES);
-                Frame::Status(self.look_at_status(now)).put(0, out);
+                // Of a job that has ended there is nothing to say but how, after its last bytes.
+                if self.exit.is_none() {
+                    Frame::Status(self.look_at_status(now)).put(0, out);
+                }
             }
             Frame::Unsubscribe(_) => watch.cursor = None,
             Frame::Credit(total) => {
@@ -578,6 +581,7 @@ impl Holder {
             idle_ms: self.idle.idle_ms(now),
             reap_at_ms: self.idle.warning_ms(now).map(|ms| wall_ms() + ms),
             agent_version: VERSION.to_owned(),
+            command: self.pty.command.clone(),
         };
         self.last_status = status.clone();
         status
@@ -596,7 +600,7 @@ impl Holder {
             pump(&self.hub, &self.sizes, link);
             if let Some(exit) = &self.exit
                 && !link.watch.exit_sent
-                && link.watch.cursor.as_ref().is_none_or(|c| c.offset() >= self.hub.head())
+                && link.watch.cursor.as_ref().is_some_and(|c| c.offset() >= self.hub.head())
             {
                 link.watch.exit_sent = true;
                 link.conn.put(0, &Frame::Exited(exit.clone()));

@@ -20,6 +20,8 @@ pub struct Pty {
     pub master: OwnedFd,
     /// The program; leader of its own session, its terminal the PTY's other end.
     pub child: Child,
+    /// What was started, with the login shell by its path.
+    pub command: Vec<String>,
 }
 
 fn size(cols: u16, rows: u16) -> Winsize {
@@ -59,12 +61,19 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
     if !cwd.is_dir() {
         return Err(fault(format!("the folder {} does not exist", cwd.display())));
     }
-    let mut command = match spec.command.as_slice() {
-        [] => login_shell(),
+    let shell = login_shell();
+    let (mut command, started) = match spec.command.as_slice() {
+        [] => {
+            let mut command = Command::new(&shell);
+            let name = Path::new(&shell).file_name().map_or("sh".into(), |n| n.to_string_lossy().into_owned());
+            // A leading dash is how login(1) tells a shell that it is a login shell.
+            command.arg0(format!("-{name}"));
+            (command, vec![shell, "-l".to_owned()])
+        }
         [program, arguments @ ..] => {
             let mut command = Command::new(program);
             command.args(arguments);
-            command
+            (command, spec.command.clone())
         }
     };
     let clone = |fd: &OwnedFd| fd.try_clone().map(Stdio::from);
@@ -87,11 +96,11 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
     let program = spec.command.first().map_or_else(|| "the login shell".into(), |p| format!("`{}`", printable(p)));
     let child = command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => fault(format!("{program} was not found on this host")),
-        io::ErrorKind::PermissionDenied => fault(format!("{program} may not be executed")),
+        io::ErrorKind::PermissionDenied => fault(format!("{program} may not be executed (permission denied)")),
         _ => context(format!("{program} could not be started"))(error),
     })?;
     rustix::io::ioctl_fionbio(&master, true)?;
-    Ok(Pty { master, child })
+    Ok(Pty { master, child, command: started })
 }
 
 /// Variables that speak of the terminal or login the agent was started from, not of the job's.
@@ -100,13 +109,8 @@ const NOT_FOR_THE_JOB: &[&str] = &[
     "OLDPWD", "SHLVL", "_",
 ];
 
-fn login_shell() -> Command {
-    let shell = std::env::var("SHELL").ok().filter(|s| Path::new(s).is_file()).unwrap_or_else(|| "/bin/sh".into());
-    let name = Path::new(&shell).file_name().map_or("sh".into(), |n| n.to_string_lossy().into_owned());
-    let mut command = Command::new(&shell);
-    // A leading dash is how login(1) tells a shell that it is a login shell.
-    command.arg0(format!("-{name}"));
-    command
+fn login_shell() -> String {
+    std::env::var("SHELL").ok().filter(|s| Path::new(s).is_file()).unwrap_or_else(|| "/bin/sh".into())
 }
 
 fn folder_of(cwd: &str, home: &str) -> PathBuf {

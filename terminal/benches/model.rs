@@ -25,7 +25,13 @@ fn plain(bytes: usize) -> Vec<u8> {
     let mut s = String::new();
     let mut n = 0;
     while s.len() < bytes {
-        let _ = write!(s, "2026-11-21T10:{:02}:{:02}.{:03} INFO  request id={n} path=/api/v1/item", n / 60 % 60, n % 60, n % 1000);
+        let _ = write!(
+            s,
+            "2026-11-21T10:{:02}:{:02}.{:03} INFO  request id={n} path=/api/v1/item",
+            n / 60 % 60,
+            n % 60,
+            n % 1000
+        );
         for _ in 0..r.below(8) {
             s.push_str(" field=");
             let _ = write!(s, "{}", r.below(1000));
@@ -64,7 +70,20 @@ fn redraw(bytes: usize) -> Vec<u8> {
 }
 
 fn unicode(bytes: usize) -> Vec<u8> {
-    let words = ["日本語テキスト", "カタカナ", "漢字", "é", "e\u{301}", "👍", "👨\u{200d}👩\u{200d}👧", "слово", "λόγος", "한글", "naïve ", "│ ─ "];
+    let words = [
+        "日本語テキスト",
+        "カタカナ",
+        "漢字",
+        "é",
+        "e\u{301}",
+        "👍",
+        "👨\u{200d}👩\u{200d}👧",
+        "слово",
+        "λόγος",
+        "한글",
+        "naïve ",
+        "│ ─ ",
+    ];
     let mut r = Rng(3);
     let mut s = String::new();
     while s.len() < bytes {
@@ -83,10 +102,14 @@ fn log(bytes: usize) -> Vec<u8> {
     let mut s = String::new();
     while s.len() < bytes {
         match r.below(8) {
-            0 => s.push_str("\x1b[33mcommit 4f2a9c1b7d8e0f\x1b[m\x1b[33m (\x1b[m\x1b[1;36mHEAD\x1b[m\x1b[33m)\x1b[m"),
+            0 => s.push_str(
+                "\x1b[33mcommit 4f2a9c1b7d8e0f\x1b[m\x1b[33m (\x1b[m\x1b[1;36mHEAD\x1b[m\x1b[33m)\x1b[m",
+            ),
             1 => s.push_str("\x1b[36m@@ -10,7 +10,9 @@\x1b[m fn main() {"),
             2 | 3 => s.push_str("\x1b[31m-    let old = something(with, some, arguments);\x1b[m"),
-            4 | 5 => s.push_str("\x1b[32m+\x1b[m\x1b[32m    let new = something_else(with, other, arguments)?;\x1b[m"),
+            4 | 5 => s.push_str(
+                "\x1b[32m+\x1b[m\x1b[32m    let new = something_else(with, other, arguments)?;\x1b[m",
+            ),
             _ => s.push_str("     unchanged line of source code, indented as usual"),
         }
         s.push_str("\r\n");

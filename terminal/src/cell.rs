@@ -63,7 +63,11 @@ impl Cell {
     }
     /// The single code point, if the cell holds exactly one.
     pub(crate) fn char(self) -> Option<char> {
-        if self.is_blank() || self.ch & (CLUSTER | SPACER) != 0 { None } else { char::from_u32(self.ch & VALUE) }
+        if self.is_blank() || self.ch & (CLUSTER | SPACER) != 0 {
+            None
+        } else {
+            char::from_u32(self.ch & VALUE)
+        }
     }
     /// Appends the text of the cell: nothing for an erased cell and for the right half of a wide one.
     pub(crate) fn push_utf8(self, clusters: &Clusters, out: &mut Vec<u8>) {

@@ -269,12 +269,22 @@ impl Model {
     fn erase_rows(&mut self, from: u16, to: u16, selective: bool) {
         let style = self.erased();
         let cols = usize::from(self.size.cols);
+        self.unwrap_above(from);
         for row in &mut self.screen().rows[usize::from(from)..usize::from(to)] {
             if selective {
                 row.erase_unprotected(0, cols, style);
             } else {
                 row.reset(style);
             }
+        }
+    }
+
+    /// What is above row `y` goes on in it no more.
+    fn unwrap_above(&mut self, y: u16) {
+        match y.checked_sub(1) {
+            Some(above) => self.screen().row(above).unwrap(),
+            None if self.alternate.is_none() => self.scrollback.set_last_wrapped(false),
+            None => {}
         }
     }
 
@@ -289,12 +299,7 @@ impl Model {
                 self.erase_rows(0, y, selective);
                 self.erase_line(1, selective);
             }
-            2 => {
-                self.erase_rows(0, self.size.rows, selective);
-                if self.alternate.is_none() {
-                    self.scrollback.set_last_wrapped(false);
-                }
-            }
+            2 => self.erase_rows(0, self.size.rows, selective),
             3 if !selective => self.scrollback.clear(),
             _ => {}
         }
@@ -320,6 +325,9 @@ impl Model {
         row.erase(from, to, style);
         if to == cols {
             row.unwrap();
+            if from == 0 {
+                self.unwrap_above(self.cursor.y);
+            }
         }
     }
 

@@ -36,6 +36,8 @@ pub enum Query {
     Version,
     /// OSC 4 with `?`: one palette entry.
     Palette(u8),
+    /// OSC 5 with `?`: one special colour.
+    SpecialColor(u8),
     /// OSC 10–19 with `?`.
     DynamicColor(u16),
     /// OSC 52 with `?`: the selection's name.
@@ -229,8 +231,8 @@ fn may_ask(kind: u8, body: &[u8]) -> bool {
     let open = end == body.len();
     match &body[..end] {
         [] => open,
-        b"4" | b"52" => true,
-        b"5" | b"1" => open,
+        b"4" | b"5" | b"52" => true,
+        b"1" => open,
         [b'1', _] => true,
         _ => false,
     }
@@ -264,12 +266,12 @@ fn of_osc(body: &[u8]) -> Option<(Query, Vec<u8>)> {
     let mut asked = Vec::new();
     let mut kept: Vec<u8> = Vec::new();
     match number {
-        4 => {
+        4 | 5 => {
             let mut parts = rest.split(|&b| b == b';');
             while let (Some(index), Some(spec)) = (parts.next(), parts.next()) {
                 if spec == b"?" {
                     if let Some(i) = std::str::from_utf8(index).ok().and_then(|s| s.parse().ok()) {
-                        asked.push(Query::Palette(i));
+                        asked.push(if number == 4 { Query::Palette(i) } else { Query::SpecialColor(i) });
                     }
                 } else {
                     for p in [b";".as_slice(), index, b";", spec] {
@@ -278,7 +280,8 @@ fn of_osc(body: &[u8]) -> Option<(Query, Vec<u8>)> {
                 }
             }
             if !kept.is_empty() {
-                kept = [b"\x1b]4".as_slice(), &kept, b"\x1b\\"].concat();
+                let start: &[u8] = if number == 4 { b"\x1b]4" } else { b"\x1b]5" };
+                kept = [start, &kept, b"\x1b\\"].concat();
             }
         }
         10..=19 => {
@@ -358,6 +361,7 @@ pub(crate) fn answer(t: &Terminal, query: &Query, out: &mut Vec<u8>) {
             let [r, g, b] = m.palette.get(i).copied().unwrap_or_else(|| default_palette(*i));
             write!(out, "\x1b]4;{i};rgb:{r:02x}{r:02x}/{g:02x}{g:02x}/{b:02x}{b:02x}\x1b\\")
         }
+        Query::SpecialColor(i) => write!(out, "\x1b]5;{i};rgb:ffff/ffff/ffff\x1b\\"),
         Query::DynamicColor(n) => {
             let fallback = if matches!(n, 11 | 14 | 16 | 17) { [0; 3] } else { [255; 3] };
             let [r, g, b] = m.colors[usize::from((n - 10).min(9))].unwrap_or(fallback);

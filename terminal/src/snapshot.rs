@@ -31,10 +31,13 @@ pub struct SnapshotOptions {
     pub erase_scrollback: bool,
 }
 
-/// Leaves the alternate screen first (some terminals restore cursor, charsets and origin there), then undoes all.
+/// Leaves the alternate screen first (some terminals restore cursor, charsets and origin there), then undoes all. One mode
+/// at a time: some terminals take the first of a list only.
 const PROLOGUE: &[u8] = b"\x18\x1b\\\x1b[?2026l\x1b[?1049l\x1b[?47l\x1b]8;;\x1b\\\
-\x1b[m\x1b[0\"q\x1b[r\x1b[?69l\x1b[?6;5;1;12;45;66;67;1004;1007;1036;2004;2027;2031;2048l\
-\x1b[4;20l\x1b[?9;1000;1002;1003;1005;1006;1015;1016l\x1b[?7;25h\x1b>\
+\x1b[m\x1b[0\"q\x1b[r\x1b[?69l\
+\x1b[?6l\x1b[?5l\x1b[?1l\x1b[?12l\x1b[?45l\x1b[?66l\x1b[?67l\x1b[?1004l\x1b[?1007l\x1b[?1036l\x1b[?2004l\
+\x1b[?2027l\x1b[?2031l\x1b[?2048l\x1b[4l\x1b[20l\
+\x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l\x1b[?7h\x1b[?25h\x1b>\
 \x1b(B\x1b)B\x1b*B\x1b+B\x0f\
 \x1b[>m\x1b[>4;0m\x1b[<99u\x1b[=0u\x1b[0 q\
 \x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\\x1b]113\x1b\\\x1b]114\x1b\\\
@@ -712,8 +715,8 @@ impl Writer<'_> {
         }
     }
 
-    /// REP repeats what was printed last: it is printed again, as the last thing. Nothing came since, so pen and modes
-    /// are as they were.
+    /// What was printed last is printed again, as the last thing, for REP and for marks that join it. Nothing came
+    /// since, so pen and modes are as they were.
     fn last_printed(&mut self, m: &Model, last: char, at: (u16, u16)) {
         let w = crate::width::of(last) as u16;
         let back = if m.cursor.pending { w - 1 } else { w };
@@ -721,8 +724,8 @@ impl Writer<'_> {
         if m.modes.has(bit::INSERT) {
             self.fmt(format_args!("\x1b[{w}P"));
         }
-        let mut buf = [0; 4];
-        self.put(last.encode_utf8(&mut buf).as_bytes());
+        let cell = m.screen_ref().rows[usize::from(m.cursor.y)].cells[usize::from(m.cursor.x - back)];
+        cell.push_utf8(self.clusters, self.out);
     }
 
     fn state_only(&mut self, state: ShellState) {

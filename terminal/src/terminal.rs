@@ -54,7 +54,8 @@ pub(crate) struct Model {
     pub(crate) tabs: Vec<bool>,
     pub(crate) clusters: Clusters,
     pub(crate) ext: ExtTable,
-    /// What was printed last, if nothing but printing came since (for REP).
+    /// The character printed last, if nothing but printing came since: its cell is the one before the cursor (or under
+    /// it, past the last column). For REP, and because some terminals join marks only to what came right before.
     pub(crate) last: Option<char>,
     pub(crate) title: String,
     pub(crate) icon: String,
@@ -104,7 +105,7 @@ impl Model {
 }
 
 pub(crate) fn default_tabs(cols: u16) -> Vec<bool> {
-    (0..cols).map(|x| x > 0 && x % 8 == 0).collect()
+    (0..cols).map(|x| x % 8 == 0).collect()
 }
 
 impl Terminal {
@@ -474,7 +475,6 @@ impl Model {
         }
         clusters.add(&mut row.cells[x], c);
         row.plain = false;
-        self.last = None;
     }
 
     pub(crate) fn insert_cells(&mut self, n: u16) {
@@ -497,10 +497,15 @@ impl Model {
 
     pub(crate) fn repeat(&mut self, n: u16) {
         let Some(c) = self.last else { return };
+        let (x, w) = (usize::from(self.cursor.x), width::of(c));
+        let x = if self.cursor.pending { x + 1 } else { x };
+        let cell = self.screen_ref().rows[usize::from(self.cursor.y)].cells[x.saturating_sub(w)];
+        let marks = cell.cluster().map(|i| self.clusters.get(i)[1..].to_vec()).unwrap_or_default();
         // More than the screen holds shows nothing new.
         let cells = u32::from(self.size.cols) * u32::from(self.size.rows);
         for _ in 0..u32::from(n).min(cells) {
             self.print_one(c);
+            marks.iter().for_each(|m| self.combine(*m));
         }
     }
 
@@ -645,7 +650,10 @@ impl Model {
         if mode == 1049 {
             self.save_cursor();
         }
-        self.alternate = Some(Box::new(Screen::new(self.size.cols, self.size.rows)));
+        let mut screen = Screen::new(self.size.cols, self.size.rows);
+        let style = self.erased();
+        screen.rows.iter_mut().for_each(|r| r.reset(style));
+        self.alternate = Some(Box::new(screen));
         self.alternate_mode = mode;
         self.cursor.pending = false;
     }
@@ -754,6 +762,10 @@ impl Sink for Model {
             0x08 => self.left(1),
             0x09 => self.tab(1),
             0x0a..=0x0c => {
+                // The program itself starts a new line here, whatever was written before.
+                if self.cursor.y != self.screen_ref().bottom {
+                    self.cursor_row().unwrap();
+                }
                 self.index();
                 if self.modes.has(bit::NEWLINE) {
                     self.carriage_return();

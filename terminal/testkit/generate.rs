@@ -1,11 +1,11 @@
 //! Pieces of terminal streams from seeds, weighted towards what is easy to get wrong. The same seed gives the same piece.
 
 /// A small generator of numbers (splitmix64).
-pub struct Rng(pub u64);
+pub(crate) struct Rng(pub(crate) u64);
 
 impl Rng {
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -13,11 +13,11 @@ impl Rng {
         z ^ (z >> 31)
     }
     /// A number below `n`.
-    pub fn below(&mut self, n: u64) -> u64 {
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
         self.next() % n
     }
     /// One of these.
-    pub fn pick<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
+    pub(crate) fn pick<'a, T: ?Sized>(&mut self, all: &[&'a T]) -> &'a T {
         all[self.below(all.len() as u64) as usize]
     }
 }
@@ -90,7 +90,7 @@ const SGR: [&str; 34] = [
 ];
 
 /// A piece of a stream for a screen of this size.
-pub fn piece(seed: u64, cols: u16, rows: u16) -> Vec<u8> {
+pub(crate) fn piece(seed: u64, cols: u16, rows: u16) -> Vec<u8> {
     let r = &mut Rng(seed);
     let x = r.below(u64::from(cols) + 2);
     let y = r.below(u64::from(rows) + 2);
@@ -237,4 +237,52 @@ pub fn piece(seed: u64, cols: u16, rows: u16) -> Vec<u8> {
         }
     };
     s.into_bytes()
+}
+
+/// As [`piece`], of sequences that all terminals take alike.
+pub(crate) fn plain_piece(seed: u64, cols: u16, rows: u16) -> Vec<u8> {
+    let r = &mut Rng(seed);
+    let x = 1 + r.below(u64::from(cols));
+    let y = 1 + r.below(u64::from(rows));
+    let n = 1 + r.below(4);
+    let words = ["a", "hello ", "wörld", "漢字", "the quick brown fox jumps over ", "0123456789", "e\u{301}"];
+    let sgr =
+        ["", "1", "3", "4", "7", "31", "42", "94", "39", "49", "38;5;200", "48;2;1;2;3", "22", "24", "27"];
+    match r.below(22) {
+        0..=7 => (*r.pick(&words)).to_owned(),
+        8..=10 => "\r\n".to_owned(),
+        11..=12 => format!("\x1b[{y};{x}H"),
+        13..=15 => format!("\x1b[{}m", r.pick(&sgr)),
+        16 => format!("\x1b[{n}{}", r.pick(&["A", "B", "C", "D", "G", "d"])),
+        17 => format!("\x1b[{y};{x}H\x1b[{n}{}", r.pick(&["@", "P", "X", "L", "M"])),
+        18 => format!("\x1b[{y};{x}H\x1b[{}", r.pick(&["K", "J", "1K", "2J", "2K"])),
+        19 => (*r.pick(&["\x1bM", "\t", "\r", "\x08"])).to_owned(),
+        20 => format!("\x1b[{};{}r", 1 + r.below(3), 5 + r.below(4)),
+        _ => {
+            (*r.pick(&["\x1b[?1049h", "\x1b[?1049l", "\x1b[?25l", "\x1b[?7h", "\x1b[?2004h", "\x1b[?1000h"]))
+                .to_owned()
+        }
+    }
+    .into_bytes()
+}
+
+/// As [`plain_piece`], of what even small terminals know: narrow text, no lines inserted, no margins, one screen.
+pub(crate) fn tame_piece(seed: u64, cols: u16, rows: u16) -> Vec<u8> {
+    let r = &mut Rng(seed);
+    let x = 1 + r.below(u64::from(cols));
+    let y = 1 + r.below(u64::from(rows));
+    let n = 1 + r.below(4);
+    let words = ["a", "hello ", "wörld", "the quick brown fox jumps over ", "0123456789"];
+    let sgr = ["", "1", "3", "4", "7", "31", "42", "94", "38;5;200", "48;2;1;2;3", "24", "27"];
+    match r.below(20) {
+        0..=7 => (*r.pick(&words)).to_owned(),
+        8..=10 => "\r\n".to_owned(),
+        11..=12 => format!("\x1b[{y};{x}H"),
+        13..=15 => format!("\x1b[{}m", r.pick(&sgr)),
+        16 => format!("\x1b[{n}{}", r.pick(&["A", "B", "C", "D", "G", "d"])),
+        17 => format!("\x1b[{y};{x}H\x1b[{n}{}", r.pick(&["@", "P", "X"])),
+        18 => format!("\x1b[{y};{x}H\x1b[{}", r.pick(&["K", "J", "1K", "2J", "2K"])),
+        _ => (*r.pick(&["\x1bM", "\t", "\r", "\x08"])).to_owned(),
+    }
+    .into_bytes()
 }

@@ -151,6 +151,9 @@ async fn act(act: Option<Act>, manager: &Rc<Manager>) -> Result<String> {
 async fn start_view(attach: m::Attach, out: &OutQueue, manager: &Rc<Manager>) -> Result<(Rc<Session>, Uuid)> {
     let id = Uuid::from_slice(&attach.view_id).map_err(|_| Error::usage("a view without an id"))?;
     let session = manager.find_live(&attach.session).await?;
+    if attach.resume.is_none() {
+        session.host.person_is_here();
+    }
     let side = |n: u32| u16::try_from(n).ok().filter(|n| *n > 0);
     let view = View {
         id,

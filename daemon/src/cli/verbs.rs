@@ -53,7 +53,7 @@ fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
 }
 
 fn ask(paths: &Paths, act: Act) -> Result<String> {
-    Client::connect(paths)?.ask(act)
+    Client::ask_any(paths, &act)
 }
 
 fn pairs(items: &[String], what: &str, value_needed: bool) -> Result<HashMap<String, String>> {
@@ -100,6 +100,9 @@ fn create_message(args: &CreateArgs) -> Result<m::Create> {
     };
     if args.name.as_deref() == Some("") {
         return Err(Error::usage("`` cannot be a session's name"));
+    }
+    if args.host.is_empty() {
+        return Err(Error::usage("the host is empty"));
     }
     if args.command.first().is_some_and(String::is_empty) {
         return Err(Error::usage("the command is empty"));

@@ -24,13 +24,17 @@ use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 /// How long a link nobody needs is kept.
 const UNUSED: Duration = Duration::from_secs(60);
 /// How long the agent may take for its first words and the inventory.
 const GREETING: Duration = Duration::from_secs(30);
-/// How often to look again at jobs about which nothing firm is known.
-const LOOK_AGAIN: Duration = Duration::from_secs(30);
+/// How soon to look again at jobs about which nothing firm is known, and how often at the least.
+const LOOK_AGAIN_FIRST: Duration = Duration::from_millis(250);
+const LOOK_AGAIN_LAST: Duration = Duration::from_secs(30);
+/// Longer than anything waits.
+const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
 /// Where a host's link stands.
 #[derive(Debug, Clone)]
@@ -142,6 +146,13 @@ impl Host {
         answer.await.unwrap_or_else(|_| Err(Error::failed("the manager is stopping", "try again")))
     }
 
+    /// A person is there: whatever waits for one is tried now. Nobody waits for the answer.
+    pub fn person_is_here(&self) {
+        if !matches!(self.status(), Status::Up(_)) {
+            self.tell(ToHost::Want(oneshot::channel().0));
+        }
+    }
+
     /// The machine and folder its jobs lie in, by the last inventory.
     pub fn place(&self) -> Option<String> {
         self.place.borrow().clone()
@@ -199,7 +210,7 @@ impl Task {
 
     /// Waits until the host is to be dialled: at once when somebody comes, or after `delay`.
     async fn dormant_or_down(&mut self, delay: Option<Duration>) -> Go {
-        let sleep = tokio::time::sleep(delay.unwrap_or(Duration::MAX / 4));
+        let sleep = tokio::time::sleep(delay.unwrap_or(FAR));
         tokio::pin!(sleep);
         loop {
             tokio::select! {
@@ -374,14 +385,14 @@ impl Task {
     }
 
     async fn up(&mut self, link: &Rc<Link>, mut seen: Rc<Seen>) -> Live {
-        let mut look_again = false;
+        // Soon after the first doubt, then ever more slowly while it lasts.
+        let mut delay = LOOK_AGAIN_FIRST;
+        let mut look_at: Option<Instant> = None;
         loop {
-            let idle = if look_again {
-                LOOK_AGAIN
-            } else if self.members.is_empty() {
-                UNUSED
-            } else {
-                Duration::MAX / 4
+            let wake = match look_at {
+                Some(at) => at,
+                None if self.members.is_empty() => Instant::now() + UNUSED,
+                None => Instant::now() + FAR,
             };
             tokio::select! {
                 message = self.receiver.recv() => match message {
@@ -398,14 +409,19 @@ impl Task {
                         // Who asked may have gone.
                         let _ = sender.send(Ok(()));
                     }
-                    Some(ToHost::LookAgain) => look_again = true,
+                    Some(ToHost::LookAgain) => {
+                        look_at.get_or_insert(Instant::now() + delay);
+                    }
                     Some(ToHost::Changed) => self.set(Status::Up(link.clone())),
                 },
-                () = tokio::time::sleep(idle) => {
-                    if !look_again {
-                        return Live::Unused;
+                () = tokio::time::sleep_until(wake) => {
+                    if look_at.take().is_none() {
+                        if self.members.is_empty() {
+                            return Live::Unused;
+                        }
+                        continue;
                     }
-                    look_again = false;
+                    delay = (delay * 2).min(LOOK_AGAIN_LAST);
                     match self.take_inventory(link).await {
                         Ok(fresh) => seen = fresh,
                         Err(live) => return live,

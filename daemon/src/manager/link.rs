@@ -18,6 +18,9 @@ use tokio::sync::oneshot;
 /// keep to the protocol.
 const QUEUED_MAX: usize = 64 << 20;
 
+/// Bytes that may wait to be written: input of all views within their windows, and small frames.
+const OUT_MAX: usize = 32 << 20;
+
 /// Why a link ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkEnd {
@@ -180,7 +183,7 @@ impl Link {
                 Ok(Some(frame)) => frame,
                 Ok(None) => return LinkEnd::Lost("the agent's end closed".into()),
                 Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
-                    return LinkEnd::Unusable(format!("the agent does not speak our protocol: {error}"));
+                    return LinkEnd::Unusable(format!("it does not speak our protocol: {error}"));
                 }
                 Err(error) => return LinkEnd::Lost(error.to_string()),
             };
@@ -193,17 +196,24 @@ impl Link {
                 if closes {
                     self.streams.borrow_mut().remove(&stream);
                 } else if mailbox.queued() > QUEUED_MAX {
-                    return LinkEnd::Unusable("the agent sends more than it was allowed".into());
+                    return LinkEnd::Unusable("it sends more than it was allowed".into());
                 }
                 mailbox.send(ToSession::Frame { stream, frame });
                 continue;
+            }
+            if self.agent_version.borrow().is_empty() && frame.raw().kind != kind::HELLO {
+                return LinkEnd::Unusable("it does not speak our protocol: its first words are no greeting".into());
+            }
+            if self.out.len() > OUT_MAX {
+                return LinkEnd::Unusable("it asks and does not listen".into());
             }
             match frame.parse() {
                 Ok(Frame::Hello(theirs)) => {
                     if let Err(skew) = hello::negotiate(&theirs) {
                         return LinkEnd::Skew(skew.to_string());
                     }
-                    *self.agent_version.borrow_mut() = crate::ssh::clean(&theirs.version, 32);
+                    let version = crate::ssh::clean(&theirs.version, 32);
+                    *self.agent_version.borrow_mut() = if version.is_empty() { "unknown".to_owned() } else { version };
                 }
                 Ok(Frame::Ping(token)) => self.out.put(0, &Frame::Pong(token)),
                 Ok(Frame::Pong(token)) => {
@@ -221,7 +231,7 @@ impl Link {
                     self.out.put(0, &Frame::Unsupported(sessd_proto::messages::Unsupported { kind: kind.into() }));
                 }
                 Ok(_) => {}
-                Err(invalid) => return LinkEnd::Unusable(format!("the agent does not speak our protocol: {invalid}")),
+                Err(invalid) => return LinkEnd::Unusable(format!("it does not speak our protocol: {invalid}")),
             }
         }
     }

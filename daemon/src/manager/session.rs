@@ -438,7 +438,7 @@ impl Task {
         live.views = self.views.docs();
     }
 
-    /// The first frame of a holder on a new stream is the evidence that the job runs.
+    /// The holder's word on a new stream is the evidence that the job runs.
     async fn runs(&mut self) -> Result<()> {
         if matches!(self.record.state, State::Init | State::Disconnected) && self.ended.is_none() {
             self.record.state = State::Running;
@@ -468,8 +468,6 @@ impl Task {
                 if let Err(skew) = sessd_proto::negotiate(&theirs) {
                     self.note(skew.to_string());
                     self.leave_stream();
-                } else {
-                    self.runs().await?;
                 }
             }
             Frame::Output { offset, bytes } => {
@@ -502,7 +500,13 @@ impl Task {
             }
             Frame::Status(status) => {
                 self.record.last_active_ms = Some(status.last_active_ms as i64);
+                if self.record.command.is_empty() && !status.command.is_empty() {
+                    // The login shell by its name: a restart runs the same.
+                    self.record.command = status.command.iter().map(|word| crate::ssh::clean(word, 256)).collect();
+                    self.save().await?;
+                }
                 self.handle.live.borrow_mut().status = Some((clean_status(status), Instant::now()));
+                self.runs().await?;
                 self.tell_views();
                 self.publish();
             }

@@ -21,6 +21,7 @@ pub struct Client {
     pub stream: UnixStream,
     /// What came and was not taken yet.
     pub decoder: Decoder,
+    greeted: bool,
 }
 
 fn lost(error: &io::Error) -> Error {
@@ -36,10 +37,13 @@ impl Client {
         use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
         match UnixStream::connect(&paths.socket) {
             Ok(stream) => {
-                let mut client = Self { stream, decoder: Decoder::new() };
+                let mut client = Self { stream, decoder: Decoder::new(), greeted: false };
                 let greeting = Frame::Hello(hello::hello(env!("CARGO_PKG_VERSION"), ""));
-                client.stream.write_all(&greeting.to_bytes(0)).map_err(|e| lost(&e))?;
-                Ok(Some(client))
+                match client.stream.write_all(&greeting.to_bytes(0)) {
+                    Ok(()) => Ok(Some(client)),
+                    // It ended while we came in.
+                    Err(_) => Ok(None),
+                }
             }
             Err(error) if matches!(error.kind(), ConnectionRefused | NotFound | NotADirectory) => Ok(None),
             Err(error) => Err(Error::failed(
@@ -77,7 +81,20 @@ impl Client {
         self.stream.write_all(&frame.to_bytes(0)).map_err(|e| lost(&e))
     }
 
-    /// Asks the manager and waits for the answer, a JSON document.
+    /// Asks the manager and waits for the answer, a JSON document. A manager that dies before its first word has done
+    /// nothing yet, so the next one is asked.
+    ///
+    /// # Errors
+    /// What the manager answers, or that it is gone.
+    pub fn ask_any(paths: &Paths, act: &Act) -> Result<String> {
+        let mut client = Self::connect(paths)?;
+        match client.ask(act.clone()) {
+            Err(_) if !client.greeted => Self::connect(paths)?.ask(act.clone()),
+            answer => answer,
+        }
+    }
+
+    /// Asks this manager and waits for the answer, a JSON document.
     ///
     /// # Errors
     /// What the manager answers, or that it is gone.
@@ -87,6 +104,7 @@ impl Client {
             while let Some(frame) = self.decoder.next_frame().map_err(|e| Error::failed(e.to_string(), ""))? {
                 match frame.parse() {
                     Ok(Frame::Hello(theirs)) => {
+                        self.greeted = true;
                         hello::negotiate(&theirs).map_err(|skew| {
                             Error::new(Kind::VersionSkew, skew.to_string(), "`sessd daemon restart` starts this version")
                         })?;

@@ -5,7 +5,9 @@ use crate::*;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../testkit/generate.rs"]
 mod generate;
+mod hub;
 mod property;
+mod queries;
 
 fn term(bytes: &[u8]) -> Terminal {
     let mut t = Terminal::new(Size { cols: 20, rows: 5 }, 100);

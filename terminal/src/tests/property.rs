@@ -57,7 +57,7 @@ fn check_snapshot(size: Size, seeds: &[u64], more: &[u64]) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 20000, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..Default::default() })]
 
     #[test]
     fn a_snapshot_is_the_state(
