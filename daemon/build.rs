@@ -109,7 +109,7 @@ fn build(triple: &str, out: &Path) -> Option<PathBuf> {
         return Some(shared.join(triple).join("agent/sessd-agent"));
     }
     let said = String::from_utf8_lossy(&output.stderr);
-    let last = said.lines().filter(|l| l.starts_with("error")).next_back().unwrap_or("no reason given");
+    let last = said.lines().rfind(|l| l.starts_with("error")).unwrap_or("no reason given");
     println!("cargo:warning=no agent for {triple}: {last}");
     if triple == required("TARGET") {
         eprintln!("{said}");

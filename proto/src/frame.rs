@@ -90,6 +90,8 @@ kinds! {
     ENDED = 0x56;
     /// The view leaves, or is sent away.
     DETACH = 0x57;
+    /// A change of state, for who asked for them.
+    EVENT = 0x58;
 }
 
 /// What makes a talk impossible to go on with.
@@ -210,6 +212,7 @@ pub enum Frame<'a> {
     ViewState(m::ViewState),
     Ended(m::ExitRecord),
     Detach(m::Detach),
+    Event(m::Event),
     /// A kind this version does not know. If it is not ignorable, the receiver answers `Unsupported` and goes on.
     Unknown(u8),
 }
@@ -286,6 +289,7 @@ impl<'a> RawFrame<'a> {
             kind::VIEW_STATE => Frame::ViewState(message(body)?),
             kind::ENDED => Frame::Ended(message(body)?),
             kind::DETACH => Frame::Detach(message(body)?),
+            kind::EVENT => Frame::Event(message(body)?),
             unknown => Frame::Unknown(unknown),
         })
     }
@@ -385,6 +389,7 @@ impl Frame<'_> {
             Frame::ViewState(x) => put_message(out, stream, kind::VIEW_STATE, x),
             Frame::Ended(x) => put_message(out, stream, kind::ENDED, x),
             Frame::Detach(x) => put_message(out, stream, kind::DETACH, x),
+            Frame::Event(x) => put_message(out, stream, kind::EVENT, x),
             Frame::Unknown(kind) => put_header(out, 0, *kind, 0, stream),
         }
     }

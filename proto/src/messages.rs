@@ -147,6 +147,9 @@ pub struct ExitRecord {
     /// One sentence for people, or empty.
     #[prost(string, tag = "6")]
     pub detail: String,
+    /// The kernel killed it because memory ran out.
+    #[prost(bool, tag = "7")]
+    pub out_of_memory: bool,
 }
 
 /// What a holder knows of its job now.
@@ -183,6 +186,12 @@ pub struct JobStatus {
     /// What was started: the command asked for, or the login shell by its path.
     #[prost(string, repeated, tag = "13")]
     pub command: Vec<String>,
+    /// Names of all managers that hold the job now.
+    #[prost(string, repeated, tag = "14")]
+    pub managers: Vec<String>,
+    /// What is not protected on this host, one sentence each.
+    #[prost(string, repeated, tag = "15")]
+    pub warnings: Vec<String>,
 }
 
 /// A request to the agent.
@@ -191,11 +200,12 @@ pub struct LinkRequest {
     /// Comes back in the reply.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    #[prost(oneof = "LinkAct", tags = "2, 3, 4, 5")]
+    #[prost(oneof = "LinkAct", tags = "2, 3, 4, 5, 6")]
     pub act: Option<LinkAct>,
 }
 
 /// What the agent is asked for.
+#[allow(clippy::large_enum_variant)] // one at a time, and prost's oneofs do not box
 #[derive(Clone, PartialEq, Oneof)]
 pub enum LinkAct {
     /// All jobs of this user on this host.
@@ -210,6 +220,9 @@ pub enum LinkAct {
     /// End a job without opening a stream to it.
     #[prost(message, tag = "5")]
     End(EndJob),
+    /// The last screen of a job that has ended.
+    #[prost(message, tag = "6")]
+    ReadScreen(JobName),
 }
 
 /// Start a job.
@@ -228,6 +241,21 @@ pub struct Spawn {
 pub struct JobName {
     #[prost(string, tag = "1")]
     pub job_id: String,
+    /// UUID of the manager that asks.
+    #[prost(string, tag = "2")]
+    pub manager_id: String,
+}
+
+/// The last screen of a job.
+#[derive(Clone, PartialEq, Message)]
+pub struct Screen {
+    /// Escape sequences that draw it on a fresh terminal, with the end of its scrollback; empty: none was kept.
+    #[prost(bytes = "vec", tag = "1")]
+    pub snapshot: Vec<u8>,
+    #[prost(uint32, tag = "2")]
+    pub cols: u32,
+    #[prost(uint32, tag = "3")]
+    pub rows: u32,
 }
 
 /// Ends a job by name.
@@ -244,7 +272,7 @@ pub struct EndJob {
 pub struct LinkReply {
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    #[prost(oneof = "LinkAnswer", tags = "2, 3, 4, 5")]
+    #[prost(oneof = "LinkAnswer", tags = "2, 3, 4, 5, 6")]
     pub answer: Option<LinkAnswer>,
 }
 
@@ -259,6 +287,8 @@ pub enum LinkAnswer {
     Done(Empty),
     #[prost(message, tag = "5")]
     Refused(Refused),
+    #[prost(message, tag = "6")]
+    Screen(Screen),
 }
 
 /// The job runs.
@@ -407,6 +437,11 @@ pub struct Presence {
     /// The views' ids, so that the holder can say how far each one's input got.
     #[prost(bytes = "vec", repeated, tag = "5")]
     pub view_ids: Vec<Vec<u8>>,
+    /// UUID of the manager, and what its user calls that machine.
+    #[prost(string, tag = "6")]
+    pub manager_id: String,
+    #[prost(string, tag = "7")]
+    pub manager_name: String,
 }
 
 /// New facts of the job's session.
@@ -428,7 +463,7 @@ pub struct Request {
     /// Comes back in the reply.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10")]
+    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
     pub act: Option<Act>,
 }
 
@@ -453,6 +488,12 @@ pub enum Act {
     DaemonStatus(Empty),
     #[prost(message, tag = "10")]
     DaemonStop(Stop),
+    /// Take over the sessions that are found on a host.
+    #[prost(message, tag = "11")]
+    Adopt(HostName),
+    /// Send an `Event` frame for every change of state from now on.
+    #[prost(message, tag = "12")]
+    Events(Empty),
 }
 
 /// Stop the manager. Jobs run on.
@@ -461,6 +502,21 @@ pub struct Stop {
     /// Another one comes at once: views wait for it instead of leaving.
     #[prost(bool, tag = "1")]
     pub restart: bool,
+}
+
+/// Names a host as the user does.
+#[derive(Clone, PartialEq, Message)]
+pub struct HostName {
+    #[prost(string, tag = "1")]
+    pub host: String,
+}
+
+/// A change of state.
+#[derive(Clone, PartialEq, Message)]
+pub struct Event {
+    /// A document of the command line's contract.
+    #[prost(string, tag = "1")]
+    pub json: String,
 }
 
 /// Names a session: a name, a full id, or the beginning of one.

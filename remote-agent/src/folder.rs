@@ -194,6 +194,11 @@ impl JobFolder {
         self.write("screen", snapshot)
     }
 
+    /// The last screen, if there is one.
+    pub fn screen(&self) -> io::Result<Option<Vec<u8>>> {
+        self.read("screen")
+    }
+
     /// Keeps who holds the job.
     pub fn write_mark(&self, mark: &HolderMark) -> io::Result<()> {
         self.write("holder", format!("{} {} {}\n", mark.pid, mark.start, mark.boot_id).as_bytes())

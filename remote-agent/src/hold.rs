@@ -547,7 +547,7 @@ impl Holder {
             signal: killed_by,
             at_ms: wall_ms(),
             final_offset: self.hub.head(),
-            detail: String::new(),
+            ..ExitRecord::default()
         };
         let mut screen = Vec::new();
         self.hub.terminal().snapshot(snapshot_options(LAST_SCREEN_LINES), &mut screen);
@@ -582,6 +582,7 @@ impl Holder {
             reap_at_ms: self.idle.warning_ms(now).map(|ms| wall_ms() + ms),
             agent_version: VERSION.to_owned(),
             command: self.pty.command.clone(),
+            ..JobStatus::default()
         };
         self.last_status = status.clone();
         status

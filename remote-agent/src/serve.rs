@@ -197,6 +197,7 @@ impl Server {
                 Err(error) => Err(error),
             },
             Some(LinkAct::Forget(job)) => self.forget(&job.job_id),
+            Some(LinkAct::ReadScreen(job)) => self.read_screen(&job.job_id),
             Some(LinkAct::End(end)) => self.end(&end),
             None => Ok(refused("this agent is older than the manager and does not know this request".into(), true)),
         };
@@ -251,6 +252,11 @@ impl Server {
             self.children.push(pending.starting.child);
             self.reply(pending.request, Ok(answer));
         }
+    }
+
+    fn read_screen(&self, job_id: &str) -> io::Result<LinkAnswer> {
+        let snapshot = JobFolder::of(&self.jobs, job_id)?.screen()?.unwrap_or_default();
+        Ok(LinkAnswer::Screen(m::Screen { snapshot, ..m::Screen::default() }))
     }
 
     fn forget(&mut self, job_id: &str) -> io::Result<LinkAnswer> {

@@ -21,7 +21,7 @@ enum Next {
 }
 
 /// Serves one connection until it closes.
-pub async fn run(stream: UnixStream, manager: Rc<Manager>) {
+pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>) {
     let (read, write) = stream.into_split();
     let out = OutQueue::new();
     out.put(0, &Frame::Hello(hello::hello(env!("CARGO_PKG_VERSION"), "")));
@@ -140,7 +140,8 @@ async fn act(act: Option<Act>, manager: &Rc<Manager>) -> Result<String> {
             manager.stop();
             Ok("null".to_owned())
         }
-        None => Err(Error::new(
+        // Carried out elsewhere or not known to this version.
+        Some(Act::Adopt(_) | Act::Events(_)) | None => Err(Error::new(
             Kind::VersionSkew,
             "the running manager is older than this command and does not know it",
             "`sessd daemon restart` starts the newer one; sessions run on",

@@ -388,6 +388,7 @@ impl Task {
         // Soon after the first doubt, then ever more slowly while it lasts.
         let mut delay = LOOK_AGAIN_FIRST;
         let mut look_at: Option<Instant> = None;
+        let mut doubted = Instant::now();
         loop {
             let wake = match look_at {
                 Some(at) => at,
@@ -410,6 +411,10 @@ impl Task {
                         let _ = sender.send(Ok(()));
                     }
                     Some(ToHost::LookAgain) => {
+                        if doubted.elapsed() > 2 * LOOK_AGAIN_LAST {
+                            delay = LOOK_AGAIN_FIRST;
+                        }
+                        doubted = Instant::now();
                         look_at.get_or_insert(Instant::now() + delay);
                     }
                     Some(ToHost::Changed) => self.set(Status::Up(link.clone())),

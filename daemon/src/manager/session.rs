@@ -26,13 +26,26 @@ use tokio::sync::{mpsc, oneshot};
 /// A message for a session.
 pub enum ToSession {
     /// The host's link is up; this is what the host knows.
-    LinkUp { link: Rc<Link>, seen: Rc<Seen> },
+    LinkUp {
+        /// It.
+        link: Rc<Link>,
+        /// The host's inventory.
+        seen: Rc<Seen>,
+    },
     /// A later look of the same link.
-    Looked { seen: Rc<Seen> },
+    Looked {
+        /// The host's inventory.
+        seen: Rc<Seen>,
+    },
     /// The host's status changed.
     LinkChanged,
     /// A frame of the job's holder.
-    Frame { stream: u16, frame: OwnedFrame },
+    Frame {
+        /// On this stream of the link.
+        stream: u16,
+        /// It.
+        frame: OwnedFrame,
+    },
     /// The agent's answer to a request of ours.
     Answered(Asked, std::result::Result<LinkAnswer, NoAnswer>),
     /// A view comes.
@@ -40,13 +53,23 @@ pub enum ToSession {
     /// A frame of a view.
     ViewFrame(Uuid, OwnedFrame),
     /// A view left; on purpose, or its connection broke.
-    ViewGone { view: Uuid, on_purpose: bool },
+    ViewGone {
+        /// Which.
+        view: Uuid,
+        /// Its user left.
+        on_purpose: bool,
+    },
     /// Send views away: all, or the one whose id begins so.
     SendAway(String, oneshot::Sender<Result<usize>>),
     /// Name, rename, tag.
     Tag(m::Tag, oneshot::Sender<Result<()>>),
     /// End the job, forget the record.
-    Delete { force: bool, done: oneshot::Sender<Result<()>> },
+    Delete {
+        /// Kill at once.
+        force: bool,
+        /// Told when it is gone, or will be.
+        done: oneshot::Sender<Result<()>>,
+    },
     /// End the job for a new one under the same session.
     EndForRestart(oneshot::Sender<Result<()>>),
     /// Tell when the job runs, or why it does not.
@@ -328,7 +351,7 @@ impl Task {
     }
 
     fn job_name(&self) -> m::JobName {
-        m::JobName { job_id: self.record.job_id.to_string() }
+        m::JobName { job_id: self.record.job_id.to_string(), manager_id: self.manager.id.clone() }
     }
 
     fn note(&self, note: String) {
@@ -359,7 +382,6 @@ impl Task {
                 if let Some(link) = self.link() {
                     self.open_stream(&link);
                 }
-                self.handle.host.tell(ToHost::LookAgain);
             }
             (Asked::Spawn, Ok(LinkAnswer::Refused(refused))) => {
                 let why = crate::ssh::clean(&refused.detail, 300);
