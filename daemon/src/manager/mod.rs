@@ -43,6 +43,8 @@ pub struct Manager {
     pub store: Store,
     /// This manager's own id, for the hosts.
     pub id: String,
+    /// What people call it: user and machine.
+    pub name: String,
     started_at_ms: i64,
     sessions: RefCell<HashMap<Uuid, Rc<Session>>>,
     hosts: RefCell<HashMap<String, Rc<Host>>>,
@@ -69,7 +71,9 @@ impl Manager {
         let keep = i64::try_from(config.keep_done.as_millis()).unwrap_or(i64::MAX);
         store.forget_done(clock::wall_ms().saturating_sub(keep)).await?;
         let records = store.live().await?;
+        let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
         let manager = Rc::new(Self {
+            name: format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy()),
             paths,
             config,
             store,

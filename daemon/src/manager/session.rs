@@ -688,6 +688,7 @@ impl Task {
     fn send_presence(&self, left_on_purpose: bool) {
         let mut presence = self.views.presence();
         presence.left_on_purpose = left_on_purpose;
+        (presence.manager_id, presence.manager_name) = (self.manager.id.clone(), self.manager.name.clone());
         self.send(&Frame::Presence(presence));
     }
 

@@ -160,8 +160,8 @@ impl Views {
             views: self.members.len() as u32,
             interactive: self.leaders.leader().is_some(),
             lossless: self.members.iter().any(|m| m.view.lossless),
-            left_on_purpose: false,
             view_ids: self.members.iter().map(|m| m.view.id.as_bytes().to_vec()).collect(),
+            ..Presence::default()
         }
     }
 
