@@ -105,7 +105,11 @@ fn hand_made() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
     add("modify-other-keys", b"\x1b[>4;2mx", b"y");
     add("title", b"\x1b]2;window\x07\x1b]1;icon\x07x", b"y");
     add("title-stack", b"\x1b]2;one\x07\x1b[22;2t\x1b]2;two\x07x", b"\x1b[23;2ty");
-    add("palette", b"\x1b]4;1;rgb:12/34/56\x07\x1b]10;#abcdef\x07\x1b]11;#001122\x07\x1b]12;#ff0000\x07x", b"y");
+    add(
+        "palette",
+        b"\x1b]4;1;rgb:12/34/56\x07\x1b]10;#abcdef\x07\x1b]11;#001122\x07\x1b]12;#ff0000\x07x",
+        b"y",
+    );
     add(
         "cwd-and-marks",
         b"\x1b]7;file://h/tmp\x07\x1b]133;A\x07$ \x1b]133;B\x07ls\r\n\x1b]133;C\x07",

@@ -71,6 +71,10 @@ impl Cell {
     }
     /// Appends the text of the cell: nothing for an erased cell and for the right half of a wide one.
     pub(crate) fn push_utf8(self, clusters: &Clusters, out: &mut Vec<u8>) {
+        if self.ch < 0x80 && self.ch != 0 {
+            out.push(self.ch as u8);
+            return;
+        }
         let mut buf = [0; 4];
         if let Some(i) = self.cluster() {
             for &c in clusters.get(i) {
@@ -89,11 +93,10 @@ struct Cluster {
 }
 
 /// The clusters of the screens. A cluster belongs to one cell (cells are moved, never copied, while they hold one), so
-/// a further mark is added in place; what cells left behind is collected by [`Clusters::sweep`].
+/// a further mark is added in place; what cells left behind goes with [`Clusters::sweep`].
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clusters {
     entries: Vec<Cluster>,
-    free: Vec<u32>,
     sweep_at: usize,
 }
 
@@ -117,41 +120,27 @@ impl Clusters {
         chars[0] = base;
         chars[1] = mark;
         let new = Cluster { len: 2, chars };
-        let i = match self.free.pop() {
-            Some(i) => {
-                self.entries[i as usize] = new;
-                i
-            }
-            None => {
-                self.entries.push(new);
-                (self.entries.len() - 1) as u32
-            }
-        };
-        cell.set_cluster(i);
+        self.entries.push(new);
+        cell.set_cluster((self.entries.len() - 1) as u32);
     }
 
     pub(crate) fn wants_sweep(&self) -> bool {
-        self.free.is_empty() && self.entries.len() >= self.sweep_at.max(256)
+        self.entries.len() >= self.sweep_at.max(256)
     }
 
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    pub(crate) fn sweep(&mut self, used: &[bool]) {
-        self.free.clear();
-        let mut live = 0;
-        for i in (0..self.entries.len()).rev() {
-            if used.get(i).copied().unwrap_or(false) {
-                live += 1;
-            } else {
-                self.free.push(i as u32);
+    /// Keeps the clusters of these cells and no others.
+    pub(crate) fn sweep<'a>(&mut self, cells: impl Iterator<Item = &'a mut Cell>) {
+        let old = std::mem::take(&mut self.entries);
+        for cell in cells {
+            if let Some(i) = cell.cluster() {
+                self.entries.push(old[i as usize]);
+                cell.set_cluster((self.entries.len() - 1) as u32);
             }
         }
-        if live == 0 {
-            self.entries = Vec::new();
-            self.free = Vec::new();
-        }
-        self.sweep_at = (live * 2).max(256);
+        self.sweep_at = self.entries.len() * 2;
     }
 }

@@ -67,6 +67,9 @@ impl Hub {
             Found::Query { query, rest, started } => {
                 if started {
                     self.take(b"\x18");
+                } else if !self.terminal.unfinished().is_empty() {
+                    // The query's ESC also ended what was open before it.
+                    self.take(b"\x1b\\");
                 }
                 query::answer(&self.terminal, &query, replies);
                 if !rest.is_empty() {

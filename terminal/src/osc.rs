@@ -87,6 +87,9 @@ impl Model {
             return;
         }
         let uri = text(uri, MAX_CWD * 3);
+        if uri.is_empty() {
+            return;
+        }
         let path = uri.strip_prefix("file://").and_then(|r| r.find('/').map(|i| &r[i..]));
         self.cwd_path = path.map(percent_decode);
         self.cwd = Some(uri);
@@ -95,11 +98,12 @@ impl Model {
     fn link(&mut self, rest: &[u8]) {
         let Some(i) = rest.iter().position(|&b| b == b';') else { return };
         let (params, uri) = (&rest[..i], &rest[i + 1..]);
-        let link = if uri.is_empty() || uri.len() > MAX_URI {
+        let uri = if uri.len() > MAX_URI { String::new() } else { text(uri, MAX_URI * 3) };
+        let link = if uri.is_empty() {
             None
         } else {
             let id = params.split(|&b| b == b':').find_map(|p| p.strip_prefix(b"id=")).unwrap_or(&[]);
-            Some(Arc::new(Link { id: text(id, MAX_ID), uri: text(uri, MAX_URI * 3) }))
+            Some(Arc::new(Link { id: text(id, MAX_ID), uri }))
         };
         self.set_ext(|e| e.link = link);
     }

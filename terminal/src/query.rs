@@ -210,6 +210,8 @@ fn lex(bytes: &[u8]) -> Lexed {
                 (7, _) if *kind == b']' => 3 + n,
                 (0x1b, Some(b'\\')) => 4 + n,
                 (0x1b, None) => return Lexed::Unfinished,
+                // Any other ESC ends it too, and starts something of its own.
+                (0x1b, Some(_)) => 2 + n,
                 _ => return Lexed::Other(2 + n),
             };
             let found = if *kind == b']' { of_osc(body) } else { of_dcs(body).map(|q| (q, Vec::new())) };

@@ -17,8 +17,8 @@ pub struct Outstanding {
 /// (OSC 4, 10–19, 52), window reports and titles (OSC L and l), kitty keyboard flags, DECREPTPARM, the colour-scheme
 /// answer (`CSI ? 997 n`).
 ///
-/// Keys are never removed. The one clash is `CSI 1 ; m R`, F3 with modifiers 2–8 and a cursor report for row 1: it is a
-/// report only while one is outstanding. With other rows, or columns past 8, `CSI r ; c R` is no key and is always
+/// Keys are never removed. The one clash is `CSI 1 ; m R`, F3 with modifiers 2–16 (xterm ctlseqs, PC-style function
+/// keys) and a cursor report for row 1: it is a report only while one is outstanding. With other rows, or columns past 16, `CSI r ; c R` is no key and is always
 /// removed. `CSI ? ... u` and `$y` are no keys.
 ///
 /// Held back: an unfinished ESC sequence that may still become an answer, at most [`ReplyFilter::MAX_HELD`] bytes. A
@@ -137,7 +137,7 @@ fn is_answer(csi: &Csi<'_>, outstanding: &mut Outstanding) -> bool {
     let (a, b) = (csi.raw(0), csi.raw(1));
     match (csi.marker, csi.intermediates, csi.last) {
         (0, [], b'R') if csi.len() == 2 => {
-            let key = a == 1 && (2..=8).contains(&b);
+            let key = a == 1 && (2..=16).contains(&b);
             if key && outstanding.cursor_reports == 0 {
                 return false;
             }

@@ -83,6 +83,7 @@ impl Model {
             self.tabs[x] = stop;
         }
         self.size = size;
+        self.sweep();
     }
 
     fn reflow(&mut self, size: Size, point: &mut (u16, u16)) {
@@ -156,6 +157,7 @@ impl Model {
         }
         rows.resize_with(height, || Row::new(size.cols));
         rows[height - 1].unwrap();
+        rows.shrink_to_fit();
         self.primary.rows = rows;
         self.primary.cols = size.cols;
         *point = (at.0 as u16, at.1.min(height - 1) as u16);

@@ -128,6 +128,16 @@ impl Row {
         &self.cells[..n]
     }
 
+    /// The cells that may be more than ASCII in the default style.
+    pub(crate) fn special(&self) -> &[Cell] {
+        if self.plain { &[] } else { &self.cells[..usize::from(self.used)] }
+    }
+
+    /// As [`Self::special`], to change them.
+    pub(crate) fn special_mut(&mut self) -> &mut [Cell] {
+        if self.plain { &mut [] } else { &mut self.cells[..usize::from(self.used)] }
+    }
+
     /// Shifts `at..right` to the right by `n`, blanks in front.
     pub(crate) fn insert(&mut self, at: usize, right: usize, n: usize, style: Style) {
         let n = n.min(right - at);

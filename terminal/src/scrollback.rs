@@ -53,11 +53,13 @@ pub(crate) struct Scrollback {
     max_lines: usize,
     heap: usize,
     spare: Option<Chunk>,
+    /// The text of one run while its row is encoded.
+    scratch: Vec<u8>,
 }
 
 impl Scrollback {
     pub(crate) fn new(max_lines: usize) -> Self {
-        Self { chunks: VecDeque::new(), lines: 0, max_lines, heap: 0, spare: None }
+        Self { chunks: VecDeque::new(), lines: 0, max_lines, heap: 0, spare: None, scratch: Vec::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -85,7 +87,7 @@ impl Scrollback {
         let Some(chunk) = self.chunks.back_mut() else { return };
         let before = chunk.heap();
         chunk.starts.push(chunk.bytes.len() as u32);
-        encode(row, clusters, ext, &mut chunk.bytes);
+        encode(row, clusters, ext, &mut self.scratch, &mut chunk.bytes);
         self.heap += chunk.heap() - before;
         self.lines += 1;
         while self.lines > self.max_lines || (self.heap > MAX_SCROLLBACK_BYTES && self.lines > 1) {
@@ -170,7 +172,7 @@ fn varint(out: &mut Vec<u8>, mut n: usize) {
     out.push(n as u8);
 }
 
-fn encode(row: &Row, clusters: &Clusters, ext: &ExtTable, out: &mut Vec<u8>) {
+fn encode(row: &Row, clusters: &Clusters, ext: &ExtTable, text: &mut Vec<u8>, out: &mut Vec<u8>) {
     let head = if row.wrapped { WRAPPED } else { 0 } | if row.marks != 0 { MARKED } else { 0 };
     let at = out.len();
     out.push(head);
@@ -195,14 +197,13 @@ fn encode(row: &Row, clusters: &Clusters, ext: &ExtTable, out: &mut Vec<u8>) {
     out[at] |= STYLED;
     let mut rest = cells;
     let mut last_link: Option<Arc<Link>> = None;
-    let mut text = Vec::new();
     while let Some(first) = rest.first() {
         let n = rest.iter().position(|c| c.style != first.style).unwrap_or(rest.len());
         text.clear();
-        encode_text(&rest[..n], clusters, &mut text);
+        encode_text(&rest[..n], clusters, text);
         varint(out, text.len());
         encode_style(first.style, ext, &mut last_link, out);
-        out.extend_from_slice(&text);
+        out.extend_from_slice(text);
         rest = &rest[n..];
     }
 }

@@ -208,6 +208,11 @@ impl ExtTable {
                 self.free.push(i as u16);
             }
         }
+        // Free ones at the end are given back.
+        let end = used.iter().rposition(|u| *u).map_or(1, |i| i + 1);
+        self.entries.truncate(end);
+        self.entries.shrink_to(2 * end);
+        self.free.retain(|i| usize::from(*i) < end);
         self.sweep_at = (self.index.len() * 2).max(SWEEP_AT);
     }
 

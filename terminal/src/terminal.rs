@@ -224,24 +224,24 @@ impl Model {
 
     /// Frees what no cell refers to any more.
     fn sweep_if_due(&mut self) {
-        if !self.clusters.wants_sweep() && !self.ext.wants_sweep() {
-            return;
+        if self.clusters.wants_sweep() || self.ext.wants_sweep() {
+            self.sweep();
         }
-        let mut clusters = vec![false; self.clusters.len()];
+    }
+
+    pub(crate) fn sweep(&mut self) {
         let mut exts = vec![false; self.ext.len()];
-        for screen in [Some(&self.primary), self.alternate.as_deref()].into_iter().flatten() {
-            for cell in screen.rows.iter().filter(|r| !r.plain).flat_map(|r| &r.cells[..usize::from(r.used)])
-            {
-                exts[usize::from(cell.style.ext)] = true;
-                if let Some(i) = cell.cluster() {
-                    clusters[i as usize] = true;
-                }
-            }
-            exts[usize::from(screen.saved.cursor.pen.ext)] = true;
-        }
         exts[usize::from(self.cursor.pen.ext)] = true;
-        self.clusters.sweep(&clusters);
+        let screens = || [Some(&self.primary), self.alternate.as_deref()].into_iter().flatten();
+        for screen in screens() {
+            exts[usize::from(screen.saved.cursor.pen.ext)] = true;
+            for cell in screen.rows.iter().flat_map(Row::special) {
+                exts[usize::from(cell.style.ext)] = true;
+            }
+        }
         self.ext.sweep(&exts);
+        let screens = [Some(&mut self.primary), self.alternate.as_deref_mut()].into_iter().flatten();
+        self.clusters.sweep(screens.flat_map(|s| &mut s.rows).flat_map(Row::special_mut));
     }
 
     pub(crate) fn set_ext(&mut self, change: impl FnOnce(&mut Ext)) {

@@ -5,6 +5,7 @@ use crate::*;
 #[allow(dead_code, unreachable_pub)]
 #[path = "../../testkit/generate.rs"]
 mod generate;
+mod hostile;
 mod hub;
 mod property;
 mod queries;
