@@ -12,7 +12,15 @@ use std::process::{Command, exit};
 use std::{env, fs};
 
 fn main() {
-    for path in ["../remote-agent", "../proto", "../terminal/src", "../terminal/Cargo.toml", "../Cargo.toml", "../Cargo.lock", "../migrations"] {
+    for path in [
+        "../remote-agent",
+        "../proto",
+        "../terminal/src",
+        "../terminal/Cargo.toml",
+        "../Cargo.toml",
+        "../Cargo.lock",
+        "../migrations",
+    ] {
         println!("cargo:rerun-if-changed={path}");
     }
     for name in ["SESSD_AGENT", "SESSD_AGENT_BINARIES"] {
@@ -65,7 +73,11 @@ fn required(name: &str) -> String {
 /// The musl targets this toolchain has a standard library for and can link.
 fn targets(arch: &str) -> Vec<String> {
     let rustc = env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
-    let wanted = [format!("{arch}-unknown-linux-musl"), "aarch64-unknown-linux-musl".into(), "x86_64-unknown-linux-musl".into()];
+    let wanted = [
+        format!("{arch}-unknown-linux-musl"),
+        "aarch64-unknown-linux-musl".into(),
+        "x86_64-unknown-linux-musl".into(),
+    ];
     let mut found: Vec<String> = Vec::new();
     for triple in wanted {
         let output = Command::new(&rustc).args(["--print", "target-libdir", "--target", &triple]).output();
@@ -83,7 +95,8 @@ fn targets(arch: &str) -> Vec<String> {
 
 fn finished(folder: &Path) -> Vec<(String, PathBuf)> {
     println!("cargo:rerun-if-changed={}", folder.display());
-    let entries = fs::read_dir(folder).unwrap_or_else(|error| fail(&format!("{}: {error}", folder.display())));
+    let entries =
+        fs::read_dir(folder).unwrap_or_else(|error| fail(&format!("{}: {error}", folder.display())));
     entries
         .flatten()
         .filter_map(|e| Some((e.file_name().to_str()?.strip_prefix("sessd-agent-")?.to_owned(), e.path())))
@@ -95,7 +108,12 @@ fn build(triple: &str, out: &Path) -> Option<PathBuf> {
     let shared = out.ancestors().nth(4).unwrap_or(out).join("agent-build");
     let manifest = Path::new(&required("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    cargo.arg("build").arg("--manifest-path").arg(&manifest).args(["--package", "sessd-agent", "--bin", "sessd-agent"]);
+    cargo.arg("build").arg("--manifest-path").arg(&manifest).args([
+        "--package",
+        "sessd-agent",
+        "--bin",
+        "sessd-agent",
+    ]);
     cargo.args(["--profile", "agent", "--locked", "--target", triple]).arg("--target-dir").arg(&shared);
     cargo.env_clear().envs(env::vars_os().filter(|(name, _)| is_kept(name)));
     let mut flags = String::from("-C target-feature=+crt-static");
@@ -121,11 +139,18 @@ fn build(triple: &str, out: &Path) -> Option<PathBuf> {
 fn is_kept(name: &OsString) -> bool {
     let name = name.to_string_lossy();
     match name.as_ref() {
-        "CARGO_HOME" | "CARGO_HTTP_CAINFO" | "CARGO_HTTP_PROXY" | "CARGO_MAKEFLAGS" | "CARGO_NET_OFFLINE" => true,
-        _ if name.starts_with("CARGO_REGISTRIES_") || name.starts_with("CARGO_REGISTRY_") || name.starts_with("CARGO_SOURCE_") => true,
+        "CARGO_HOME" | "CARGO_HTTP_CAINFO" | "CARGO_HTTP_PROXY" | "CARGO_MAKEFLAGS" | "CARGO_NET_OFFLINE" => {
+            true
+        }
+        _ if name.starts_with("CARGO_REGISTRIES_")
+            || name.starts_with("CARGO_REGISTRY_")
+            || name.starts_with("CARGO_SOURCE_") =>
+        {
+            true
+        }
         _ if name.starts_with("CARGO") || name.starts_with("RUSTC") || name.starts_with("DEP_") => false,
-        "RUSTFLAGS" | "RUSTDOC" | "RUSTDOCFLAGS" | "TARGET" | "HOST" | "PROFILE" | "OUT_DIR" | "OPT_LEVEL" | "DEBUG" | "NUM_JOBS"
-        | "LD_LIBRARY_PATH" => false,
+        "RUSTFLAGS" | "RUSTDOC" | "RUSTDOCFLAGS" | "TARGET" | "HOST" | "PROFILE" | "OUT_DIR"
+        | "OPT_LEVEL" | "DEBUG" | "NUM_JOBS" | "LD_LIBRARY_PATH" => false,
         _ => true,
     }
 }

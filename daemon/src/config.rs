@@ -91,9 +91,14 @@ fn detach_key(text: &str) -> Option<Option<u8>> {
         return Some(None);
     }
     let lower = text.to_ascii_lowercase();
-    let key = lower.strip_prefix("ctrl-").or_else(|| lower.strip_prefix("c-")).or_else(|| lower.strip_prefix('^'))?;
+    let key = lower
+        .strip_prefix("ctrl-")
+        .or_else(|| lower.strip_prefix("c-"))
+        .or_else(|| lower.strip_prefix('^'))?;
     match key.as_bytes() {
-        [b @ (b'a'..=b'z' | b'@' | b'[' | b'\\' | b']' | b'^' | b'_')] => Some(Some(b.to_ascii_uppercase() & 0x1f)),
+        [b @ (b'a'..=b'z' | b'@' | b'[' | b'\\' | b']' | b'^' | b'_')] => {
+            Some(Some(b.to_ascii_uppercase() & 0x1f))
+        }
         _ => None,
     }
 }
@@ -108,11 +113,17 @@ impl Config {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => {
-                return Err(Error::failed(format!("{} cannot be read ({error})", paths.config.display()), "check its permissions"));
+                return Err(Error::failed(
+                    format!("{} cannot be read ({error})", paths.config.display()),
+                    "check its permissions",
+                ));
             }
         };
         let mut config = Self::parse(&text).map_err(|why| {
-            Error::failed(format!("{} is wrong: {why}", paths.config.display()), "mend that line, or move the file away")
+            Error::failed(
+                format!("{} is wrong: {why}", paths.config.display()),
+                "mend that line, or move the file away",
+            )
         })?;
         if let Some(file) = std::env::var_os("SESSD_SSH_CONFIG").filter(|v| !v.is_empty()) {
             config.ssh_config = Some(file.into());
@@ -124,7 +135,8 @@ impl Config {
         let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
         let mut config = Self { ssh_config: file.ssh_config, hosts: file.hosts, ..Self::default() };
         if let Some(key) = file.detach_key {
-            config.detach_key = detach_key(&key).ok_or_else(|| format!("detach_key `{key}` is not like `ctrl-]` or `off`"))?;
+            config.detach_key = detach_key(&key)
+                .ok_or_else(|| format!("detach_key `{key}` is not like `ctrl-]` or `off`"))?;
         }
         if let Some(timeout) = file.idle_timeout {
             config.idle_timeout = duration_or_never(&timeout).map_err(|e| e.message)?;
@@ -151,7 +163,10 @@ mod tests {
     #[test]
     fn what_is_not_said_has_its_default_and_what_is_wrong_is_named() {
         assert_eq!(Config::parse(""), Ok(Config::default()));
-        let config = Config::parse("detach_key = 'ctrl-]'\nidle_timeout = 'never'\n[hosts.box]\ntransport = 'openssh'\n").unwrap();
+        let config = Config::parse(
+            "detach_key = 'ctrl-]'\nidle_timeout = 'never'\n[hosts.box]\ntransport = 'openssh'\n",
+        )
+        .unwrap();
         assert_eq!((config.detach_key, config.idle_timeout), (Some(0x1d), None));
         assert_eq!(config.host("box").transport, TransportName::Openssh);
         assert_eq!(config.host("other"), HostSettings::default());

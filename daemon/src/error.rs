@@ -43,7 +43,10 @@ impl Kind {
     ];
 
     fn row(self) -> (&'static str, u8) {
-        Self::ALL.iter().find(|(kind, ..)| *kind == self).map_or(("failed", 1), |(_, word, code)| (word, *code))
+        Self::ALL
+            .iter()
+            .find(|(kind, ..)| *kind == self)
+            .map_or(("failed", 1), |(_, word, code)| (word, *code))
     }
 
     /// The word in JSON and on the wire.
@@ -107,7 +110,11 @@ impl Error {
 
     /// No session fits `selector`.
     pub fn no_such_session(selector: &str) -> Self {
-        Self::new(Kind::NoSuchSession, format!("there is no session `{selector}`"), "`sessd list --all` shows what there is")
+        Self::new(
+            Kind::NoSuchSession,
+            format!("there is no session `{selector}`"),
+            "`sessd list --all` shows what there is",
+        )
     }
 
     /// The line on stderr: `sessd: what happened: what to do next`.
@@ -134,9 +141,11 @@ impl From<Failure> for Error {
             Failure::Unreachable { host, .. } => {
                 Self::new(Kind::Unreachable, message, format!("check the network, or try `ssh {host}`"))
             }
-            Failure::NeedsLogin { host, .. } => {
-                Self::new(Kind::NeedsLogin, message, format!("try `ssh {host}`, or add the key to your ssh agent"))
-            }
+            Failure::NeedsLogin { host, .. } => Self::new(
+                Kind::NeedsLogin,
+                message,
+                format!("try `ssh {host}`, or add the key to your ssh agent"),
+            ),
             Failure::HostKey { .. } => Self::new(Kind::HostKey, message, ""),
             Failure::Config { .. } => Self::failed(message, "check the host's name and your ssh config"),
             Failure::AgentInstall { .. } => Self::failed(message, ""),
@@ -147,7 +156,10 @@ impl From<Failure> for Error {
 
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        Self::failed(format!("the database does not take it ({error})"), "check its folder for space and permissions")
+        Self::failed(
+            format!("the database does not take it ({error})"),
+            "check its folder for space and permissions",
+        )
     }
 }
 

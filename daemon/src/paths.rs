@@ -35,7 +35,8 @@ impl Paths {
     /// # Errors
     /// Without HOME, or when no place for the socket is short enough.
     pub fn from_environment() -> Result<Self> {
-        let home = variable("HOME").ok_or_else(|| Error::failed("HOME is not set", "set it to your home folder"))?;
+        let home =
+            variable("HOME").ok_or_else(|| Error::failed("HOME is not set", "set it to your home folder"))?;
         let absolute = |name: &str| variable(name).filter(|p| p.is_absolute());
         let (config, state, run) = match variable("SESSD_HOME") {
             Some(all) => {
@@ -47,9 +48,14 @@ impl Paths {
                 (all.join("config.toml"), all.clone(), all)
             }
             None => {
-                let config = absolute("XDG_CONFIG_HOME").unwrap_or_else(|| home.join(".config")).join("sessd/config.toml");
-                let state = absolute("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("sessd");
-                let run = absolute("XDG_RUNTIME_DIR").filter(|p| p.is_dir()).map_or_else(|| state.clone(), |p| p.join("sessd"));
+                let config = absolute("XDG_CONFIG_HOME")
+                    .unwrap_or_else(|| home.join(".config"))
+                    .join("sessd/config.toml");
+                let state =
+                    absolute("XDG_STATE_HOME").unwrap_or_else(|| home.join(".local/state")).join("sessd");
+                let run = absolute("XDG_RUNTIME_DIR")
+                    .filter(|p| p.is_dir())
+                    .map_or_else(|| state.clone(), |p| p.join("sessd"));
                 (config, state, run)
             }
         };
@@ -95,7 +101,8 @@ fn make_private(folder: &Path) -> std::result::Result<(), String> {
         return Err("it belongs to another user".into());
     }
     if meta.mode() & 0o077 != 0 {
-        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700)).map_err(|e| e.to_string())?;
+        std::fs::set_permissions(folder, std::os::unix::fs::PermissionsExt::from_mode(0o700))
+            .map_err(|e| e.to_string())?;
     }
     rustix::fs::access(folder, rustix::fs::Access::WRITE_OK).map_err(|e| e.to_string())
 }

@@ -110,14 +110,16 @@ fn hush() {
 /// The log, appended to, begun anew when it is large.
 fn start_log(paths: &Paths) -> Result<()> {
     const LARGE: u64 = 8 << 20;
-    let trouble =
-        |e: std::io::Error| Error::failed(format!("the log {} cannot be written ({e})", paths.log.display()), "check its folder");
+    let trouble = |e: std::io::Error| {
+        Error::failed(format!("the log {} cannot be written ({e})", paths.log.display()), "check its folder")
+    };
     if std::fs::metadata(&paths.log).is_ok_and(|m| m.len() > LARGE) {
         std::fs::rename(&paths.log, paths.log.with_extension("log.1")).map_err(trouble)?;
     }
-    let file = std::os::unix::fs::OpenOptionsExt::mode(std::fs::File::options().create(true).append(true), 0o600)
-        .open(&paths.log)
-        .map_err(trouble)?;
+    let file =
+        std::os::unix::fs::OpenOptionsExt::mode(std::fs::File::options().create(true).append(true), 0o600)
+            .open(&paths.log)
+            .map_err(trouble)?;
     let filter = tracing_subscriber::EnvFilter::try_from_env("SESSD_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,sessd=info"));
     // Fails only when there is a log already.

@@ -148,7 +148,12 @@ impl OutQueue {
                 self.0.changed.notified().await;
                 continue;
             }
-            if let Err(error) = async { writer.write_all(&spare).await?; writer.flush().await }.await {
+            if let Err(error) = async {
+                writer.write_all(&spare).await?;
+                writer.flush().await
+            }
+            .await
+            {
                 self.0.closed.set(true);
                 return Err(error);
             }

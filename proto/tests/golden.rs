@@ -45,7 +45,15 @@ fn spec() -> m::JobSpec {
 }
 
 fn exit() -> m::ExitRecord {
-    m::ExitRecord { reason: 1, code: Some(7), signal: Some(9), at_ms: 5, final_offset: 3, detail: "d".into(), out_of_memory: true }
+    m::ExitRecord {
+        reason: 1,
+        code: Some(7),
+        signal: Some(9),
+        at_ms: 5,
+        final_offset: 3,
+        detail: "d".into(),
+        out_of_memory: true,
+    }
 }
 
 #[rustfmt::skip]
@@ -173,7 +181,12 @@ fn a_field_and_a_kind_of_a_later_version_are_skipped() {
     let raw = RawFrame { kind: 0x7f, flags: 9, stream: 1, body: b"whatever" };
     assert_eq!(raw.parse(), Ok(Frame::Unknown(0x7f)));
     // An act of a later version is a request without one: it is refused by name, not misread.
-    let raw = RawFrame { kind: sessd_proto::frame::kind::REQUEST, flags: 0, stream: 0, body: &[0x08, 5, 0x9a, 0x06, 0] };
+    let raw = RawFrame {
+        kind: sessd_proto::frame::kind::REQUEST,
+        flags: 0,
+        stream: 0,
+        body: &[0x08, 5, 0x9a, 0x06, 0],
+    };
     assert_eq!(raw.parse(), Ok(Frame::Request(m::Request { id: 5, act: None })));
 }
 

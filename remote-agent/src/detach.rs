@@ -63,7 +63,9 @@ pub fn read_verdict(from: &mut impl Read, line: &mut Vec<u8>) -> Verdict {
     match text.split_once('\n') {
         Some((first, _)) => match first.strip_prefix('!') {
             Some(why) => Verdict::Failed(why.to_owned()),
-            None => first.parse().map_or_else(|_| Verdict::Failed("the job's holder spoke nonsense".into()), Verdict::Runs),
+            None => first
+                .parse()
+                .map_or_else(|_| Verdict::Failed("the job's holder spoke nonsense".into()), Verdict::Runs),
         },
         None if ended => Verdict::Failed("the job's holder ended before the job began".into()),
         None => Verdict::Pending,
@@ -88,8 +90,11 @@ pub fn leave_login(folder: &JobFolder) -> io::Result<File> {
 /// Closes every descriptor above stderr: what a login leaves open would otherwise live as long as the job, and an
 /// ssh client waits for it.
 fn close_inherited() {
-    let Ok(entries) = std::fs::read_dir("/proc/self/fd").or_else(|_| std::fs::read_dir("/dev/fd")) else { return };
-    let open: Vec<RawFd> = entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect();
+    let Ok(entries) = std::fs::read_dir("/proc/self/fd").or_else(|_| std::fs::read_dir("/dev/fd")) else {
+        return;
+    };
+    let open: Vec<RawFd> =
+        entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect();
     for fd in open {
         // SAFETY: this is the first act of the process: nothing in it owns a descriptor above stderr. The one of
         // `read_dir` itself is closed already, and closing a number that is not open does nothing.

@@ -53,7 +53,8 @@ pub fn machine() -> String {
     let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
     let id: String = id.trim().chars().filter(char::is_ascii_hexdigit).take(12).collect();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    let host: String = host.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(24).collect();
+    let host: String =
+        host.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(24).collect();
     // Images cloned without a new machine id are common; the host name tells those apart.
     format!("{host}-{id}")
 }
@@ -143,8 +144,13 @@ impl JobFolder {
 
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let (new, path) = (self.path.join(format!(".{name}.new")), self.path.join(name));
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new).map_err(context(new.display()))?;
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&new)
+            .map_err(context(new.display()))?;
         file.write_all(bytes).map_err(context(new.display()))?;
         file.sync_all().map_err(context(new.display()))?;
         fs::rename(&new, &path).map_err(context(path.display()))
@@ -222,8 +228,14 @@ impl JobFolder {
     /// When the file cannot be opened or locked at all, which is evidence of nothing.
     pub fn try_lock(&self) -> io::Result<Option<File>> {
         let path = self.path.join("lock");
-        let file =
-            OpenOptions::new().read(true).write(true).create(true).truncate(false).mode(0o600).open(&path).map_err(context(path.display()))?;
+        let file = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&path)
+            .map_err(context(path.display()))?;
         match file.try_lock() {
             Ok(()) => Ok(Some(file)),
             Err(fs::TryLockError::WouldBlock) => Ok(None),

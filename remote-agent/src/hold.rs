@@ -238,7 +238,8 @@ impl Holder {
         }
         Ok(Ready {
             listener: !fds[0].revents().is_empty(),
-            pty: pty_at < links_at && fds[pty_at].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
+            pty: pty_at < links_at
+                && fds[pty_at].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
             links: fds[links_at..].iter().map(|fd| !(fd.revents() - PollFlags::OUT).is_empty()).collect(),
         })
     }
@@ -248,14 +249,21 @@ impl Holder {
         // Without a descriptor that tells of the program's end, we have to ask for it.
         let ask = (self.exit_watch.is_none() && self.status.is_none()).then(|| now + 500);
         let drain = self.drain_until_ms.filter(|_| self.exit.is_none());
-        [ending, ask, drain, self.leave_at_ms, self.status_due_ms, Some(self.look_due_ms)].into_iter().flatten().min()
+        [ending, ask, drain, self.leave_at_ms, self.status_due_ms, Some(self.look_due_ms)]
+            .into_iter()
+            .flatten()
+            .min()
     }
 
     /// A lossless view is so far behind that the job has to wait for it.
     fn held_back(&self) -> bool {
         self.links.iter().any(|link| {
             link.watch.presence.lossless
-                && link.watch.cursor.as_ref().is_some_and(|c| self.hub.head() - c.offset().min(self.hub.head()) > LOSSLESS_LAG)
+                && link
+                    .watch
+                    .cursor
+                    .as_ref()
+                    .is_some_and(|c| self.hub.head() - c.offset().min(self.hub.head()) > LOSSLESS_LAG)
         })
     }
 
@@ -321,7 +329,8 @@ impl Holder {
                 Ok(n) => {
                     if let Some((view, seq)) = self.input.wrote(n) {
                         for link in &mut self.links {
-                            if link.watch.presence.view_ids.iter().any(|id| id.as_slice() == view.as_bytes()) {
+                            if link.watch.presence.view_ids.iter().any(|id| id.as_slice() == view.as_bytes())
+                            {
                                 link.conn.put(0, &Frame::InputAck { view, seq });
                             }
                         }
@@ -431,7 +440,9 @@ impl Holder {
                     self.status_soon(now);
                 }
             }
-            Frame::End(end) => self.end(EndReason::try_from(end.reason).unwrap_or(EndReason::Deleted), end.force, now),
+            Frame::End(end) => {
+                self.end(EndReason::try_from(end.reason).unwrap_or(EndReason::Deleted), end.force, now)
+            }
             Frame::Presence(presence) => {
                 for id in &presence.view_ids {
                     if let Ok(view) = Uuid::from_slice(id) {
@@ -444,7 +455,8 @@ impl Holder {
             }
             Frame::Describe(new) => {
                 (self.spec.name, self.spec.tags) = (new.name, new.tags);
-                (self.spec.idle_timeout_ms, self.spec.reap_unattended) = (new.idle_timeout_ms, new.reap_unattended);
+                (self.spec.idle_timeout_ms, self.spec.reap_unattended) =
+                    (new.idle_timeout_ms, new.reap_unattended);
                 self.idle.set_limit(self.spec.idle_timeout_ms, self.spec.reap_unattended);
                 // What the manager keeps is the truth about names; it tells us again at the next link.
                 let _ = self.folder.write_spec(&self.spec);
@@ -524,7 +536,9 @@ impl Holder {
     fn look_at_processes(&self) -> Option<Processes> {
         let family = procfs::family(self.pid);
         let leader = family.iter().find(|p| p.pid == self.pid)?;
-        let bare_prompt = family.len() == 1 && leader.state == 'S' && procfs::arguments(self.pid).is_some_and(|a| is_prompt(&a));
+        let bare_prompt = family.len() == 1
+            && leader.state == 'S'
+            && procfs::arguments(self.pid).is_some_and(|a| is_prompt(&a));
         Some(Processes { cpu: family.iter().map(|p| p.cpu).sum(), bare_prompt })
     }
 
@@ -575,7 +589,10 @@ impl Holder {
             rows: size.rows.into(),
             title: terminal.title().to_owned(),
             cwd: terminal.cwd().map(str::to_owned).or_else(|| cwd_of(self.pid)).unwrap_or_default(),
-            foreground: pty::foreground(&self.pty.master).and_then(procfs::stat).map(|s| s.comm).unwrap_or_default(),
+            foreground: pty::foreground(&self.pty.master)
+                .and_then(procfs::stat)
+                .map(|s| s.comm)
+                .unwrap_or_default(),
             pid: self.pid,
             last_active_ms: self.last_active_ms,
             idle_ms: self.idle.idle_ms(now),
@@ -640,7 +657,8 @@ fn pump(hub: &Hub, sizes: &Sizes, link: &mut Link) {
         if let Some((at, size, serial)) = sizes.after(link.watch.size_serial) {
             if at <= cursor.offset() {
                 link.watch.size_serial = serial;
-                link.conn.put(0, &Frame::Resize(m::Resize { cols: size.cols.into(), rows: size.rows.into() }));
+                link.conn
+                    .put(0, &Frame::Resize(m::Resize { cols: size.cols.into(), rows: size.rows.into() }));
                 continue;
             }
             room = room.min((at - cursor.offset()) as usize);
@@ -704,11 +722,14 @@ fn cwd_of(pid: u32) -> Option<String> {
 
 /// Is this a shell that reads its commands from the terminal? One that runs a script or `-c` is somebody's work.
 fn is_prompt(arguments: &[String]) -> bool {
-    const SHELLS: &[&str] =
-        &["sh", "bash", "zsh", "fish", "dash", "ksh", "mksh", "ash", "csh", "tcsh", "nu", "elvish", "xonsh", "pwsh", "busybox"];
+    const SHELLS: &[&str] = &[
+        "sh", "bash", "zsh", "fish", "dash", "ksh", "mksh", "ash", "csh", "tcsh", "nu", "elvish", "xonsh",
+        "pwsh", "busybox",
+    ];
     let Some((program, rest)) = arguments.split_first() else { return false };
     let name = program.rsplit('/').next().unwrap_or(program).trim_start_matches('-');
-    SHELLS.contains(&name) && rest.iter().all(|a| a.starts_with('-') && (a.starts_with("--") || !a.contains('c')))
+    SHELLS.contains(&name)
+        && rest.iter().all(|a| a.starts_with('-') && (a.starts_with("--") || !a.contains('c')))
 }
 
 #[cfg(test)]

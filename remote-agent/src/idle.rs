@@ -108,7 +108,10 @@ mod tests {
     fn a_bare_prompt_goes_after_two_days_and_work_stays() {
         assert!(after_two_days(false, |_| Some(PROMPT)));
         assert!(!after_two_days(false, |_| Some(Processes { bare_prompt: false, ..PROMPT })), "sleep 3d");
-        assert!(!after_two_days(false, |m| Some(Processes { cpu: m / 60, ..PROMPT })), "a little CPU each hour");
+        assert!(
+            !after_two_days(false, |m| Some(Processes { cpu: m / 60, ..PROMPT })),
+            "a little CPU each hour"
+        );
         assert!(!after_two_days(false, |_| None), "what cannot be seen is not idle");
     }
 

@@ -74,7 +74,9 @@ pub fn look(folder: &JobFolder, boot_id: &str) -> JobReport {
                 (unlocked && other).then_some("the job's holder was killed")
             });
             match (gone, exit) {
-                (Some(_), Err(damaged)) => (Liveness::Gone, format!("the exit record cannot be read ({damaged})")),
+                (Some(_), Err(damaged)) => {
+                    (Liveness::Gone, format!("the exit record cannot be read ({damaged})"))
+                }
                 (Some(why), _) => (Liveness::Gone, why.to_owned()),
                 (None, _) => (Liveness::Unknown, format!("the job's holder does not answer ({error})")),
             }

@@ -64,8 +64,14 @@ pub fn run() -> io::Result<()> {
             return Err(error);
         }
     };
-    let mut server =
-        Server { jobs, up, streams: BTreeMap::new(), pending: Vec::new(), children: Vec::new(), heard: Instant::now() };
+    let mut server = Server {
+        jobs,
+        up,
+        streams: BTreeMap::new(),
+        pending: Vec::new(),
+        children: Vec::new(),
+        heard: Instant::now(),
+    };
     while server.turn()? {}
     Ok(())
 }
@@ -97,7 +103,8 @@ impl Server {
         for pending in &self.pending {
             fds.push(PollFd::new(&pending.starting.verdict, PollFlags::IN));
         }
-        let timeout = if self.pending.is_empty() && self.children.is_empty() { SILENCE.as_secs() as i64 } else { 1 };
+        let timeout =
+            if self.pending.is_empty() && self.children.is_empty() { SILENCE.as_secs() as i64 } else { 1 };
         match rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: timeout, tv_nsec: 0 })) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -140,7 +147,9 @@ impl Server {
             let raw = match self.up.next_frame() {
                 Ok(Some(raw)) => raw,
                 Ok(None) => break,
-                Err(invalid) => return Err(folder::fault(format!("the manager does not speak our protocol: {invalid}"))),
+                Err(invalid) => {
+                    return Err(folder::fault(format!("the manager does not speak our protocol: {invalid}")));
+                }
             };
             if raw.stream != 0 && raw.kind != sessd_proto::frame::kind::OPEN {
                 let close = raw.kind == sessd_proto::frame::kind::CLOSE;
@@ -199,7 +208,10 @@ impl Server {
             Some(LinkAct::Forget(job)) => self.forget(&job.job_id),
             Some(LinkAct::ReadScreen(job)) => self.read_screen(&job.job_id),
             Some(LinkAct::End(end)) => self.end(&end),
-            None => Ok(refused("this agent is older than the manager and does not know this request".into(), true)),
+            None => Ok(refused(
+                "this agent is older than the manager and does not know this request".into(),
+                true,
+            )),
         };
         self.reply(id, answer);
     }
@@ -241,7 +253,9 @@ impl Server {
                     self.pending.push(pending);
                     continue;
                 }
-                Verdict::Pending => refused("the job's holder does not say whether the job runs".into(), false),
+                Verdict::Pending => {
+                    refused("the job's holder does not say whether the job runs".into(), false)
+                }
                 Verdict::Runs(pid) => LinkAnswer::Spawned(m::Spawned { pid, warnings: Vec::new() }),
                 Verdict::Failed(why) => {
                     // Firm: the holder said that there is no job. A folder that stays is named by the next inventory.
@@ -287,7 +301,9 @@ impl Server {
         let mut close = None;
         match down.read() {
             Ok(Read::Open) => {}
-            Ok(Read::Closed) => close = Some((CloseReason::HolderUnreachable, "the job's holder closed the talk".to_owned())),
+            Ok(Read::Closed) => {
+                close = Some((CloseReason::HolderUnreachable, "the job's holder closed the talk".to_owned()))
+            }
             Err(error) => close = Some((CloseReason::HolderUnreachable, error.to_string())),
         }
         loop {
@@ -318,7 +334,8 @@ impl Server {
         for id in stuck {
             self.streams.remove(&id);
             let detail = "the job's holder does not take its input".to_owned();
-            self.up.put(id, &Frame::Close(m::Close { reason: CloseReason::HolderUnreachable as i32, detail }));
+            self.up
+                .put(id, &Frame::Close(m::Close { reason: CloseReason::HolderUnreachable as i32, detail }));
         }
     }
 }

@@ -78,7 +78,9 @@ impl Seen {
             return if record.delete_requested { Decision::Forget } else { Decision::Spawn };
         }
         if record.place != place(&self.inventory) {
-            return Decision::Wait("the host answers with another machine or folder than the job was started in".into());
+            return Decision::Wait(
+                "the host answers with another machine or folder than the job was started in".into(),
+            );
         }
         if record.delete_requested {
             return Decision::Forget;
@@ -154,7 +156,14 @@ mod tests {
     }
 
     fn inventory(jobs: Vec<JobReport>) -> Inventory {
-        Inventory { machine_id: "m".into(), folder: "/f".into(), complete: true, now_ms: 5, jobs, ..Inventory::default() }
+        Inventory {
+            machine_id: "m".into(),
+            folder: "/f".into(),
+            complete: true,
+            now_ms: 5,
+            jobs,
+            ..Inventory::default()
+        }
     }
 
     fn report(liveness: Liveness) -> JobReport {
@@ -162,7 +171,8 @@ mod tests {
             spec: Some(JobSpec { job_id: Uuid::from_u128(2).to_string(), ..JobSpec::default() }),
             liveness: liveness as i32,
             pid: 7,
-            exit: (liveness == Liveness::Exited).then(|| ExitRecord { code: Some(7), ..ExitRecord::default() }),
+            exit: (liveness == Liveness::Exited)
+                .then(|| ExitRecord { code: Some(7), ..ExitRecord::default() }),
             ..JobReport::default()
         }
     }
@@ -178,7 +188,9 @@ mod tests {
         let init = record(State::Init);
         assert_eq!(decide(&running, vec![report(Liveness::Alive)], 0), Decision::Resume);
         assert_eq!(decide(&deleted, vec![report(Liveness::Alive)], 0), Decision::EndIt);
-        assert!(matches!(decide(&running, vec![report(Liveness::Exited)], 0), Decision::Finish(e) if e.code == Some(7)));
+        assert!(
+            matches!(decide(&running, vec![report(Liveness::Exited)], 0), Decision::Finish(e) if e.code == Some(7))
+        );
         let last = JobReport { holder_answers: true, ..report(Liveness::Exited) };
         assert_eq!(decide(&running, vec![last], 0), Decision::TakeLast);
         assert_eq!(decide(&deleted, vec![report(Liveness::Exited)], 0), Decision::Forget);
@@ -204,7 +216,10 @@ mod tests {
     fn an_incomplete_inventory_is_evidence_of_nothing() {
         let incomplete = Inventory { complete: false, ..inventory(vec![]) };
         for state in [State::Init, State::Running, State::Disconnected] {
-            assert!(matches!(Seen::new(incomplete.clone()).decide(&record(state), i64::MAX), Decision::Wait(_)));
+            assert!(matches!(
+                Seen::new(incomplete.clone()).decide(&record(state), i64::MAX),
+                Decision::Wait(_)
+            ));
         }
     }
 

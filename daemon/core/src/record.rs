@@ -197,7 +197,8 @@ mod tests {
 
     #[test]
     fn a_signal_becomes_128_and_its_number() {
-        let end = |code, signal| End { reason: EndReason::Exited, code, signal, at_ms: 0, detail: String::new() };
+        let end =
+            |code, signal| End { reason: EndReason::Exited, code, signal, at_ms: 0, detail: String::new() };
         assert_eq!(end(Some(7), None).exit_code(), 7);
         assert_eq!(end(None, Some(9)).exit_code(), 137);
         assert_eq!(end(None, None).exit_code(), 1);

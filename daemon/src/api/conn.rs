@@ -98,7 +98,9 @@ async fn asked(frame: &OwnedFrame, out: &OutQueue, manager: &Rc<Manager>) -> Nex
         }
         Ok(Frame::Attach(attach)) => match start_view(attach, out, manager).await {
             Ok((session, view)) => return Next::Views(session, view),
-            Err(error) => out.put(0, &Frame::Reply(m::Reply { id: 0, answer: Some(Answer::Error(error.into())) })),
+            Err(error) => {
+                out.put(0, &Frame::Reply(m::Reply { id: 0, answer: Some(Answer::Error(error.into())) }))
+            }
         },
         Ok(Frame::Unknown(kind)) if kind & sessd_proto::frame::IGNORABLE == 0 => {
             out.put(0, &Frame::Unsupported(m::Unsupported { kind: kind.into() }));
@@ -113,7 +115,8 @@ async fn asked(frame: &OwnedFrame, out: &OutQueue, manager: &Rc<Manager>) -> Nex
 }
 
 fn json<T: serde::Serialize>(document: &T) -> Result<String> {
-    serde_json::to_string(document).map_err(|e| Error::failed(format!("the answer cannot be written down ({e})"), ""))
+    serde_json::to_string(document)
+        .map_err(|e| Error::failed(format!("the answer cannot be written down ({e})"), ""))
 }
 
 async fn act(act: Option<Act>, manager: &Rc<Manager>) -> Result<String> {

@@ -28,7 +28,10 @@ pub struct Seat {
 /// When another manager has it: [`None`] inside `Ok`. Otherwise what is wrong with the folder.
 pub fn take_seat(paths: &Paths) -> Result<Option<Seat>> {
     let trouble = |what: &std::path::Path, error: std::io::Error| {
-        Error::failed(format!("{} cannot be used ({error})", what.display()), "check its folder's permissions")
+        Error::failed(
+            format!("{} cannot be used ({error})", what.display()),
+            "check its folder's permissions",
+        )
     };
     let lock = File::options()
         .read(true)
@@ -44,11 +47,14 @@ pub fn take_seat(paths: &Paths) -> Result<Option<Seat>> {
     }
     // With the lock in hand, a socket that is here belongs to nobody alive.
     match std::fs::remove_file(&paths.socket) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(trouble(&paths.socket, error)),
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(trouble(&paths.socket, error));
+        }
         _ => {}
     }
     let listener = UnixListener::bind(&paths.socket).map_err(|e| trouble(&paths.socket, e))?;
-    std::fs::set_permissions(&paths.socket, PermissionsExt::from_mode(0o600)).map_err(|e| trouble(&paths.socket, e))?;
+    std::fs::set_permissions(&paths.socket, PermissionsExt::from_mode(0o600))
+        .map_err(|e| trouble(&paths.socket, e))?;
     Ok(Some(Seat { listener, _lock: lock }))
 }
 
@@ -57,7 +63,9 @@ pub async fn serve(seat: &Seat, manager: &Rc<Manager>) {
     let inside = Rc::new(());
     let mut people = JoinSet::new();
     let_in(seat, manager, &inside, &mut people).await;
-    let _ = tokio::time::timeout(Duration::from_secs(1), async { while people.join_next().await.is_some() {} }).await;
+    let _ =
+        tokio::time::timeout(Duration::from_secs(1), async { while people.join_next().await.is_some() {} })
+            .await;
 }
 
 async fn let_in(seat: &Seat, manager: &Rc<Manager>, inside: &Rc<()>, people: &mut JoinSet<()>) {
@@ -76,7 +84,9 @@ async fn let_in(seat: &Seat, manager: &Rc<Manager>, inside: &Rc<()>, people: &mu
                 }
             },
         };
-        if !stream.peer_cred().is_ok_and(|peer| peer.uid() == own) || Rc::strong_count(inside) > CONNECTIONS_MAX {
+        if !stream.peer_cred().is_ok_and(|peer| peer.uid() == own)
+            || Rc::strong_count(inside) > CONNECTIONS_MAX
+        {
             continue;
         }
         let (manager, place) = (manager.clone(), inside.clone());

@@ -53,7 +53,11 @@ fn command(words: &[String]) -> String {
 }
 
 fn short(text: &str, max: usize) -> String {
-    if text.chars().count() <= max { text.to_owned() } else { text.chars().take(max - 1).chain(['…']).collect() }
+    if text.chars().count() <= max {
+        text.to_owned()
+    } else {
+        text.chars().take(max - 1).chain(['…']).collect()
+    }
 }
 
 fn tags(session: &SessionDoc) -> String {
@@ -69,7 +73,8 @@ pub fn table(sessions: &[SessionDoc]) -> String {
     }
     let mut table = table_of(&["NAME", "HOST", "STATE", "LINK", "VIEWS", "IDLE", "RUNS", "TAGS"]);
     for session in sessions {
-        let state = session.end.as_ref().map_or_else(|| session.state.clone(), |e| format!("done, {}", end(e)));
+        let state =
+            session.end.as_ref().map_or_else(|| session.state.clone(), |e| format!("done, {}", end(e)));
         let done = session.end.is_some();
         let runs = session.foreground.clone().unwrap_or_else(|| command(&session.command));
         table.add_row([
@@ -92,7 +97,13 @@ pub fn info(session: &SessionDoc) -> String {
         ("name", session.name.clone().unwrap_or_else(|| "(anonymous)".to_owned())),
         ("id", session.id.clone()),
         ("host", session.host.clone()),
-        ("state", session.end.as_ref().map_or_else(|| session.state.clone(), |e| format!("done, {} at {}", end(e), e.at))),
+        (
+            "state",
+            session
+                .end
+                .as_ref()
+                .map_or_else(|| session.state.clone(), |e| format!("done, {} at {}", end(e), e.at)),
+        ),
     ];
     rows.extend(session.end.as_ref().and_then(|e| e.detail.clone()).map(|d| ("why", d)));
     if session.end.is_none() {

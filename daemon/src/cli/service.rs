@@ -9,7 +9,9 @@ use std::process::{Command, Stdio};
 const UNIT: &str = "sessd.service";
 
 fn unit_file(paths: &Paths) -> PathBuf {
-    let config = std::env::var_os("XDG_CONFIG_HOME").filter(|v| !v.is_empty()).map_or_else(|| paths.home.join(".config"), PathBuf::from);
+    let config = std::env::var_os("XDG_CONFIG_HOME")
+        .filter(|v| !v.is_empty())
+        .map_or_else(|| paths.home.join(".config"), PathBuf::from);
     config.join("systemd/user").join(UNIT)
 }
 
@@ -34,7 +36,9 @@ fn systemctl(arguments: &[&str]) -> Result<()> {
 /// When it cannot be written, or there is no systemd user manager.
 pub fn install(paths: &Paths) -> Result<()> {
     let file = unit_file(paths);
-    let trouble = |e: std::io::Error| Error::failed(format!("{} cannot be written ({e})", file.display()), "check its folder");
+    let trouble = |e: std::io::Error| {
+        Error::failed(format!("{} cannot be written ({e})", file.display()), "check its folder")
+    };
     let exe = std::env::current_exe().map_err(trouble)?;
     let unit = format!(
         "[Unit]\nDescription=sessd, the manager of sessions\n\n[Service]\nExecStart=\"{}\" daemon --foreground\nRestart=on-failure\n\
@@ -59,6 +63,7 @@ pub fn uninstall(paths: &Paths) -> Result<()> {
         return Ok(());
     }
     systemctl(&["disable", UNIT])?;
-    std::fs::remove_file(&file).map_err(|e| Error::failed(format!("{} cannot be removed ({e})", file.display()), ""))?;
+    std::fs::remove_file(&file)
+        .map_err(|e| Error::failed(format!("{} cannot be removed ({e})", file.display()), ""))?;
     systemctl(&["daemon-reload"])
 }

@@ -1,8 +1,8 @@
 //! What each verb does: a request to the manager, and its answer printed.
 
 use crate::cli::{
-    AttachArgs, Cli, CreateArgs, DaemonArgs, DaemonVerb, DeleteArgs, DetachArgs, InfoArgs, ListArgs, RestartArgs, TagArgs, Verb,
-    print, service,
+    AttachArgs, Cli, CreateArgs, DaemonArgs, DaemonVerb, DeleteArgs, DetachArgs, InfoArgs, ListArgs,
+    RestartArgs, TagArgs, Verb, print, service,
 };
 use crate::config::{Config, duration_or_never};
 use crate::error::{Error, Kind, Result};
@@ -15,8 +15,8 @@ use crate::view::attach::{self, Outcome, Request};
 use crate::view::client::Client;
 use crate::view::terminal;
 use clap::CommandFactory;
-use sessd_proto::messages::{self as m, Act};
 use serde::de::DeserializeOwned;
+use sessd_proto::messages::{self as m, Act};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -48,7 +48,11 @@ pub fn run(verb: Verb) -> Result<u8> {
 
 fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
     serde_json::from_str(json).map_err(|e| {
-        Error::new(Kind::VersionSkew, format!("the manager's answer is of another version ({e})"), "`sessd daemon restart` starts this one")
+        Error::new(
+            Kind::VersionSkew,
+            format!("the manager's answer is of another version ({e})"),
+            "`sessd daemon restart` starts this one",
+        )
     })
 }
 
@@ -68,15 +72,27 @@ fn pairs(items: &[String], what: &str, value_needed: bool) -> Result<HashMap<Str
 }
 
 fn size(text: &str) -> Result<(u32, u32)> {
-    let wrong = || Error::usage(format!("`{text}` is not a size such as 120x40, at most {0}x{0}", sessd_proto::limits::SIDE_MAX));
+    let wrong = || {
+        Error::usage(format!(
+            "`{text}` is not a size such as 120x40, at most {0}x{0}",
+            sessd_proto::limits::SIDE_MAX
+        ))
+    };
     let (cols, rows) = text.split_once(['x', 'X']).ok_or_else(wrong)?;
-    let side = |text: &str| text.parse().ok().filter(|n| (1..=u32::from(sessd_proto::limits::SIDE_MAX)).contains(n));
+    let side =
+        |text: &str| text.parse().ok().filter(|n| (1..=u32::from(sessd_proto::limits::SIDE_MAX)).contains(n));
     Ok((side(cols).ok_or_else(wrong)?, side(rows).ok_or_else(wrong)?))
 }
 
 /// The caller's environment and folder belong to a session on the caller's own machine, as with any other program.
 fn environment_for(host: &str) -> HashMap<String, String> {
-    if host == LOCAL { std::env::vars_os().filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?))).collect() } else { HashMap::new() }
+    if host == LOCAL {
+        std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect()
+    } else {
+        HashMap::new()
+    }
 }
 
 fn create_message(args: &CreateArgs) -> Result<m::Create> {
@@ -88,9 +104,10 @@ fn create_message(args: &CreateArgs) -> Result<m::Create> {
     let cwd = match (&args.cwd, args.host == LOCAL) {
         (None, true) => here().unwrap_or_default(),
         // A relative folder is relative to where the caller is; on another host, to the home there.
-        (Some(dir), true) if !dir.starts_with(['/', '~']) => {
-            here().map_or_else(|| dir.clone(), |here| std::path::Path::new(&here).join(dir).to_string_lossy().into_owned())
-        }
+        (Some(dir), true) if !dir.starts_with(['/', '~']) => here().map_or_else(
+            || dir.clone(),
+            |here| std::path::Path::new(&here).join(dir).to_string_lossy().into_owned(),
+        ),
         (Some(dir), _) => dir.clone(),
         (None, false) => String::new(),
     };
@@ -185,7 +202,11 @@ fn the_only_one(paths: &Paths) -> Result<String> {
     let list = m::List { all: true, state: "running".into(), ..m::List::default() };
     let running: Vec<SessionDoc> = read(&ask(paths, Act::List(list))?)?;
     match running.as_slice() {
-        [] => Err(Error::new(Kind::NoSuchSession, "no session is running", "`sessd create --attach` starts one")),
+        [] => Err(Error::new(
+            Kind::NoSuchSession,
+            "no session is running",
+            "`sessd create --attach` starts one",
+        )),
         [one] => Ok(one.id.clone()),
         more => {
             let names: Vec<&str> = more.iter().take(8).map(|s| s.name.as_deref().unwrap_or(&s.id)).collect();
@@ -210,7 +231,10 @@ fn view(paths: &Paths, request: Request) -> Result<u8> {
 }
 
 fn detach(paths: &Paths, args: DetachArgs) -> Result<u8> {
-    ask(paths, Act::DetachViews(m::DetachViews { session: args.session, view: args.view.unwrap_or_default() }))?;
+    ask(
+        paths,
+        Act::DetachViews(m::DetachViews { session: args.session, view: args.view.unwrap_or_default() }),
+    )?;
     Ok(0)
 }
 
@@ -251,7 +275,8 @@ fn tag(paths: &Paths, args: TagArgs) -> Result<u8> {
     if args.name.is_none() && args.changes.is_empty() {
         return Err(Error::usage("nothing to change was given"));
     }
-    let (remove, set): (Vec<String>, Vec<String>) = args.changes.into_iter().partition(|c| c.ends_with('-') && !c.contains('='));
+    let (remove, set): (Vec<String>, Vec<String>) =
+        args.changes.into_iter().partition(|c| c.ends_with('-') && !c.contains('='));
     let remove = remove.into_iter().map(|key| key.trim_end_matches('-').to_owned()).collect();
     let set = pairs(&set, "a tag such as KEY, KEY=VALUE or KEY-", false)?;
     ask(paths, Act::Tag(m::Tag { session: args.session, name: args.name, set, remove }))?;
@@ -280,7 +305,10 @@ fn daemon(paths: Paths, args: DaemonArgs) -> Result<u8> {
         }
         Some(DaemonVerb::Status { json }) => {
             let Some(mut client) = Client::connect_running(&paths)? else {
-                return Err(Error::failed("the manager does not run", "it starts by itself when a verb needs it"));
+                return Err(Error::failed(
+                    "the manager does not run",
+                    "it starts by itself when a verb needs it",
+                ));
             };
             let answer = client.ask(Act::DaemonStatus(m::Empty {}))?;
             if json {

@@ -4,7 +4,9 @@ use crate::agents;
 use crate::config::{Config, TransportName};
 use crate::error::{Error, Result};
 use crate::ssh::config::Environment;
-use crate::ssh::{Destination, Failure, HostConfig, OpensshTransport, RusshTransport, StartOptions, Transport, start_agent};
+use crate::ssh::{
+    Destination, Failure, HostConfig, OpensshTransport, RusshTransport, StartOptions, Transport, start_agent,
+};
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::process::{Child, Command};
@@ -61,7 +63,8 @@ fn local(home: &Path) -> std::result::Result<Dialled, Failure> {
         detail: format!("{what}: {error}"),
         hint: "check the home folder for space and permissions".into(),
     };
-    let agent = install_here(home).map_err(|e| trouble("the agent cannot be installed on this machine", e))?;
+    let agent =
+        install_here(home).map_err(|e| trouble("the agent cannot be installed on this machine", e))?;
     let mut child = Command::new(&agent)
         .arg("serve")
         .stdin(std::process::Stdio::piped())
@@ -91,7 +94,8 @@ fn install_here(home: &Path) -> std::io::Result<PathBuf> {
     std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
     // Another manager may install the same file at the same time: each writes its own and renames it.
     let new = folder.join(format!(".new-{}", std::process::id()));
-    let mut file = std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(&new)?;
+    let mut file =
+        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(&new)?;
     file.write_all(image.bytes)?;
     file.sync_all()?;
     drop(file);

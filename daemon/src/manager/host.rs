@@ -116,7 +116,12 @@ impl Host {
     /// Starts the task of a host.
     pub fn start(name: String, manager: Weak<Manager>) -> Rc<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
-        let host = Rc::new(Self { name, mailbox: sender, status: RefCell::new(Status::Dormant), place: RefCell::default() });
+        let host = Rc::new(Self {
+            name,
+            mailbox: sender,
+            status: RefCell::new(Status::Dormant),
+            place: RefCell::default(),
+        });
         let seed = Uuid::now_v7().as_u128() as u64;
         let task = Task {
             host: Rc::downgrade(&host),
@@ -378,9 +383,18 @@ impl Task {
         let host = self.host.upgrade().map(|h| h.name.clone()).unwrap_or_default();
         tracing::info!(host, ?end, "the link ended");
         match end {
-            LinkEnd::Lost(why) => Error::new(Kind::Unreachable, format!("the link to {host} was lost ({why})"), "it is dialled again"),
-            LinkEnd::Unusable(why) => Error::failed(format!("the agent on {host} cannot be used: {why}"), "look at its folder there, `~/.local/state/sessd-agent`"),
-            LinkEnd::Skew(why) => Error::new(Kind::VersionSkew, format!("the agent on {host}: {why}"), "upgrade the older one"),
+            LinkEnd::Lost(why) => Error::new(
+                Kind::Unreachable,
+                format!("the link to {host} was lost ({why})"),
+                "it is dialled again",
+            ),
+            LinkEnd::Unusable(why) => Error::failed(
+                format!("the agent on {host} cannot be used: {why}"),
+                "look at its folder there, `~/.local/state/sessd-agent`",
+            ),
+            LinkEnd::Skew(why) => {
+                Error::new(Kind::VersionSkew, format!("the agent on {host}: {why}"), "upgrade the older one")
+            }
         }
     }
 

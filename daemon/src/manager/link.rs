@@ -91,7 +91,8 @@ impl Link {
         }
         let mut streams = self.streams.borrow_mut();
         let first = self.next_stream.get();
-        let free = (0..u16::MAX).map(|n| first.wrapping_add(n)).find(|n| *n != 0 && !streams.contains_key(n))?;
+        let free =
+            (0..u16::MAX).map(|n| first.wrapping_add(n)).find(|n| *n != 0 && !streams.contains_key(n))?;
         self.next_stream.set(free.wrapping_add(1));
         streams.insert(free, mailbox);
         drop(streams);
@@ -108,7 +109,8 @@ impl Link {
     /// Closes a stream.
     pub fn close_stream(&self, stream: u16) {
         if self.streams.borrow_mut().remove(&stream).is_some() {
-            let close = sessd_proto::messages::Close { reason: CloseReason::Leaving as i32, detail: String::new() };
+            let close =
+                sessd_proto::messages::Close { reason: CloseReason::Leaving as i32, detail: String::new() };
             self.out.put(stream, &Frame::Close(close));
         }
     }
@@ -202,7 +204,9 @@ impl Link {
                 continue;
             }
             if self.agent_version.borrow().is_empty() && frame.raw().kind != kind::HELLO {
-                return LinkEnd::Unusable("it does not speak our protocol: its first words are no greeting".into());
+                return LinkEnd::Unusable(
+                    "it does not speak our protocol: its first words are no greeting".into(),
+                );
             }
             if self.out.len() > OUT_MAX {
                 return LinkEnd::Unusable("it asks and does not listen".into());
@@ -213,7 +217,8 @@ impl Link {
                         return LinkEnd::Skew(skew.to_string());
                     }
                     let version = crate::ssh::clean(&theirs.version, 32);
-                    *self.agent_version.borrow_mut() = if version.is_empty() { "unknown".to_owned() } else { version };
+                    *self.agent_version.borrow_mut() =
+                        if version.is_empty() { "unknown".to_owned() } else { version };
                 }
                 Ok(Frame::Ping(token)) => self.out.put(0, &Frame::Pong(token)),
                 Ok(Frame::Pong(token)) => {
@@ -221,17 +226,24 @@ impl Link {
                     self.rtt_ms.set(Some(micros as f64 / 1000.0));
                 }
                 Ok(Frame::LinkReply(reply)) => {
-                    if let (Some(asker), Some(answer)) = (self.requests.borrow_mut().remove(&reply.id), reply.answer) {
+                    if let (Some(asker), Some(answer)) =
+                        (self.requests.borrow_mut().remove(&reply.id), reply.answer)
+                    {
                         // Whoever asked may have gone.
                         let _ = asker.send(answer);
                     }
                 }
                 Ok(Frame::Close(close)) => return LinkEnd::Unusable(crate::ssh::clean(&close.detail, 300)),
                 Ok(Frame::Unknown(kind)) if kind & sessd_proto::frame::IGNORABLE == 0 => {
-                    self.out.put(0, &Frame::Unsupported(sessd_proto::messages::Unsupported { kind: kind.into() }));
+                    self.out.put(
+                        0,
+                        &Frame::Unsupported(sessd_proto::messages::Unsupported { kind: kind.into() }),
+                    );
                 }
                 Ok(_) => {}
-                Err(invalid) => return LinkEnd::Unusable(format!("it does not speak our protocol: {invalid}")),
+                Err(invalid) => {
+                    return LinkEnd::Unusable(format!("it does not speak our protocol: {invalid}"));
+                }
             }
         }
     }

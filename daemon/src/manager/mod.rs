@@ -93,7 +93,10 @@ impl Manager {
     /// The task of a host, started when first asked for.
     fn host(self: &Rc<Self>, name: &str) -> Rc<Host> {
         let mut hosts = self.hosts.borrow_mut();
-        hosts.entry(name.to_owned()).or_insert_with(|| Host::start(name.to_owned(), Rc::downgrade(self))).clone()
+        hosts
+            .entry(name.to_owned())
+            .or_insert_with(|| Host::start(name.to_owned(), Rc::downgrade(self)))
+            .clone()
     }
 
     fn start_session(self: &Rc<Self>, record: Record, environment: HashMap<String, String>) -> Rc<Session> {
@@ -111,8 +114,13 @@ impl Manager {
 
     /// Sessions that are not done and not on their way out.
     pub fn live(&self) -> Vec<Rc<Session>> {
-        let mut live: Vec<_> =
-            self.sessions.borrow().values().filter(|s| !s.live.borrow().record.delete_requested).cloned().collect();
+        let mut live: Vec<_> = self
+            .sessions
+            .borrow()
+            .values()
+            .filter(|s| !s.live.borrow().record.delete_requested)
+            .cloned()
+            .collect();
         live.sort_by_key(|s| (s.live.borrow().record.created_at_ms, s.id));
         live
     }
@@ -122,7 +130,10 @@ impl Manager {
     /// # Errors
     /// Who has it.
     pub fn check_free(&self, name: &str, but: Option<Uuid>) -> Result<()> {
-        let holder = self.live().into_iter().find(|s| Some(s.id) != but && s.live.borrow().record.name.as_deref() == Some(name));
+        let holder = self
+            .live()
+            .into_iter()
+            .find(|s| Some(s.id) != but && s.live.borrow().record.name.as_deref() == Some(name));
         match holder {
             None => Ok(()),
             Some(session) => Err(Error::new(
@@ -144,7 +155,9 @@ impl Manager {
             best.extend(how.map(|fit| (fit, session)));
         }
         // A live session goes before a done one of the same name; a whole id before a name before a beginning.
-        if let Some((_, session)) = best.iter().max_by_key(|(fit, _)| *fit).filter(|(fit, _)| *fit > Fit::Prefix) {
+        if let Some((_, session)) =
+            best.iter().max_by_key(|(fit, _)| *fit).filter(|(fit, _)| *fit > Fit::Prefix)
+        {
             return Ok(Found::Live(session.clone()));
         }
         let mut done: Vec<(Fit, Record)> = Vec::new();
@@ -153,7 +166,9 @@ impl Manager {
             done.extend(how.map(|fit| (fit, record)));
         }
         // The store gives the one that ended last first, and `max_by_key` the last of equals.
-        if let Some((_, record)) = done.iter().rev().max_by_key(|(fit, _)| *fit).filter(|(fit, _)| *fit > Fit::Prefix) {
+        if let Some((_, record)) =
+            done.iter().rev().max_by_key(|(fit, _)| *fit).filter(|(fit, _)| *fit > Fit::Prefix)
+        {
             return Ok(Found::Done(Box::new(record.clone())));
         }
         match (best.as_slice(), done.as_slice()) {
@@ -290,7 +305,10 @@ impl Manager {
     /// For a filter that cannot be.
     pub async fn list(&self, list: &m::List) -> Result<Vec<SessionDoc>> {
         if !list.state.is_empty() && State::from_word(&list.state).is_none() {
-            return Err(Error::usage(format!("`{}` is not a state: init, running, disconnected or done", list.state)));
+            return Err(Error::usage(format!(
+                "`{}` is not a state: init, running, disconnected or done",
+                list.state
+            )));
         }
         let fits = |name: bool, host: &str, tags: &BTreeMap<String, String>, state: &str| {
             (list.all || name)

@@ -71,7 +71,14 @@ impl Replica {
     }
 
     /// A part of a snapshot.
-    pub fn snapshot(&mut self, at: u64, _skipped: u64, (cols, rows): (u16, u16), more: bool, bytes: &[u8]) -> Stored {
+    pub fn snapshot(
+        &mut self,
+        at: u64,
+        _skipped: u64,
+        (cols, rows): (u16, u16),
+        more: bool,
+        bytes: &[u8],
+    ) -> Stored {
         self.received += bytes.len() as u64;
         if self.partial.len() + bytes.len() > SNAPSHOT_MAX {
             return Stored::TooLong;

@@ -155,10 +155,21 @@ pub struct Session {
 
 impl Session {
     /// Starts the task of a session whose record is in the database already.
-    pub fn start(record: Record, environment: HashMap<String, String>, host: Rc<Host>, manager: &Rc<Manager>) -> Rc<Self> {
+    pub fn start(
+        record: Record,
+        environment: HashMap<String, String>,
+        host: Rc<Host>,
+        manager: &Rc<Manager>,
+    ) -> Rc<Self> {
         let (mailbox, receiver) = Mailbox::new();
-        let live = Live { record: record.clone(), status: None, views: Vec::new(), notes: Vec::new(), gone: false };
-        let session = Rc::new(Self { id: record.id, mailbox: mailbox.clone(), live: RefCell::new(live), host: host.clone() });
+        let live =
+            Live { record: record.clone(), status: None, views: Vec::new(), notes: Vec::new(), gone: false };
+        let session = Rc::new(Self {
+            id: record.id,
+            mailbox: mailbox.clone(),
+            live: RefCell::new(live),
+            host: host.clone(),
+        });
         host.tell(ToHost::Enlist(record.id, mailbox));
         let task = Task {
             handle: session.clone(),
@@ -267,7 +278,10 @@ impl Task {
             ToSession::SendAway(which, done) => {
                 let sent = self.views.send_away(&which);
                 let answer = if sent == 0 && !which.is_empty() {
-                    Err(Error::failed(format!("`{}` has no view `{which}`", self.record.label()), "`sessd info` shows its views"))
+                    Err(Error::failed(
+                        format!("`{}` has no view `{which}`", self.record.label()),
+                        "`sessd info` shows its views",
+                    ))
                 } else {
                     Ok(sent)
                 };
@@ -373,7 +387,11 @@ impl Task {
         self.ask_agent(link, LinkAct::Spawn(spawn), Asked::Spawn);
     }
 
-    async fn answered(&mut self, asked: Asked, answer: std::result::Result<LinkAnswer, NoAnswer>) -> Result<()> {
+    async fn answered(
+        &mut self,
+        asked: Asked,
+        answer: std::result::Result<LinkAnswer, NoAnswer>,
+    ) -> Result<()> {
         match (asked, answer) {
             // The link ended: the next one asks again, under the same id.
             (_, Err(NoAnswer)) => {}
@@ -402,7 +420,9 @@ impl Task {
 
     fn open_stream(&mut self, link: &Rc<Link>) {
         self.leave_stream();
-        let Some(number) = link.open(self.record.job_id.to_string(), self.handle.mailbox.clone()) else { return };
+        let Some(number) = link.open(self.record.job_id.to_string(), self.handle.mailbox.clone()) else {
+            return;
+        };
         self.epoch += 1;
         self.stream = Some(Stream { link: link.clone(), number });
         if self.record.delete_requested {
@@ -524,7 +544,8 @@ impl Task {
                 self.record.last_active_ms = Some(status.last_active_ms as i64);
                 if self.record.command.is_empty() && !status.command.is_empty() {
                     // The login shell by its name: a restart runs the same.
-                    self.record.command = status.command.iter().map(|word| crate::ssh::clean(word, 256)).collect();
+                    self.record.command =
+                        status.command.iter().map(|word| crate::ssh::clean(word, 256)).collect();
                     self.save().await?;
                 }
                 self.handle.live.borrow_mut().status = Some((clean_status(status), Instant::now()));
@@ -579,7 +600,11 @@ impl Task {
         self.save().await?;
         self.ended = Some(exit);
         // A job that ends within moments did run: whoever waits for that learns it, and finds the end in the record.
-        let ran = self.record.end.as_ref().is_some_and(|e| e.reason != EndReason::Failed && e.reason != EndReason::Lost);
+        let ran = self
+            .record
+            .end
+            .as_ref()
+            .is_some_and(|e| e.reason != EndReason::Failed && e.reason != EndReason::Lost);
         answer_all(&mut self.when_running, &if ran { Ok(()) } else { Err(failed) });
         self.leave();
         Ok(())
@@ -588,7 +613,10 @@ impl Task {
     /// The record is removed: the user wanted that, or there never was a job.
     async fn forget(&mut self) -> Result<()> {
         self.manager.store.forget(self.record.id).await?;
-        self.ended.get_or_insert_with(|| m::ExitRecord { reason: EndReason::Deleted as i32, ..m::ExitRecord::default() });
+        self.ended.get_or_insert_with(|| m::ExitRecord {
+            reason: EndReason::Deleted as i32,
+            ..m::ExitRecord::default()
+        });
         answer_all(&mut self.when_running, &Err(Error::failed("the session was deleted", "")));
         self.leave();
         Ok(())

@@ -100,7 +100,8 @@ impl Views {
 
     /// Sends away all views, or those whose id begins with `which`. How many that were.
     pub fn send_away(&mut self, which: &str) -> usize {
-        let (gone, stay): (Vec<_>, Vec<_>) = self.members.drain(..).partition(|m| m.view.id.to_string().starts_with(which));
+        let (gone, stay): (Vec<_>, Vec<_>) =
+            self.members.drain(..).partition(|m| m.view.id.to_string().starts_with(which));
         self.members = stay;
         for member in &gone {
             self.leaders.leave(member.view.id);
@@ -223,7 +224,9 @@ impl Views {
 
     /// Old output came, for the view that asked.
     pub fn range(&mut self, offset: u64, more: bool, expired: bool, bytes: &[u8]) {
-        let Some(member) = self.members.iter_mut().find(|m| matches!(m.place, Place::Fetching(_))) else { return };
+        let Some(member) = self.members.iter_mut().find(|m| matches!(m.place, Place::Fetching(_))) else {
+            return;
+        };
         let Place::Fetching(at) = member.place else { return };
         // Not what is missing next: the cursor finds that out of the ring and sends a snapshot.
         let fits = offset == at && !expired;
@@ -297,7 +300,9 @@ impl Member {
                     hub.terminal().snapshot(options, &mut snapshot);
                     cursor.charge(snapshot.len() as u64);
                     let size = hub.terminal().size();
-                    self.view.out.with(|out| put_snapshot(0, at, skipped, (size.cols, size.rows), &snapshot, out));
+                    self.view
+                        .out
+                        .with(|out| put_snapshot(0, at, skipped, (size.cols, size.rows), &snapshot, out));
                 }
                 Next::NoCredit | Next::Idle => return,
             }

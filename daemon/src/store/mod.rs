@@ -6,7 +6,9 @@ use crate::error::{Error, Result};
 use sessd_core::record::{reason_from_word, reason_word};
 use sessd_core::{End, Record, State};
 use sessd_proto::Uuid;
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
 use sqlx::{Row, Sqlite, Transaction};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -39,8 +41,12 @@ impl Store {
         match Self::try_open(path).await {
             Ok(store) => Ok(Opened { store, kept_aside: None }),
             Err(error) if is_damage(&error) => {
-                let aside = keep_aside(path, now_ms)
-                    .map_err(|why| Error::failed(format!("{} is damaged and cannot be moved away ({why})", path.display()), "move it away"))?;
+                let aside = keep_aside(path, now_ms).map_err(|why| {
+                    Error::failed(
+                        format!("{} is damaged and cannot be moved away ({why})", path.display()),
+                        "move it away",
+                    )
+                })?;
                 let store = Self::try_open(path).await.map_err(|e| cannot_open(path, &e))?;
                 Ok(Opened { store, kept_aside: Some(aside) })
             }
@@ -74,7 +80,10 @@ impl Store {
             .bind(make())
             .execute(&self.pool)
             .await?;
-        Ok(sqlx::query_scalar("SELECT value FROM facts WHERE name = $1").bind(name).fetch_one(&self.pool).await?)
+        Ok(sqlx::query_scalar("SELECT value FROM facts WHERE name = $1")
+            .bind(name)
+            .fetch_one(&self.pool)
+            .await?)
     }
 
     /// Keeps a record, whole: it replaces what was kept before.
@@ -92,7 +101,10 @@ impl Store {
         };
         let mut tx = self.pool.begin().await?;
         upsert(&mut tx, record).await.map_err(taken)?;
-        sqlx::query("DELETE FROM tags WHERE session_id = $1").bind(record.id.to_string()).execute(&mut *tx).await?;
+        sqlx::query("DELETE FROM tags WHERE session_id = $1")
+            .bind(record.id.to_string())
+            .execute(&mut *tx)
+            .await?;
         for (key, value) in &record.tags {
             sqlx::query("INSERT INTO tags (session_id, key, value) VALUES ($1, $2, $3)")
                 .bind(record.id.to_string())
@@ -136,7 +148,9 @@ impl Store {
         let all_tags = sqlx::query("SELECT session_id, key, value FROM tags").fetch_all(&self.pool).await?;
         let mut tags: HashMap<String, BTreeMap<String, String>> = HashMap::new();
         for row in &all_tags {
-            tags.entry(row.try_get("session_id")?).or_default().insert(row.try_get("key")?, row.try_get("value")?);
+            tags.entry(row.try_get("session_id")?)
+                .or_default()
+                .insert(row.try_get("key")?, row.try_get("value")?);
         }
         rows.iter()
             .map(|row| {
@@ -160,7 +174,9 @@ fn is_damage(error: &sqlx::Error) -> bool {
     match error {
         sqlx::Error::Protocol(why) => why.starts_with(DAMAGED),
         // SQLITE_CORRUPT and SQLITE_NOTADB, with their extended codes in the higher bits.
-        sqlx::Error::Database(e) => e.code().and_then(|c| c.parse::<u32>().ok()).is_some_and(|c| matches!(c & 0xff, 11 | 26)),
+        sqlx::Error::Database(e) => {
+            e.code().and_then(|c| c.parse::<u32>().ok()).is_some_and(|c| matches!(c & 0xff, 11 | 26))
+        }
         sqlx::Error::Migrate(why) => match why.as_ref() {
             sqlx::migrate::MigrateError::Execute(e) => is_damage(e),
             _ => false,
@@ -171,7 +187,9 @@ fn is_damage(error: &sqlx::Error) -> bool {
 
 fn cannot_open(path: &Path, error: &sqlx::Error) -> Error {
     let why = match error {
-        sqlx::Error::Migrate(why) if matches!(why.as_ref(), sqlx::migrate::MigrateError::VersionMissing(_)) => {
+        sqlx::Error::Migrate(why)
+            if matches!(why.as_ref(), sqlx::migrate::MigrateError::VersionMissing(_)) =>
+        {
             return Error::failed(
                 format!("{} was written by a newer sessd", path.display()),
                 "use that version, or set SESSD_HOME to another folder",
@@ -180,7 +198,10 @@ fn cannot_open(path: &Path, error: &sqlx::Error) -> Error {
         sqlx::Error::Database(e) => e.message().to_owned(),
         other => other.to_string(),
     };
-    Error::failed(format!("the database {} cannot be used ({why})", path.display()), "check its folder for space and permissions")
+    Error::failed(
+        format!("the database {} cannot be used ({why})", path.display()),
+        "check its folder for space and permissions",
+    )
 }
 
 fn keep_aside(path: &Path, now_ms: i64) -> std::io::Result<PathBuf> {
@@ -243,7 +264,10 @@ async fn upsert(tx: &mut Transaction<'_, Sqlite>, record: &Record) -> Result<(),
 }
 
 fn wrong(what: &str) -> Error {
-    Error::failed(format!("a record in the database has a {what} that cannot be"), "move the database away to begin anew")
+    Error::failed(
+        format!("a record in the database has a {what} that cannot be"),
+        "move the database away to begin anew",
+    )
 }
 
 fn record(row: &SqliteRow) -> Result<Record> {
@@ -251,8 +275,12 @@ fn record(row: &SqliteRow) -> Result<Record> {
         Uuid::parse_str(row.try_get::<&str, _>(column)?).map_err(|_| wrong(column))
     };
     let json = |column: &str| -> Result<&str> { Ok(row.try_get(column)?) };
-    let side = |column: &str| -> Result<u16> { u16::try_from(row.try_get::<i64, _>(column)?).map_err(|_| wrong(column)) };
-    let number = |column: &str| -> Result<Option<i32>> { Ok(row.try_get::<Option<i64>, _>(column)?.and_then(|n| n.try_into().ok())) };
+    let side = |column: &str| -> Result<u16> {
+        u16::try_from(row.try_get::<i64, _>(column)?).map_err(|_| wrong(column))
+    };
+    let number = |column: &str| -> Result<Option<i32>> {
+        Ok(row.try_get::<Option<i64>, _>(column)?.and_then(|n| n.try_into().ok()))
+    };
     let state = State::from_word(row.try_get("state")?).ok_or_else(|| wrong("state"))?;
     let end = match row.try_get::<Option<&str>, _>("end_reason")? {
         None => None,
@@ -322,7 +350,13 @@ mod tests {
         store.close().await;
         let store = Store::open(&path, 1).await.unwrap().store;
         assert_eq!(store.live().await.unwrap(), vec![record.clone()]);
-        record.finish(End { reason: EndReason::Exited, code: Some(7), signal: None, at_ms: 9, detail: "x".into() });
+        record.finish(End {
+            reason: EndReason::Exited,
+            code: Some(7),
+            signal: None,
+            at_ms: 9,
+            detail: "x".into(),
+        });
         store.save(&record).await.unwrap();
         assert_eq!(store.live().await.unwrap(), vec![]);
         assert_eq!(store.done().await.unwrap(), vec![record.clone()]);

@@ -159,11 +159,17 @@ fn wait_attached(client: &mut Client) -> Result<m::Attached> {
             match frame.parse() {
                 Ok(Frame::Hello(theirs)) => {
                     sessd_proto::negotiate(&theirs).map_err(|skew| {
-                        Error::new(Kind::VersionSkew, skew.to_string(), "`sessd daemon restart` starts this version")
+                        Error::new(
+                            Kind::VersionSkew,
+                            skew.to_string(),
+                            "`sessd daemon restart` starts this version",
+                        )
                     })?;
                 }
                 Ok(Frame::Attached(attached)) => return Ok(attached),
-                Ok(Frame::Reply(m::Reply { answer: Some(Answer::Error(error)), .. })) => return Err(error.into()),
+                Ok(Frame::Reply(m::Reply { answer: Some(Answer::Error(error)), .. })) => {
+                    return Err(error.into());
+                }
                 Ok(Frame::Close(close)) => return Err(Error::failed(close.detail, "")),
                 _ => {}
             }
@@ -172,7 +178,12 @@ fn wait_attached(client: &mut Client) -> Result<m::Attached> {
             Ok(0) => return Err(Error::failed("the manager went away", "try again: it starts by itself")),
             Ok(n) => client.decoder.push(&buffer[..n]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(Error::failed(format!("the manager went away ({error})"), "try again: it starts by itself")),
+            Err(error) => {
+                return Err(Error::failed(
+                    format!("the manager went away ({error})"),
+                    "try again: it starts by itself",
+                ));
+            }
         }
     }
 }
@@ -192,8 +203,10 @@ impl Signals {
             signal_hook::low_level::pipe::register(signal, write)?;
             Ok(read)
         };
-        let told_to_go =
-            [SIGHUP, SIGINT, SIGQUIT, SIGTERM].into_iter().map(|s| Ok((s, pipe(s)?))).collect::<std::io::Result<_>>()?;
+        let told_to_go = [SIGHUP, SIGINT, SIGQUIT, SIGTERM]
+            .into_iter()
+            .map(|s| Ok((s, pipe(s)?)))
+            .collect::<std::io::Result<_>>()?;
         Ok(Self { resized: pipe(SIGWINCH)?, told_to_go })
     }
 }
@@ -214,7 +227,8 @@ impl View<'_> {
     }
 
     fn run(&mut self, mut size: Option<(u16, u16)>) -> Result<Outcome> {
-        let signals = Signals::listen().map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), ""))?;
+        let signals =
+            Signals::listen().map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), ""))?;
         self.client.stream.set_nonblocking(true).map_err(|e| Error::failed(e.to_string(), ""))?;
         // What came together with the answer to the attach.
         if let Some(outcome) = self.take_frames()? {
@@ -233,7 +247,8 @@ impl View<'_> {
             if drain(&signals.resized) && terminal::size() != size {
                 size = terminal::size();
                 if let Some((cols, rows)) = size {
-                    Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() }).put(0, &mut self.to_manager);
+                    Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() })
+                        .put(0, &mut self.to_manager);
                 }
             }
             if ready.stdin
@@ -396,7 +411,9 @@ impl View<'_> {
     fn take_frames(&mut self) -> Result<Option<Outcome>> {
         let mut decoder = std::mem::take(&mut self.client.decoder);
         let mut outcome = None;
-        while let Some(raw) = decoder.next_frame().map_err(|e| Error::failed(e.to_string(), "`sessd daemon restart`"))? {
+        while let Some(raw) =
+            decoder.next_frame().map_err(|e| Error::failed(e.to_string(), "`sessd daemon restart`"))?
+        {
             let frame = raw.parse().map_err(|e| Error::failed(e.to_string(), "`sessd daemon restart`"))?;
             outcome = self.handle(frame)?;
             if outcome.is_some() {
@@ -483,7 +500,9 @@ impl View<'_> {
         loop {
             match self.connect_again() {
                 Ok(()) => break,
-                Err(error) if Instant::now() >= until || error.kind == Kind::NoSuchSession => return Err(error),
+                Err(error) if Instant::now() >= until || error.kind == Kind::NoSuchSession => {
+                    return Err(error);
+                }
                 // Another manager may be about to end, or the machine is short of something for a moment.
                 Err(_) => std::thread::sleep(Duration::from_millis(100)),
             }

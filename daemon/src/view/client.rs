@@ -25,7 +25,10 @@ pub struct Client {
 }
 
 fn lost(error: &io::Error) -> Error {
-    Error::failed(format!("the manager went away ({error})"), "try again: it starts by itself, and sessions run on")
+    Error::failed(
+        format!("the manager went away ({error})"),
+        "try again: it starts by itself, and sessions run on",
+    )
 }
 
 impl Client {
@@ -106,13 +109,23 @@ impl Client {
                     Ok(Frame::Hello(theirs)) => {
                         self.greeted = true;
                         hello::negotiate(&theirs).map_err(|skew| {
-                            Error::new(Kind::VersionSkew, skew.to_string(), "`sessd daemon restart` starts this version")
+                            Error::new(
+                                Kind::VersionSkew,
+                                skew.to_string(),
+                                "`sessd daemon restart` starts this version",
+                            )
                         })?;
                     }
                     Ok(Frame::Reply(reply)) => match reply.answer {
                         Some(Answer::Json(json)) => return Ok(json),
                         Some(Answer::Error(error)) => return Err(error.into()),
-                        None => return Err(Error::new(Kind::VersionSkew, "the manager's answer is from a newer version", "`sessd daemon restart`")),
+                        None => {
+                            return Err(Error::new(
+                                Kind::VersionSkew,
+                                "the manager's answer is from a newer version",
+                                "`sessd daemon restart`",
+                            ));
+                        }
                     },
                     Ok(Frame::Close(close)) => return Err(Error::failed(close.detail, "")),
                     _ => {}
@@ -164,7 +177,9 @@ fn start_manager(until: Instant) -> Result<()> {
             return Ok(());
         } else if line == said::BUSY {
             // It has the lock and will answer, or is about to end and let go of it.
-            std::thread::sleep(Duration::from_millis(20).min(until.saturating_duration_since(Instant::now())));
+            std::thread::sleep(
+                Duration::from_millis(20).min(until.saturating_duration_since(Instant::now())),
+            );
             return Ok(());
         }
     }
@@ -172,7 +187,8 @@ fn start_manager(until: Instant) -> Result<()> {
 }
 
 fn failure(json: &str) -> Error {
-    let text = |value: &serde_json::Value, key: &str| value["error"][key].as_str().unwrap_or_default().to_owned();
+    let text =
+        |value: &serde_json::Value, key: &str| value["error"][key].as_str().unwrap_or_default().to_owned();
     let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
     Error::new(Kind::from_word(&text(&value, "kind")), text(&value, "message"), text(&value, "hint"))
 }

@@ -69,7 +69,9 @@ impl Keys {
                     }
                     at += length;
                 }
-                (false, None) if self.pressed_at.is_some() && !is_release(rest, key) => return Typed::Leave(out),
+                (false, None) if self.pressed_at.is_some() && !is_release(rest, key) => {
+                    return Typed::Leave(out);
+                }
                 _ => {
                     let length = if is_release(rest, key) { sequence_length(rest) } else { 1 };
                     out.extend_from_slice(&rest[..length]);
@@ -181,7 +183,15 @@ mod tests {
     #[test]
     fn other_keys_and_pasted_text_pass() {
         let mut keys = keys();
-        for other in [&b"\x1b[92;1u"[..], b"\x1b[92;6u", b"\x1b[27;2;92~", b"\x1b[1;5A", b"\x03", b"\x1b", "é".as_bytes()] {
+        for other in [
+            &b"\x1b[92;1u"[..],
+            b"\x1b[92;6u",
+            b"\x1b[27;2;92~",
+            b"\x1b[1;5A",
+            b"\x03",
+            b"\x1b",
+            "é".as_bytes(),
+        ] {
             assert_eq!(keys.typed(other, 0), bytes(other));
         }
         let paste = b"\x1b[200~a\x1cb\x1b[201~";
