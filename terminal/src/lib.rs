@@ -2,7 +2,8 @@
 //!
 //! Pure: no input or output, no clock, no threads. Bytes in, values out.
 //!
-//! - [`Terminal`]: the model. `parser` cuts the stream into sequences, `terminal`, `csi`, `osc` act on them, `screen`,
+//! - [`Terminal`]: the model. `parser` cuts the stream into sequences, `terminal`, `print`, `csi`, `osc` act on
+//!   them, `screen`,
 //!   `row`, `cell`, `style` hold the screens, `scrollback` the rows that left, `resize` fits them to a new size.
 //! - [`Terminal::snapshot`]: the model as escape sequences (`snapshot`); [`Terminal::text`], [`Terminal::ansi`] (`text`).
 //! - [`Hub`]: one owner of model, [`Ring`] and head offset; [`Cursor`]: a subscriber's place in it.
@@ -23,6 +24,7 @@ mod hub;
 mod modes;
 mod osc;
 mod parser;
+mod print;
 mod query;
 mod reply_filter;
 mod resize;
@@ -30,6 +32,7 @@ mod ring;
 mod row;
 mod screen;
 mod scrollback;
+mod sgr;
 mod snapshot;
 mod style;
 mod terminal;

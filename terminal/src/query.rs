@@ -5,7 +5,7 @@ use std::io::Write as _;
 use crate::modes::{self, bit};
 use crate::osc;
 use crate::parser::Csi;
-use crate::snapshot::push_sgr;
+use crate::sgr::push_sgr;
 use crate::style::{Color, attr};
 use crate::terminal::Terminal;
 

@@ -2,7 +2,7 @@
 
 use crate::cell::{Cell, Clusters};
 use crate::scrollback::{self, Runs};
-use crate::snapshot::push_sgr;
+use crate::sgr::push_sgr;
 use crate::style::{Color, Style};
 use crate::terminal::Terminal;
 

@@ -270,8 +270,7 @@ impl Manager {
             Found::Live(session) => {
                 session.host.want().await?;
                 session.ask(ToSession::EndForRestart).await?;
-                let record = session.live.borrow().record.clone();
-                record
+                session.live.borrow().record.clone()
             }
         };
         if let Some(name) = &record.name {

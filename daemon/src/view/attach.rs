@@ -457,12 +457,10 @@ impl View<'_> {
             }
             Frame::InputAck { view, seq } if view == self.id => self.outgoing.acknowledged(seq),
             Frame::ViewState(state) => self.state_changed(state),
-            Frame::Attached(attached) => {
-                if attached.job_id != self.job {
-                    // A restart made a new job: nothing old is of use to it.
-                    (self.job, self.need) = (attached.job_id, None);
-                    self.outgoing = Outgoing::new();
-                }
+            Frame::Attached(attached) if attached.job_id != self.job => {
+                // A restart made a new job: nothing old is of use to it.
+                (self.job, self.need) = (attached.job_id, None);
+                self.outgoing = Outgoing::new();
             }
             Frame::Ended(exit) => return Ok(Some(Outcome::Ended(self.label.clone(), End::from(&exit)))),
             Frame::Detach(_) => return Ok(Some(self.detached())),

@@ -91,7 +91,7 @@ fn every_cell_different_on_the_largest_screen() {
     assert!(t.heap_bytes() < 100 << 20, "{}", t.heap_bytes());
     let mut out = Vec::new();
     t.snapshot(SnapshotOptions::default(), &mut out);
-    t.resize(Size { cols: 1, rows: 1 });
+    t.resize(Size { cols: 2, rows: 1 });
     goes_on(t);
 }
 
