@@ -223,6 +223,7 @@ impl Model {
             }
             _ => {
                 if let Some(b) = modes::private_bit(number) {
+                    self.modes.said |= b & modes::PREFERENCES;
                     self.modes.set(b, on);
                 }
             }

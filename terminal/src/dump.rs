@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::cell::{Cell, Clusters};
-use crate::modes::bit;
+use crate::modes::{PREFERENCES, bit};
 use crate::screen::{Cursor, Screen};
 use crate::scrollback::{self, Runs};
 use crate::style::{ExtTable, Style};
@@ -92,11 +92,12 @@ impl Model {
         writeln!(
             out,
             "modes {:x} mouse {} {} last {:?}",
-            self.modes.bits & !bit::SYNC,
+            self.modes.bits & !bit::SYNC & !PREFERENCES,
             self.modes.mouse,
             self.modes.mouse_encoding,
             self.last
         )?;
+        writeln!(out, "said {:x} {:x}", self.modes.said, self.modes.bits & PREFERENCES)?;
         let tabs: Vec<usize> = self.tabs.iter().enumerate().filter(|(_, t)| **t).map(|(x, _)| x).collect();
         writeln!(out, "tabs {tabs:?}")?;
         writeln!(out, "title {:?} icon {:?} stack {:?}", self.title, self.icon, self.titles)?;

@@ -5,7 +5,8 @@
 //! - [`Terminal`]: the model. `parser` cuts the stream into sequences, `terminal`, `print`, `csi`, `osc` act on
 //!   them, `screen`,
 //!   `row`, `cell`, `style` hold the screens, `scrollback` the rows that left, `resize` fits them to a new size.
-//! - [`Terminal::snapshot`]: the model as escape sequences (`snapshot`); [`Terminal::text`], [`Terminal::ansi`] (`text`).
+//! - [`Terminal::snapshot`]: the model as escape sequences (`snapshot`); [`Terminal::text`], [`Terminal::ansi`] (`text`);
+//!   [`Terminal::draw`], for a view of another size (`crop`).
 //! - [`Hub`]: one owner of model, [`Ring`] and head offset; [`Cursor`]: a subscriber's place in it.
 //! - [`QueryScanner`]: what a program asks its terminal; [`ReplyFilter`]: what a view's terminal answers.
 //!
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 mod cell;
+mod crop;
 mod csi;
 mod dump;
 mod hub;

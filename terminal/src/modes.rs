@@ -49,6 +49,10 @@ pub(crate) const PRIVATE: [(u16, u32); 18] = [
     (2048, bit::RESIZE_REPORTS),
 ];
 
+/// Modes whose default is the person's choice in the terminal's settings: how the cursor blinks, what Backspace and Alt
+/// send, what the wheel does. A snapshot says them only if the program ever did.
+pub(crate) const PREFERENCES: u32 = bit::BLINK_CURSOR | bit::BACKARROW | bit::META_ESC | bit::ALT_SCROLL;
+
 pub(crate) fn private_bit(number: u16) -> Option<u32> {
     PRIVATE.iter().find(|(n, _)| *n == number).map(|(_, b)| *b)
 }
@@ -57,6 +61,8 @@ pub(crate) fn private_bit(number: u16) -> Option<u32> {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Modes {
     pub(crate) bits: u32,
+    /// Those of [`PREFERENCES`] that the program ever set or reset.
+    pub(crate) said: u32,
     /// 9, 1000, 1002, 1003 or 0: the last one set holds, resetting any turns reports off.
     pub(crate) mouse: u16,
     /// 1005, 1006, 1015, 1016 or 0.
@@ -65,7 +71,7 @@ pub(crate) struct Modes {
 
 impl Default for Modes {
     fn default() -> Self {
-        Self { bits: DEFAULT, mouse: 0, mouse_encoding: 0 }
+        Self { bits: DEFAULT, said: 0, mouse: 0, mouse_encoding: 0 }
     }
 }
 

@@ -41,11 +41,11 @@ impl Model {
         let Some((number, rest)) = split(body) else { return };
         match number {
             0 => {
-                self.title = text(rest, MAX_TITLE);
+                self.title = Some(text(rest, MAX_TITLE));
                 self.icon.clone_from(&self.title);
             }
-            1 => self.icon = text(rest, MAX_TITLE),
-            2 => self.title = text(rest, MAX_TITLE),
+            1 => self.icon = Some(text(rest, MAX_TITLE)),
+            2 => self.title = Some(text(rest, MAX_TITLE)),
             4 => {
                 let mut parts = rest.split(|&b| b == b';');
                 while let (Some(index), Some(spec)) = (parts.next(), parts.next()) {

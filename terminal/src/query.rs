@@ -56,6 +56,17 @@ pub enum Query {
     Many(Vec<Query>),
 }
 
+impl Query {
+    /// Cursor position reports (`CSI r ; c R`) that answer it, for [`Outstanding`](crate::Outstanding).
+    pub fn cursor_reports(&self) -> u32 {
+        match self {
+            Self::CursorPosition => 1,
+            Self::Many(all) => all.iter().map(Self::cursor_reports).sum(),
+            _ => 0,
+        }
+    }
+}
+
 /// A piece of the stream.
 pub(crate) enum Found<'a> {
     Text(&'a [u8]),

@@ -33,10 +33,11 @@ pub struct SnapshotOptions {
 }
 
 /// Leaves the alternate screen first (some terminals restore cursor, charsets and origin there), then undoes all. One mode
-/// at a time: some terminals take the first of a list only.
+/// at a time: some terminals take the first of a list only. Not here: titles, and the modes that are preferences of a
+/// person ([`modes::PREFERENCES`]), which are left alone until a program says something about them.
 const PROLOGUE: &[u8] = b"\x18\x1b\\\x1b[?2026l\x1b[?1049l\x1b[?47l\x1b]8;;\x1b\\\
 \x1b[m\x1b[0\"q\x1b[r\x1b[?69l\
-\x1b[?6l\x1b[?5l\x1b[?1l\x1b[?12l\x1b[?45l\x1b[?66l\x1b[?67l\x1b[?1004l\x1b[?1007l\x1b[?1036l\x1b[?2004l\
+\x1b[?6l\x1b[?5l\x1b[?1l\x1b[?45l\x1b[?66l\x1b[?1004l\x1b[?2004l\
 \x1b[?2027l\x1b[?2031l\x1b[?2048l\x1b[4l\x1b[20l\
 \x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l\x1b[?7h\x1b[?25h\x1b>\
 \x1b(B\x1b)B\x1b*B\x1b+B\x0f\
@@ -51,15 +52,8 @@ impl Terminal {
     /// scrollback is that which was asked for.
     pub fn snapshot(&self, what: SnapshotOptions, out: &mut Vec<u8>) {
         let m = &self.state;
-        let mut w = Writer {
-            out,
-            clusters: &m.clusters,
-            ext: &m.ext,
-            cols: usize::from(m.size.cols),
-            pen: Pen::default(),
-            shell: None,
-        };
-        w.prologue(what);
+        let mut w = Writer::new(m, usize::from(m.size.cols), out);
+        w.prologue(what.erase_scrollback);
         w.primary(m, what.scrollback_lines);
         w.tabs(m);
         w.owned(&m.primary, m);
@@ -99,7 +93,7 @@ enum Edge {
     Leftover(Style),
 }
 
-struct Writer<'a> {
+pub(crate) struct Writer<'a> {
     out: &'a mut Vec<u8>,
     clusters: &'a Clusters,
     ext: &'a ExtTable,
@@ -108,7 +102,11 @@ struct Writer<'a> {
     shell: Option<ShellState>,
 }
 
-impl Writer<'_> {
+impl<'a> Writer<'a> {
+    pub(crate) fn new(m: &'a Model, cols: usize, out: &'a mut Vec<u8>) -> Self {
+        Self { out, clusters: &m.clusters, ext: &m.ext, cols, pen: Pen::default(), shell: None }
+    }
+
     fn put(&mut self, bytes: &[u8]) {
         self.out.extend_from_slice(bytes);
     }
@@ -169,10 +167,10 @@ impl Writer<'_> {
         }
     }
 
-    fn prologue(&mut self, what: SnapshotOptions) {
+    pub(crate) fn prologue(&mut self, erase_scrollback: bool) {
         self.put(PROLOGUE);
         self.put(b"\x1b[H\x1b7\x1b[2J");
-        if what.erase_scrollback {
+        if erase_scrollback {
             self.put(b"\x1b[3J");
         }
     }
@@ -430,7 +428,7 @@ impl Writer<'_> {
 
     /// The rows of a screen, each placed by its number; `open` if the row above the first goes on in it and the target
     /// knows. Rows that are blank are not written.
-    fn rows(&mut self, s: &Screen, open: bool) {
+    pub(crate) fn rows(&mut self, s: &Screen, open: bool) {
         let mut open = open;
         let mut edge: Option<Edge> = None;
         for (y, row) in s.rows.iter().enumerate() {
@@ -499,8 +497,7 @@ impl Writer<'_> {
         }
     }
 
-    /// What a screen owns beside its rows and its saved cursor: keyboard flags, margins. The cursor ends anywhere.
-    fn owned(&mut self, s: &Screen, m: &Model) {
+    pub(crate) fn keyboard(&mut self, s: &Screen) {
         let k = &s.keyboard;
         if let Some((base, above)) = k.stack.split_first() {
             if *base != 0 {
@@ -513,6 +510,17 @@ impl Writer<'_> {
         } else if k.flags != 0 {
             self.fmt(format_args!("\x1b[={}u", k.flags));
         }
+    }
+
+    /// Puts the cursor there, the pen at its default.
+    pub(crate) fn cursor_at(&mut self, x: u16, y: u16) {
+        self.style(Style::default());
+        self.fmt(format_args!("\x1b[{};{}H", y + 1, x + 1));
+    }
+
+    /// What a screen owns beside its rows and its saved cursor: keyboard flags, margins. The cursor ends anywhere.
+    fn owned(&mut self, s: &Screen, m: &Model) {
+        self.keyboard(s);
         if !s.full_width() && m.modes.has(bit::MARGINS) {
             self.fmt(format_args!("\x1b[?69h\x1b[{};{}s", s.left + 1, s.right + 1));
         }
@@ -571,7 +579,7 @@ impl Writer<'_> {
         self.put(b"\x1b[<99u\x1b[=0u\x1b[2J");
     }
 
-    fn globals(&mut self, m: &Model) {
+    pub(crate) fn globals(&mut self, m: &Model) {
         for (i, [r, g, b]) in &m.palette {
             self.fmt(format_args!("\x1b]4;{i};rgb:{r:02x}/{g:02x}/{b:02x}\x1b\\"));
         }
@@ -586,15 +594,21 @@ impl Writer<'_> {
                 (None, _) => 1,
                 (_, None) => 2,
             };
-            if let Some(t) = title {
+            // What was never set is the target's own, and pushed as such.
+            if let Some(Some(t)) = title {
                 self.fmt(format_args!("\x1b]2;{t}\x1b\\"));
             }
-            if let Some(i) = icon {
+            if let Some(Some(i)) = icon {
                 self.fmt(format_args!("\x1b]1;{i}\x1b\\"));
             }
             self.fmt(format_args!("\x1b[22;{which}t"));
         }
-        self.fmt(format_args!("\x1b]1;{}\x1b\\\x1b]2;{}\x1b\\", m.icon, m.title));
+        if let Some(i) = &m.icon {
+            self.fmt(format_args!("\x1b]1;{i}\x1b\\"));
+        }
+        if let Some(t) = &m.title {
+            self.fmt(format_args!("\x1b]2;{t}\x1b\\"));
+        }
         self.fmt(format_args!("\x1b]7;{}\x1b\\", m.cwd.as_deref().unwrap_or("")));
         if m.cursor_style != 0 {
             self.fmt(format_args!("\x1b[{} q", m.cursor_style));
@@ -607,10 +621,15 @@ impl Writer<'_> {
     }
 
     /// Modes that do not change how the rest of the snapshot is taken.
-    fn modes(&mut self, m: &Model) {
+    pub(crate) fn modes(&mut self, m: &Model) {
         let late = bit::ORIGIN | bit::AUTOWRAP | bit::MARGINS | bit::SYNC;
         for (number, b) in modes::PRIVATE {
-            if b & late == 0 && m.modes.has(b) != (modes::DEFAULT & b != 0) {
+            let said = if modes::PREFERENCES & b != 0 {
+                m.modes.said & b != 0
+            } else {
+                m.modes.has(b) != (modes::DEFAULT & b != 0)
+            };
+            if b & late == 0 && said {
                 let how = if m.modes.has(b) { 'h' } else { 'l' };
                 self.fmt(format_args!("\x1b[?{number}{how}"));
             }

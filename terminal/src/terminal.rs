@@ -14,6 +14,9 @@ use crate::style::{Color, Ext, ExtTable, Style};
 /// Entries of the title stack (CSI 22 t), as xterm.
 pub(crate) const TITLE_STACK: usize = 10;
 
+/// A title that was set, or None: then a view's terminal keeps its own.
+pub(crate) type Title = Option<String>;
+
 /// Where the shell stands, from the last OSC 133 mark.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum ShellState {
@@ -56,10 +59,10 @@ pub(crate) struct Model {
     /// The character printed last, if nothing but printing came since: its cell is the one before the cursor (or under
     /// it, past the last column). For REP, and because some terminals join marks only to what came right before.
     pub(crate) last: Option<char>,
-    pub(crate) title: String,
-    pub(crate) icon: String,
-    /// (title, icon) each if it was pushed.
-    pub(crate) titles: Vec<(Option<String>, Option<String>)>,
+    pub(crate) title: Title,
+    pub(crate) icon: Title,
+    /// Title and icon name, each if it was pushed.
+    pub(crate) titles: Vec<(Option<Title>, Option<Title>)>,
     pub(crate) palette: BTreeMap<u8, [u8; 3]>,
     /// OSC 10–19.
     pub(crate) colors: [Option<[u8; 3]>; 10],
@@ -88,8 +91,8 @@ impl Model {
             clusters: Clusters::default(),
             ext: ExtTable::default(),
             last: None,
-            title: String::new(),
-            icon: String::new(),
+            title: None,
+            icon: None,
             titles: Vec::new(),
             palette: BTreeMap::new(),
             colors: [None; 10],
@@ -125,14 +128,14 @@ impl Terminal {
         self.state.size
     }
 
-    /// The window title (OSC 0 and 2).
+    /// The window title (OSC 0 and 2); empty if none was set.
     pub fn title(&self) -> &str {
-        &self.state.title
+        self.state.title.as_deref().unwrap_or_default()
     }
 
-    /// The icon name (OSC 0 and 1).
+    /// The icon name (OSC 0 and 1); empty if none was set.
     pub fn icon_name(&self) -> &str {
-        &self.state.icon
+        self.state.icon.as_deref().unwrap_or_default()
     }
 
     /// The path of the last OSC 7, percent-decoded.
@@ -359,12 +362,13 @@ impl Model {
                 n = n.saturating_sub(1);
             }
             let (mut x, mut y) = (x, self.cursor.y);
+            let top = if self.modes.has(bit::ORIGIN) { self.screen_ref().top } else { 0 };
             while n > 0 {
                 let step = n.min(x - edge.min(x));
                 x -= step;
                 n -= step;
                 if n > 0 {
-                    if y == 0 || x != edge || !self.screen_ref().rows[usize::from(y) - 1].wrapped {
+                    if y <= top || x != edge || !self.screen_ref().rows[usize::from(y) - 1].wrapped {
                         break;
                     }
                     y -= 1;
@@ -400,9 +404,10 @@ impl Model {
     }
 
     pub(crate) fn back_tab(&mut self, n: u16) {
+        let edge = if self.modes.has(bit::ORIGIN) { self.screen_ref().left } else { 0 };
         for _ in 0..n.min(self.size.cols) {
             let mut x = self.cursor.x;
-            while x > 0 {
+            while x > edge {
                 x -= 1;
                 if self.tabs[usize::from(x)] {
                     break;
@@ -490,13 +495,17 @@ impl Model {
         s.keyboard = Default::default();
     }
 
-    /// RIS. What left the screen stays (xterm and others keep it too).
+    /// RIS. What left the screen stays, and the titles (as in xterm).
     pub(crate) fn reset(&mut self) {
         let mut fresh = Self::new(self.size, 0);
         std::mem::swap(&mut fresh.scrollback, &mut self.scrollback);
         fresh.scrollback.set_last_wrapped(false);
         fresh.bells = self.bells;
         fresh.shell = self.shell;
+        fresh.modes.said = self.modes.said;
+        std::mem::swap(&mut fresh.title, &mut self.title);
+        std::mem::swap(&mut fresh.icon, &mut self.icon);
+        std::mem::swap(&mut fresh.titles, &mut self.titles);
         *self = fresh;
     }
 

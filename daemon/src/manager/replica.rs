@@ -93,14 +93,16 @@ impl Replica {
         Stored::Whole
     }
 
-    /// The PTY has another size from here on.
-    pub fn resize(&mut self, cols: u32, rows: u32) {
+    /// The PTY has another size from here on. False if it is the one we have.
+    pub fn resize(&mut self, cols: u32, rows: u32) -> bool {
         let side = |n: u32| u16::try_from(n).unwrap_or(SIDE_MAX);
         let size = size_of(side(cols), side(rows));
-        if let Some(hub) = &mut self.hub
-            && hub.terminal().size() != size
-        {
-            hub.resize(size);
+        match &mut self.hub {
+            Some(hub) if hub.terminal().size() != size => {
+                hub.resize(size);
+                true
+            }
+            _ => false,
         }
     }
 

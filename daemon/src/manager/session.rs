@@ -537,7 +537,10 @@ impl Task {
             }
             Frame::InputAck { view, seq } => self.views.acknowledge(view, seq),
             Frame::Resize(size) => {
-                self.replica.resize(size.cols, size.rows);
+                if self.replica.resize(size.cols, size.rows) {
+                    self.views.redraw_all();
+                    self.pump();
+                }
                 self.tell_views();
             }
             Frame::Status(status) => {

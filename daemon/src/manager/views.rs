@@ -57,6 +57,8 @@ struct Member {
     fetched: u64,
     attached_at_ms: i64,
     told: Option<ViewState>,
+    /// Its screen is to be drawn anew once it has all output: nothing is skipped for that.
+    redraw: bool,
 }
 
 /// All views of a session.
@@ -87,7 +89,7 @@ impl Views {
             _ => Place::Nothing,
         };
         self.leaders.join(view.id, view.size, !view.read_only);
-        self.members.push(Member { view, place, fetched: 0, attached_at_ms: clock::wall_ms(), told: None });
+        self.members.push(Member { view, place, fetched: 0, attached_at_ms: clock::wall_ms(), told: None, redraw: false });
     }
 
     /// A view left. True if it was here.
@@ -141,10 +143,17 @@ impl Views {
         }
     }
 
-    /// A view wants its whole screen again.
+    /// A view wants its whole screen again, as of when it has all output.
     pub fn redraw(&mut self, id: Uuid) {
-        if let Some(Member { place: Place::Follows(cursor), .. }) = self.find(id) {
-            cursor.want_snapshot();
+        if let Some(member) = self.find(id) {
+            member.redraw = true;
+        }
+    }
+
+    /// The PTY's size changed: each terminal has made of that what it does, and the model may have made another thing.
+    pub fn redraw_all(&mut self) {
+        for member in &mut self.members {
+            member.redraw = true;
         }
     }
 
@@ -304,6 +313,7 @@ impl Member {
                         .out
                         .with(|out| put_snapshot(0, at, skipped, (size.cols, size.rows), &snapshot, out));
                 }
+                Next::Idle if std::mem::take(&mut self.redraw) => cursor.want_snapshot(),
                 Next::NoCredit | Next::Idle => return,
             }
         }

@@ -18,6 +18,7 @@ use sessd_core::record::End;
 use sessd_proto::limits::VIEW_WINDOW;
 use sessd_proto::messages::{self as m, Answer};
 use sessd_proto::{Frame, Uuid};
+use sessd_terminal::{Outstanding, ReplyFilter};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ use std::time::{Duration, Instant};
 const SAY_AFTER_MS: u64 = 1_500;
 /// How often what is said is brought up to date.
 const SAY_AGAIN_MS: u64 = 1_000;
+/// How long an ESC waits for what may follow it, where answers must be told from keys.
+const ESCAPE_MS: u64 = 30;
 /// How long a manager may take to come back before the view gives up.
 const MANAGER_BACK: Duration = Duration::from_secs(60);
 
@@ -78,7 +81,13 @@ struct View<'a> {
     written: usize,
     state: m::ViewState,
     path_broken_since: Option<u64>,
-    said_at: Option<u64>,
+    /// The line about the broken path: not there, or what is needed to take it away.
+    line: Line,
+    answers: ReplyFilter,
+    /// Cursor reports that another view's terminal is asked for, as far as we saw.
+    outstanding: Outstanding,
+    /// When a lone ESC that may begin an answer was held back.
+    escape_held_at: Option<u64>,
     scrollback_lines: u32,
     stdin_open: bool,
 }
@@ -116,7 +125,10 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         written: 0,
         state: m::ViewState::default(),
         path_broken_since: None,
-        said_at: None,
+        line: Line::Away,
+        answers: ReplyFilter::default(),
+        outstanding: Outstanding::default(),
+        escape_held_at: None,
         scrollback_lines: config.scrollback_lines,
         stdin_open: true,
         request,
@@ -235,6 +247,7 @@ impl View<'_> {
             return self.leave(outcome);
         }
         loop {
+            self.release_escape();
             self.send_input();
             let ready = self.wait(&signals)?;
             for (signal, stream) in &signals.told_to_go {
@@ -300,11 +313,13 @@ impl View<'_> {
 
     fn wait(&mut self, signals: &Signals) -> Result<Ready> {
         let now = self.now();
-        let said = self.path_broken_since.map(|since| match self.said_at {
-            None => since + SAY_AFTER_MS,
-            Some(at) => at + SAY_AGAIN_MS,
+        let said = self.path_broken_since.and_then(|since| match self.line {
+            Line::Away => Some(since + SAY_AFTER_MS),
+            Line::Asked(at) => Some(at + SAY_AGAIN_MS),
+            Line::Shown { at, .. } => Some(at + SAY_AGAIN_MS),
         });
-        let deadline = [self.keys.deadline_ms(), said].into_iter().flatten().min();
+        let escape = self.escape_held_at.map(|at| at + ESCAPE_MS);
+        let deadline = [self.keys.deadline_ms(), said, escape].into_iter().flatten().min();
         let timeout = deadline.map(|at| {
             let ms = at.saturating_sub(now);
             Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 }
@@ -359,14 +374,41 @@ impl View<'_> {
             Typed::Bytes(bytes) => (bytes, false),
             Typed::Leave(bytes) => (bytes, true),
         };
-        if !self.request.read_only {
-            self.outgoing.typed(&bytes, held, now);
-        }
+        self.typed(&bytes, held, now);
         if leaves {
             self.send_input();
             return Some(self.detached());
         }
         None
+    }
+
+    /// What is typed goes to the job, but for what our terminal answers to a question that is not ours to answer: only the
+    /// leader's terminal speaks for the session, and only while the question is fresh.
+    fn typed(&mut self, bytes: &[u8], held: bool, now: u64) {
+        if self.request.read_only {
+            return;
+        }
+        let mut keys = Vec::new();
+        if self.state.leader && !held {
+            self.answers.flush(&mut keys);
+            keys.extend_from_slice(bytes);
+        } else {
+            self.answers.filter(bytes, &mut self.outstanding, &mut keys);
+        }
+        self.escape_held_at = self.answers.is_holding().then_some(now);
+        self.outgoing.typed(&keys, held, now);
+    }
+
+    /// Nothing followed the ESC that was held back: it is the Escape key.
+    fn release_escape(&mut self) {
+        let now = self.now();
+        if self.escape_held_at.is_some_and(|at| now >= at + ESCAPE_MS) {
+            self.escape_held_at = None;
+            let mut keys = Vec::new();
+            self.answers.flush(&mut keys);
+            let held = !self.path_is_up();
+            self.outgoing.typed(&keys, held, now);
+        }
     }
 
     fn send_input(&mut self) {
@@ -439,6 +481,11 @@ impl View<'_> {
                 self.shown += bytes.len() as u64;
                 let need = *self.need.get_or_insert(offset);
                 if let Some(fresh) = need.checked_sub(offset).and_then(|held| bytes.get(held as usize..)) {
+                    self.unsay();
+                    if !self.state.leader {
+                        let asked = fresh.windows(4).filter(|w| w == b"\x1b[6n").count() as u32;
+                        self.outstanding.cursor_reports = self.outstanding.cursor_reports.saturating_add(asked);
+                    }
                     self.to_terminal.extend_from_slice(fresh);
                     self.need = Some(need + fresh.len() as u64);
                 } else if offset > need {
@@ -450,9 +497,15 @@ impl View<'_> {
                 self.shown += bytes.len() as u64;
                 self.partial.extend_from_slice(bytes);
                 if !more {
-                    self.to_terminal.append(&mut self.partial);
-                    self.need = Some(at);
-                    self.said_at = None;
+                    let screen = std::mem::take(&mut self.partial);
+                    if matches!(self.line, Line::Asked(_)) && self.need == Some(at) {
+                        // What the line will hide, to be drawn when it goes.
+                        self.line = Line::Shown { at: 0, beneath: screen };
+                    } else {
+                        self.to_terminal.extend_from_slice(&screen);
+                        self.need = Some(at);
+                        self.line = Line::Away;
+                    }
                 }
             }
             Frame::InputAck { view, seq } if view == self.id => self.outgoing.acknowledged(seq),
@@ -494,6 +547,9 @@ impl View<'_> {
         self.path_broken_since.get_or_insert(now);
         self.partial.clear();
         self.to_manager.clear();
+        if matches!(self.line, Line::Asked(_)) {
+            self.line = Line::Away;
+        }
         let until = Instant::now() + MANAGER_BACK;
         loop {
             match self.connect_again() {
@@ -542,15 +598,27 @@ impl View<'_> {
         }
     }
 
-    /// One line at the bottom while the path is broken.
+    /// One line at the bottom while the path is broken. What is beneath it is fetched first: the manager has it, and the line
+    /// must go without a trace.
     fn say(&mut self) {
         let now = self.now();
         let Some(since) = self.path_broken_since else { return };
-        if now < since + SAY_AFTER_MS || self.said_at.is_some_and(|at| now < at + SAY_AGAIN_MS) {
-            return;
+        match self.line {
+            Line::Away if now >= since + SAY_AFTER_MS => {
+                Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+                self.flush_manager();
+                self.line = Line::Asked(now);
+                return;
+            }
+            // A manager that was just started does not know the screen, and its host is out of reach.
+            Line::Asked(at) if now >= at + SAY_AGAIN_MS => self.line = Line::Shown { at: 0, beneath: Vec::new() },
+            Line::Shown { at, .. } if at == 0 || now >= at + SAY_AGAIN_MS => {}
+            _ => return,
         }
         self.outgoing.withdraw_old(now);
-        self.said_at = Some(now);
+        if let Line::Shown { at, .. } = &mut self.line {
+            *at = now;
+        }
         let seconds = self.state.next_try_ms.map(|at| (at as i64 - clock::wall_ms()).max(0) / 1000);
         let mut text = format!(" sessd: {} is {}", self.label, self.state.link);
         if let Some(seconds) = seconds {
@@ -564,18 +632,33 @@ impl View<'_> {
         }
         let (cols, rows) = terminal::size().unwrap_or((80, 24));
         let text: String = text.chars().filter(|c| !c.is_control()).take(cols.into()).collect();
-        // DECSC and DECRC around it: the cursor is where it was; the line itself is drawn again with the screen.
+        // DECSC and DECRC around it: the cursor is where it was.
         let line = format!("\x1b7\x1b[?6l\x1b[r\x1b[{rows};1H\x1b[0;7m{text}\x1b[K\x1b[0m\x1b8");
         self.to_terminal.extend_from_slice(line.as_bytes());
         self.write_terminal(true);
     }
 
-    /// The line goes: the whole screen is asked for again.
+    /// The line goes, and the screen is as if it had never been there.
     fn unsay(&mut self) {
-        if self.said_at.take().is_some() {
+        let Line::Shown { beneath, .. } = std::mem::replace(&mut self.line, Line::Away) else { return };
+        if beneath.is_empty() {
+            let rows = terminal::size().map_or(24, |(_, rows)| rows);
+            self.to_terminal.extend_from_slice(format!("\x1b7\x1b[?6l\x1b[r\x1b[{rows};1H\x1b[0m\x1b[K\x1b8").as_bytes());
             Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
         }
+        self.to_terminal.extend_from_slice(&beneath);
     }
+}
+
+/// The line that says that the path to the job is broken.
+#[derive(Debug, PartialEq, Eq)]
+enum Line {
+    /// Not there.
+    Away,
+    /// The screen beneath it was asked for, then.
+    Asked(u64),
+    /// There since `at` (0: about to be), over this screen.
+    Shown { at: u64, beneath: Vec<u8> },
 }
 
 struct Ready {

@@ -181,3 +181,54 @@ fn a_wider_terminal_joins_what_a_narrow_one_broke() {
         "漢字 one \ntwo three\n four fiv\ne six sev\nen\nlast\n".replace("one \n", "one\n")
     );
 }
+
+#[test]
+fn a_small_view_sees_what_is_around_the_cursor() {
+    let t = term("0123456789abcdefghij\r\n漢字漢字漢字漢字漢字\r\n\x1b[?2004hx\x1b[31my\x1b[2;8H".as_bytes());
+    let mut out = Vec::new();
+    let corner = t.draw(Size { cols: 7, rows: 2 }, &mut out);
+    let mut view = Terminal::new(Size { cols: 7, rows: 2 }, 10);
+    view.feed(&out);
+    assert_eq!((corner, view.text(9), view.cursor()), ((4, 0), "456789a\n漢字漢\n".into(), (3, 1)));
+    let mut out = Vec::new();
+    assert_eq!(t.draw(Size { cols: 40, rows: 30 }, &mut out), (0, 0));
+    let mut view = Terminal::new(Size { cols: 40, rows: 30 }, 10);
+    view.feed(&out);
+    assert_eq!((view.text(0), view.ansi(0)), (t.text(0), t.ansi(0)));
+    assert!(view.dump().contains("modes 828 "), "{}", view.dump());
+}
+
+#[test]
+fn a_link_of_controls_only_is_none() {
+    let mut t = term(b"\x1b]8;;\t\x07x");
+    assert_eq!(again(&t).dump(), t.dump());
+    t.feed(b"y");
+    assert!(!t.dump().contains("Link"));
+}
+
+#[test]
+fn back_tab_stays_within_the_margins_in_origin_mode() {
+    let t = term(b"\x1b[?6h\x1b[?69h\x1b[5;10s\x1b[9Z");
+    assert_eq!(t.cursor(), (4, 0));
+    assert_eq!(again(&t).dump(), t.dump());
+}
+
+#[test]
+fn preferences_are_left_alone_until_the_program_speaks() {
+    let mut out = Vec::new();
+    term(b"x").snapshot(ALL, &mut out);
+    let said = out.escape_ascii().to_string();
+    for mode in ["?12", "?67", "?1007", "?1036", "]0;", "]1;", "]2;"] {
+        assert!(!said.contains(mode), "{mode} in {said}");
+    }
+    let mut out = Vec::new();
+    term(b"\x1b[?1007h\x1b[?1007l\x1b]2;t\x07").snapshot(ALL, &mut out);
+    let said = out.escape_ascii().to_string();
+    assert!(said.contains("?1007l") && said.contains("]2;t"), "{said}");
+}
+
+#[test]
+fn models_go_to_other_threads() {
+    fn sendable<T: Send + Sync>() {}
+    sendable::<(Terminal, Hub, Cursor, QueryScanner, ReplyFilter)>();
+}

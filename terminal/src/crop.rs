@@ -1,0 +1,54 @@
+//! The screen for a view of another size: the part around the cursor.
+
+use crate::Size;
+use crate::row::Row;
+use crate::screen::Screen;
+use crate::snapshot::Writer;
+use crate::style::Style;
+use crate::terminal::Terminal;
+
+impl Terminal {
+    /// Appends sequences that draw the screen shown into a terminal of the size `view`: all of it where it fits, else
+    /// the part around the cursor. Returns the column and row of the screen at the view's top left.
+    ///
+    /// Modes that change what keys and mouse send are set as by [`Terminal::snapshot`]; scrollback, margins, tab stops
+    /// and whatever else only matters to a program's output are not, since none may be passed on to such a view: draw
+    /// again after each change. The unfinished tail is left out.
+    pub fn draw(&self, view: Size, out: &mut Vec<u8>) -> (u16, u16) {
+        let view = view.clamped();
+        let m = &self.state;
+        let s = m.screen_ref();
+        let left = window(m.cursor.x, m.size.cols, view.cols);
+        let top = window(m.cursor.y, m.size.rows, view.rows);
+        let part = cut(s, view, left, top);
+        let mut w = Writer::new(m, usize::from(view.cols), out);
+        w.prologue(false);
+        w.rows(&part, false);
+        w.keyboard(s);
+        w.globals(m);
+        w.modes(m);
+        w.cursor_at(m.cursor.x - left, m.cursor.y - top);
+        (left, top)
+    }
+}
+
+/// Where a window of `view` begins that shows `cursor` of `whole`: in the middle, if it cannot show all.
+fn window(cursor: u16, whole: u16, view: u16) -> u16 {
+    if whole <= view { 0 } else { cursor.saturating_sub(view / 2).min(whole - view) }
+}
+
+/// The part of a screen as a screen of its own.
+fn cut(s: &Screen, view: Size, left: u16, top: u16) -> Screen {
+    let mut part = Screen::new(view.cols, view.rows);
+    let from = usize::from(left);
+    for (to, row) in part.rows.iter_mut().zip(&s.rows[usize::from(top)..]) {
+        let n = to.cells.len().min(row.cells.len() - from);
+        let mut whole = Row { wrapped: false, ..row.clone() };
+        whole.drop_leftover();
+        whole.split_wide(from, from + n);
+        to.cells[..n].copy_from_slice(&whole.cells[from..from + n]);
+        let plain = to.cells.iter().all(|c| c.style == Style::default() && c.as_ascii().is_some());
+        to.touch(n, plain);
+    }
+    part
+}

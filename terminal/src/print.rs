@@ -1,0 +1,207 @@
+//! Printing: runs of ASCII as slices, other characters one by one, wrapping at the margin.
+
+use crate::cell::Cell;
+use crate::modes::bit;
+use crate::style::Style;
+use crate::terminal::Model;
+use crate::width;
+
+impl Model {
+    /// First column past where the cursor's text may go.
+    pub(crate) fn limit(&self) -> u16 {
+        let s = self.screen_ref();
+        if self.cursor.x <= s.right { s.right + 1 } else { s.cols }
+    }
+
+    /// To the start of the next row. Says whether the row above is now known to go on.
+    pub(crate) fn wrap(&mut self) -> bool {
+        let y = self.cursor.y;
+        let s = self.screen();
+        let (left, full, scrolls) = (s.left, s.full_width(), y == s.bottom);
+        let mut marked = full && !scrolls && y + 1 < s.height();
+        if marked {
+            s.row(y).wrapped = true;
+        }
+        let x = if self.cursor.x < left { 0 } else { left };
+        self.index();
+        if full && scrolls {
+            // Said after scrolling, which parts the bottom row from what was below it.
+            match y.checked_sub(1) {
+                Some(above) => {
+                    self.screen().row(above).wrapped = true;
+                    marked = true;
+                }
+                None if self.alternate.is_none() => self.scrollback.set_last_wrapped(true),
+                None => {}
+            }
+        }
+        self.cursor.x = x;
+        self.cursor.pending = false;
+        marked
+    }
+
+    pub(crate) fn print_run(&mut self, mut run: &[u8]) {
+        let style = self.cursor.pen;
+        let plain = style == Style::default();
+        let autowrap = self.modes.has(bit::AUTOWRAP);
+        if let Some(&b) = run.last() {
+            self.last = Some(char::from(b));
+        }
+        while !run.is_empty() {
+            if self.cursor.pending {
+                self.wrap();
+            }
+            let limit = usize::from(self.limit());
+            let x = usize::from(self.cursor.x);
+            let n = run.len().min(limit - x);
+            let row = self.cursor_row();
+            row.split_wide(x, x + n);
+            for (cell, &b) in row.cells[x..x + n].iter_mut().zip(run) {
+                *cell = Cell::ascii(b, style);
+            }
+            row.touch(x + n, plain);
+            run = &run[n..];
+            if x + n == limit {
+                self.cursor.x = limit as u16 - 1;
+                self.cursor.pending = autowrap;
+                if !autowrap {
+                    self.last = None;
+                }
+                if !autowrap && let Some(&b) = run.last() {
+                    run = &[];
+                    self.cursor_row().cells[limit - 1] = Cell::ascii(b, style);
+                }
+            } else {
+                self.cursor.x = (x + n) as u16;
+            }
+        }
+    }
+
+    pub(crate) fn print_one(&mut self, c: char) {
+        let w = width::of(c);
+        if w == 0 {
+            self.combine(c);
+            return;
+        }
+        if self.cursor.pending {
+            self.wrap();
+        }
+        let style = self.cursor.pen;
+        let autowrap = self.modes.has(bit::AUTOWRAP);
+        let mut limit = usize::from(self.limit());
+        if w == 2 && usize::from(self.cursor.x) + 2 > limit {
+            if autowrap && usize::from(self.screen_ref().cols) >= 2 {
+                self.leave_over(limit);
+                if self.wrap() {
+                    self.note_leftover(style.erased());
+                }
+                self.cursor_row().drop_leftover();
+                limit = usize::from(self.limit());
+            }
+            if usize::from(self.cursor.x) + 2 > limit {
+                // No room for it.
+                self.last = None;
+                return;
+            }
+        }
+        let x = usize::from(self.cursor.x);
+        if self.modes.has(bit::INSERT) {
+            self.insert_cells(w as u16);
+        }
+        let row = self.cursor_row();
+        row.split_wide(x, x + w);
+        row.cells[x] = Cell::new(c, w == 2, style);
+        if w == 2 {
+            row.cells[x + 1] = Cell::spacer(style);
+        }
+        row.touch(x + w, false);
+        if x + w >= limit {
+            self.cursor.x = limit as u16 - 1;
+            self.cursor.pending = autowrap;
+            self.last = Some(c).filter(|_| autowrap);
+        } else {
+            self.cursor.x = (x + w) as u16;
+            self.last = Some(c);
+        }
+    }
+
+    /// A wide character does not fit in the last column: it goes to the next row.
+    fn leave_over(&mut self, limit: usize) {
+        let style = self.erased();
+        let (full, cols) = (self.screen_ref().full_width(), usize::from(self.size.cols));
+        let row = self.cursor_row();
+        row.split_wide(limit - 1, limit);
+        row.cells[limit - 1] = if full { Cell::leftover(style) } else { Cell::blank(style) };
+        row.touch(limit, false);
+        debug_assert!(!full || limit == cols);
+    }
+
+    /// After the wrap: the row above keeps what was left over.
+    fn note_leftover(&mut self, style: Style) {
+        let Some(above) = self.cursor.y.checked_sub(1) else { return };
+        let row = self.screen().row(above);
+        if let Some(last) = row.cells.last_mut() {
+            *last = Cell::leftover(style);
+            let n = row.cells.len();
+            row.touch(n, false);
+        }
+    }
+
+    /// A mark without width joins the cell before the cursor.
+    fn combine(&mut self, c: char) {
+        let mut x = usize::from(self.cursor.x);
+        if !self.cursor.pending {
+            if x == 0 {
+                return;
+            }
+            x -= 1;
+        }
+        let y = usize::from(self.cursor.y);
+        let clusters = &mut self.clusters;
+        let screen = match &mut self.alternate {
+            Some(s) => s,
+            None => &mut self.primary,
+        };
+        let row = &mut screen.rows[y];
+        if row.cells[x].is_spacer() && x > 0 {
+            x -= 1;
+        }
+        if row.cells[x].is_blank() {
+            return;
+        }
+        clusters.add(&mut row.cells[x], c);
+        row.plain = false;
+    }
+
+    pub(crate) fn insert_cells(&mut self, n: u16) {
+        let style = self.erased();
+        let x = self.cursor.x;
+        let (left, right) = (self.screen_ref().left, self.screen_ref().right);
+        if (left..=right).contains(&x) {
+            self.cursor_row().insert(usize::from(x), usize::from(right) + 1, usize::from(n), style);
+        }
+    }
+
+    pub(crate) fn delete_cells(&mut self, n: u16) {
+        let style = self.erased();
+        let x = self.cursor.x;
+        let (left, right) = (self.screen_ref().left, self.screen_ref().right);
+        if (left..=right).contains(&x) {
+            self.cursor_row().delete(usize::from(x), usize::from(right) + 1, usize::from(n), style);
+        }
+    }
+
+    pub(crate) fn repeat(&mut self, n: u16) {
+        let Some(c) = self.last else { return };
+        let (x, w) = (usize::from(self.cursor.x), width::of(c));
+        let x = if self.cursor.pending { x + 1 } else { x };
+        let cell = self.screen_ref().rows[usize::from(self.cursor.y)].cells[x.saturating_sub(w)];
+        let marks = cell.cluster().map(|i| self.clusters.get(i)[1..].to_vec()).unwrap_or_default();
+        // More than the screen holds shows nothing new.
+        let cells = u32::from(self.size.cols) * u32::from(self.size.rows);
+        for _ in 0..u32::from(n).min(cells) {
+            self.print_one(c);
+            marks.iter().for_each(|m| self.combine(*m));
+        }
+    }
+}
