@@ -30,7 +30,11 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>) {
     let mut reader = FrameReader::new(read);
     let mut viewing: Option<(Rc<Session>, Uuid)> = None;
     loop {
-        let frame = match reader.next().await {
+        let frame = tokio::select! {
+            frame = reader.next() => frame,
+            () = manager.stopped() => break,
+        };
+        let frame = match frame {
             Ok(Some(frame)) => frame,
             Ok(None) => break,
             Err(error) => {

@@ -24,10 +24,10 @@ use sessd_core::{Record, State};
 use sessd_proto::Uuid;
 use sessd_proto::messages as m;
 use session::{Session, ToSession};
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 /// Size of a PTY that nobody measured.
 const SIZE: (u16, u16) = (80, 24);
@@ -48,8 +48,7 @@ pub struct Manager {
     started_at_ms: i64,
     sessions: RefCell<HashMap<Uuid, Rc<Session>>>,
     hosts: RefCell<HashMap<String, Rc<Host>>>,
-    stop: Notify,
-    stopping: Cell<bool>,
+    stopping: watch::Sender<bool>,
 }
 
 /// What a selector fits.
@@ -81,8 +80,7 @@ impl Manager {
             started_at_ms: clock::wall_ms(),
             sessions: RefCell::default(),
             hosts: RefCell::default(),
-            stop: Notify::new(),
-            stopping: Cell::new(false),
+            stopping: watch::Sender::new(false),
         });
         for record in records {
             manager.start_session(record.without_evidence(), HashMap::new());
@@ -440,14 +438,12 @@ impl Manager {
 
     /// Asks the manager to stop. Jobs run on.
     pub fn stop(&self) {
-        self.stopping.set(true);
-        self.stop.notify_one();
+        self.stopping.send_replace(true);
     }
 
     /// Waits until it is asked to stop.
     pub async fn stopped(&self) {
-        if !self.stopping.get() {
-            self.stop.notified().await;
-        }
+        // Fails only without a sender, which we hold.
+        let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
     }
 }

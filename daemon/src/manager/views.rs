@@ -89,7 +89,14 @@ impl Views {
             _ => Place::Nothing,
         };
         self.leaders.join(view.id, view.size, !view.read_only);
-        self.members.push(Member { view, place, fetched: 0, attached_at_ms: clock::wall_ms(), told: None, redraw: false });
+        self.members.push(Member {
+            view,
+            place,
+            fetched: 0,
+            attached_at_ms: clock::wall_ms(),
+            told: None,
+            redraw: false,
+        });
     }
 
     /// A view left. True if it was here.

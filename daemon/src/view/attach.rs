@@ -484,7 +484,8 @@ impl View<'_> {
                     self.unsay();
                     if !self.state.leader {
                         let asked = fresh.windows(4).filter(|w| w == b"\x1b[6n").count() as u32;
-                        self.outstanding.cursor_reports = self.outstanding.cursor_reports.saturating_add(asked);
+                        self.outstanding.cursor_reports =
+                            self.outstanding.cursor_reports.saturating_add(asked);
                     }
                     self.to_terminal.extend_from_slice(fresh);
                     self.need = Some(need + fresh.len() as u64);
@@ -611,7 +612,9 @@ impl View<'_> {
                 return;
             }
             // A manager that was just started does not know the screen, and its host is out of reach.
-            Line::Asked(at) if now >= at + SAY_AGAIN_MS => self.line = Line::Shown { at: 0, beneath: Vec::new() },
+            Line::Asked(at) if now >= at + SAY_AGAIN_MS => {
+                self.line = Line::Shown { at: 0, beneath: Vec::new() }
+            }
             Line::Shown { at, .. } if at == 0 || now >= at + SAY_AGAIN_MS => {}
             _ => return,
         }
@@ -643,7 +646,8 @@ impl View<'_> {
         let Line::Shown { beneath, .. } = std::mem::replace(&mut self.line, Line::Away) else { return };
         if beneath.is_empty() {
             let rows = terminal::size().map_or(24, |(_, rows)| rows);
-            self.to_terminal.extend_from_slice(format!("\x1b7\x1b[?6l\x1b[r\x1b[{rows};1H\x1b[0m\x1b[K\x1b8").as_bytes());
+            self.to_terminal
+                .extend_from_slice(format!("\x1b7\x1b[?6l\x1b[r\x1b[{rows};1H\x1b[0m\x1b[K\x1b8").as_bytes());
             Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
         }
         self.to_terminal.extend_from_slice(&beneath);

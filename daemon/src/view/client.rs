@@ -135,6 +135,30 @@ impl Client {
         }
     }
 
+    /// Waits until the manager closes the connection, which it does when it ends.
+    ///
+    /// # Errors
+    /// When it takes longer than `limit`.
+    pub fn wait_closed(&mut self, limit: Duration) -> Result<()> {
+        let until = Instant::now() + limit;
+        loop {
+            let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+            if self.stream.set_read_timeout(Some(left)).is_err() || Instant::now() >= until {
+                return Err(Error::failed("the manager does not end", "`sessd daemon status` shows its pid"));
+            }
+            match self.stream.read(&mut [0; 1024]) {
+                Ok(n) if n > 0 => {}
+                Err(e)
+                    if matches!(
+                        e.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
+                    ) => {}
+                // Its end, however it came.
+                _ => return Ok(()),
+            }
+        }
+    }
+
     fn read(&mut self) -> Result<()> {
         let mut buffer = [0; 16 * 1024];
         loop {
