@@ -89,7 +89,6 @@ fn run_inner(paths: Paths, announce: bool) -> Result<()> {
             _ = interrupt.recv() => {}
         }
         tracing::info!("the manager stops; jobs run on");
-        // New managers can start from here on; what is written is written.
         let _ = std::fs::remove_file(&paths.socket);
         store.close().await;
         Ok(())
