@@ -63,8 +63,6 @@ pub async fn serve(seat: &Seat, manager: &Rc<Manager>) {
     let inside = Rc::new(());
     let mut people = JoinSet::new();
     let_in(seat, manager, &inside, &mut people).await;
-    // Before anybody is sent out: who comes back must find the next manager, not wait at our door.
-    let _ = std::fs::remove_file(&manager.paths.socket);
     let _ =
         tokio::time::timeout(Duration::from_secs(1), async { while people.join_next().await.is_some() {} })
             .await;

@@ -438,6 +438,8 @@ impl Manager {
 
     /// Asks the manager to stop. Jobs run on.
     pub fn stop(&self) {
+        // Before anybody is sent out: who comes back must find the next manager, not wait at our door.
+        let _ = std::fs::remove_file(&self.paths.socket);
         self.stopping.send_replace(true);
     }
 
