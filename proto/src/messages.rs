@@ -390,6 +390,9 @@ pub struct Subscribe {
     /// Lines of scrollback in a snapshot.
     #[prost(uint32, tag = "3")]
     pub scrollback_lines: u32,
+    /// No output at all, only status and the end: nobody looks at the job now.
+    #[prost(bool, tag = "4")]
+    pub status_only: bool,
 }
 
 /// Ask for the output bytes `from..to`.

@@ -91,7 +91,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("refused!", reply(m::LinkAnswer::Refused(m::Refused { detail: "no".into(), final_answer: true }))),
         ("screen!", reply(m::LinkAnswer::Screen(m::Screen { snapshot: b"x".to_vec(), cols: 80, rows: 24 }))),
         ("open", Frame::Open(m::Open { job_id: "j".into() })),
-        ("subscribe", Frame::Subscribe(m::Subscribe { from: Some(0), credit: 64, scrollback_lines: 9 })),
+        ("subscribe", Frame::Subscribe(m::Subscribe { from: Some(0), credit: 64, scrollback_lines: 9, status_only: true })),
         ("unsubscribe", Frame::Unsubscribe(m::Empty {})),
         ("read-range", Frame::ReadRange(m::ReadRange { from: 1, to: 2 })),
         ("resize", Frame::Resize(m::Resize { cols: 80, rows: 24 })),

@@ -60,6 +60,9 @@ type Stream = Conn<Rc<UnixStream>, Rc<UnixStream>>;
 /// What one manager wants of this job.
 #[derive(Default)]
 struct Watch {
+    /// It said what it wants.
+    subscribed: bool,
+    /// Where its output stands; none: it wants none.
     cursor: Option<Cursor>,
     /// The last change of size it was told.
     size_serial: u64,
@@ -401,7 +404,8 @@ impl Holder {
                     None => Cursor::needing_snapshot(),
                 };
                 cursor.grant(subscribe.credit);
-                watch.cursor = Some(cursor);
+                watch.cursor = (!subscribe.status_only).then_some(cursor);
+                watch.subscribed = true;
                 watch.scrollback_lines = (subscribe.scrollback_lines as usize).min(SCROLLBACK_LINES);
                 // Of a job that has ended there is nothing to say but how, after its last bytes.
                 if self.exit.is_none() {
@@ -633,7 +637,8 @@ impl Holder {
             }
             if let Some(exit) = &self.exit
                 && !link.watch.exit_sent
-                && link.watch.cursor.as_ref().is_some_and(|c| c.offset() >= self.hub.head())
+                && link.watch.subscribed
+                && link.watch.cursor.as_ref().is_none_or(|c| c.offset() >= self.hub.head())
             {
                 link.watch.exit_sent = true;
                 link.conn.put(0, &Frame::Exited(exit.clone()));

@@ -32,6 +32,9 @@ use tokio::sync::watch;
 /// Size of a PTY that nobody measured.
 const SIZE: (u16, u16) = (80, 24);
 
+/// Sessions whose replica follows the job though nobody may look: those looked at last. Each may take a few megabytes.
+const WARM_MAX: usize = 32;
+
 /// The manager.
 #[derive(Debug)]
 pub struct Manager {
@@ -48,6 +51,8 @@ pub struct Manager {
     started_at_ms: i64,
     sessions: RefCell<HashMap<Uuid, Rc<Session>>>,
     hosts: RefCell<HashMap<String, Rc<Host>>>,
+    /// Warm sessions, the one looked at last at the end.
+    warm: RefCell<Vec<Uuid>>,
     stopping: watch::Sender<bool>,
 }
 
@@ -80,6 +85,7 @@ impl Manager {
             started_at_ms: clock::wall_ms(),
             sessions: RefCell::default(),
             hosts: RefCell::default(),
+            warm: RefCell::default(),
             stopping: watch::Sender::new(false),
         });
         for record in records {
@@ -108,6 +114,21 @@ impl Manager {
     pub(crate) fn session_gone(&self, id: Uuid, record: &Record) {
         tracing::info!(session = %id, state = record.state.word(), "the session's job is over");
         self.sessions.borrow_mut().remove(&id);
+    }
+
+    /// A session is looked at. Beyond the bound the one looked at longest ago is let go cold; a view keeps one warm.
+    pub(crate) fn warmed(&self, session: &Session) {
+        let mut warm = self.warm.borrow_mut();
+        let sessions = self.sessions.borrow();
+        warm.retain(|id| *id != session.id && sessions.contains_key(id));
+        warm.push(session.id);
+        let over = warm.len().saturating_sub(WARM_MAX);
+        let watched = |id: &Uuid| sessions.get(id).is_some_and(|s| !s.live.borrow().views.is_empty());
+        let coldest: Vec<Uuid> = warm.iter().filter(|id| !watched(id)).take(over).copied().collect();
+        warm.retain(|id| !coldest.contains(id));
+        for session in coldest.iter().filter_map(|id| sessions.get(id)) {
+            session.mailbox.send(ToSession::Cool);
+        }
     }
 
     /// Sessions that are not done and not on their way out.

@@ -52,7 +52,13 @@ impl Replica {
             from: self.hub.as_ref().map(Hub::head),
             credit: self.granted,
             scrollback_lines: SCROLLBACK_LINES as u32,
+            status_only: false,
         }
+    }
+
+    /// Lets go of everything: nobody looks at the session.
+    pub fn cool(&mut self) {
+        *self = Self::new();
     }
 
     /// The stream broke: half a snapshot is worth nothing.

@@ -59,6 +59,8 @@ pub enum ToSession {
         /// Its user left.
         on_purpose: bool,
     },
+    /// Too many sessions are warm, and this one was looked at longest ago.
+    Cool,
     /// Send views away: all, or the one whose id begins so.
     SendAway(String, oneshot::Sender<Result<usize>>),
     /// Name, rename, tag.
@@ -178,6 +180,7 @@ impl Session {
             environment,
             stream: None,
             replica: Replica::new(),
+            warm: false,
             views: Views::new(),
             epoch: 0,
             missing_since: None,
@@ -216,6 +219,8 @@ struct Task {
     environment: HashMap<String, String>,
     stream: Option<Stream>,
     replica: Replica,
+    /// Somebody looks at it, or did not long ago: the replica follows the job.
+    warm: bool,
     views: Views,
     /// Rises with each new path to the holder.
     epoch: u64,
@@ -275,6 +280,7 @@ impl Task {
             ToSession::Attach(view, done) => self.attach(*view, done),
             ToSession::ViewFrame(view, frame) => self.view_frame(view, &frame),
             ToSession::ViewGone { view, on_purpose } => self.view_gone(view, on_purpose),
+            ToSession::Cool => self.cool(),
             ToSession::SendAway(which, done) => {
                 let sent = self.views.send_away(&which);
                 let answer = if sent == 0 && !which.is_empty() {
@@ -428,7 +434,6 @@ impl Task {
         if self.record.delete_requested {
             self.end_job(EndReason::Deleted, false);
         }
-        let subscribe = self.replica.subscribe();
         self.send(&Frame::Describe(m::Describe {
             name: self.record.name.clone().unwrap_or_default(),
             tags: self.record.tags.clone().into_iter().collect(),
@@ -436,9 +441,26 @@ impl Task {
             reap_unattended: self.record.reap_unattended,
         }));
         self.send_presence(false);
-        self.send(&Frame::Subscribe(subscribe));
+        self.subscribe();
         self.send_size();
         self.tell_views();
+    }
+
+    fn subscribe(&mut self) {
+        let subscribe = if self.warm {
+            self.replica.subscribe()
+        } else {
+            m::Subscribe { status_only: true, ..m::Subscribe::default() }
+        };
+        self.send(&Frame::Subscribe(subscribe));
+    }
+
+    fn cool(&mut self) {
+        if self.warm && self.views.is_empty() {
+            self.warm = false;
+            self.replica.cool();
+            self.subscribe();
+        }
     }
 
     fn leave_stream(&mut self) {
@@ -654,6 +676,10 @@ impl Task {
         view.out.put(0, &Frame::Attached(attached.clone()));
         let _ = done.send(Ok(attached));
         self.views.join(view, &self.record.job_id.to_string());
+        self.manager.warmed(&self.handle);
+        if !std::mem::replace(&mut self.warm, true) {
+            self.subscribe();
+        }
         self.views_changed(false);
         self.pump();
     }
