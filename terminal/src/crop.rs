@@ -22,7 +22,7 @@ impl Terminal {
         let top = window(m.cursor.y, m.size.rows, view.rows);
         let part = cut(s, view, left, top);
         let mut w = Writer::new(m, usize::from(view.cols), out);
-        w.prologue(false);
+        w.prologue(false, view.rows);
         w.rows(&part, false);
         w.keyboard(s);
         w.globals(m);

@@ -53,7 +53,7 @@ impl Terminal {
     pub fn snapshot(&self, what: SnapshotOptions, out: &mut Vec<u8>) {
         let m = &self.state;
         let mut w = Writer::new(m, usize::from(m.size.cols), out);
-        w.prologue(what.erase_scrollback);
+        w.prologue(what.erase_scrollback, m.size.rows);
         w.primary(m, what.scrollback_lines);
         w.tabs(m);
         w.owned(&m.primary, m);
@@ -167,9 +167,12 @@ impl<'a> Writer<'a> {
         }
     }
 
-    pub(crate) fn prologue(&mut self, erase_scrollback: bool) {
+    pub(crate) fn prologue(&mut self, erase_scrollback: bool, rows: u16) {
         self.put(PROLOGUE);
-        self.put(b"\x1b[H\x1b7\x1b[2J");
+        // Blank lines push all there is off the lower edge. Not ED 2, nor ED from the first cell: several terminals take
+        // that as "put the screen into the scrollback", and a screen that is drawn again would leave a copy of itself there
+        // each time. The ED is for a target with more rows than this.
+        self.fmt(format_args!("\x1b[H\x1b7\x1b[{rows}L\x1b[{};1H\x1b[J\x1b[H", rows.saturating_add(1)));
         if erase_scrollback {
             self.put(b"\x1b[3J");
         }
