@@ -48,7 +48,8 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
     rustix::pty::grantpt(&master)?;
     rustix::pty::unlockpt(&master)?;
     let name = rustix::pty::ptsname(&master, Vec::new())?;
-    let slave = rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
+    let slave =
+        rustix::fs::open(name.as_c_str(), OFlags::RDWR | OFlags::NOCTTY | OFlags::CLOEXEC, Mode::empty())?;
     if let Ok(mut modes) = rustix::termios::tcgetattr(&slave) {
         // So that the kernel's own line editing erases whole characters.
         modes.input_modes |= InputModes::IUTF8;
@@ -65,7 +66,8 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
     let (mut command, started) = match spec.command.as_slice() {
         [] => {
             let mut command = Command::new(&shell);
-            let name = Path::new(&shell).file_name().map_or("sh".into(), |n| n.to_string_lossy().into_owned());
+            let name =
+                Path::new(&shell).file_name().map_or("sh".into(), |n| n.to_string_lossy().into_owned());
             // A leading dash is how login(1) tells a shell that it is a login shell.
             command.arg0(format!("-{name}"));
             (command, vec![shell, "-l".to_owned()])
@@ -84,7 +86,10 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
     // What our terminal model speaks, whatever the terminals that will show it are.
     command.env("TERM", "xterm-256color").env("COLORTERM", "truecolor").env("PWD", &cwd);
     command.envs(&spec.env);
-    command.env("SESSD_SESSION", &spec.session_id).env("SESSD_NAME", &spec.name).env("SESSD_HOST", &spec.host);
+    command
+        .env("SESSD_SESSION", &spec.session_id)
+        .env("SESSD_NAME", &spec.name)
+        .env("SESSD_HOST", &spec.host);
     // SAFETY: between fork and exec only setsid(2) and ioctl(2) are called, both async-signal-safe; no allocation.
     unsafe {
         command.pre_exec(|| {
@@ -93,10 +98,13 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
             Ok(())
         });
     }
-    let program = spec.command.first().map_or_else(|| "the login shell".into(), |p| format!("`{}`", printable(p)));
+    let program =
+        spec.command.first().map_or_else(|| "the login shell".into(), |p| format!("`{}`", printable(p)));
     let child = command.spawn().map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => fault(format!("{program} was not found on this host")),
-        io::ErrorKind::PermissionDenied => fault(format!("{program} may not be executed (permission denied)")),
+        io::ErrorKind::PermissionDenied => {
+            fault(format!("{program} may not be executed (permission denied)"))
+        }
         _ => context(format!("{program} could not be started"))(error),
     })?;
     rustix::io::ioctl_fionbio(&master, true)?;
@@ -105,8 +113,22 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
 
 /// Variables that speak of the terminal or login the agent was started from, not of the job's.
 const NOT_FOR_THE_JOB: &[&str] = &[
-    "SESSD_AGENT_DIR", "SSH_TTY", "TMUX", "TMUX_PANE", "STY", "WINDOWID", "TERM_PROGRAM", "TERM_PROGRAM_VERSION", "COLUMNS", "LINES",
-    "OLDPWD", "SHLVL", "_",
+    "SESSD_AGENT_DIR",
+    "SSH_TTY",
+    "TMUX",
+    "TMUX_PANE",
+    "STY",
+    "WINDOWID",
+    "TERM_PROGRAM",
+    "TERM_PROGRAM_VERSION",
+    "COLUMNS",
+    "LINES",
+    "OLDPWD",
+    "SHLVL",
+    "_",
+    "INVOCATION_ID",
+    "SYSTEMD_EXEC_PID",
+    "JOURNAL_STREAM",
 ];
 
 fn login_shell() -> String {

@@ -67,7 +67,11 @@ mod tests {
         }
         assert_eq!(sizes.after(sizes.before(0)).map(|(at, s, _)| (at, s.cols)), Some((10, 80)));
         assert_eq!(sizes.after(sizes.before(11)).map(|(at, s, _)| (at, s.cols)), Some((20, 999)));
-        assert_eq!(sizes.after(sizes.before(20)).map(|(at, ..)| at), Some(20), "told again rather than missed");
+        assert_eq!(
+            sizes.after(sizes.before(20)).map(|(at, ..)| at),
+            Some(20),
+            "told again rather than missed"
+        );
         assert_eq!(sizes.after(sizes.before(21)), None);
         assert_eq!(sizes.after(sizes.latest()), None);
     }
