@@ -770,15 +770,12 @@ impl Holder {
 
     /// The managers that are connected, by name, each once.
     fn managers_now(&self) -> Vec<String> {
-        let mut names: Vec<String> = self
-            .links
-            .iter()
-            .map(|l| &l.watch.presence.manager_name)
-            .filter(|n| !n.is_empty())
-            .cloned()
-            .collect();
-        names.sort_unstable();
-        names.dedup();
+        let mut names: Vec<String> = Vec::new();
+        for name in self.links.iter().map(|link| &link.watch.presence.manager_name) {
+            if !name.is_empty() && !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
         names
     }
 

@@ -6,6 +6,7 @@
 //! the login's own scope, which most hosts leave alone.
 
 use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 /// How the unit of a job's own scope begins; the job's id follows.
@@ -142,14 +143,18 @@ fn settings(root: &Path) -> String {
         .rev()
         .find_map(|p| std::fs::read_to_string(root.join(p).join("logind.conf")).ok())
         .unwrap_or_default();
-    let mut parts: Vec<PathBuf> = PLACES
-        .iter()
-        .filter_map(|p| std::fs::read_dir(root.join(p).join("logind.conf.d")).ok())
-        .flat_map(|folder| folder.flatten().map(|entry| entry.path()))
-        .filter(|path| path.extension().is_some_and(|e| e == "conf"))
-        .collect();
-    parts.sort_by(|a, b| a.file_name().cmp(&b.file_name()));
-    for part in parts {
+    // By name, and of one name in several places the last one counts.
+    // By name, and of one name in several places the last one counts.
+    let mut parts = BTreeMap::new();
+    for place in PLACES {
+        for entry in std::fs::read_dir(root.join(place).join("logind.conf.d")).into_iter().flatten().flatten()
+        {
+            if entry.file_name().as_encoded_bytes().ends_with(b".conf") {
+                parts.insert(entry.file_name(), entry.path().into_os_string());
+            }
+        }
+    }
+    for part in parts.into_values() {
         text.push('\n');
         text.push_str(&std::fs::read_to_string(part).unwrap_or_default());
     }
