@@ -369,6 +369,9 @@ pub struct JobReport {
     /// The holder still answers, so the last bytes of an exited job can be taken from it.
     #[prost(bool, tag = "7")]
     pub holder_answers: bool,
+    /// UUIDs of the managers that have held the job and not yet forgotten it.
+    #[prost(string, repeated, tag = "8")]
+    pub managers: Vec<String>,
 }
 
 /// Joins this stream to a job's holder.

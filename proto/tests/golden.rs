@@ -84,6 +84,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
             boot_id: "b".into(), machine_id: "m".into(), agent_version: "v".into(), now_ms: 5, complete: true, folder: "/f".into(),
             jobs: vec![m::JobReport {
                 spec: Some(spec()), liveness: 2, exit: Some(exit()), pid: 7, boot_id: "b".into(), detail: "d".into(), holder_answers: true,
+                managers: vec!["m".into()],
             }],
         }))),
         ("spawned!", reply(m::LinkAnswer::Spawned(m::Spawned { pid: 7, warnings: vec!["w".into()] }))),

@@ -4,36 +4,182 @@
 
 use crate::folder::{JobFolder, context, fault};
 use sessd_proto::messages::Spawn;
+use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
-use std::process::{Child, Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
 
-/// A holder that was started and has not said yet whether its job runs.
-#[derive(Debug)]
-pub struct Starting {
-    /// To be waited for, so that it leaves no zombie while this agent lives.
-    pub child: Child,
-    /// The holder writes one line here: the job's pid, or `!` and why there is no job.
-    pub verdict: std::process::ChildStdout,
+/// What a holder says when another process has its job already.
+pub const HELD: &str = "this job has a holder already";
+/// How long a start through systemd may be silent before one without it is tried beside it.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How holders are started.
+#[derive(Debug, Clone)]
+pub struct Plan {
+    /// The agent's binary.
+    pub agent: PathBuf,
+    /// `systemd-run`, and the runtime folder of the user's systemd, where a job gets a scope of its own.
+    pub scope: Option<(PathBuf, PathBuf)>,
 }
 
-/// Starts a holder for the job in `folder`.
-pub fn start_holder(folder: &JobFolder, spawn: &Spawn) -> io::Result<Starting> {
-    let exe = std::env::current_exe().map_err(context("where the agent's own binary is"))?;
-    let mut command = Command::new(exe);
-    command.arg("hold").arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
-    if !spawn.environment.is_empty() {
-        command.env_clear().envs(&spawn.environment);
+/// One way to start a holder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Way {
+    /// In a scope of its own that outlives one of its processes being killed for memory (systemd 253 and later).
+    ScopeThatGoesOn,
+    /// In a scope of its own.
+    Scope,
+    /// By itself.
+    Plain,
+}
+
+#[derive(Debug)]
+struct Attempt {
+    way: Way,
+    child: Child,
+    verdict: ChildStdout,
+    line: Vec<u8>,
+    since: Instant,
+    ended: bool,
+}
+
+/// A holder that is being started and has not said yet whether its job runs. It is started in the best way first; a way
+/// that fails without a word, or is silent for too long, is followed by the next one. Several attempts may come to life:
+/// the job's lock lets one of them have it.
+#[derive(Debug)]
+pub struct Starting {
+    plan: Plan,
+    folder: JobFolder,
+    environment: HashMap<String, String>,
+    attempts: Vec<Attempt>,
+    left: Vec<Way>,
+}
+
+impl Starting {
+    /// Starts a holder for the job in `folder`.
+    ///
+    /// # Errors
+    /// When nothing can be started at all.
+    pub fn begin(folder: &JobFolder, spawn: &Spawn, plan: Plan) -> io::Result<Self> {
+        let left = if plan.scope.is_some() {
+            vec![Way::Plain, Way::Scope, Way::ScopeThatGoesOn]
+        } else {
+            vec![Way::Plain]
+        };
+        let mut starting = Self {
+            plan,
+            folder: folder.clone(),
+            environment: spawn.environment.clone(),
+            attempts: Vec::new(),
+            left,
+        };
+        starting.next_way()?;
+        Ok(starting)
     }
-    // Its own process group before exec, so that a signal to the agent's group in between does not reach it; the
-    // holder makes its own session as its first act.
-    command.process_group(0);
-    let mut child = command.spawn().map_err(context("the job's holder could not be started"))?;
-    let verdict = child.stdout.take().ok_or_else(|| fault("the job's holder has no output"))?;
-    rustix::io::ioctl_fionbio(&verdict, true)?;
-    Ok(Starting { child, verdict })
+
+    /// Tries the next way; false when there is none.
+    fn next_way(&mut self) -> io::Result<bool> {
+        while let Some(way) = self.left.pop() {
+            match self.attempt(way) {
+                Ok(attempt) => {
+                    self.attempts.push(attempt);
+                    return Ok(true);
+                }
+                Err(error) if self.left.is_empty() => return Err(error),
+                Err(_) => {}
+            }
+        }
+        Ok(false)
+    }
+
+    fn attempt(&self, way: Way) -> io::Result<Attempt> {
+        let mut command = match (&self.plan.scope, way) {
+            (Some((systemd_run, _)), Way::Scope | Way::ScopeThatGoesOn) => {
+                let id = self.folder.path().file_name().unwrap_or_default().to_string_lossy();
+                let mut command = Command::new(systemd_run);
+                command.args(["--user", "--scope", "--quiet", "--collect", "--no-ask-password", "--unit"]);
+                command.arg(format!("{}{id}", crate::leaving::SCOPE));
+                if way == Way::ScopeThatGoesOn {
+                    command.args(["-p", "OOMPolicy=continue"]);
+                }
+                command.arg("--").arg(&self.plan.agent);
+                command
+            }
+            _ => Command::new(&self.plan.agent),
+        };
+        command
+            .arg("hold")
+            .arg(self.folder.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null());
+        if !self.environment.is_empty() {
+            command.env_clear().envs(&self.environment);
+        }
+        if let (Some((_, runtime)), Way::Scope | Way::ScopeThatGoesOn) = (&self.plan.scope, way) {
+            // The same folder the login has, or should have had.
+            command.env("XDG_RUNTIME_DIR", runtime);
+        }
+        // Its own process group before exec, so that a signal to the agent's group in between does not reach it; the
+        // holder makes its own session as its first act.
+        command.process_group(0);
+        let mut child = command.spawn().map_err(context("the job's holder could not be started"))?;
+        let verdict = child.stdout.take().ok_or_else(|| fault("the job's holder has no output"))?;
+        rustix::io::ioctl_fionbio(&verdict, true)?;
+        Ok(Attempt { way, child, verdict, line: Vec::new(), since: Instant::now(), ended: false })
+    }
+
+    /// Where something may come from, to be watched for reading.
+    pub fn watched(&self) -> impl Iterator<Item = &ChildStdout> {
+        self.attempts.iter().filter(|a| !a.ended).map(|a| &a.verdict)
+    }
+
+    /// What is known by now.
+    pub fn look(&mut self) -> Verdict {
+        let mut last = None;
+        for attempt in self.attempts.iter_mut().filter(|a| !a.ended) {
+            match read_verdict(&mut attempt.verdict, &mut attempt.line) {
+                Verdict::Pending => {}
+                Verdict::Runs(pid) => return Verdict::Runs(pid),
+                // The holder's own word is firm; silence is only the failure of this way to start it, and of a job that is
+                // held already the one that holds it says how it went.
+                Verdict::Failed(why) if why != HELD && attempt.line.contains(&b'\n') => {
+                    return Verdict::Failed(why);
+                }
+                Verdict::Failed(why) => {
+                    attempt.ended = true;
+                    last = Some(why);
+                }
+            }
+        }
+        let waiting =
+            self.attempts.iter().any(|a| !a.ended && (a.way == Way::Plain || a.since.elapsed() < PATIENCE));
+        if waiting {
+            return Verdict::Pending;
+        }
+        if self.attempts.iter().any(|a| !a.ended) {
+            // A systemd that is silent once is not asked again.
+            self.left.retain(|way| *way == Way::Plain);
+        }
+        match self.next_way() {
+            Ok(true) => Verdict::Pending,
+            Ok(false) if self.attempts.iter().any(|a| !a.ended) => Verdict::Pending,
+            Ok(false) => {
+                Verdict::Failed(last.unwrap_or_else(|| "the job's holder ended before the job began".into()))
+            }
+            Err(error) => Verdict::Failed(error.to_string()),
+        }
+    }
+
+    /// The processes, to be waited for so that they leave no zombie while this agent lives.
+    pub fn into_children(self) -> impl Iterator<Item = Child> {
+        self.attempts.into_iter().map(|a| a.child)
+    }
 }
 
 /// What a holder said so far.
@@ -99,5 +245,113 @@ fn close_inherited() {
         // SAFETY: this is the first act of the process: nothing in it owns a descriptor above stderr. The one of
         // `read_dir` itself is closed already, and closing a number that is not open does nothing.
         unsafe { rustix::io::close(fd) };
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    /// A folder with a job and programs in it.
+    struct Programs(tempfile::TempDir);
+
+    impl Programs {
+        fn new() -> Self {
+            Self(tempfile::tempdir().unwrap())
+        }
+
+        fn write(&self, name: &str, script: &str) -> PathBuf {
+            let path = self.0.path().join(name);
+            fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+            fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+            path
+        }
+
+        fn job(&self) -> JobFolder {
+            let folder = JobFolder::at(self.0.path().join("the-job"));
+            folder.make().unwrap();
+            folder
+        }
+
+        /// Starts a job through a `systemd-run` that is `script`, and gives the last verdict and what the fake wrote down.
+        fn start(&self, systemd_run: &str, agent: &str) -> (Verdict, String) {
+            let notes = self.0.path().join("notes");
+            let noting = format!("echo \"$XDG_RUNTIME_DIR $*\" >>{}\n{systemd_run}", notes.display());
+            let plan = Plan {
+                agent: self.write("agent", agent),
+                scope: Some((self.write("systemd-run", &noting), "/run/user/7".into())),
+            };
+            let mut starting = Starting::begin(&self.job(), &Spawn::default(), plan).unwrap();
+            let begun = Instant::now();
+            let verdict = loop {
+                match starting.look() {
+                    Verdict::Pending => assert!(begun.elapsed() < Duration::from_secs(20), "no verdict"),
+                    verdict => break verdict,
+                }
+                let mut fds: Vec<_> = starting
+                    .watched()
+                    .map(|fd| rustix::event::PollFd::new(fd, rustix::event::PollFlags::IN))
+                    .collect();
+                let timeout = rustix::event::Timespec { tv_sec: 0, tv_nsec: 50_000_000 };
+                rustix::event::poll(&mut fds, Some(&timeout)).unwrap();
+            };
+            for mut child in starting.into_children() {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            (verdict, fs::read_to_string(notes).unwrap_or_default())
+        }
+    }
+
+    /// What `systemd-run` does in the end: it becomes the program after `--`.
+    const RUN: &str = "while [ \"$1\" != -- ]; do shift; done; shift; exec \"$@\"";
+
+    #[test]
+    fn a_holder_is_started_in_a_scope_of_its_own() {
+        let programs = Programs::new();
+        let (verdict, notes) = programs.start(RUN, "echo 42");
+        assert_eq!(verdict, Verdict::Runs(42));
+        assert_eq!(notes.lines().count(), 1, "{notes}");
+        assert!(notes.starts_with("/run/user/7 --user --scope "), "{notes}");
+        assert!(notes.contains(" --unit sessd-job-the-job ") && notes.contains(" -- "), "{notes}");
+        assert!(notes.contains("/agent hold /"), "{notes}");
+    }
+
+    #[test]
+    fn an_older_systemd_and_then_none_is_tried() {
+        let programs = Programs::new();
+        let (verdict, notes) =
+            programs.start(&format!("case \"$*\" in *OOMPolicy*) exit 1;; esac; {RUN}"), "echo 42");
+        assert_eq!((verdict, notes.lines().count()), (Verdict::Runs(42), 2));
+        let programs = Programs::new();
+        let (verdict, notes) = programs.start("exit 1", "echo 42");
+        assert_eq!((verdict, notes.lines().count()), (Verdict::Runs(42), 2));
+    }
+
+    #[test]
+    fn a_systemd_that_hangs_is_not_waited_for() {
+        let programs = Programs::new();
+        let begun = Instant::now();
+        assert_eq!(programs.start("exec sleep 60", "echo 42").0, Verdict::Runs(42));
+        assert!(begun.elapsed() < 2 * PATIENCE, "{:?}", begun.elapsed());
+    }
+
+    #[test]
+    fn the_holders_own_word_is_final() {
+        let programs = Programs::new();
+        let (verdict, notes) = programs.start(RUN, "echo '!no such folder'");
+        assert_eq!((verdict, notes.lines().count()), (Verdict::Failed("no such folder".into()), 1));
+        let programs = Programs::new();
+        assert!(matches!(programs.start("exit 1", "exit 1").0, Verdict::Failed(_)));
+    }
+
+    #[test]
+    fn a_late_holder_that_has_the_job_is_the_one_that_counts() {
+        let programs = Programs::new();
+        // The first attempt takes the job and takes its time; the second finds it held.
+        let agent = "if mkdir \"$2/held\" 2>/dev/null; then sleep 3; echo 42; else echo '!this job has a holder already'; fi";
+        assert_eq!(programs.start(RUN, agent).0, Verdict::Runs(42));
     }
 }

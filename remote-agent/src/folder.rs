@@ -6,12 +6,13 @@
 //! * `s`: the holder's socket. Bound and connected to from inside the folder, so its path is one byte long and never meets
 //!   the 104 bytes a socket address may have
 //! * `exit`: the exit record, once there is one
-//! * `screen`: the last screen as escape sequences, once the job has ended
+//! * `screen`: the last screen once the job has ended: its size in one line, then escape sequences
+//! * `managers`: the ids of the managers that have held the job and not yet forgotten it, one in each line
 //!
 //! Every file but `lock` is written beside itself and renamed, so a reader finds all of it or nothing.
 
 use prost::Message;
-use sessd_proto::messages::{ExitRecord, JobSpec};
+use sessd_proto::messages::{ExitRecord, JobSpec, Screen};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
@@ -144,16 +145,23 @@ impl JobFolder {
 
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let (new, path) = (self.path.join(format!(".{name}.new")), self.path.join(name));
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&new)
-            .map_err(context(new.display()))?;
-        file.write_all(bytes).map_err(context(new.display()))?;
-        file.sync_all().map_err(context(new.display()))?;
-        fs::rename(&new, &path).map_err(context(path.display()))
+        let written = (|| {
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&new)?;
+            file.write_all(bytes)?;
+            file.sync_all()?;
+            fs::rename(&new, &path)
+        })();
+        written.map_err(|error| {
+            // What was half written takes room on a disk that has none; the reason is what counts.
+            let _ = fs::remove_file(&new);
+            context(path.display())(error)
+        })
+    }
+
+    /// A message with its length before it: one that was cut short cannot be taken for a whole one.
+    fn write_message(&self, name: &str, message: &impl Message) -> io::Result<()> {
+        self.write(name, &message.encode_length_delimited_to_vec())
     }
 
     fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
@@ -170,14 +178,17 @@ impl JobFolder {
 
     fn read_message<M: Message + Default>(&self, name: &str) -> io::Result<Option<M>> {
         let Some(bytes) = self.read(name)? else { return Ok(None) };
-        M::decode(bytes.as_slice())
+        let mut rest = bytes.as_slice();
+        M::decode_length_delimited(&mut rest)
+            .ok()
+            .filter(|_| rest.is_empty())
             .map(Some)
-            .map_err(|_| fault(format!("{} is damaged", self.path.join(name).display())))
+            .ok_or_else(|| fault(format!("{} is damaged", self.path.join(name).display())))
     }
 
     /// Keeps what was asked for.
     pub fn write_spec(&self, spec: &JobSpec) -> io::Result<()> {
-        self.write("spec", &spec.encode_to_vec())
+        self.write_message("spec", spec)
     }
 
     /// What was asked for, if it is there.
@@ -187,7 +198,7 @@ impl JobFolder {
 
     /// Keeps the last word about the job.
     pub fn write_exit(&self, exit: &ExitRecord) -> io::Result<()> {
-        self.write("exit", &exit.encode_to_vec())
+        self.write_message("exit", exit)
     }
 
     /// The last word about the job, if there is one.
@@ -195,14 +206,44 @@ impl JobFolder {
         self.read_message("exit")
     }
 
-    /// Keeps the last screen.
-    pub fn write_screen(&self, snapshot: &[u8]) -> io::Result<()> {
-        self.write("screen", snapshot)
+    /// Keeps the last screen of `cols` by `rows` cells.
+    pub fn write_screen(&self, cols: u16, rows: u16, snapshot: &[u8]) -> io::Result<()> {
+        let mut bytes = format!("{cols}x{rows}\n").into_bytes();
+        bytes.extend_from_slice(snapshot);
+        self.write("screen", &bytes)
     }
 
     /// The last screen, if there is one.
-    pub fn screen(&self) -> io::Result<Option<Vec<u8>>> {
-        self.read("screen")
+    pub fn screen(&self) -> io::Result<Option<Screen>> {
+        let Some(mut bytes) = self.read("screen")? else { return Ok(None) };
+        let screen = (|| {
+            let end = bytes.iter().position(|b| *b == b'\n')?;
+            let (cols, rows) = std::str::from_utf8(&bytes[..end]).ok()?.split_once('x')?;
+            let (cols, rows) = (cols.parse().ok()?, rows.parse().ok()?);
+            Some(Screen { cols, rows, snapshot: bytes.split_off(end + 1) })
+        })();
+        screen.map(Some).ok_or_else(|| fault(format!("{} is damaged", self.path.join("screen").display())))
+    }
+
+    /// Keeps which managers have held the job.
+    pub fn write_managers(&self, ids: &[String]) -> io::Result<()> {
+        self.write("managers", ids.join("\n").as_bytes())
+    }
+
+    /// Which managers have held the job and not forgotten it; `None` when that was never written.
+    pub fn managers(&self) -> io::Result<Option<Vec<String>>> {
+        let Some(bytes) = self.read("managers")? else { return Ok(None) };
+        let text = String::from_utf8_lossy(&bytes);
+        Ok(Some(
+            text.lines().filter(|id| sessd_proto::Uuid::parse_str(id).is_ok()).map(str::to_owned).collect(),
+        ))
+    }
+
+    /// For how long nobody has written `name`, in milliseconds by the wall clock; `None` when it is not there, or comes
+    /// from the future of a clock that was put back.
+    pub fn age_ms(&self, name: &str) -> Option<u64> {
+        let modified = fs::metadata(self.path.join(name)).ok()?.modified().ok()?;
+        modified.elapsed().ok().map(|age| age.as_millis() as u64)
     }
 
     /// Keeps who holds the job.
@@ -220,6 +261,23 @@ impl JobFolder {
             Some(HolderMark { pid, start, boot_id: words.next().unwrap_or_default().to_owned() })
         })();
         mark.map(Some).ok_or_else(|| fault(format!("{} is damaged", self.path.join("holder").display())))
+    }
+
+    /// Makes the folder, what is in it and what it is in look used, for cleaners that go by age.
+    pub fn touch(&self) {
+        use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, UTIME_NOW, utimensat};
+        let now = || Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let files = fs::read_dir(&self.path).into_iter().flatten().flatten().map(|entry| entry.path());
+        // The folder, the machine's, that of all jobs, and the agent's own.
+        for path in files.chain(self.path.ancestors().take(4).map(Path::to_owned)) {
+            // What is gone meanwhile, or not ours, cannot be touched and need not be.
+            let _ = utimensat(
+                CWD,
+                &path,
+                &Timestamps { last_access: now(), last_modification: now() },
+                AtFlags::SYMLINK_NOFOLLOW,
+            );
+        }
     }
 
     /// Takes the holder's lock, or `None` when another process has it.
@@ -241,5 +299,76 @@ impl JobFolder {
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(error)) => Err(context(path.display())(error)),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folder() -> (tempfile::TempDir, JobFolder) {
+        let root = tempfile::tempdir().unwrap();
+        let folder = JobFolder::at(root.path().join("job"));
+        folder.make().unwrap();
+        (root, folder)
+    }
+
+    #[test]
+    fn a_file_that_was_cut_short_anywhere_is_damaged_and_never_another_record() {
+        let (_root, folder) = folder();
+        let exit = ExitRecord {
+            reason: 1,
+            code: Some(7),
+            at_ms: 5,
+            final_offset: 9,
+            detail: "d".into(),
+            ..ExitRecord::default()
+        };
+        folder.write_exit(&exit).unwrap();
+        assert_eq!(folder.exit().unwrap(), Some(exit));
+        let path = folder.path().join("exit");
+        let whole = fs::read(&path).unwrap();
+        for length in 0..whole.len() {
+            fs::write(&path, &whole[..length]).unwrap();
+            assert!(folder.exit().is_err(), "{length} of {} bytes", whole.len());
+        }
+        fs::remove_file(&path).unwrap();
+        assert_eq!(folder.exit().unwrap(), None);
+    }
+
+    #[test]
+    fn a_full_disk_is_an_error_and_leaves_the_old_file_and_nothing_half_made() {
+        let (_root, folder) = folder();
+        let spec = JobSpec { name: "old".into(), ..JobSpec::default() };
+        folder.write_spec(&spec).unwrap();
+        std::os::unix::fs::symlink("/dev/full", folder.path().join(".spec.new")).unwrap();
+        let error = folder.write_spec(&JobSpec { name: "new".into(), ..JobSpec::default() }).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::StorageFull, "{error}");
+        assert_eq!(folder.spec().unwrap(), Some(spec));
+        assert!(!folder.path().join(".spec.new").exists());
+    }
+
+    #[test]
+    fn a_last_screen_has_its_size() {
+        let (_root, folder) = folder();
+        assert_eq!(folder.screen().unwrap(), None);
+        folder.write_screen(120, 40, b"\x1b[Hx\ny").unwrap();
+        assert_eq!(
+            folder.screen().unwrap(),
+            Some(Screen { cols: 120, rows: 40, snapshot: b"\x1b[Hx\ny".to_vec() })
+        );
+        fs::write(folder.path().join("screen"), b"rubbish").unwrap();
+        assert!(folder.screen().is_err());
+    }
+
+    #[test]
+    fn managers_are_ids_and_nothing_else() {
+        let (_root, folder) = folder();
+        assert_eq!(folder.managers().unwrap(), None);
+        let id = "00000000-0000-0000-0000-000000000001".to_owned();
+        folder.write_managers(std::slice::from_ref(&id)).unwrap();
+        assert_eq!(folder.managers().unwrap(), Some(vec![id]));
+        fs::write(folder.path().join("managers"), b"x\n\0").unwrap();
+        assert_eq!(folder.managers().unwrap(), Some(vec![]));
     }
 }

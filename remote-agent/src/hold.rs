@@ -14,10 +14,11 @@ use crate::asked::Asked;
 use crate::conn::{Conn, OUT_LOW, OUT_MAX, Read};
 use crate::ending::{Ending, Step};
 use crate::folder::{HolderMark, JobFolder, boot_id, context, fault};
-use crate::idle::{IdleClock, Processes};
+use crate::idle::{Depth, IdleClock, Processes, Rules};
 use crate::input::{Accept, Input};
 use crate::sizes::Sizes;
-use crate::{VERSION, detach, procfs, pty, wall_ms};
+use crate::upkeep::{self, Parts};
+use crate::{VERSION, detach, leaving, procfs, pty, wall_ms};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::process::{Pid, Signal};
 use sessd_proto::frame::put_snapshot;
@@ -29,7 +30,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::rc::Rc;
 use std::time::Instant;
@@ -50,10 +51,18 @@ const LINGER_MS: u64 = 3_600_000;
 const LEAVE_MS: u64 = 2_000;
 /// Shortest time between two status messages.
 const STATUS_MS: u64 = 500;
-/// How often to look whether somebody cleaned our socket away.
+/// How often to look whether somebody cleaned our socket or folder away.
 const LOOK_MS: u64 = 60_000;
-/// Lines of scrollback kept with the last screen.
-const LAST_SCREEN_LINES: usize = 1_000;
+/// How often to ask for the program's end where nothing tells of it.
+const ASK_MS: u64 = 500;
+/// How often our files are made to look used, for cleaners that go by age.
+const TOUCH_MS: u64 = 12 * 3_600_000;
+/// Lines of scrollback kept with the last screen: as many of these as fit into [`LAST_SCREEN_MAX`].
+const LAST_SCREEN_LINES: [usize; 5] = [1_000, 500, 200, 50, 0];
+/// Most bytes of a last screen.
+const LAST_SCREEN_MAX: usize = 512 * 1024;
+/// Managers that are remembered to have held the job.
+const MANAGERS_MAX: usize = 64;
 
 type Stream = Conn<Rc<UnixStream>, Rc<UnixStream>>;
 
@@ -93,18 +102,34 @@ struct Holder {
     acks: Acks,
     idle: IdleClock,
     ending: Option<Ending>,
+    /// Nothing of a job that was to be ended is alive, or all was done that could be.
+    swept: bool,
     status: Option<ExitStatus>,
     drain_until_ms: Option<u64>,
     pty_open: bool,
     exit: Option<ExitRecord>,
+    /// The exit record is on disk.
+    exit_kept: bool,
     leave_at_ms: Option<u64>,
     links: Vec<Link>,
+    /// In this turn a manager said that its last view left on purpose.
+    left_on_purpose: bool,
     began: Instant,
     last_active_ms: u64,
     status_due_ms: Option<u64>,
     last_status: JobStatus,
     look_due_ms: u64,
-    _lock: File,
+    upkeep_due_ms: u64,
+    touch_due_ms: u64,
+    mark: HolderMark,
+    /// Ids of the managers that have held the job.
+    managers: Vec<String>,
+    /// What a logout could do to the job.
+    warnings: Vec<String>,
+    /// Where the kernel counts what it killed of this job, and the count at the start.
+    memory_kills: Option<(PathBuf, u64)>,
+    lock: File,
+    socket: Option<upkeep::Id>,
 }
 
 /// Holds the job in `folder` until it has ended and its exit record was taken.
@@ -127,7 +152,7 @@ pub fn run(folder: &Path) -> io::Result<()> {
     }
 }
 
-fn bind() -> io::Result<UnixListener> {
+fn bind() -> io::Result<(UnixListener, Option<upkeep::Id>)> {
     // We hold the lock, so a socket that is here belongs to nobody alive.
     match std::fs::remove_file(SOCKET) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -136,20 +161,28 @@ fn bind() -> io::Result<UnixListener> {
     let listener = UnixListener::bind(SOCKET).map_err(context("the job's socket"))?;
     std::fs::set_permissions(SOCKET, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
-    Ok(listener)
+    Ok((listener, upkeep::at(Path::new(SOCKET))?))
 }
 
 impl Holder {
     fn start(folder: JobFolder) -> io::Result<Self> {
-        let lock = folder.try_lock()?.ok_or_else(|| fault("this job has a holder already"))?;
+        let lock = folder.try_lock()?.ok_or_else(|| fault(detach::HELD))?;
         let spec = folder.spec()?.ok_or_else(|| fault("this job was never asked for"))?;
+        if folder.mark()?.is_some() || folder.exit()?.is_some() {
+            // A start that was given up for another one and came late must not run the job a second time.
+            return Err(fault("this job was started before"));
+        }
         let size = size_of(spec.cols, spec.rows).unwrap_or(Size { cols: 80, rows: 24 });
-        let listener = bind()?;
+        let (listener, socket) = bind()?;
         let pty = pty::spawn(&spec, size.cols, size.rows)?;
         let own = std::process::id();
         let start = procfs::stat(own).map_or(0, |s| s.start);
-        folder.write_mark(&HolderMark { pid: own, start, boot_id: boot_id() })?;
-        let (idle, unattended) = (spec.idle_timeout_ms, spec.reap_unattended);
+        let mark = HolderMark { pid: own, start, boot_id: boot_id() };
+        folder.write_mark(&mark)?;
+        let managers: Vec<String> =
+            Some(&spec.manager_id).filter(|id| Uuid::parse_str(id).is_ok()).cloned().into_iter().collect();
+        folder.write_managers(&managers)?;
+        let cgroup = own_cgroup_text();
         Ok(Self {
             exit_watch: pty::exit_watch(&pty.child),
             pid: pty.child.id(),
@@ -158,24 +191,38 @@ impl Holder {
             input: Input::new(),
             asked: Asked::default(),
             acks: Acks::default(),
-            idle: IdleClock::new(idle, unattended, 0),
+            idle: IdleClock::new(rules_of(&spec), 0),
             ending: None,
+            swept: false,
             status: None,
             drain_until_ms: None,
             pty_open: true,
             exit: None,
+            exit_kept: false,
             leave_at_ms: None,
             links: Vec::new(),
+            left_on_purpose: false,
             began: Instant::now(),
             last_active_ms: wall_ms(),
             status_due_ms: None,
             last_status: JobStatus::default(),
             look_due_ms: 0,
+            upkeep_due_ms: LOOK_MS,
+            touch_due_ms: TOUCH_MS,
+            mark,
+            managers,
+            warnings: warnings(&cgroup),
+            memory_kills: leaving::own_cgroup(&cgroup).and_then(|path| {
+                let path = path.join("memory.events");
+                let count = leaving::killed_for_memory(&std::fs::read_to_string(&path).ok()?)?;
+                Some((path, count))
+            }),
             folder,
             spec,
             pty,
             listener,
-            _lock: lock,
+            lock,
+            socket,
         })
     }
 
@@ -253,14 +300,23 @@ impl Holder {
     }
 
     fn next_deadline(&self, now: u64) -> Option<u64> {
-        let ending = self.ending.as_ref().filter(|_| self.status.is_none()).map(Ending::due_ms);
-        // Without a descriptor that tells of the program's end, we have to ask for it.
-        let ask = (self.exit_watch.is_none() && self.status.is_none()).then(|| now + 500);
-        let drain = self.drain_until_ms.filter(|_| self.exit.is_none());
+        let gone = self.status.is_some();
+        let ending =
+            self.ending.as_ref().filter(|e| !(self.swept || e.given_up())).map(|e| e.due_ms(gone, now));
+        // Without a descriptor that tells of the program's end its terminal does: it hangs up. Where that is not watched,
+        // or is over already, we have to ask.
+        let ask = (self.exit_watch.is_none() && !gone && (!self.pty_open || self.held_back()))
+            .then(|| now + ASK_MS);
+        let drain = self.drain_until_ms.filter(|_| self.exit.is_none() && self.is_swept());
         [ending, ask, drain, self.leave_at_ms, self.status_due_ms, self.acks.due_ms(), Some(self.look_due_ms)]
             .into_iter()
             .flatten()
             .min()
+    }
+
+    /// Nothing is left to be ended.
+    fn is_swept(&self) -> bool {
+        self.swept || self.ending.is_none()
     }
 
     /// A lossless view is so far behind that the job has to wait for it.
@@ -456,14 +512,19 @@ impl Holder {
                         Frame::InputAck { view, seq }.put(0, out);
                     }
                 }
+                self.remember(&presence.manager_id);
                 watch.presence = presence;
                 *watchers_changed = true;
+                if watch.presence.views == 0 && watch.presence.left_on_purpose {
+                    self.left_on_purpose = true;
+                }
             }
             Frame::Describe(new) => {
                 (self.spec.name, self.spec.tags) = (new.name, new.tags);
                 (self.spec.idle_timeout_ms, self.spec.reap_unattended) =
                     (new.idle_timeout_ms, new.reap_unattended);
-                self.idle.set_limit(self.spec.idle_timeout_ms, self.spec.reap_unattended);
+                self.idle.set_rules(rules_of(&self.spec));
+                self.look_no_later(now);
                 // What the manager keeps is the truth about names; it tells us again at the next link.
                 let _ = self.folder.write_spec(&self.spec);
             }
@@ -481,8 +542,12 @@ impl Holder {
 
     fn watchers_changed(&mut self) {
         let now = self.now();
-        let views: u32 = self.links.iter().map(|l| l.watch.presence.views).sum();
-        self.idle.views(views > 0, now);
+        let attached = self.links.iter().any(|l| l.watch.presence.views > 0);
+        let on_purpose = std::mem::take(&mut self.left_on_purpose);
+        self.idle.views(attached, on_purpose, now);
+        self.look_no_later(now);
+        // Who holds the job is part of its status, and so is when it ends.
+        self.status_soon(now);
         if self.interactive() {
             self.hub.flush_held();
         } else {
@@ -516,49 +581,144 @@ impl Holder {
     }
 
     fn take_steps(&mut self, now: u64) {
-        if self.status.is_none()
-            && let Some(ending) = &mut self.ending
-            && let Some(step) = ending.step(now)
-        {
-            for process in procfs::family(self.pid) {
-                signal(process.pid, step);
-            }
-            // Where there is no /proc: at least the program and its group.
-            signal(self.pid, step);
+        self.sweep(now);
+        if now < self.look_due_ms {
+            return;
         }
-        if self.exit.is_none() && now >= self.look_due_ms {
-            self.look_due_ms = now + self.idle.next_look_ms().unwrap_or(LOOK_MS).min(LOOK_MS);
-            self.idle.look(self.look_at_processes(), now);
+        if self.exit.is_none() {
+            let depth = self.idle.depth(now);
+            self.idle.look(self.look_at_processes(depth), depth, now);
             if self.idle.is_due(now) {
                 self.end(EndReason::Reaped, false, now);
-                self.look_due_ms = now + LOOK_MS;
-            }
-            if !Path::new(SOCKET).exists()
-                && let Ok(listener) = bind()
-            {
-                self.listener = listener;
             }
             if self.idle.warning_ms(now).is_some() != self.last_status.reap_at_ms.is_some() {
                 self.status_soon(now);
             }
-        } else if self.exit.is_some() {
-            self.look_due_ms = now + LOOK_MS;
+        }
+        // Together with a look, so that an idle holder wakes once a minute and not twice.
+        if now + LOOK_MS / 2 >= self.upkeep_due_ms {
+            self.upkeep_due_ms = now + LOOK_MS;
+            self.keep_up(now);
+        }
+        let look = self.idle.next_look_ms(now).filter(|_| self.ending.is_none() && self.exit.is_none());
+        self.look_due_ms = look.map_or(self.upkeep_due_ms, |at| at.max(now + 1).min(self.upkeep_due_ms));
+    }
+
+    /// Something changed that may bring the next look forward.
+    fn look_no_later(&mut self, now: u64) {
+        if let Some(at) = self.idle.next_look_ms(now).filter(|_| self.ending.is_none() && self.exit.is_none())
+        {
+            self.look_due_ms = self.look_due_ms.min(at);
         }
     }
 
-    fn look_at_processes(&self) -> Option<Processes> {
-        let family = procfs::family(self.pid);
-        let leader = family.iter().find(|p| p.pid == self.pid)?;
-        let bare_prompt = family.len() == 1
-            && leader.state == 'S'
-            && procfs::arguments(self.pid).is_some_and(|a| is_prompt(&a));
-        Some(Processes { cpu: family.iter().map(|p| p.cpu).sum(), bare_prompt })
+    /// Ends what is to be ended: the program, and what it leaves behind.
+    fn sweep(&mut self, now: u64) {
+        let Some(ending) = self.ending.as_mut().filter(|_| !self.swept) else { return };
+        if let Some(step) = ending.step(now) {
+            for pid in ending.victims(&procfs::all(), self.pid) {
+                signal(pid, step);
+            }
+            if self.status.is_none() {
+                // Where there is no /proc: at least the program itself.
+                signal(self.pid, step);
+            }
+        }
+        if self.status.is_some() {
+            self.swept = ending.given_up() || ending.victims(&procfs::all(), self.pid).is_empty();
+        }
+    }
+
+    fn look_at_processes(&self, depth: Depth) -> Option<Processes> {
+        let leader = procfs::stat(self.pid)?;
+        let at_prompt = leader.state == 'S' && procfs::arguments(self.pid).is_some_and(|a| is_prompt(&a));
+        let alone = || match depth {
+            // Where the kernel does not list children, the thorough look decides.
+            Depth::Shell => procfs::childless(self.pid) != Some(false),
+            Depth::Session => {
+                let family = Ending::new(EndReason::Reaped, false, 0).victims(&procfs::all(), self.pid);
+                family == [self.pid]
+            }
+        };
+        Some(Processes { cpu: leader.cpu, bare_prompt: at_prompt && alone() })
+    }
+
+    /// Makes again what a cleaner took, and keeps what is there from looking old.
+    fn keep_up(&mut self, now: u64) {
+        if self.exit.is_some() {
+            // Whoever removes the folder of a job that has ended means it. A disk that was full may have room now.
+            if !self.exit_kept {
+                self.keep_exit();
+            }
+            return;
+        }
+        // What fails now is tried again in a minute: the disk may be full, or away.
+        let _ = self.make_again();
+        if !self.warnings.is_empty() {
+            // The user may have done what they say.
+            self.warnings = warnings(&own_cgroup_text());
+            if self.warnings != self.last_status.warnings {
+                self.status_soon(now);
+            }
+        }
+        if now >= self.touch_due_ms {
+            self.touch_due_ms = now + TOUCH_MS;
+            self.folder.touch();
+        }
+    }
+
+    fn make_again(&mut self) -> io::Result<()> {
+        let path = self.folder.path().to_owned();
+        let at = |name: &str| upkeep::at(&path.join(name));
+        let lock = upkeep::Id::from(&self.lock.metadata()?);
+        let there = Parts {
+            folder: upkeep::at(&path)? == Some(upkeep::Id::from(&std::fs::metadata(".")?)),
+            lock: at("lock")? == Some(lock),
+            spec: at("spec")?.is_some(),
+            mark: at("holder")?.is_some(),
+            managers: at("managers")?.is_some(),
+            socket: self.socket.is_some() && at(SOCKET)? == self.socket,
+        };
+        let missing = upkeep::missing(there);
+        if missing.folder {
+            self.folder.make()?;
+            std::env::set_current_dir(&path)?;
+        }
+        if missing.lock {
+            // Nobody else may have it: the agent starts no job whose folder says that it was started.
+            self.lock = self.folder.try_lock()?.ok_or_else(|| fault(detach::HELD))?;
+        }
+        if missing.spec {
+            self.folder.write_spec(&self.spec)?;
+        }
+        if missing.mark {
+            self.folder.write_mark(&self.mark)?;
+        }
+        if missing.managers {
+            self.folder.write_managers(&self.managers)?;
+        }
+        if missing.socket {
+            (self.listener, self.socket) = bind()?;
+        }
+        Ok(())
+    }
+
+    /// A manager holds the job: its exit record is kept for it.
+    fn remember(&mut self, manager_id: &str) {
+        let known = self.managers.iter().any(|id| id == manager_id);
+        if !known && self.managers.len() < MANAGERS_MAX && Uuid::parse_str(manager_id).is_ok() {
+            self.managers.push(manager_id.to_owned());
+            if self.folder.write_managers(&self.managers).is_err() && self.exit.is_none() {
+                // Made again within a minute.
+                let _ = std::fs::remove_file(self.folder.path().join("managers"));
+            }
+        }
     }
 
     /// Once the program has ended and its last bytes are read: what is left of it goes to disk.
     fn finish_exit(&mut self, now: u64) {
         let Some(status) = self.status.filter(|_| self.exit.is_none()) else { return };
-        if self.pty_open && self.drain_until_ms.is_some_and(|until| now < until) {
+        if !self.is_swept() || (self.pty_open && self.drain_until_ms.is_some_and(|until| now < until)) {
             return;
         }
         self.hub.flush_held();
@@ -568,22 +728,68 @@ impl Holder {
             None if killed_by.is_some() => EndReason::Signaled,
             None => EndReason::Exited,
         };
+        let out_of_memory = self.ending.is_none()
+            && (killed_by == Some(Signal::KILL.as_raw()) || code == Some(128 + Signal::KILL.as_raw()))
+            && self.memory_kills.as_ref().is_some_and(|(path, before)| {
+                let events = std::fs::read_to_string(path).unwrap_or_default();
+                leaving::killed_for_memory(&events).is_some_and(|now| now > *before)
+            });
+        let detail = match &self.ending {
+            _ if out_of_memory => "killed: out of memory",
+            Some(ending) if ending.given_up() => "some of its processes could not be ended",
+            _ => "",
+        };
         let exit = ExitRecord {
             reason: reason as i32,
             code,
             signal: killed_by,
             at_ms: wall_ms(),
             final_offset: self.hub.head(),
-            ..ExitRecord::default()
+            detail: detail.to_owned(),
+            out_of_memory,
         };
-        let mut screen = Vec::new();
-        self.hub.terminal().snapshot(snapshot_options(LAST_SCREEN_LINES), &mut screen);
-        // A full disk must not keep the record from a manager that is connected: it is told in any case.
-        let _ = self.folder.write_screen(&screen);
-        let _ = self.folder.write_exit(&exit);
         self.exit = Some(exit);
+        self.keep_exit();
         self.leave_at_ms = Some(now + LINGER_MS);
         self.status_due_ms = None;
+    }
+
+    /// Writes the last words to disk. A full disk must not keep them from a manager that is connected: it is told in any
+    /// case, and they are written as soon as there is room.
+    fn keep_exit(&mut self) {
+        let Some(exit) = &self.exit else { return };
+        // The folder, if a cleaner took it just before the end.
+        let kept = self.folder.make().and_then(|()| {
+            if self.folder.spec()?.is_none() {
+                self.folder.write_spec(&self.spec)?;
+                self.folder.write_mark(&self.mark)?;
+                self.folder.write_managers(&self.managers)?;
+            }
+            self.folder.write_exit(exit)
+        });
+        self.exit_kept = kept.is_ok();
+        let (terminal, mut screen) = (self.hub.terminal(), Vec::new());
+        for lines in LAST_SCREEN_LINES {
+            screen.clear();
+            terminal.snapshot(snapshot_options(lines), &mut screen);
+            if screen.len() <= LAST_SCREEN_MAX {
+                let size = terminal.size();
+                // Without it the record is still the truth.
+                let _ = self.folder.write_screen(size.cols, size.rows, &screen);
+                break;
+            }
+        }
+    }
+
+    /// The managers that are connected, by name, each once.
+    fn managers_now(&self) -> Vec<String> {
+        let mut names: Vec<String> = Vec::new();
+        for name in self.links.iter().map(|link| &link.watch.presence.manager_name) {
+            if !name.is_empty() && !names.contains(name) {
+                names.push(name.clone());
+            }
+        }
+        names
     }
 
     fn status_soon(&mut self, now: u64) {
@@ -612,7 +818,8 @@ impl Holder {
             reap_at_ms: self.idle.warning_ms(now).map(|ms| wall_ms() + ms),
             agent_version: VERSION.to_owned(),
             command: self.pty.command.clone(),
-            ..JobStatus::default()
+            managers: self.managers_now(),
+            warnings: self.warnings.clone(),
         };
         self.last_status = status.clone();
         status
@@ -784,9 +991,29 @@ fn signal(pid: u32, step: Step) {
             // A stopped job must run to take its signal.
             rustix::process::kill_process(pid, Signal::CONT)
         }
-        Step::Terminate => rustix::process::kill_process(pid, Signal::TERM),
+        Step::Terminate => {
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
+            rustix::process::kill_process(pid, Signal::CONT)
+        }
         Step::Kill => rustix::process::kill_process(pid, Signal::KILL),
     };
+}
+
+fn rules_of(spec: &JobSpec) -> Rules {
+    Rules {
+        limit_ms: spec.idle_timeout_ms,
+        unattended: spec.reap_unattended,
+        anonymous: spec.name.is_empty(),
+    }
+}
+
+fn own_cgroup_text() -> String {
+    // Without it the place is unknown, which warns of nothing.
+    std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default()
+}
+
+fn warnings(cgroup: &str) -> Vec<String> {
+    leaving::here(cgroup, |name| std::env::var(name).ok()).warnings()
 }
 
 fn cwd_of(pid: u32) -> Option<String> {
@@ -801,8 +1028,12 @@ fn is_prompt(arguments: &[String]) -> bool {
     ];
     let Some((program, rest)) = arguments.split_first() else { return false };
     let name = program.rsplit('/').next().unwrap_or(program).trim_start_matches('-');
-    SHELLS.contains(&name)
-        && rest.iter().all(|a| a.starts_with('-') && (a.starts_with("--") || !a.contains('c')))
+    const HARMLESS: &[&str] =
+        &["--login", "--interactive", "--norc", "--noprofile", "--posix", "--no-config"];
+    let harmless = |a: &String| {
+        HARMLESS.contains(&a.as_str()) || (a.starts_with('-') && !a.starts_with("--") && !a.contains('c'))
+    };
+    SHELLS.contains(&name) && rest.iter().all(harmless)
 }
 
 #[cfg(test)]
@@ -816,6 +1047,7 @@ mod tests {
         assert!(prompt(&["/usr/bin/zsh", "-i", "--login"]));
         assert!(!prompt(&["bash", "-c", "make"]));
         assert!(!prompt(&["bash", "-lc", "make"]));
+        assert!(!prompt(&["nu", "--commands=make"]));
         assert!(!prompt(&["sh", "build.sh"]));
         assert!(!prompt(&["vim"]));
         assert!(!prompt(&[]));

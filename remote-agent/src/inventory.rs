@@ -3,7 +3,7 @@
 use crate::folder::{JobFolder, boot_id, context, machine};
 use crate::hold::SOCKET;
 use crate::{VERSION, procfs, wall_ms};
-use sessd_proto::messages::{Inventory, JobReport, Liveness};
+use sessd_proto::messages::{Inventory, JobReport, JobSpec, Liveness};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -41,6 +41,44 @@ pub fn take(jobs: &Path) -> io::Result<Inventory> {
     Ok(inventory)
 }
 
+/// For how long an ended job is kept for managers that have not forgotten it, in milliseconds.
+const KEPT_MS: u64 = 7 * 24 * 3_600_000;
+
+/// Which managers have held a job and not forgotten it. Where that was not written, or was cleaned away, it is the one that
+/// made the job.
+pub fn managers(folder: &JobFolder, spec: Option<&JobSpec>) -> io::Result<Vec<String>> {
+    let maker = || spec.map(|s| s.manager_id.clone()).filter(|id| !id.is_empty()).into_iter().collect();
+    Ok(folder.managers()?.unwrap_or_else(maker))
+}
+
+/// Takes away what is left of an ended job as far as `manager_id` is concerned: the folder stays for the other managers
+/// that have held the job, for a week at the most. Without an id it goes at once.
+pub fn forget(folder: &JobFolder, manager_id: &str, spec: Option<&JobSpec>) -> io::Result<()> {
+    let mut left = managers(folder, spec)?;
+    left.retain(|id| id != manager_id);
+    if manager_id.is_empty() || left.is_empty() || ended_ago_ms(folder).is_some_and(|age| age > KEPT_MS) {
+        return folder.remove();
+    }
+    folder.write_managers(&left)
+}
+
+/// How long ago the job ended; of one whose holder was killed, when it was last known to run.
+fn ended_ago_ms(folder: &JobFolder) -> Option<u64> {
+    folder.age_ms("exit").or_else(|| folder.age_ms("holder"))
+}
+
+/// Removes jobs that ended more than eight days ago: a day longer than any manager keeps a record of them.
+pub fn remove_old(jobs: &Path) {
+    const OLD_MS: u64 = KEPT_MS + 24 * 3_600_000;
+    for entry in std::fs::read_dir(jobs).into_iter().flatten().flatten() {
+        let Ok(folder) = JobFolder::of(jobs, &entry.file_name().to_string_lossy()) else { continue };
+        if folder.age_ms("exit").is_some_and(|age| age > OLD_MS) && matches!(folder.try_lock(), Ok(Some(_))) {
+            // What cannot be removed is there at the next start.
+            let _ = folder.remove();
+        }
+    }
+}
+
 /// Looks at one job.
 pub fn look(folder: &JobFolder, boot_id: &str) -> JobReport {
     let mut report = JobReport::default();
@@ -50,6 +88,7 @@ pub fn look(folder: &JobFolder, boot_id: &str) -> JobReport {
         Err(error) => report.detail = error.to_string(),
     }
     report.spec.get_or_insert_default().job_id = name;
+    report.managers = managers(folder, report.spec.as_ref()).unwrap_or_default();
     let mark = folder.mark().unwrap_or_default();
     if let Some(mark) = &mark {
         (report.pid, report.boot_id) = (mark.pid, mark.boot_id.clone());
@@ -87,4 +126,144 @@ pub fn look(folder: &JobFolder, boot_id: &str) -> JobReport {
         report.detail = detail;
     }
     report
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::folder::HolderMark;
+    use sessd_proto::messages::ExitRecord;
+    use std::fs::{self, File};
+    use std::time::{Duration, SystemTime};
+
+    const ONE: &str = "00000000-0000-0000-0000-000000000001";
+    const TWO: &str = "00000000-0000-0000-0000-000000000002";
+
+    fn job() -> (tempfile::TempDir, JobFolder) {
+        let jobs = tempfile::tempdir().unwrap();
+        let folder = JobFolder::of(jobs.path(), "00000000-0000-0000-0000-00000000000a").unwrap();
+        folder.make().unwrap();
+        folder
+            .write_spec(&JobSpec { name: "dev".into(), manager_id: ONE.into(), ..JobSpec::default() })
+            .unwrap();
+        (jobs, folder)
+    }
+
+    /// A process that is not there any more.
+    fn nobody() -> u32 {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        child.wait().unwrap();
+        child.id()
+    }
+
+    fn mark(pid: u32, start: u64, boot: &str) -> HolderMark {
+        HolderMark { pid, start, boot_id: boot.into() }
+    }
+
+    fn liveness(folder: &JobFolder) -> (Liveness, String) {
+        let report = look(folder, "boot");
+        (Liveness::try_from(report.liveness).unwrap(), report.detail)
+    }
+
+    #[test]
+    fn the_evidence_and_what_it_is_worth() {
+        let (_jobs, folder) = job();
+        assert_eq!(liveness(&folder).0, Liveness::Unknown, "asked for, and no holder yet");
+        folder.write_mark(&mark(nobody(), 1, "boot")).unwrap();
+        assert_eq!(liveness(&folder), (Liveness::Gone, "the job's holder was killed".into()));
+        let lock = folder.try_lock().unwrap().unwrap();
+        assert_eq!(liveness(&folder).0, Liveness::Unknown, "somebody has the lock");
+        drop(lock);
+
+        // The number is another process's now.
+        let own = procfs::stat(std::process::id()).unwrap();
+        folder.write_mark(&mark(own.pid, own.start - 1, "boot")).unwrap();
+        assert_eq!(liveness(&folder).0, Liveness::Gone);
+        let lock = folder.try_lock().unwrap().unwrap();
+        assert_eq!(liveness(&folder).0, Liveness::Unknown);
+        drop(lock);
+        folder.write_mark(&mark(own.pid, own.start, "boot")).unwrap();
+        assert_eq!(liveness(&folder).0, Liveness::Unknown, "it lives, and does not answer");
+
+        folder.write_mark(&mark(own.pid, own.start, "before")).unwrap();
+        assert_eq!(liveness(&folder), (Liveness::Gone, "the host was rebooted".into()));
+    }
+
+    #[test]
+    fn damaged_files_are_named_and_never_read_as_an_answer() {
+        let (_jobs, folder) = job();
+        folder.write_exit(&ExitRecord { reason: 1, code: Some(7), ..ExitRecord::default() }).unwrap();
+        assert_eq!(look(&folder, "boot").exit.and_then(|exit| exit.code), Some(7));
+        let path = folder.path().join("exit");
+        let whole = fs::read(&path).unwrap();
+        for cut in [0, 1, whole.len() - 1] {
+            fs::write(&path, &whole[..cut]).unwrap();
+            assert_eq!(liveness(&folder).0, Liveness::Unknown, "no evidence but a damaged file");
+            folder.write_mark(&mark(nobody(), 1, "boot")).unwrap();
+            let (liveness, detail) = liveness(&folder);
+            assert_eq!(liveness, Liveness::Gone);
+            assert!(detail.contains("exit is damaged"), "{detail}");
+            fs::remove_file(folder.path().join("holder")).unwrap();
+        }
+        fs::remove_file(&path).unwrap();
+        fs::write(folder.path().join("spec"), b"\xff").unwrap();
+        fs::write(folder.path().join("holder"), b"\xff\xff").unwrap();
+        fs::write(folder.path().join("managers"), b"\xff\n").unwrap();
+        let (liveness, detail) = liveness(&folder);
+        assert_eq!(liveness, Liveness::Unknown);
+        assert!(detail.contains("spec is damaged"), "{detail}");
+    }
+
+    #[test]
+    fn a_record_stays_until_every_manager_has_forgotten_it() {
+        let (jobs, folder) = job();
+        let spec = folder.spec().unwrap();
+        folder.write_exit(&ExitRecord::default()).unwrap();
+        folder.write_managers(&[ONE.into(), TWO.into()]).unwrap();
+        forget(&folder, ONE, spec.as_ref()).unwrap();
+        forget(&folder, ONE, spec.as_ref()).unwrap();
+        assert_eq!(look(&folder, "boot").managers, [TWO]);
+        assert!(folder.exists().unwrap());
+        forget(&folder, TWO, spec.as_ref()).unwrap();
+        assert!(!folder.exists().unwrap());
+
+        // The file was cleaned away: the maker is known all the same.
+        let (_jobs, folder) = job();
+        folder.write_exit(&ExitRecord::default()).unwrap();
+        forget(&folder, TWO, spec.as_ref()).unwrap();
+        assert!(folder.exists().unwrap());
+        forget(&folder, ONE, spec.as_ref()).unwrap();
+        assert!(!folder.exists().unwrap());
+        drop(jobs);
+    }
+
+    #[test]
+    fn what_ended_long_ago_goes() {
+        let (jobs, folder) = job();
+        let days = |n: u64| SystemTime::now() - Duration::from_secs(n * 24 * 3_600 + 60);
+        let exit = |at| {
+            File::options().write(true).open(folder.path().join("exit")).unwrap().set_modified(at).unwrap()
+        };
+        folder.write_exit(&ExitRecord::default()).unwrap();
+        folder.write_managers(&[ONE.into(), TWO.into()]).unwrap();
+        exit(days(7));
+        remove_old(jobs.path());
+        assert!(folder.exists().unwrap());
+        exit(SystemTime::now() + Duration::from_secs(1_000_000));
+        remove_old(jobs.path());
+        assert!(folder.exists().unwrap(), "a clock that was put back makes nothing old");
+        exit(days(8));
+        let lock = folder.try_lock().unwrap().unwrap();
+        remove_old(jobs.path());
+        assert!(folder.exists().unwrap(), "its holder is there");
+        drop(lock);
+        remove_old(jobs.path());
+        assert!(!folder.exists().unwrap());
+        folder.make().unwrap();
+        folder.write_exit(&ExitRecord::default()).unwrap();
+        folder.write_managers(&[ONE.into(), TWO.into()]).unwrap();
+        exit(days(7));
+        forget(&folder, ONE, None).unwrap();
+        assert!(!folder.exists().unwrap(), "a week is long enough for the other");
+    }
 }

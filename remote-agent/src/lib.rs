@@ -9,11 +9,12 @@
 //! Both are one thread around `poll(2)`; no wait blocks anything else. The rooms, in the order data flows:
 //!
 //! * [`serve`]: the link's loop; [`inventory`]: what jobs there are, and is each alive
-//! * [`detach`]: starts a holder that leaves the login behind
+//! * [`detach`]: starts a holder that leaves the login behind; [`leaving`]: whether a logout would end it, pure but for
+//!   reading the facts
 //! * [`hold`]: the holder's loop; [`conn`]: one framed connection; [`input`]: what views typed, once each;
 //!   [`idle`]: the idle clock, pure; [`ending`]: HUP, TERM, KILL, pure;
 //!   [`asked`]: questions of the job that a view left unanswered;
-//!   [`sizes`]: which size the PTY had at which byte
+//!   [`sizes`]: which size the PTY had at which byte; [`upkeep`]: what of the job's folder a cleaner took
 //! * [`pty`]: opening a PTY and starting a program on it; [`procfs`]: what the kernel tells about processes
 //! * [`folder`]: the files of one job, and where they are
 //!
@@ -29,10 +30,12 @@ pub mod hold;
 pub mod idle;
 pub mod input;
 pub mod inventory;
+pub mod leaving;
 pub mod procfs;
 pub mod pty;
 pub mod serve;
 pub mod sizes;
+pub mod upkeep;
 
 /// This agent's version, for people.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -2,6 +2,7 @@
 //! error, and a system without `/proc` tells nothing.
 
 use std::fs;
+use std::io::Read;
 
 /// One line of `/proc/PID/stat`, as far as it is needed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,7 +27,11 @@ pub struct Stat {
 
 /// Reads one process, `None` when it is not there.
 pub fn stat(pid: u32) -> Option<Stat> {
-    parse(&fs::read_to_string(format!("/proc/{pid}/stat")).ok()?)
+    // One read into a buffer that any line fits: this is done for every process of the host.
+    let mut line = [0; 1024];
+    let mut file = fs::File::open(format!("/proc/{pid}/stat")).ok()?;
+    let n = file.read(&mut line).ok()?;
+    parse(&String::from_utf8_lossy(&line[..n]))
 }
 
 /// The name may hold blanks and parentheses, so fields are counted from the last `)` (proc(5)).
@@ -52,21 +57,15 @@ pub fn all() -> Vec<Stat> {
     entries.flatten().filter_map(|e| stat(e.file_name().to_str()?.parse().ok()?)).collect()
 }
 
-/// The job's processes: those of the POSIX session that `leader` leads, and whatever descends from them.
-pub fn family(leader: u32) -> Vec<Stat> {
-    let all = all();
-    let mut family: Vec<Stat> = all.iter().filter(|p| p.sid == leader || p.pid == leader).cloned().collect();
-    let mut looked_at = 0;
-    while looked_at < family.len() {
-        let parent = family[looked_at].pid;
-        looked_at += 1;
-        for child in all.iter().filter(|p| p.ppid == parent) {
-            if !family.iter().any(|p| p.pid == child.pid) {
-                family.push(child.clone());
-            }
+/// Is the process without children? `None` where the kernel does not tell.
+pub fn childless(pid: u32) -> Option<bool> {
+    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let children = fs::read(task.ok()?.path().join("children")).ok()?;
+        if children.iter().any(u8::is_ascii_digit) {
+            return Some(false);
         }
     }
-    family
+    Some(true)
 }
 
 /// The arguments a process was started with.

@@ -126,6 +126,9 @@ const NOT_FOR_THE_JOB: &[&str] = &[
     "OLDPWD",
     "SHLVL",
     "_",
+    "INVOCATION_ID",
+    "SYSTEMD_EXEC_PID",
+    "JOURNAL_STREAM",
 ];
 
 fn login_shell() -> String {

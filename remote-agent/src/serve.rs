@@ -5,14 +5,14 @@
 //! holder that does not take its input is given up alone.
 
 use crate::conn::{Conn, OUT_LOW, Read};
-use crate::detach::{self, Starting, Verdict};
+use crate::detach::{HELD, Plan, Starting, Verdict};
 use crate::folder::{self, JobFolder};
-use crate::{VERSION, inventory};
+use crate::{VERSION, inventory, leaving};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use sessd_proto::limits::STREAMS_MAX;
 use sessd_proto::messages::{self as m, CloseReason, JobSpec, LinkAct, LinkAnswer, LinkRequest, Liveness};
 use sessd_proto::{Frame, hello};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
@@ -34,7 +34,8 @@ struct Pending {
     request: u64,
     folder: JobFolder,
     starting: Starting,
-    line: Vec<u8>,
+    /// The spawn's own environment, for what it says of the user's systemd.
+    environment: HashMap<String, String>,
     since: Instant,
 }
 
@@ -72,6 +73,9 @@ pub fn run() -> io::Result<()> {
         children: Vec::new(),
         heard: Instant::now(),
     };
+    // Said before the folder is gone through: a greeting is waited for.
+    server.up.flush()?;
+    inventory::remove_old(&server.jobs);
     while server.turn()? {}
     Ok(())
 }
@@ -101,7 +105,7 @@ impl Server {
             fds.push(PollFd::from_borrowed_fd(down.reader(), flags));
         }
         for pending in &self.pending {
-            fds.push(PollFd::new(&pending.starting.verdict, PollFlags::IN));
+            fds.extend(pending.starting.watched().map(|verdict| PollFd::new(verdict, PollFlags::IN)));
         }
         let timeout =
             if self.pending.is_empty() && self.children.is_empty() { SILENCE.as_secs() as i64 } else { 1 };
@@ -206,7 +210,7 @@ impl Server {
                 Ok(None) => return,
                 Err(error) => Err(error),
             },
-            Some(LinkAct::Forget(job)) => self.forget(&job.job_id),
+            Some(LinkAct::Forget(job)) => self.forget(&job),
             Some(LinkAct::ReadScreen(job)) => self.read_screen(&job.job_id),
             Some(LinkAct::End(end)) => self.end(&end),
             None => Ok(refused(
@@ -229,27 +233,30 @@ impl Server {
             let report = inventory::look(&folder, &folder::boot_id());
             let begun = report.pid != 0 || report.exit.is_some() || report.liveness == Liveness::Alive as i32;
             if begun {
-                return Ok(Some(LinkAnswer::Spawned(m::Spawned { pid: report.pid, warnings: Vec::new() })));
+                let warnings = facts(report.pid, &spawn.environment).warnings();
+                return Ok(Some(LinkAnswer::Spawned(m::Spawned { pid: report.pid, warnings })));
             }
             // A folder without a holder's mark: the start was cut off before there was a job.
         }
-        folder.make()?;
-        folder.write_spec(spec)?;
-        let starting = match detach::start_holder(&folder, spawn) {
-            Ok(starting) => starting,
-            Err(error) => {
-                // Nothing ran; what stays behind is only a folder that nobody asks for again.
-                let _ = folder.remove();
-                return Err(error);
-            }
-        };
-        self.pending.push(Pending { request, folder, starting, line: Vec::new(), since: Instant::now() });
+        let facts = facts(std::process::id(), &spawn.environment);
+        let scope = if facts.wants_scope() { facts.systemd_run.zip(facts.user_manager) } else { None };
+        let started = folder.make().and_then(|()| folder.write_spec(spec)).and_then(|()| {
+            let agent =
+                std::env::current_exe().map_err(folder::context("where the agent's own binary is"))?;
+            Starting::begin(&folder, spawn, Plan { agent, scope })
+        });
+        let starting = started.inspect_err(|_| {
+            // Nothing ran; what stays behind is only a folder that nobody asks for again.
+            let _ = folder.remove();
+        })?;
+        let environment = spawn.environment.clone();
+        self.pending.push(Pending { request, folder, starting, environment, since: Instant::now() });
         Ok(None)
     }
 
     fn look_at_pending(&mut self) {
         for mut pending in std::mem::take(&mut self.pending) {
-            let answer = match detach::read_verdict(&mut pending.starting.verdict, &mut pending.line) {
+            let answer = match pending.starting.look() {
                 Verdict::Pending if pending.since.elapsed() < START => {
                     self.pending.push(pending);
                     continue;
@@ -257,31 +264,35 @@ impl Server {
                 Verdict::Pending => {
                     refused("the job's holder does not say whether the job runs".into(), false)
                 }
-                Verdict::Runs(pid) => LinkAnswer::Spawned(m::Spawned { pid, warnings: Vec::new() }),
+                Verdict::Runs(pid) => {
+                    let warnings = facts(pid, &pending.environment).warnings();
+                    LinkAnswer::Spawned(m::Spawned { pid, warnings })
+                }
+                // Another agent starts it at this moment, and its folder is not ours to remove.
+                Verdict::Failed(why) if why == HELD => refused(why, false),
                 Verdict::Failed(why) => {
                     // Firm: the holder said that there is no job. A folder that stays is named by the next inventory.
                     let _ = pending.folder.remove();
                     refused(why, true)
                 }
             };
-            self.children.push(pending.starting.child);
+            self.children.extend(pending.starting.into_children());
             self.reply(pending.request, Ok(answer));
         }
     }
 
     fn read_screen(&self, job_id: &str) -> io::Result<LinkAnswer> {
-        let snapshot = JobFolder::of(&self.jobs, job_id)?.screen()?.unwrap_or_default();
-        Ok(LinkAnswer::Screen(m::Screen { snapshot, ..m::Screen::default() }))
+        Ok(LinkAnswer::Screen(JobFolder::of(&self.jobs, job_id)?.screen()?.unwrap_or_default()))
     }
 
-    fn forget(&mut self, job_id: &str) -> io::Result<LinkAnswer> {
-        let folder = JobFolder::of(&self.jobs, job_id)?;
+    fn forget(&mut self, job: &m::JobName) -> io::Result<LinkAnswer> {
+        let folder = JobFolder::of(&self.jobs, &job.job_id)?;
         if folder.exists()? {
             let report = inventory::look(&folder, &folder::boot_id());
             if report.liveness != Liveness::Exited as i32 && report.liveness != Liveness::Gone as i32 {
                 return Ok(refused("the job has not ended".into(), false));
             }
-            folder.remove()?;
+            inventory::forget(&folder, &job.manager_id, report.spec.as_ref())?;
         }
         Ok(LinkAnswer::Done(m::Empty {}))
     }
@@ -339,6 +350,14 @@ impl Server {
                 .put(id, &Frame::Close(m::Close { reason: CloseReason::HolderUnreachable as i32, detail }));
         }
     }
+}
+
+/// What would become of process `pid` at a logout, by the environment it was given.
+fn facts(pid: u32, environment: &HashMap<String, String>) -> leaving::Facts {
+    let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    leaving::here(&cgroup, |name| {
+        if environment.is_empty() { std::env::var(name).ok() } else { environment.get(name).cloned() }
+    })
 }
 
 fn refused(detail: String, final_answer: bool) -> LinkAnswer {
