@@ -77,7 +77,9 @@ fn what_a_cleaner_took_is_made_again_within_a_minute() {
     for (name, _) in &cleaned[..3] {
         answers_a_new_manager(&world, name);
     }
-    assert_eq!(world.list().iter().filter(|session| session["state"] == "running").count(), 3);
+    until("all three to run again", SOON, || {
+        (world.list().iter().filter(|session| session["state"] == "running").count() == 3).then_some(())
+    });
 }
 
 #[test]

@@ -22,6 +22,8 @@ use std::time::{Duration, Instant};
 
 /// A manager that says nothing for this long is gone, even if nobody told us: the connection may never end by itself.
 const SILENCE: Duration = Duration::from_secs(90);
+/// How long to look, once a second or oftener, for holders that end after a stream closed.
+const LOOKS: Duration = Duration::from_secs(10);
 /// How long a holder may take to say whether its job runs.
 const START: Duration = Duration::from_secs(20);
 /// Input bytes that may wait for one holder.
@@ -45,6 +47,8 @@ struct Server {
     streams: BTreeMap<u16, Down>,
     pending: Vec<Pending>,
     children: Vec<Child>,
+    /// Until when to look at them: a holder ended, as its closed stream says, or is about to.
+    look_until: Option<Instant>,
     heard: Instant,
 }
 
@@ -71,6 +75,7 @@ pub fn run() -> io::Result<()> {
         streams: BTreeMap::new(),
         pending: Vec::new(),
         children: Vec::new(),
+        look_until: None,
         heard: Instant::now(),
     };
     // Said before the folder is gone through: a greeting is waited for.
@@ -108,7 +113,7 @@ impl Server {
             fds.extend(pending.starting.watched().map(|verdict| PollFd::new(verdict, PollFlags::IN)));
         }
         let timeout =
-            if self.pending.is_empty() && self.children.is_empty() { SILENCE.as_secs() as i64 } else { 1 };
+            if self.pending.is_empty() && self.look_until.is_none() { SILENCE.as_secs() as i64 } else { 1 };
         match rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: timeout, tv_nsec: 0 })) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -137,6 +142,11 @@ impl Server {
             }
         }
         self.look_at_pending();
+        if let Some(until) = self.look_until {
+            self.reap();
+            self.look_until =
+                Some(until).filter(|until| Instant::now() < *until && !self.children.is_empty());
+        }
         self.flush_downs();
         Ok(open && self.up.flush()? == Read::Open)
     }
@@ -194,6 +204,11 @@ impl Server {
         Ok(open)
     }
 
+    /// A holder that ended is a zombie until we look, and a zombie would pass for a process.
+    fn reap(&mut self) {
+        self.children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+    }
+
     fn reply(&mut self, id: u64, answer: io::Result<LinkAnswer>) {
         let answer = answer.unwrap_or_else(|error| refused(error.to_string(), false));
         self.up.put(0, &Frame::LinkReply(m::LinkReply { id, answer: Some(answer) }));
@@ -201,8 +216,7 @@ impl Server {
 
     fn answer(&mut self, request: LinkRequest) {
         let id = request.id;
-        // A holder that ended is a zombie until we look, and a zombie would pass for a process.
-        self.children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        self.reap();
         let answer = match request.act {
             Some(LinkAct::Inventory(_)) => inventory::take(&self.jobs).map(LinkAnswer::Inventory),
             Some(LinkAct::Spawn(spawn)) => match self.spawn(id, &spawn) {
@@ -277,6 +291,7 @@ impl Server {
                 }
             };
             self.children.extend(pending.starting.into_children());
+            self.look_until = Some(Instant::now() + LOOKS);
             self.reply(pending.request, Ok(answer));
         }
     }
@@ -330,6 +345,7 @@ impl Server {
         }
         if let Some((reason, detail)) = close {
             self.streams.remove(&id);
+            self.look_until = Some(Instant::now() + LOOKS);
             self.up.put(id, &Frame::Close(m::Close { reason: reason as i32, detail }));
         }
     }
