@@ -236,14 +236,16 @@ pub fn leave_login(folder: &JobFolder) -> io::Result<File> {
 /// Closes every descriptor above stderr: what a login leaves open would otherwise live as long as the job, and an
 /// ssh client waits for it.
 fn close_inherited() {
-    let Ok(entries) = std::fs::read_dir("/proc/self/fd").or_else(|_| std::fs::read_dir("/dev/fd")) else {
+    const LISTS: [&str; 2] = ["/proc/self/fd", "/dev/fd"];
+    let Some((list, entries)) = LISTS.iter().find_map(|list| Some((list, std::fs::read_dir(list).ok()?)))
+    else {
         return;
     };
-    let open: Vec<RawFd> =
+    let listed: Vec<RawFd> =
         entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect();
-    for fd in open {
-        // SAFETY: this is the first act of the process: nothing in it owns a descriptor above stderr. The one of
-        // `read_dir` itself is closed already, and closing a number that is not open does nothing.
+    // The one the list was read with is in it, and closed by now.
+    for fd in listed.into_iter().filter(|fd| std::fs::symlink_metadata(format!("{list}/{fd}")).is_ok()) {
+        // SAFETY: this is the first act of the process: nothing in it owns a descriptor above stderr, and this one is open.
         unsafe { rustix::io::close(fd) };
     }
 }

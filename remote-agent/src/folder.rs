@@ -251,6 +251,12 @@ impl JobFolder {
         self.write("holder", format!("{} {} {}\n", mark.pid, mark.start, mark.boot_id).as_bytes())
     }
 
+    /// Takes back that somebody holds the job.
+    pub fn remove_mark(&self) {
+        // What stays behind says that a holder died, which is as true.
+        let _ = fs::remove_file(self.path.join("holder"));
+    }
+
     /// Who holds the job, if that was ever written.
     pub fn mark(&self) -> io::Result<Option<HolderMark>> {
         let Some(bytes) = self.read("holder")? else { return Ok(None) };

@@ -174,14 +174,18 @@ impl Holder {
         }
         let size = size_of(spec.cols, spec.rows).unwrap_or(Size { cols: 80, rows: 24 });
         let (listener, socket) = bind()?;
-        let pty = pty::spawn(&spec, size.cols, size.rows)?;
         let own = std::process::id();
         let start = procfs::stat(own).map_or(0, |s| s.start);
         let mark = HolderMark { pid: own, start, boot_id: boot_id() };
-        folder.write_mark(&mark)?;
         let managers: Vec<String> =
             Some(&spec.manager_id).filter(|id| Uuid::parse_str(id).is_ok()).cloned().into_iter().collect();
+        // All that a full disk can refuse comes before the program: it is never run twice, nor without a record.
         folder.write_managers(&managers)?;
+        folder.write_mark(&mark)?;
+        let pty = pty::spawn(&spec, size.cols, size.rows).inspect_err(|_| {
+            // Nothing ran: whoever asks again is to hear why, and not that a holder was killed.
+            folder.remove_mark();
+        })?;
         let cgroup = own_cgroup_text();
         Ok(Self {
             exit_watch: pty::exit_watch(&pty.child),

@@ -77,7 +77,7 @@ impl IdleClock {
             left_on_purpose: false,
             cpu: None,
             looked_ms: None,
-            thorough_ms: None,
+            thorough_ms: Some(now_ms),
         }
     }
 

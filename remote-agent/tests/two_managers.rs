@@ -1,0 +1,184 @@
+//! The real agent and its holders, spoken to by two managers over the protocol itself.
+
+use sessd_proto::messages::{self as m, LinkAct, LinkAnswer, Liveness};
+use sessd_proto::{Decoder, Frame, hello};
+use std::io::{Read, Write};
+use std::path::Path;
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::time::Duration;
+
+const JOB: &str = "00000000-0000-0000-0000-00000000000a";
+const SOON: Duration = Duration::from_secs(20);
+
+enum Heard {
+    Reply(m::LinkReply),
+    Status(m::JobStatus),
+    Exited(m::ExitRecord),
+}
+
+/// One manager with its link.
+struct Manager {
+    id: String,
+    name: &'static str,
+    agent: Child,
+    stdin: ChildStdin,
+    heard: Receiver<Heard>,
+}
+
+impl Manager {
+    fn new(home: &Path, number: u8, name: &'static str) -> Self {
+        let mut agent = Command::new(env!("CARGO_BIN_EXE_sessd-agent"))
+            .arg("serve")
+            .env_clear()
+            .env("HOME", home)
+            .env("PATH", "/usr/bin:/bin")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let (stdin, mut stdout) = (agent.stdin.take().unwrap(), agent.stdout.take().unwrap());
+        let (tell, heard) = channel();
+        std::thread::spawn(move || {
+            let (mut decoder, mut buffer) = (Decoder::new(), [0; 4096]);
+            while let Ok(n @ 1..) = stdout.read(&mut buffer) {
+                decoder.buffer_mut().extend_from_slice(&buffer[..n]);
+                while let Some(raw) = decoder.next_frame().unwrap() {
+                    let heard = match raw.parse().unwrap() {
+                        Frame::LinkReply(reply) => Heard::Reply(reply),
+                        Frame::Status(status) => Heard::Status(status),
+                        Frame::Exited(exit) => Heard::Exited(exit),
+                        _ => continue,
+                    };
+                    if tell.send(heard).is_err() {
+                        return;
+                    }
+                }
+            }
+        });
+        let id = format!("00000000-0000-0000-0000-00000000000{number}");
+        let mut manager = Self { id, name, agent, stdin, heard };
+        manager.say(0, &Frame::Hello(hello::hello("test", "")));
+        manager
+    }
+
+    fn say(&mut self, stream: u16, frame: &Frame<'_>) {
+        let mut bytes = Vec::new();
+        frame.put(stream, &mut bytes);
+        self.stdin.write_all(&bytes).unwrap();
+    }
+
+    fn until<T>(&mut self, what: &str, mut fact: impl FnMut(Heard) -> Option<T>) -> T {
+        loop {
+            let heard = self.heard.recv_timeout(SOON).unwrap_or_else(|_| panic!("waited in vain for {what}"));
+            if let Some(found) = fact(heard) {
+                return found;
+            }
+        }
+    }
+
+    fn ask(&mut self, act: LinkAct) -> LinkAnswer {
+        self.say(0, &Frame::LinkRequest(m::LinkRequest { id: 7, act: Some(act) }));
+        self.until("an answer", |heard| match heard {
+            Heard::Reply(reply) => reply.answer,
+            _ => None,
+        })
+    }
+
+    fn job(&self) -> m::JobName {
+        m::JobName { job_id: JOB.into(), manager_id: self.id.clone() }
+    }
+
+    /// Opens the job's stream and watches it.
+    fn hold(&mut self) {
+        self.say(1, &Frame::Open(m::Open { job_id: JOB.into() }));
+        self.say(1, &Frame::Hello(hello::hello("test", "")));
+        let (manager_id, manager_name) = (self.id.clone(), self.name.to_owned());
+        self.say(1, &Frame::Presence(m::Presence { manager_id, manager_name, ..m::Presence::default() }));
+        self.say(1, &Frame::Subscribe(m::Subscribe { from: None, credit: 1 << 20, scrollback_lines: 0 }));
+    }
+
+    fn report(&mut self) -> Option<m::JobReport> {
+        match self.ask(LinkAct::Inventory(m::Empty {})) {
+            LinkAnswer::Inventory(inventory) => inventory.jobs.into_iter().next(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn managers(&mut self, names: &[&str]) {
+        self.until(&format!("a status with the managers {names:?}"), |heard| match heard {
+            Heard::Status(status) => (status.managers == names).then_some(()),
+            _ => None,
+        });
+    }
+}
+
+impl Drop for Manager {
+    fn drop(&mut self) {
+        let _ = self.agent.kill();
+        let _ = self.agent.wait();
+    }
+}
+
+#[test]
+fn each_manager_gets_the_last_word_and_forgets_for_itself() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut one, mut two) = (Manager::new(home.path(), 1, "laptop"), Manager::new(home.path(), 2, "desk"));
+    let spec = m::JobSpec {
+        job_id: JOB.into(),
+        command: vec!["sh".into(), "-c".into(), "echo bye; read -r x; exit 5".into()],
+        cols: 100,
+        rows: 30,
+        idle_timeout_ms: None,
+        manager_id: one.id.clone(),
+        ..m::JobSpec::default()
+    };
+    let spawn = || LinkAct::Spawn(m::Spawn { spec: Some(spec.clone()), ..m::Spawn::default() });
+    let first = spawned(one.ask(spawn()));
+    let again = spawned(one.ask(spawn()));
+    assert!(first.pid > 0 && again.pid > 0);
+    assert_eq!(one.report().map(|report| report.managers), Some(vec![one.id.clone()]));
+
+    one.hold();
+    one.managers(&["laptop"]);
+    two.hold();
+    one.managers(&["laptop", "desk"]);
+    assert!(
+        {
+            let job = one.job();
+            matches!(one.ask(LinkAct::Forget(job)), LinkAnswer::Refused(_))
+        },
+        "it runs"
+    );
+
+    let view = sessd_proto::Uuid::from_bytes([7; 16]);
+    two.say(1, &Frame::Input { view, seq: 0, withdrawn: false, bytes: b"\r" });
+    for manager in [&mut one, &mut two] {
+        let exit = manager.until("the end", |heard| match heard {
+            Heard::Exited(exit) => Some(exit),
+            _ => None,
+        });
+        assert_eq!(exit.code, Some(5));
+        manager.say(1, &Frame::ExitAck(m::Empty {}));
+    }
+    let job = one.job();
+    let LinkAnswer::Screen(screen) = one.ask(LinkAct::ReadScreen(job)) else { panic!("no screen") };
+    assert_eq!((screen.cols, screen.rows), (100, 30));
+    assert!(String::from_utf8_lossy(&screen.snapshot).contains("bye"));
+
+    let job = one.job();
+    assert!(matches!(one.ask(LinkAct::Forget(job)), LinkAnswer::Done(_)));
+    let report = two.report().expect("the other manager still has it");
+    assert_eq!((report.liveness, report.managers), (Liveness::Exited as i32, vec![two.id.clone()]));
+    assert_eq!(report.exit.and_then(|exit| exit.code), Some(5));
+    let job = two.job();
+    assert!(matches!(two.ask(LinkAct::Forget(job)), LinkAnswer::Done(_)));
+    assert!(two.report().is_none(), "nobody needs it any more");
+}
+
+fn spawned(answer: LinkAnswer) -> m::Spawned {
+    match answer {
+        LinkAnswer::Spawned(spawned) => spawned,
+        other => panic!("not started: {other:?}"),
+    }
+}
