@@ -116,10 +116,13 @@ fn build(triple: &str, out: &Path) -> Option<PathBuf> {
     ]);
     cargo.args(["--profile", "agent", "--locked", "--target", triple]).arg("--target-dir").arg(&shared);
     cargo.env_clear().envs(env::vars_os().filter(|(name, _)| is_kept(name)));
-    let mut flags = String::from("-C target-feature=+crt-static");
+    // A panic aborts: tables for unwinding through it are dead weight.
+    let mut flags = String::from("-C target-feature=+crt-static -C force-unwind-tables=no");
     if triple.ends_with("-musl") {
         // The linker of the toolchain itself: a C cross compiler is not needed for a program without C.
         flags += " -C linker=rust-lld -C linker-flavor=ld.lld -C link-self-contained=yes";
+        // Compact relocations (musl reads them since 1.2.4), and one copy of equal functions.
+        flags += " -C link-arg=-zpack-relative-relocs -C link-arg=--icf=all -C link-arg=-O2";
     }
     cargo.env("RUSTFLAGS", flags);
     let output = cargo.output().unwrap_or_else(|error| fail(&format!("cargo: {error}")));
