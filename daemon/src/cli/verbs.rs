@@ -1,13 +1,15 @@
 //! What each verb does: a request to the manager, and its answer printed.
 
 use crate::cli::{
-    AttachArgs, Cli, CreateArgs, DaemonArgs, DaemonVerb, DeleteArgs, DetachArgs, InfoArgs, ListArgs, RestartArgs, TagArgs, Verb,
-    print, service,
+    AttachArgs, Cli, CreateArgs, DaemonArgs, DaemonVerb, DeleteArgs, DetachArgs, HostArgs, HostVerb, InfoArgs, ListArgs, RestartArgs, TagArgs,
+    Verb, ask, done, print, service,
 };
 use crate::config::{Config, duration_or_never};
 use crate::error::{Error, Kind, Result};
 use crate::manager::dial::LOCAL;
+use crate::manager::adopt::AdoptDoc;
 use crate::manager::doc::{SessionDoc, StatusDoc};
+use crate::manager::events;
 use crate::manager::session::describe_end;
 use crate::paths::Paths;
 use crate::server;
@@ -15,6 +17,7 @@ use crate::view::attach::{self, Outcome, Request};
 use crate::view::client::Client;
 use crate::view::terminal;
 use clap::CommandFactory;
+use sessd_proto::Uuid;
 use sessd_proto::messages::{self as m, Act};
 use serde::de::DeserializeOwned;
 use std::collections::HashMap;
@@ -41,19 +44,21 @@ pub fn run(verb: Verb) -> Result<u8> {
         Verb::Tag(args) => tag(&paths, args),
         Verb::Delete(args) => delete(&paths, args),
         Verb::Restart(args) => restart(&paths, args),
+        Verb::Events { json } => ask::events(&paths, |event| print::line(&if json { event.to_owned() } else { events::line(event) })).map(|()| 0),
+        Verb::Host(args) => host(&paths, args),
         Verb::Daemon(args) => daemon(paths, args),
         Verb::Completion { .. } => Ok(0),
     }
 }
 
-fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
+pub(super) fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
     serde_json::from_str(json).map_err(|e| {
         Error::new(Kind::VersionSkew, format!("the manager's answer is of another version ({e})"), "`sessd daemon restart` starts this one")
     })
 }
 
 fn ask(paths: &Paths, act: Act) -> Result<String> {
-    Client::ask_any(paths, &act)
+    ask::ask(paths, &act)
 }
 
 fn pairs(items: &[String], what: &str, value_needed: bool) -> Result<HashMap<String, String>> {
@@ -119,6 +124,9 @@ fn create_message(args: &CreateArgs) -> Result<m::Create> {
         rows,
         command: args.command.clone(),
         environment: environment_for(&args.host),
+        // Chosen here, so that the next manager can be asked for the same session when this one dies over it.
+        session_id: Uuid::now_v7().to_string(),
+        job_id: Uuid::now_v7().to_string(),
     })
 }
 
@@ -169,6 +177,15 @@ fn attach(paths: &Paths, args: AttachArgs) -> Result<u8> {
             Err(error) => return Err(error),
         }
     }
+    let shown: SessionDoc = read(&ask(paths, Act::Info(m::Select { session, ..m::Select::default() }))?)?;
+    let session = shown.id.clone();
+    if shown.end.is_some() {
+        let restart = done::show(paths, &shown)?;
+        if !restart {
+            return Ok(done::exit_code(&shown));
+        }
+        ask(paths, Act::Restart(again(session.clone())))?;
+    }
     view(
         paths,
         Request {
@@ -179,6 +196,11 @@ fn attach(paths: &Paths, args: AttachArgs) -> Result<u8> {
             no_detach_key: args.no_detach_key,
         },
     )
+}
+
+/// A restart that can be asked for twice.
+fn again(session: String) -> m::Select {
+    m::Select { session, job_id: Uuid::now_v7().to_string() }
 }
 
 fn the_only_one(paths: &Paths) -> Result<String> {
@@ -231,7 +253,7 @@ fn list(paths: &Paths, args: ListArgs) -> Result<u8> {
 }
 
 fn info(paths: &Paths, args: InfoArgs) -> Result<u8> {
-    let json = ask(paths, Act::Info(m::Select { session: args.session }))?;
+    let json = ask(paths, Act::Info(m::Select { session: args.session, ..m::Select::default() }))?;
     if args.json {
         // The contract's object with more in it, not beside it.
         let mut document: serde_json::Value = read(&json)?;
@@ -264,7 +286,41 @@ fn delete(paths: &Paths, args: DeleteArgs) -> Result<u8> {
 }
 
 fn restart(paths: &Paths, args: RestartArgs) -> Result<u8> {
-    ask(paths, Act::Restart(m::Select { session: args.session }))?;
+    ask(paths, Act::Restart(again(args.session)))?;
+    Ok(0)
+}
+
+fn host(paths: &Paths, args: HostArgs) -> Result<u8> {
+    match args.act {
+        HostVerb::List { json } => {
+            let list = m::List { all: true, ..m::List::default() };
+            let sessions: Vec<SessionDoc> = read(&ask(paths, Act::List(list))?)?;
+            let status: StatusDoc = read(&ask(paths, Act::DaemonStatus(m::Empty {}))?)?;
+            let hosts = done::hosts(&sessions, &status);
+            if json {
+                print::line(&serde_json::Value::from(hosts).to_string());
+            } else {
+                print::out(&print::hosts(&hosts));
+            }
+        }
+        HostVerb::Adopt { host, json } => {
+            let answer = ask(paths, Act::Adopt(m::HostName { host }))?;
+            let adopted: AdoptDoc = read(&answer)?;
+            if json {
+                print::line(&answer);
+                return Ok(0);
+            }
+            for session in &adopted.adopted {
+                print::line(&print::adopted(session));
+            }
+            if adopted.adopted.is_empty() {
+                print::line(&format!("nothing new on {}", adopted.host));
+            }
+            for note in &adopted.notes {
+                eprintln!("sessd: {note}");
+            }
+        }
+    }
     Ok(0)
 }
 
