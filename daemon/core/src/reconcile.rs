@@ -128,8 +128,9 @@ fn decide_present(record: &Record, report: &JobReport, now_ms: i64) -> Decision 
     match Liveness::try_from(report.liveness).unwrap_or(Liveness::Unknown) {
         Liveness::Alive if record.delete_requested => Decision::EndIt,
         Liveness::Alive => Decision::Resume,
-        Liveness::Exited | Liveness::Gone if record.delete_requested => Decision::Forget,
+        // A holder that answers waits for somebody to take the last word from it; only then does it leave.
         Liveness::Exited if report.holder_answers => Decision::TakeLast,
+        Liveness::Exited | Liveness::Gone if record.delete_requested => Decision::Forget,
         Liveness::Exited => match &report.exit {
             Some(exit) => Decision::Finish(exit.clone()),
             None => Decision::Wait("the host says the job ended but not how".into()),

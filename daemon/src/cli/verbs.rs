@@ -276,7 +276,9 @@ fn tag(paths: &Paths, args: TagArgs) -> Result<u8> {
     let (remove, set): (Vec<String>, Vec<String>) = args.changes.into_iter().partition(|c| c.ends_with('-') && !c.contains('='));
     let remove = remove.into_iter().map(|key| key.trim_end_matches('-').to_owned()).collect();
     let set = pairs(&set, "a tag such as KEY, KEY=VALUE or KEY-", false)?;
-    ask(paths, Act::Tag(m::Tag { session: args.session, name: args.name, set, remove }))?;
+    // By its id: asked again when the manager died, it may have its new name already.
+    let session: SessionDoc = read(&ask(paths, Act::Info(m::Select { session: args.session, ..m::Select::default() }))?)?;
+    ask(paths, Act::Tag(m::Tag { session: session.id, name: args.name, set, remove }))?;
     Ok(0)
 }
 
@@ -331,7 +333,8 @@ fn daemon(paths: Paths, args: DaemonArgs) -> Result<u8> {
             if args.announce { Ok(error.kind.exit_code()) } else { Err(error) }
         }),
         None => {
-            Client::connect(&paths)?;
+            // An answer, and not only a connection: a manager that is being killed still has its socket for a moment.
+            ask(&paths, Act::DaemonStatus(m::Empty {}))?;
             Ok(0)
         }
         Some(DaemonVerb::Status { json }) => {

@@ -29,9 +29,9 @@ use sessd_core::names::{Fit, check_name, check_tags, fit, tag_matches};
 use sessd_core::reconcile::Seen;
 use sessd_core::wake::Wake;
 use sessd_core::{Record, State};
-use sessd_proto::Uuid;
 use sessd_proto::messages as m;
-use session::{Session, ToSession};
+use sessd_proto::{Frame, Uuid};
+use session::{Mailbox, Session, ToSession};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::{Rc, Weak};
@@ -40,6 +40,8 @@ use tokio::sync::Notify;
 
 /// How often the manager looks at its clocks.
 const TICK: Duration = Duration::from_secs(5);
+/// An end that is as young as this, in milliseconds, may not have been heard of by its host.
+const RECENT_MS: i64 = 60 * 60 * 1000;
 /// Ticks between two looks for records that have been kept long enough: an hour.
 const FORGET_TICKS: u32 = 720;
 
@@ -101,6 +103,11 @@ impl Manager {
         });
         for record in records {
             manager.start_session(record.without_evidence(), None);
+        }
+        // The last manager may have died between the record of an end and the word to this machine that it may forget the
+        // job. Other hosts are told when there is a link to them again.
+        if manager.store.ended_since(dial::LOCAL, manager.started_at_ms - RECENT_MS).await? {
+            manager.host(dial::LOCAL).person_is_here();
         }
         tokio::task::spawn_local(keep_house(Rc::downgrade(&manager)));
         Ok(manager)
@@ -333,6 +340,11 @@ impl Manager {
                 )
             };
             for job_id in seen.leftovers(&manager.id, went_on) {
+                // A holder that still waits for its last word to be taken may go.
+                if let Some(stream) = link.open(job_id.clone(), Mailbox::new().0) {
+                    link.send(stream, &Frame::ExitAck(m::Empty {}));
+                    link.close_stream(stream);
+                }
                 let job = m::JobName { job_id, manager_id: manager.id.clone() };
                 if link.request(m::LinkAct::Forget(job)).await.is_err() {
                     return;

@@ -507,8 +507,11 @@ impl Task {
                 let why = crate::ssh::clean(&refused.detail, 300);
                 if refused.final_answer {
                     let error = Error::failed(why, "nothing was started");
-                    answer_all(&mut self.when_running, &Err(error));
-                    self.never_began().await?;
+                    let mut waiting = std::mem::take(&mut self.when_running);
+                    // Who is told finds the record as it will stay.
+                    let done = self.never_began().await;
+                    answer_all(&mut waiting, &Err(error));
+                    done?;
                 } else {
                     self.note(why);
                     self.handle.host.tell(ToHost::LookAgain);

@@ -7,7 +7,7 @@ use sessd_core::record::{reason_from_word, reason_word};
 use sessd_core::{End, Record, State};
 use sessd_proto::Uuid;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{Row, SqliteConnection};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -99,19 +99,27 @@ impl Store {
             ),
             _ => error.into(),
         };
-        let mut tx = self.pool.begin().await?;
-        upsert(&mut tx, record).await.map_err(taken)?;
-        sqlx::query("DELETE FROM tags WHERE session_id = $1").bind(record.id.to_string()).execute(&mut *tx).await?;
-        for (key, value) in &record.tags {
-            sqlx::query("INSERT INTO tags (session_id, key, value) VALUES ($1, $2, $3)")
-                .bind(record.id.to_string())
-                .bind(key)
-                .bind(value)
-                .execute(&mut *tx)
-                .await?;
+        self.write(async |db| upsert(db, record).await).await.map_err(taken)
+    }
+
+    /// Writes, all or nothing. Not by sqlx's own transactions: when the disk is full SQLite ends one by itself, sqlx goes on
+    /// counting, and every later one is a part of one that is never committed. After any failure the connection is given
+    /// up, and with it whatever state it is in.
+    async fn write<T>(&self, work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>) -> Result<T, sqlx::Error> {
+        let mut db = self.pool.acquire().await?;
+        let result = async {
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut *db).await?;
+            let value = work(&mut db).await?;
+            sqlx::query("COMMIT").execute(&mut *db).await?;
+            Ok(value)
         }
-        tx.commit().await?;
-        Ok(())
+        .await;
+        if result.is_err() {
+            // What SQLite ended by itself cannot be ended again.
+            let _ = sqlx::query("ROLLBACK").execute(&mut *db).await;
+            db.close_on_drop();
+        }
+        result
     }
 
     /// Keeps the record of a session that has ended together with its last screen, or neither.
@@ -119,20 +127,35 @@ impl Store {
     /// # Errors
     /// As [`Self::save`].
     pub async fn save_done(&self, record: &Record, screen: Option<&Screen>) -> Result<()> {
-        let mut tx = self.pool.begin().await?;
-        upsert(&mut tx, record).await?;
-        sqlx::query("DELETE FROM screens WHERE session_id = $1").bind(record.id.to_string()).execute(&mut *tx).await?;
-        if let Some(screen) = screen {
-            sqlx::query("INSERT INTO screens (session_id, cols, rows, snapshot) VALUES ($1, $2, $3, $4)")
-                .bind(record.id.to_string())
-                .bind(i64::from(screen.size.0))
-                .bind(i64::from(screen.size.1))
-                .bind(screen.snapshot.as_slice())
-                .execute(&mut *tx)
-                .await?;
-        }
-        tx.commit().await?;
-        Ok(())
+        let write = async |db: &mut SqliteConnection| {
+            upsert(db, record).await?;
+            sqlx::query("DELETE FROM screens WHERE session_id = $1").bind(record.id.to_string()).execute(&mut *db).await?;
+            if let Some(screen) = screen {
+                sqlx::query("INSERT INTO screens (session_id, cols, rows, snapshot) VALUES ($1, $2, $3, $4)")
+                    .bind(record.id.to_string())
+                    .bind(i64::from(screen.size.0))
+                    .bind(i64::from(screen.size.1))
+                    .bind(screen.snapshot.as_slice())
+                    .execute(&mut *db)
+                    .await?;
+            }
+            Ok(())
+        };
+        Ok(self.write(write).await?)
+    }
+
+    /// Keeps many records in one go: for what fills a database to measure it.
+    ///
+    /// # Errors
+    /// As [`Self::save`], for all of them.
+    pub async fn save_all(&self, records: &[Record]) -> Result<()> {
+        let write = async |db: &mut SqliteConnection| {
+            for record in records {
+                upsert(db, record).await?;
+            }
+            Ok(())
+        };
+        Ok(self.write(write).await?)
     }
 
     /// The last screen of a session, if one was kept.
@@ -148,7 +171,9 @@ impl Store {
 
     /// Forgets a record.
     pub async fn forget(&self, id: Uuid) -> Result<()> {
-        sqlx::query("DELETE FROM sessions WHERE id = $1").bind(id.to_string()).execute(&self.pool).await?;
+        let id = id.to_string();
+        let delete = async |db: &mut SqliteConnection| sqlx::query("DELETE FROM sessions WHERE id = $1").bind(&id).execute(db).await;
+        self.write(delete).await?;
         Ok(())
     }
 
@@ -175,9 +200,20 @@ impl Store {
     pub async fn forget_done(&self, before_ms: i64) -> Result<Vec<Record>> {
         let gone = self.select(&format!("WHERE state = 'done' AND end_at_ms < {before_ms}")).await?;
         if !gone.is_empty() {
-            sqlx::query("DELETE FROM sessions WHERE state = 'done' AND end_at_ms < $1").bind(before_ms).execute(&self.pool).await?;
+            let sql = "DELETE FROM sessions WHERE state = 'done' AND end_at_ms < $1";
+            self.write(async |db| sqlx::query(sql).bind(before_ms).execute(db).await).await?;
         }
         Ok(gone)
+    }
+
+    /// Has a session on `host` ended since?
+    pub async fn ended_since(&self, host: &str, since_ms: i64) -> Result<bool> {
+        let row = sqlx::query("SELECT id FROM sessions WHERE state = 'done' AND end_at_ms >= $1 AND host = $2 LIMIT 1")
+            .bind(since_ms)
+            .bind(host)
+            .fetch_optional(&self.pool)
+            .await?;
+        Ok(row.is_some())
     }
 
     /// Every job of a record on `host` that is done, as the id of the job and of the session.
@@ -275,7 +311,7 @@ fn keep_aside(path: &Path, now_ms: i64) -> std::io::Result<PathBuf> {
     Ok(aside)
 }
 
-async fn upsert(tx: &mut Transaction<'_, Sqlite>, record: &Record) -> Result<(), sqlx::Error> {
+async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::Error> {
     let end = record.end.as_ref();
     sqlx::query(
         "INSERT INTO sessions (id, name, host, command, cwd, env, cols, rows, idle_timeout_ms, reap_unattended, created_at_ms, \
@@ -310,9 +346,18 @@ async fn upsert(tx: &mut Transaction<'_, Sqlite>, record: &Record) -> Result<(),
     .bind(end.and_then(|e| e.signal).map(i64::from))
     .bind(end.map(|e| e.at_ms))
     .bind(end.map(|e| e.detail.as_str()))
-    .execute(&mut **tx)
-    .await
-    .map(|_| ())
+    .execute(&mut *db)
+    .await?;
+    sqlx::query("DELETE FROM tags WHERE session_id = $1").bind(record.id.to_string()).execute(&mut *db).await?;
+    for (key, value) in &record.tags {
+        sqlx::query("INSERT INTO tags (session_id, key, value) VALUES ($1, $2, $3)")
+            .bind(record.id.to_string())
+            .bind(key)
+            .bind(value)
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
 }
 
 fn wrong(what: &str) -> Error {
