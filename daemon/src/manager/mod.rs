@@ -42,6 +42,8 @@ use tokio::sync::Notify;
 const TICK: Duration = Duration::from_secs(5);
 /// An end that is as young as this, in milliseconds, may not have been heard of by its host.
 const RECENT_MS: i64 = 60 * 60 * 1000;
+/// How long a holder that is told that it may go may take to answer.
+const HOLDER_ANSWERS: Duration = Duration::from_secs(2);
 /// Ticks between two looks for records that have been kept long enough: an hour.
 const FORGET_TICKS: u32 = 720;
 
@@ -340,9 +342,11 @@ impl Manager {
                 )
             };
             for job_id in seen.leftovers(&manager.id, went_on) {
-                // A holder that still waits for its last word to be taken may go.
-                if let Some(stream) = link.open(job_id.clone(), Mailbox::new().0) {
+                // A holder that still waits for its last word to be taken may go. It reads only after its own first words.
+                let (mailbox, mut answer) = Mailbox::new();
+                if let Some(stream) = link.open(job_id.clone(), mailbox) {
                     link.send(stream, &Frame::ExitAck(m::Empty {}));
+                    let _ = tokio::time::timeout(HOLDER_ANSWERS, answer.recv()).await;
                     link.close_stream(stream);
                 }
                 let job = m::JobName { job_id, manager_id: manager.id.clone() };
