@@ -7,7 +7,7 @@
 //! * [`api`]: the manager's socket · [`manager`]: sessions, hosts, links; every task
 //! * [`ssh`]: from a host's name to an agent's byte stream · [`agents`]: the agents we carry
 //! * [`store`]: the records in SQLite · [`wire`]: frames over tokio's streams
-//! * [`config`], [`paths`], [`error`], [`clock`]: what all of them share · [`server`]: the manager's process
+//! * [`config`], [`paths`], [`error`], [`clock`]: what all of them share · [`faults`]: where tests kill it · [`server`]: the manager's process
 //!
 //! Decisions are not here but in `sessd-core`, which can reach no I/O.
 
@@ -17,6 +17,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod error;
+pub mod faults;
 pub mod manager;
 pub mod paths;
 pub mod server;

@@ -4,6 +4,7 @@ use crate::api;
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
+use crate::faults;
 use crate::manager::Manager;
 use crate::paths::Paths;
 use crate::store::Store;
@@ -42,6 +43,7 @@ fn say(line: &str) {
 }
 
 fn run_inner(paths: Paths, announce: bool) -> Result<()> {
+    faults::arm()?;
     let config = Config::load(&paths)?;
     paths.make()?;
     start_log(&paths)?;
@@ -61,6 +63,7 @@ fn run_inner(paths: Paths, announce: bool) -> Result<()> {
                 "`sessd daemon status` shows it, `sessd daemon stop` ends it",
             ));
         };
+        let _mine = lock_database(&paths)?;
         let opened = Store::open(&paths.database, clock::wall_ms()).await?;
         if let Some(aside) = &opened.kept_aside {
             let note = format!(
@@ -93,6 +96,31 @@ fn run_inner(paths: Paths, announce: bool) -> Result<()> {
         store.close().await;
         Ok(())
     })
+}
+
+/// Another manager may have another socket and yet these records. The kernel lets go of the lock whatever happens.
+fn lock_database(paths: &Paths) -> Result<std::fs::File> {
+    let path = paths.database.with_extension("db.lock");
+    let trouble = |e: std::io::Error| {
+        Error::failed(
+            format!("{} cannot be used ({e})", path.display()),
+            "check its folder for space and permissions",
+        )
+    };
+    let file = std::os::unix::fs::OpenOptionsExt::mode(
+        std::fs::File::options().create(true).truncate(false).write(true),
+        0o600,
+    )
+    .open(&path)
+    .map_err(trouble)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(Error::failed(
+            format!("another manager with another socket uses {}", paths.database.display()),
+            "use that one (the same XDG_RUNTIME_DIR), or set SESSD_HOME to another folder",
+        )),
+        Err(std::fs::TryLockError::Error(error)) => Err(trouble(error)),
+    }
 }
 
 fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {

@@ -530,6 +530,9 @@ pub struct Event {
 pub struct Select {
     #[prost(string, tag = "1")]
     pub session: String,
+    /// For a restart: UUID of the new job, chosen by whoever asks, so that it can be asked again.
+    #[prost(string, tag = "2")]
+    pub job_id: String,
 }
 
 /// Start a session.
@@ -560,6 +563,12 @@ pub struct Create {
     /// The caller's environment, for the host `local`; not kept.
     #[prost(map = "string, string", tag = "11")]
     pub environment: HashMap<String, String>,
+    /// UUIDs chosen by whoever asks: asked again after the manager died, the same session is meant. Empty: the manager
+    /// chooses.
+    #[prost(string, tag = "12")]
+    pub session_id: String,
+    #[prost(string, tag = "13")]
+    pub job_id: String,
 }
 
 /// A limit that may be off.
@@ -627,6 +636,9 @@ pub struct Reply {
     pub id: u64,
     #[prost(oneof = "Answer", tags = "2, 3")]
     pub answer: Option<Answer>,
+    /// The document goes on in the next reply of the same id: no frame is longer than any may be.
+    #[prost(bool, tag = "4")]
+    pub more: bool,
 }
 
 /// What the manager answers.

@@ -61,7 +61,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
     let request = |act| Frame::LinkRequest(m::LinkRequest { id: 1, act: Some(act) });
     let reply = |answer| Frame::LinkReply(m::LinkReply { id: 1, answer: Some(answer) });
     let ask = |act| Frame::Request(m::Request { id: 1, act: Some(act) });
-    let answer = |answer| Frame::Reply(m::Reply { id: 1, answer: Some(answer) });
+    let answer = |answer| Frame::Reply(m::Reply { id: 1, answer: Some(answer), ..m::Reply::default() });
     let job = || m::JobName { job_id: "j".into(), manager_id: "m".into() };
     vec![
         ("hello", Frame::Hello(m::Hello { proto_min: 1, proto_max: 1, features: 7, version: "0.1.0".into(), build: "b".into() })),
@@ -115,15 +115,16 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
             name: "n".into(), host: "h".into(), tags: [("t".to_owned(), "1".to_owned())].into(), cwd: "/w".into(),
             env: [("E".to_owned(), "2".to_owned())].into(), idle_timeout: Some(m::IdleTimeout { ms: Some(9) }), reap_unattended: true,
             cols: 80, rows: 24, command: vec!["c".into()], environment: [("A".to_owned(), "1".to_owned())].into(),
+            ..m::Create::default()
         }))),
         ("list?", ask(m::Act::List(m::List { all: true, host: "h".into(), tags: vec!["t".into()], state: "done".into() }))),
-        ("info?", ask(m::Act::Info(m::Select { session: "s".into() }))),
+        ("info?", ask(m::Act::Info(m::Select { session: "s".into(), ..m::Select::default() }))),
         ("tag?", ask(m::Act::Tag(m::Tag {
             session: "s".into(), name: Some("n".into()), set: [("t".to_owned(), "1".to_owned())].into(), remove: vec!["r".into()],
         }))),
         ("delete?", ask(m::Act::Delete(m::Delete { sessions: vec!["s".into()], all: true, force: true }))),
         ("detach?", ask(m::Act::DetachViews(m::DetachViews { session: "s".into(), view: "v".into() }))),
-        ("restart?", ask(m::Act::Restart(m::Select { session: "s".into() }))),
+        ("restart?", ask(m::Act::Restart(m::Select { session: "s".into(), ..m::Select::default() }))),
         ("status?", ask(m::Act::DaemonStatus(m::Empty {}))),
         ("stop?", ask(m::Act::DaemonStop(m::Stop { restart: true }))),
         ("adopt?", ask(m::Act::Adopt(m::HostName { host: "h".into() }))),

@@ -95,7 +95,7 @@ impl Manager {
         self.say(1, &Frame::Hello(hello::hello("test", "")));
         let (manager_id, manager_name) = (self.id.clone(), self.name.to_owned());
         self.say(1, &Frame::Presence(m::Presence { manager_id, manager_name, ..m::Presence::default() }));
-        self.say(1, &Frame::Subscribe(m::Subscribe { from: None, credit: 1 << 20, scrollback_lines: 0 }));
+        self.say(1, &Frame::Subscribe(m::Subscribe { credit: 1 << 20, ..m::Subscribe::default() }));
     }
 
     fn report(&mut self) -> Option<m::JobReport> {

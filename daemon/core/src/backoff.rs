@@ -11,6 +11,11 @@ pub struct Backoff {
 pub const MAX_MS: u64 = 60_000;
 /// Time before the second attempt, in milliseconds. The first comes at once.
 const FIRST_MS: u64 = 250;
+/// The same for a host that does not answer at all: each attempt is a wait of its own, and nothing says that it is back.
+const FIRST_SILENT_MS: u64 = 8_000;
+/// An attempt that took as long as this met silence. A host that refuses (its sshd is restarting) does so within a round
+/// trip.
+const SILENT_MS: u64 = 1_000;
 
 impl Backoff {
     /// No attempt failed yet.
@@ -18,9 +23,10 @@ impl Backoff {
         Self { failures: 0, seed: seed | 1 }
     }
 
-    /// An attempt failed: how long to wait before the next, in milliseconds.
-    pub fn failed(&mut self) -> u64 {
-        let base = FIRST_MS.saturating_mul(1 << self.failures.min(16)).min(MAX_MS);
+    /// An attempt failed after `took_ms`: how long to wait before the next, in milliseconds.
+    pub fn failed(&mut self, took_ms: u64) -> u64 {
+        let first = if took_ms < SILENT_MS { FIRST_MS } else { FIRST_SILENT_MS };
+        let base = first.saturating_mul(1 << self.failures.min(16)).min(MAX_MS);
         self.failures = self.failures.saturating_add(1);
         // xorshift64 (Marsaglia 2003): chance enough to spread attempts.
         self.seed ^= self.seed << 13;
@@ -40,14 +46,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn delays_grow_to_a_minute_and_a_dead_host_sees_few_attempts_in_its_first_minute() {
+    fn delays_grow_to_a_minute_and_begin_anew_after_a_reset() {
         for seed in 0..200 {
             let mut backoff = Backoff::new(seed);
-            let delays: Vec<u64> = (0..20).map(|_| backoff.failed()).collect();
+            let delays: Vec<u64> = (0..20).map(|_| backoff.failed(1)).collect();
             assert!(delays.iter().all(|ms| (FIRST_MS / 2..=MAX_MS).contains(ms)));
             assert!(delays[12..].iter().all(|ms| *ms >= MAX_MS / 2));
             backoff.reset();
-            assert!(backoff.failed() <= FIRST_MS);
+            assert!(backoff.failed(1) <= FIRST_MS);
+        }
+    }
+
+    /// Attempts that begin within the first minute when each takes `took_ms`.
+    fn attempts(seed: u64, took_ms: u64) -> usize {
+        let (mut backoff, mut at, mut count) = (Backoff::new(seed), 0, 0);
+        while at < 60_000 {
+            count += 1;
+            at += took_ms + backoff.failed(took_ms);
+        }
+        count
+    }
+
+    #[test]
+    fn a_silent_host_sees_few_attempts_in_its_first_minute_and_one_that_refuses_is_tried_soon() {
+        for seed in 0..200 {
+            for took_ms in [1_000, 5_000, 10_000, 30_000, 120_000] {
+                assert!(attempts(seed, took_ms) <= 4, "{took_ms}");
+            }
+            let mut backoff = Backoff::new(seed);
+            let first_four: u64 = (0..4).map(|_| backoff.failed(5)).sum();
+            assert!(first_four < 4_000, "a restarted sshd is found within seconds: {first_four}");
         }
     }
 }

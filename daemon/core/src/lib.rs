@@ -7,12 +7,16 @@
 //! * [`record`]: the durable facts of one session, and its states
 //! * [`reconcile`]: a record and what a host says → what to do
 //! * [`backoff`]: when to dial again
+//! * [`wake`]: whether this machine has slept
+//! * [`adopt`]: a job another manager made → a record of ours
 //! * [`leader`]: which view sets the size and answers the terminal's queries
 
+pub mod adopt;
 pub mod backoff;
 pub mod leader;
 pub mod names;
 pub mod reconcile;
 pub mod record;
+pub mod wake;
 
 pub use record::{End, Record, State};

@@ -3,7 +3,7 @@
 
 use crate::record::{End, Record, State};
 use sessd_proto::messages::{EndReason, ExitRecord, Inventory, JobReport, Liveness};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// How long a job must be missing from complete inventories before that is firm: a holder whose folder was removed makes
 /// it again within a minute.
@@ -40,14 +40,23 @@ pub fn place(inventory: &Inventory) -> String {
 pub struct Seen {
     inventory: Inventory,
     jobs: HashMap<String, usize>,
+    /// Listed more than once, and not with the same words.
+    contradicted: HashSet<String>,
 }
 
 impl Seen {
     /// Indexes an inventory.
     pub fn new(inventory: Inventory) -> Self {
-        let id = |job: &JobReport| Some(job.spec.as_ref()?.job_id.clone());
-        let jobs = inventory.jobs.iter().enumerate().filter_map(|(at, job)| Some((id(job)?, at))).collect();
-        Self { inventory, jobs }
+        let (mut jobs, mut contradicted) = (HashMap::new(), HashSet::new());
+        for (at, job) in inventory.jobs.iter().enumerate() {
+            let Some(spec) = &job.spec else { continue };
+            if let Some(before) = jobs.insert(spec.job_id.clone(), at)
+                && inventory.jobs.get(before) != Some(job)
+            {
+                contradicted.insert(spec.job_id.clone());
+            }
+        }
+        Self { inventory, jobs, contradicted }
     }
 
     /// The inventory itself.
@@ -63,6 +72,9 @@ impl Seen {
     pub fn decide(&self, record: &Record, missing_for_ms: i64) -> Decision {
         if record.state == State::Done {
             return Decision::Wait("it is done".into());
+        }
+        if self.contradicted.contains(&record.job_id.to_string()) {
+            return Decision::Wait("the host says two things about the job".into());
         }
         match self.report(record) {
             Some(report) => decide_present(record, report, self.inventory.now_ms as i64),
@@ -91,6 +103,29 @@ impl Seen {
         Decision::Lost(lost(self.inventory.now_ms as i64, "the job's folder is gone from the host"))
     }
 
+    /// Jobs that this manager made, that have ended, and of which it has all it wanted: `known` says for a job's id and
+    /// its session's whether the record is done with that job or has gone on to another. They are still on the host
+    /// because the manager or the link died before it could say so. A job of which there is no record at all is left
+    /// alone: this may be a manager that lost its database.
+    pub fn leftovers(&self, manager_id: &str, known: impl Fn(&str, &str) -> bool) -> Vec<String> {
+        let over = |job: &&JobReport| {
+            let ended = [Liveness::Exited as i32, Liveness::Gone as i32].contains(&job.liveness);
+            let spec = job.spec.as_ref();
+            ended
+                && spec.is_some_and(|s| {
+                    s.manager_id == manager_id
+                        && !self.contradicted.contains(&s.job_id)
+                        && known(&s.job_id, &s.session_id)
+                })
+        };
+        self.inventory
+            .jobs
+            .iter()
+            .filter(over)
+            .filter_map(|job| Some(job.spec.as_ref()?.job_id.clone()))
+            .collect()
+    }
+
     /// Whether the job is in the inventory at all.
     pub fn has(&self, record: &Record) -> bool {
         self.report(record).is_some()
@@ -105,8 +140,9 @@ fn decide_present(record: &Record, report: &JobReport, now_ms: i64) -> Decision 
     match Liveness::try_from(report.liveness).unwrap_or(Liveness::Unknown) {
         Liveness::Alive if record.delete_requested => Decision::EndIt,
         Liveness::Alive => Decision::Resume,
-        Liveness::Exited | Liveness::Gone if record.delete_requested => Decision::Forget,
+        // A holder that answers waits for somebody to take the last word from it; only then does it leave.
         Liveness::Exited if report.holder_answers => Decision::TakeLast,
+        Liveness::Exited | Liveness::Gone if record.delete_requested => Decision::Forget,
         Liveness::Exited => match &report.exit {
             Some(exit) => Decision::Finish(exit.clone()),
             None => Decision::Wait("the host says the job ended but not how".into()),
@@ -210,6 +246,38 @@ mod tests {
         assert!(matches!(seen.decide(&record(State::Disconnected), i64::MAX), Decision::Wait(_)));
         let deleted = Record { delete_requested: true, ..record(State::Disconnected) };
         assert!(matches!(seen.decide(&deleted, i64::MAX), Decision::Wait(_)));
+    }
+
+    #[test]
+    fn a_host_that_contradicts_itself_is_evidence_of_nothing() {
+        let running = record(State::Disconnected);
+        let twice = vec![report(Liveness::Alive), report(Liveness::Gone)];
+        assert!(matches!(decide(&running, twice, 0), Decision::Wait(_)));
+        let same = vec![report(Liveness::Alive), report(Liveness::Alive)];
+        assert_eq!(decide(&running, same, 0), Decision::Resume, "said twice is no contradiction");
+    }
+
+    #[test]
+    fn what_is_left_of_jobs_that_are_over_and_known_is_taken_away_and_nothing_else() {
+        let job = |n: u128, manager: &str, liveness| {
+            let spec = JobSpec {
+                job_id: Uuid::from_u128(n).to_string(),
+                manager_id: manager.into(),
+                ..JobSpec::default()
+            };
+            JobReport { spec: Some(spec), ..report(liveness) }
+        };
+        let jobs = vec![
+            job(1, "us", Liveness::Exited),
+            job(2, "them", Liveness::Exited),
+            job(3, "us", Liveness::Alive),
+            job(4, "us", Liveness::Unknown),
+            job(5, "us", Liveness::Gone),
+            job(6, "us", Liveness::Exited),
+        ];
+        let unknown = Uuid::from_u128(6).to_string();
+        let left = Seen::new(inventory(jobs)).leftovers("us", |job, _| job != unknown);
+        assert_eq!(left, [Uuid::from_u128(1).to_string(), Uuid::from_u128(5).to_string()]);
     }
 
     #[test]

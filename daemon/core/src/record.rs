@@ -130,7 +130,7 @@ pub struct Record {
     pub last_active_ms: Option<i64>,
     /// Which machine, and which folder on it, holds the job; empty until it ran.
     pub place: String,
-    /// Once done.
+    /// Once done. While a restart is on its way, the end of the job before: what is fallen back to.
     pub end: Option<End>,
 }
 
@@ -168,16 +168,40 @@ impl Record {
         self
     }
 
-    /// The job has ended.
-    pub fn finish(&mut self, end: End) {
+    /// The job has ended. `now_ms` is our clock: a host whose clock is wrong must neither make a record look older than
+    /// its session, so that it is forgotten at once, nor newer than now, so that it never is.
+    pub fn finish(&mut self, mut end: End, now_ms: i64) {
+        end.at_ms = end.at_ms.clamp(self.created_at_ms.min(now_ms), now_ms);
         self.state = State::Done;
         self.end = Some(end);
     }
 
-    /// A new job under the same session.
+    /// A new job under the same session. What is known of the job before stays until the new one runs.
     pub fn begin_again(&mut self, job_id: Uuid) {
-        (self.job_id, self.state, self.end) = (job_id, State::Init, None);
+        (self.job_id, self.state) = (job_id, State::Init);
         (self.last_active_ms, self.place) = (None, String::new());
+    }
+
+    /// The host said that the job runs.
+    pub fn runs(&mut self, place: Option<String>) {
+        (self.state, self.end) = (State::Running, None);
+        if self.place.is_empty() {
+            self.place = place.unwrap_or_default();
+        }
+    }
+
+    /// The host said, firmly, that the job never began. A session that had a job before is done as it was; one that
+    /// had none is nothing: false.
+    pub fn fall_back(&mut self) -> bool {
+        if self.end.is_some() {
+            self.state = State::Done;
+        }
+        self.end.is_some()
+    }
+
+    /// How the job ended, if it has.
+    pub fn ended(&self) -> Option<&End> {
+        self.end.as_ref().filter(|_| self.state == State::Done)
     }
 }
 
@@ -193,6 +217,71 @@ mod tests {
         for reason in ["exited", "signaled", "deleted", "reaped", "lost", "failed"] {
             assert_eq!(reason_from_word(reason).map(reason_word), Some(reason));
         }
+    }
+
+    fn record(created_at_ms: i64) -> Record {
+        Record {
+            id: Uuid::from_u128(1),
+            name: None,
+            host: "box".into(),
+            tags: BTreeMap::new(),
+            command: vec![],
+            cwd: String::new(),
+            env: BTreeMap::new(),
+            size: (80, 24),
+            idle_timeout_ms: None,
+            reap_unattended: false,
+            created_at_ms,
+            job_id: Uuid::from_u128(2),
+            state: State::Running,
+            delete_requested: false,
+            last_active_ms: None,
+            place: "m:/f".into(),
+            end: None,
+        }
+    }
+
+    #[test]
+    fn a_host_with_a_wrong_clock_makes_no_end_before_the_beginning_or_after_now() {
+        for (theirs, at) in [(0, 1_000), (500, 1_000), (1_500, 1_500), (i64::MAX, 2_000), (i64::MIN, 1_000)] {
+            let mut record = record(1_000);
+            record.finish(
+                End {
+                    reason: EndReason::Exited,
+                    code: Some(0),
+                    signal: None,
+                    at_ms: theirs,
+                    detail: String::new(),
+                },
+                2_000,
+            );
+            assert_eq!(record.end.map(|e| e.at_ms), Some(at));
+        }
+        // Our own clock was set back since: nothing to be had but now.
+        let mut ours = record(5_000);
+        ours.finish(
+            End { reason: EndReason::Exited, code: Some(0), signal: None, at_ms: 9, detail: String::new() },
+            2_000,
+        );
+        assert_eq!(ours.end.map(|e| e.at_ms), Some(2_000));
+    }
+
+    #[test]
+    fn a_restart_that_never_began_leaves_the_session_as_it_was() {
+        let mut first = record(0);
+        first.state = State::Init;
+        assert!(!first.clone().fall_back(), "a session that never ran is nothing");
+        first.runs(Some("m:/f".into()));
+        let end =
+            End { reason: EndReason::Exited, code: Some(3), signal: None, at_ms: 7, detail: String::new() };
+        first.finish(end.clone(), 9);
+        first.begin_again(Uuid::from_u128(3));
+        assert_eq!((first.state, first.ended()), (State::Init, None));
+        let mut failed = first.clone();
+        assert!(failed.fall_back());
+        assert_eq!(failed.ended(), Some(&end));
+        first.runs(None);
+        assert_eq!((first.state, first.end), (State::Running, None));
     }
 
     #[test]

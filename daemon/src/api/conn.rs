@@ -1,17 +1,23 @@
 //! One connection: requests and their answers, until it turns into a view.
 
 use crate::error::{Error, Kind, Result};
-use crate::manager::Manager;
 use crate::manager::session::{Session, ToSession};
 use crate::manager::views::View;
+use crate::manager::{Found, Manager};
 use crate::wire::{FrameReader, OutQueue, OwnedFrame};
+use sessd_core::Record;
+use sessd_proto::frame::put_snapshot;
 use sessd_proto::messages::{self as m, Act, Answer};
 use sessd_proto::{Frame, Uuid, hello};
+use sessd_terminal::{Size, SnapshotOptions, Terminal};
 use std::rc::Rc;
 use tokio::net::UnixStream;
 
 /// Bytes of one session's messages beyond which a view's connection is not read on until they are taken.
 const QUEUED: usize = 1 << 20;
+
+/// Bytes of a document in one reply: what is left of a frame is for the rest of the message.
+const REPLY_MAX: usize = sessd_proto::limits::FRAME_BODY_MAX - 1024;
 
 /// What a connection is after a frame.
 enum Next {
@@ -93,18 +99,19 @@ async fn asked(frame: &OwnedFrame, out: &OutQueue, manager: &Rc<Manager>) -> Nex
         }
         Ok(Frame::Ping(token)) => out.put(0, &Frame::Pong(token)),
         Ok(Frame::Request(request)) => {
-            let id = request.id;
-            let answer = match act(request.act, manager).await {
-                Ok(json) => Answer::Json(json),
-                Err(error) => Answer::Error(error.into()),
-            };
-            out.put(0, &Frame::Reply(m::Reply { id, answer: Some(answer) }));
+            let listens = matches!(request.act, Some(Act::Events(_)));
+            match act(request.act, manager).await {
+                Ok(json) => put_json(out, request.id, &json),
+                Err(error) => put_error(out, request.id, error),
+            }
+            if listens {
+                manager.events.subscribe(out);
+            }
         }
         Ok(Frame::Attach(attach)) => match start_view(attach, out, manager).await {
-            Ok((session, view)) => return Next::Views(session, view),
-            Err(error) => {
-                out.put(0, &Frame::Reply(m::Reply { id: 0, answer: Some(Answer::Error(error.into())) }))
-            }
+            Ok(Some((session, view))) => return Next::Views(session, view),
+            Ok(None) => return Next::Ends,
+            Err(error) => put_error(out, 0, error),
         },
         Ok(Frame::Unknown(kind)) if kind & sessd_proto::frame::IGNORABLE == 0 => {
             out.put(0, &Frame::Unsupported(m::Unsupported { kind: kind.into() }));
@@ -116,6 +123,28 @@ async fn asked(frame: &OwnedFrame, out: &OutQueue, manager: &Rc<Manager>) -> Nex
         }
     }
     Next::Asks
+}
+
+/// A document, in as many replies as it needs.
+fn put_json(out: &OutQueue, id: u64, json: &str) {
+    let mut rest = json;
+    loop {
+        let mut cut = rest.len().min(REPLY_MAX);
+        while !rest.is_char_boundary(cut) {
+            cut -= 1;
+        }
+        let (part, after) = rest.split_at(cut);
+        let answer = Some(Answer::Json(part.to_owned()));
+        out.put(0, &Frame::Reply(m::Reply { id, answer, more: !after.is_empty() }));
+        if after.is_empty() {
+            return;
+        }
+        rest = after;
+    }
+}
+
+fn put_error(out: &OutQueue, id: u64, error: Error) {
+    out.put(0, &Frame::Reply(m::Reply { id, answer: Some(Answer::Error(error.into())), more: false }));
 }
 
 fn json<T: serde::Serialize>(document: &T) -> Result<String> {
@@ -135,7 +164,7 @@ async fn act(act: Option<Act>, manager: &Rc<Manager>) -> Result<String> {
             let sent = session.ask(|done| ToSession::SendAway(detach.view, done)).await?;
             json(&sent)
         }
-        Some(Act::Restart(select)) => json(&manager.restart(&select.session).await?),
+        Some(Act::Restart(select)) => json(&manager.restart(&select).await?),
         Some(Act::DaemonStatus(_)) => json(&manager.status()),
         Some(Act::DaemonStop(stop)) => {
             if !stop.restart {
@@ -147,8 +176,9 @@ async fn act(act: Option<Act>, manager: &Rc<Manager>) -> Result<String> {
             manager.stop();
             Ok("null".to_owned())
         }
-        // Carried out elsewhere or not known to this version.
-        Some(Act::Adopt(_) | Act::Events(_)) | None => Err(Error::new(
+        Some(Act::Adopt(host)) => json(&manager.adopt(&host.host).await?),
+        Some(Act::Events(_)) => Ok("null".to_owned()),
+        None => Err(Error::new(
             Kind::VersionSkew,
             "the running manager is older than this command and does not know it",
             "`sessd daemon restart` starts the newer one; sessions run on",
@@ -156,9 +186,17 @@ async fn act(act: Option<Act>, manager: &Rc<Manager>) -> Result<String> {
     }
 }
 
-async fn start_view(attach: m::Attach, out: &OutQueue, manager: &Rc<Manager>) -> Result<(Rc<Session>, Uuid)> {
+/// `None`: the session is done; its last screen and its end are all there is to show.
+async fn start_view(
+    attach: m::Attach,
+    out: &OutQueue,
+    manager: &Rc<Manager>,
+) -> Result<Option<(Rc<Session>, Uuid)>> {
     let id = Uuid::from_slice(&attach.view_id).map_err(|_| Error::usage("a view without an id"))?;
-    let session = manager.find_live(&attach.session).await?;
+    let session = match manager.find(&attach.session).await? {
+        Found::Live(session) => session,
+        Found::Done(record) => return show_done(&attach, &record, out, manager).await.map(|()| None),
+    };
     if attach.resume.is_none() {
         session.host.person_is_here();
     }
@@ -176,5 +214,40 @@ async fn start_view(attach: m::Attach, out: &OutQueue, manager: &Rc<Manager>) ->
         scrollback_lines: (attach.scrollback_lines as usize).min(sessd_proto::limits::SCROLLBACK_LINES),
     };
     session.ask(|done| ToSession::Attach(Box::new(view), done)).await?;
-    Ok((session, id))
+    Ok(Some((session, id)))
+}
+
+async fn show_done(attach: &m::Attach, record: &Record, out: &OutQueue, manager: &Manager) -> Result<()> {
+    out.put(
+        0,
+        &Frame::Attached(m::Attached {
+            session_id: record.id.to_string(),
+            name: record.name.clone().unwrap_or_default(),
+            host: record.host.clone(),
+            job_id: record.job_id.to_string(),
+        }),
+    );
+    if let Some(screen) = manager.store.screen(record.id).await? {
+        // A view that was here before the end has the scrollback already, and asks for none.
+        let scrollback_lines = (attach.scrollback_lines as usize).min(sessd_proto::limits::SCROLLBACK_LINES);
+        let size = Size { cols: screen.size.0, rows: screen.size.1 }.clamped();
+        let mut terminal = Terminal::new(size, scrollback_lines);
+        terminal.feed(&screen.snapshot);
+        let mut snapshot = Vec::new();
+        terminal.snapshot(SnapshotOptions { scrollback_lines, ..SnapshotOptions::default() }, &mut snapshot);
+        out.with(|out| put_snapshot(0, 0, 0, (size.cols, size.rows), &snapshot, out));
+    }
+    let end = record.ended();
+    out.put(
+        0,
+        &Frame::Ended(m::ExitRecord {
+            reason: end.map_or(m::EndReason::Unspecified, |e| e.reason) as i32,
+            code: end.and_then(|e| e.code),
+            signal: end.and_then(|e| e.signal),
+            at_ms: end.map_or(0, |e| e.at_ms.max(0) as u64),
+            detail: end.map(|e| e.detail.clone()).unwrap_or_default(),
+            ..m::ExitRecord::default()
+        }),
+    );
+    Ok(())
 }

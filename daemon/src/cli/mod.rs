@@ -1,5 +1,8 @@
-//! The command line: flags, verbs, exit codes. What a verb does is in [`verbs`]; how it looks is in [`print`].
+//! The command line: flags, verbs, exit codes. What a verb does is in [`verbs`]; how it looks is in [`print`]; how the
+//! manager is asked, and asked again when it died, is in [`ask`]; [`done`] shows a session that has ended.
 
+pub mod ask;
+pub mod done;
 pub mod print;
 pub mod service;
 pub mod verbs;
@@ -38,6 +41,14 @@ pub enum Verb {
     Delete(DeleteArgs),
     /// A new job under the same session
     Restart(RestartArgs),
+    /// A line for every change of state, until interrupted
+    Events {
+        /// One JSON object a line
+        #[arg(long)]
+        json: bool,
+    },
+    /// Hosts and their links
+    Host(HostArgs),
     /// The manager itself; it starts when a verb needs it
     Daemon(DaemonArgs),
     /// Completion script for a shell
@@ -182,6 +193,33 @@ pub struct DeleteArgs {
 pub struct RestartArgs {
     /// Name, id or beginning of one
     pub session: String,
+}
+
+/// Flags of `host`.
+#[derive(Debug, Args)]
+pub struct HostArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub act: HostVerb,
+}
+
+/// What to do with hosts.
+#[derive(Debug, Subcommand)]
+pub enum HostVerb {
+    /// Every host that has a session or a link
+    List {
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Make records of sessions that are on a host and not known here, such as another machine's
+    Adopt {
+        /// The host
+        host: String,
+        /// As JSON
+        #[arg(long)]
+        json: bool,
+    },
 }
 
 /// Flags of `daemon`.

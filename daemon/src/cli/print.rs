@@ -48,6 +48,17 @@ fn end(end: &EndDoc) -> String {
     }
 }
 
+/// How a session ended, in a few words.
+pub fn ended(session: &SessionDoc) -> String {
+    session.end.as_ref().map_or_else(
+        || session.state.clone(),
+        |e| {
+            let why = e.detail.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+            format!("{} at {}{why}", end(e), e.at)
+        },
+    )
+}
+
 fn command(words: &[String]) -> String {
     if words.is_empty() { "(login shell)".to_owned() } else { words.join(" ") }
 }
@@ -128,6 +139,9 @@ pub fn info(session: &SessionDoc) -> String {
         rows.extend(more.job_pid.map(|pid| ("pid", pid.to_string())));
         rows.extend(more.link_detail.clone().map(|d| ("link says", d)));
         rows.extend(more.next_try_at.clone().map(|t| ("next try", t)));
+        if !more.held_by.is_empty() {
+            rows.push(("held also by", more.held_by.join(", ")));
+        }
         rows.extend(more.notes.iter().map(|n| ("note", n.clone())));
     }
     for view in &session.views {
@@ -135,6 +149,34 @@ pub fn info(session: &SessionDoc) -> String {
         rows.push(("view", format!("{} ({}{only}, since {})", view.id, view.kind, view.attached_at)));
     }
     rows.iter().map(|(key, value)| format!("{key:<13} {value}\n")).collect()
+}
+
+/// One session that was taken over.
+pub fn adopted(session: &SessionDoc) -> String {
+    let name = session.name.as_deref().unwrap_or(&session.id);
+    let state = session.end.as_ref().map_or_else(|| session.state.clone(), |e| format!("done, {}", end(e)));
+    format!(
+        "adopted {name} ({state}, made {}, {})",
+        session.created_at,
+        short(&command(&session.command), 60)
+    )
+}
+
+/// The hosts.
+pub fn hosts(hosts: &[serde_json::Value]) -> String {
+    if hosts.is_empty() {
+        return "no hosts\n".to_owned();
+    }
+    let mut table = table_of(&["HOST", "LINK", "SESSIONS", "DONE", "NEXT TRY", "WHY"]);
+    for host in hosts {
+        let text = |key: &str| {
+            host[key]
+                .as_str()
+                .map_or_else(|| host[key].as_u64().map(|n| n.to_string()).unwrap_or_default(), str::to_owned)
+        };
+        table.add_row(["host", "link", "sessions", "done", "next_try_at", "detail"].map(text));
+    }
+    text_of(table)
 }
 
 /// The manager.

@@ -1,13 +1,15 @@
 //! What each verb does: a request to the manager, and its answer printed.
 
 use crate::cli::{
-    AttachArgs, Cli, CreateArgs, DaemonArgs, DaemonVerb, DeleteArgs, DetachArgs, InfoArgs, ListArgs,
-    RestartArgs, TagArgs, Verb, print, service,
+    AttachArgs, Cli, CreateArgs, DaemonArgs, DaemonVerb, DeleteArgs, DetachArgs, HostArgs, HostVerb,
+    InfoArgs, ListArgs, RestartArgs, TagArgs, Verb, ask, done, print, service,
 };
 use crate::config::{Config, duration_or_never};
 use crate::error::{Error, Kind, Result};
+use crate::manager::adopt::AdoptDoc;
 use crate::manager::dial::LOCAL;
 use crate::manager::doc::{SessionDoc, StatusDoc};
+use crate::manager::events;
 use crate::manager::session::describe_end;
 use crate::paths::Paths;
 use crate::server;
@@ -16,6 +18,7 @@ use crate::view::client::Client;
 use crate::view::terminal;
 use clap::CommandFactory;
 use serde::de::DeserializeOwned;
+use sessd_proto::Uuid;
 use sessd_proto::messages::{self as m, Act};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -41,12 +44,17 @@ pub fn run(verb: Verb) -> Result<u8> {
         Verb::Tag(args) => tag(&paths, args),
         Verb::Delete(args) => delete(&paths, args),
         Verb::Restart(args) => restart(&paths, args),
+        Verb::Events { json } => ask::events(&paths, |event| {
+            print::line(&if json { event.to_owned() } else { events::line(event) })
+        })
+        .map(|()| 0),
+        Verb::Host(args) => host(&paths, args),
         Verb::Daemon(args) => daemon(paths, args),
         Verb::Completion { .. } => Ok(0),
     }
 }
 
-fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
+pub(super) fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
     serde_json::from_str(json).map_err(|e| {
         Error::new(
             Kind::VersionSkew,
@@ -57,7 +65,7 @@ fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
 }
 
 fn ask(paths: &Paths, act: Act) -> Result<String> {
-    Client::ask_any(paths, &act)
+    ask::ask(paths, &act)
 }
 
 fn pairs(items: &[String], what: &str, value_needed: bool) -> Result<HashMap<String, String>> {
@@ -136,6 +144,9 @@ fn create_message(args: &CreateArgs) -> Result<m::Create> {
         rows,
         command: args.command.clone(),
         environment: environment_for(&args.host),
+        // Chosen here, so that the next manager can be asked for the same session when this one dies over it.
+        session_id: Uuid::now_v7().to_string(),
+        job_id: Uuid::now_v7().to_string(),
     })
 }
 
@@ -186,6 +197,15 @@ fn attach(paths: &Paths, args: AttachArgs) -> Result<u8> {
             Err(error) => return Err(error),
         }
     }
+    let shown: SessionDoc = read(&ask(paths, Act::Info(m::Select { session, ..m::Select::default() }))?)?;
+    let session = shown.id.clone();
+    if shown.end.is_some() {
+        let restart = done::show(paths, &shown)?;
+        if !restart {
+            return Ok(done::exit_code(&shown));
+        }
+        ask(paths, Act::Restart(again(session.clone())))?;
+    }
     view(
         paths,
         Request {
@@ -196,6 +216,11 @@ fn attach(paths: &Paths, args: AttachArgs) -> Result<u8> {
             no_detach_key: args.no_detach_key,
         },
     )
+}
+
+/// A restart that can be asked for twice.
+fn again(session: String) -> m::Select {
+    m::Select { session, job_id: Uuid::now_v7().to_string() }
 }
 
 fn the_only_one(paths: &Paths) -> Result<String> {
@@ -255,7 +280,7 @@ fn list(paths: &Paths, args: ListArgs) -> Result<u8> {
 }
 
 fn info(paths: &Paths, args: InfoArgs) -> Result<u8> {
-    let json = ask(paths, Act::Info(m::Select { session: args.session }))?;
+    let json = ask(paths, Act::Info(m::Select { session: args.session, ..m::Select::default() }))?;
     if args.json {
         // The contract's object with more in it, not beside it.
         let mut document: serde_json::Value = read(&json)?;
@@ -279,7 +304,10 @@ fn tag(paths: &Paths, args: TagArgs) -> Result<u8> {
         args.changes.into_iter().partition(|c| c.ends_with('-') && !c.contains('='));
     let remove = remove.into_iter().map(|key| key.trim_end_matches('-').to_owned()).collect();
     let set = pairs(&set, "a tag such as KEY, KEY=VALUE or KEY-", false)?;
-    ask(paths, Act::Tag(m::Tag { session: args.session, name: args.name, set, remove }))?;
+    // By its id: asked again when the manager died, it may have its new name already.
+    let session: SessionDoc =
+        read(&ask(paths, Act::Info(m::Select { session: args.session, ..m::Select::default() }))?)?;
+    ask(paths, Act::Tag(m::Tag { session: session.id, name: args.name, set, remove }))?;
     Ok(0)
 }
 
@@ -289,7 +317,41 @@ fn delete(paths: &Paths, args: DeleteArgs) -> Result<u8> {
 }
 
 fn restart(paths: &Paths, args: RestartArgs) -> Result<u8> {
-    ask(paths, Act::Restart(m::Select { session: args.session }))?;
+    ask(paths, Act::Restart(again(args.session)))?;
+    Ok(0)
+}
+
+fn host(paths: &Paths, args: HostArgs) -> Result<u8> {
+    match args.act {
+        HostVerb::List { json } => {
+            let list = m::List { all: true, ..m::List::default() };
+            let sessions: Vec<SessionDoc> = read(&ask(paths, Act::List(list))?)?;
+            let status: StatusDoc = read(&ask(paths, Act::DaemonStatus(m::Empty {}))?)?;
+            let hosts = done::hosts(&sessions, &status);
+            if json {
+                print::line(&serde_json::Value::from(hosts).to_string());
+            } else {
+                print::out(&print::hosts(&hosts));
+            }
+        }
+        HostVerb::Adopt { host, json } => {
+            let answer = ask(paths, Act::Adopt(m::HostName { host }))?;
+            let adopted: AdoptDoc = read(&answer)?;
+            if json {
+                print::line(&answer);
+                return Ok(0);
+            }
+            for session in &adopted.adopted {
+                print::line(&print::adopted(session));
+            }
+            if adopted.adopted.is_empty() {
+                print::line(&format!("nothing new on {}", adopted.host));
+            }
+            for note in &adopted.notes {
+                eprintln!("sessd: {note}");
+            }
+        }
+    }
     Ok(0)
 }
 
@@ -300,7 +362,8 @@ fn daemon(paths: Paths, args: DaemonArgs) -> Result<u8> {
             if args.announce { Ok(error.kind.exit_code()) } else { Err(error) }
         }),
         None => {
-            Client::connect(&paths)?;
+            // An answer, and not only a connection: a manager that is being killed still has its socket for a moment.
+            ask(&paths, Act::DaemonStatus(m::Empty {}))?;
             Ok(0)
         }
         Some(DaemonVerb::Status { json }) => {

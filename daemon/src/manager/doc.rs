@@ -88,13 +88,16 @@ pub struct MoreDoc {
     pub link_detail: Option<String>,
     pub next_try_at: Option<String>,
     pub notes: Vec<String>,
+    /// Other managers that hold the job now.
+    #[serde(default)]
+    pub held_by: Vec<String>,
 }
 
 fn said(text: &str) -> Option<String> {
     (!text.is_empty()).then(|| text.to_owned())
 }
 
-fn end_doc(end: &End) -> EndDoc {
+pub(crate) fn end_doc(end: &End) -> EndDoc {
     EndDoc {
         reason: reason_word(end.reason).to_owned(),
         code: end.code,
@@ -110,7 +113,7 @@ fn base(record: &Record, link: &str) -> SessionDoc {
         name: record.name.clone(),
         host: record.host.clone(),
         state: record.state.word().to_owned(),
-        end: record.end.as_ref().map(end_doc),
+        end: record.ended().map(end_doc),
         tags: record.tags.clone(),
         command: record.command.clone(),
         cwd: said(&record.cwd),
@@ -161,8 +164,18 @@ pub fn of_session(session: &Session) -> SessionDoc {
     doc
 }
 
-/// The same with what `info` adds.
-pub fn info_of_session(session: &Session) -> SessionDoc {
+/// Who else holds a job: all that the holder names but one that is called as we are. Another manager may have our name,
+/// when both are the same user's on one machine.
+fn held_by(managers: &[String], us: &str) -> Vec<String> {
+    let mut others = managers.to_vec();
+    if let Some(at) = others.iter().position(|name| name == us) {
+        others.remove(at);
+    }
+    others.iter().map(|name| crate::ssh::clean(name, 128)).collect()
+}
+
+/// The same with what `info` adds. `us`: what this manager is called.
+pub fn info_of_session(session: &Session, us: &str) -> SessionDoc {
     let mut doc = of_session(session);
     let live = session.live.borrow();
     let status = session.host.status();
@@ -170,6 +183,10 @@ pub fn info_of_session(session: &Session) -> SessionDoc {
     more.notes.clone_from(&live.notes);
     if let Some((job, _)) = &live.status {
         (more.job_pid, more.output_bytes) = (Some(job.pid), Some(job.head));
+        more.notes.extend(job.warnings.iter().map(|warning| crate::ssh::clean(warning, 300)));
+        if live.record.state == State::Running {
+            more.held_by = held_by(&job.managers, us);
+        }
     }
     doc.more = Some(more);
     doc
@@ -186,6 +203,7 @@ pub fn more_of(record: &Record, status: &Status) -> MoreDoc {
         link_detail: status.why().map(|e| e.message.clone()),
         next_try_at: status.next_try_ms().map(clock::rfc3339),
         notes: Vec::new(),
+        held_by: Vec::new(),
     }
 }
 

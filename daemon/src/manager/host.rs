@@ -19,7 +19,7 @@ use sessd_core::backoff::Backoff;
 use sessd_core::reconcile::{Seen, place};
 use sessd_proto::Uuid;
 use sessd_proto::messages::{Empty, LinkAct, LinkAnswer};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -96,6 +96,10 @@ pub enum ToHost {
     Want(oneshot::Sender<Result<()>>),
     /// A session waits for firm news: take another inventory soon.
     LookAgain,
+    /// Take an inventory now, and tell what it says.
+    Look(oneshot::Sender<Result<Rc<Seen>>>),
+    /// This machine slept, or may have: nothing that was known of the link is.
+    Woke,
     /// The link has ended.
     Ended(LinkEnd),
     /// The link stalled or recovered.
@@ -110,6 +114,8 @@ pub struct Host {
     mailbox: mpsc::UnboundedSender<ToHost>,
     status: RefCell<Status>,
     place: RefCell<Option<String>>,
+    /// The word that listeners heard last.
+    told: Cell<&'static str>,
 }
 
 impl Host {
@@ -121,6 +127,7 @@ impl Host {
             mailbox: sender,
             status: RefCell::new(Status::Dormant),
             place: RefCell::default(),
+            told: Cell::new("down"),
         });
         let seed = Uuid::now_v7().as_u128() as u64;
         let task = Task {
@@ -149,6 +156,19 @@ impl Host {
         let (sender, answer) = oneshot::channel();
         self.tell(ToHost::Want(sender));
         answer.await.unwrap_or_else(|_| Err(Error::failed("the manager is stopping", "try again")))
+    }
+
+    /// The link, dialled if need be, and what the host has now.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn look(&self) -> Result<Rc<Seen>> {
+        self.want().await?;
+        let (sender, answer) = oneshot::channel();
+        self.tell(ToHost::Look(sender));
+        answer.await.unwrap_or_else(|_| {
+            Err(Error::new(Kind::Unreachable, format!("the link to {} was lost", self.name), "try again"))
+        })
     }
 
     /// A person is there: whatever waits for one is tried now. Nobody waits for the answer.
@@ -199,7 +219,12 @@ impl Task {
 
     fn set(&self, status: Status) {
         if let Some(host) = self.host.upgrade() {
+            let (is, why) = (status.word(&host.name), status.why().map(|e| e.message.clone()));
             *host.status.borrow_mut() = status;
+            let was = host.told.replace(is);
+            if let Some(manager) = self.manager.upgrade() {
+                manager.events.link(&host.name, was, is, why.as_deref());
+            }
         }
         for mailbox in self.members.values() {
             mailbox.send(ToSession::LinkChanged);
@@ -236,7 +261,14 @@ impl Task {
                         self.backoff.reset();
                         return Go::Dial;
                     }
-                    Some(ToHost::LookAgain | ToHost::Ended(_) | ToHost::Changed) => {}
+                    Some(ToHost::Woke) => {
+                        self.backoff.reset();
+                        if delay.is_some() && !self.members.is_empty() {
+                            return Go::Dial;
+                        }
+                    }
+                    // Who wants a look has no link to look through.
+                    Some(ToHost::Look(_) | ToHost::LookAgain | ToHost::Ended(_) | ToHost::Changed) => {}
                 },
             }
         }
@@ -249,6 +281,7 @@ impl Task {
             self.set(Status::Connecting);
             let (config, home) = (manager.config.clone(), manager.paths.home.clone());
             drop(manager);
+            let began = Instant::now();
             let failure = match dial::dial(&name, &config, &home).await {
                 Ok(dialled) => match self.live(dialled).await {
                     Live::Unused => {
@@ -260,6 +293,7 @@ impl Task {
                 },
                 Err(failure) => Err(failure),
             };
+            let unreached = failure.is_err();
             // Every attempt that failed answers whoever waits; what is not retried waits for a person.
             let (error, retried) = match failure {
                 Ok(error) => (error, true),
@@ -274,7 +308,9 @@ impl Task {
             };
             self.answer_waiting(&Err(error.clone()));
             let go = if retried {
-                let delay = self.backoff.failed();
+                // A link that was up and broke is not a host that was silent.
+                let took_ms = if unreached { began.elapsed().as_millis() as u64 } else { 0 };
+                let delay = self.backoff.failed(took_ms);
                 self.set(Status::Down { next_try_ms: clock::wall_ms() + delay as i64, why: error });
                 self.dormant_or_down(Some(Duration::from_millis(delay))).await
             } else {
@@ -334,6 +370,9 @@ impl Task {
         for mailbox in self.members.values() {
             mailbox.send(ToSession::LinkUp { link: link.clone(), seen: seen.clone() });
         }
+        if let (Some(manager), Some(host)) = (self.manager.upgrade(), self.host.upgrade()) {
+            manager.sweep(&host.name, &link, &seen);
+        }
         let end = self.up(&link, seen).await;
         link.hang_up();
         end
@@ -356,7 +395,9 @@ impl Task {
                         self.members.remove(&id);
                     }
                     Some(ToHost::Want(sender)) => self.waiting.push(sender),
-                    Some(ToHost::LookAgain | ToHost::Changed) => {}
+                    Some(ToHost::Woke) => link.doubt(),
+                    // Whoever asks for a look was given a link before.
+                    Some(ToHost::Look(_) | ToHost::LookAgain | ToHost::Changed) => {}
                 },
                 answer = &mut inventory => return match answer {
                     Ok(Ok(LinkAnswer::Inventory(inventory))) => {
@@ -431,6 +472,19 @@ impl Task {
                         doubted = Instant::now();
                         look_at.get_or_insert(Instant::now() + delay);
                     }
+                    Some(ToHost::Look(sender)) => match self.take_inventory(link).await {
+                        Ok(fresh) => {
+                            seen = fresh;
+                            // Who asked may have gone.
+                            let _ = sender.send(Ok(seen.clone()));
+                            self.answer_waiting(&Ok(()));
+                        }
+                        Err(live) => return live,
+                    },
+                    Some(ToHost::Woke) => {
+                        link.doubt();
+                        self.set(Status::Up(link.clone()));
+                    }
                     Some(ToHost::Changed) => self.set(Status::Up(link.clone())),
                 },
                 () = tokio::time::sleep_until(wake) => {
@@ -445,6 +499,8 @@ impl Task {
                         Ok(fresh) => seen = fresh,
                         Err(live) => return live,
                     }
+                    // Who came meanwhile has its link.
+                    self.answer_waiting(&Ok(()));
                     for mailbox in self.members.values() {
                         mailbox.send(ToSession::Looked { seen: seen.clone() });
                     }

@@ -21,6 +21,9 @@ const QUEUED_MAX: usize = 64 << 20;
 /// Bytes that may wait to be written: input of all views within their windows, and small frames.
 const OUT_MAX: usize = 32 << 20;
 
+/// How long a link may be silent after the machine slept.
+const DOUBTED: Duration = Duration::from_secs(4);
+
 /// Why a link ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum LinkEnd {
@@ -46,6 +49,8 @@ pub struct Link {
     next_stream: Cell<u16>,
     heard: Cell<Instant>,
     stalled: Cell<bool>,
+    /// Something happened after which silence is soon the end, and nothing was heard since.
+    doubted: Cell<Option<Instant>>,
     rtt_ms: Cell<Option<f64>>,
     agent_version: RefCell<String>,
     began: Instant,
@@ -65,6 +70,7 @@ impl Link {
             next_stream: Cell::new(1),
             heard: Cell::new(now),
             stalled: Cell::new(false),
+            doubted: Cell::new(None),
             rtt_ms: Cell::new(None),
             agent_version: RefCell::default(),
             began: now,
@@ -130,9 +136,22 @@ impl Link {
         self.agent_version.borrow().clone()
     }
 
-    /// Has nothing come for longer than a heartbeat allows?
+    /// Has nothing come for longer than a heartbeat allows? By the clock and not by the last look at it: whoever asks now
+    /// gets what is so now.
     pub fn is_stalled(&self) -> bool {
-        self.stalled.get()
+        self.stalled.get() || self.heard.get().elapsed().as_millis() as u64 >= STALLED_MS
+    }
+
+    /// The machine slept: the connection may be long dead. Until something is heard it is stalled, and what is not heard
+    /// soon is not there.
+    pub fn doubt(&self) {
+        self.stalled.set(true);
+        self.doubted.set(Some(Instant::now()));
+        self.ping();
+    }
+
+    fn ping(&self) {
+        self.out.put(0, &Frame::Ping(self.began.elapsed().as_micros() as u64));
     }
 
     /// Runs the link over `reader` and `writer` until it ends. `changed` is told when it stalls or recovers.
@@ -162,18 +181,20 @@ impl Link {
         loop {
             beat.tick().await;
             let silent = self.heard.get().elapsed().as_millis() as u64;
-            if silent >= GIVE_UP_MS {
+            let doubted = self.doubted.get().is_some_and(|since| since.elapsed() >= DOUBTED);
+            if silent >= GIVE_UP_MS || doubted {
                 return;
             }
             if silent >= STALLED_MS && !self.stalled.replace(true) {
                 changed();
             }
-            self.out.put(0, &Frame::Ping(self.began.elapsed().as_micros() as u64));
+            self.ping();
         }
     }
 
     fn hear(&self, changed: &impl Fn()) {
         self.heard.set(Instant::now());
+        self.doubted.set(None);
         if self.stalled.replace(false) {
             changed();
         }

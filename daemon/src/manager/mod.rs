@@ -2,10 +2,13 @@
 //!
 //! Everything runs on one thread. [`Manager`] is the registry, the only place where sessions and hosts come and go; each
 //! [`session`] and each [`host`] is a task of its own that nobody else changes. A [`link`] is one live talk with an agent;
-//! [`dial`] makes its byte stream. A session's [`replica`] and [`views`] belong to its task; [`doc`] is what people see.
+//! [`dial`] makes its byte stream. [`events`] tells whoever listens what changes, [`adopt`] takes over what another manager
+//! made. A session's [`replica`] and [`views`] belong to its task; [`doc`] is what people see.
 
+pub mod adopt;
 pub mod dial;
 pub mod doc;
+pub mod events;
 pub mod host;
 pub mod link;
 pub mod replica;
@@ -15,19 +18,34 @@ pub mod views;
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
+use crate::faults::point;
 use crate::paths::Paths;
 use crate::store::Store;
 use doc::{LinkDoc, SessionDoc, StatusDoc};
-use host::{Host, Status};
+use events::Events;
+use host::{Host, Status, ToHost};
+use link::Link;
 use sessd_core::names::{Fit, check_name, check_tags, fit, tag_matches};
+use sessd_core::reconcile::Seen;
+use sessd_core::wake::Wake;
 use sessd_core::{Record, State};
-use sessd_proto::Uuid;
 use sessd_proto::messages as m;
-use session::{Session, ToSession};
+use sessd_proto::{Frame, Uuid};
+use session::{Mailbox, Session, ToSession};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
 use tokio::sync::watch;
+
+/// How often the manager looks at its clocks.
+const TICK: Duration = Duration::from_secs(5);
+/// An end that is as young as this, in milliseconds, may not have been heard of by its host.
+const RECENT_MS: i64 = 60 * 60 * 1000;
+/// How long a holder that is told that it may go may take to answer.
+const HOLDER_ANSWERS: Duration = Duration::from_secs(2);
+/// Ticks between two looks for records that have been kept long enough: an hour.
+const FORGET_TICKS: u32 = 720;
 
 /// Size of a PTY that nobody measured.
 const SIZE: (u16, u16) = (80, 24);
@@ -48,6 +66,8 @@ pub struct Manager {
     pub id: String,
     /// What people call it: user and machine.
     pub name: String,
+    /// Who listens.
+    pub events: Events,
     started_at_ms: i64,
     sessions: RefCell<HashMap<Uuid, Rc<Session>>>,
     hosts: RefCell<HashMap<String, Rc<Host>>>,
@@ -72,8 +92,6 @@ impl Manager {
     /// When the records cannot be read.
     pub async fn start(paths: Paths, config: Config, store: Store) -> Result<Rc<Self>> {
         let id = store.fact("manager_id", || Uuid::now_v7().to_string()).await?;
-        let keep = i64::try_from(config.keep_done.as_millis()).unwrap_or(i64::MAX);
-        store.forget_done(clock::wall_ms().saturating_sub(keep)).await?;
         let records = store.live().await?;
         let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
         let manager = Rc::new(Self {
@@ -82,6 +100,7 @@ impl Manager {
             config,
             store,
             id,
+            events: Events::default(),
             started_at_ms: clock::wall_ms(),
             sessions: RefCell::default(),
             hosts: RefCell::default(),
@@ -89,8 +108,14 @@ impl Manager {
             stopping: watch::Sender::new(false),
         });
         for record in records {
-            manager.start_session(record.without_evidence(), HashMap::new());
+            manager.start_session(record.without_evidence(), None);
         }
+        // The last manager may have died between the record of an end and the word to this machine that it may forget the
+        // job. Other hosts are told when there is a link to them again.
+        if manager.store.ended_since(dial::LOCAL, manager.started_at_ms - RECENT_MS).await? {
+            manager.host(dial::LOCAL).person_is_here();
+        }
+        tokio::task::spawn_local(keep_house(Rc::downgrade(&manager)));
         Ok(manager)
     }
 
@@ -103,7 +128,11 @@ impl Manager {
             .clone()
     }
 
-    fn start_session(self: &Rc<Self>, record: Record, environment: HashMap<String, String>) -> Rc<Session> {
+    fn start_session(
+        self: &Rc<Self>,
+        record: Record,
+        environment: Option<HashMap<String, String>>,
+    ) -> Rc<Session> {
         let host = self.host(&record.host);
         let session = Session::start(record, environment, host, self);
         self.sessions.borrow_mut().insert(session.id, session.clone());
@@ -180,7 +209,7 @@ impl Manager {
             return Ok(Found::Live(session.clone()));
         }
         let mut done: Vec<(Fit, Record)> = Vec::new();
-        for record in self.store.done().await? {
+        for record in self.store.done_like(selector).await? {
             let how = fit(selector, &record.id.to_string(), record.name.as_deref());
             done.extend(how.map(|fit| (fit, record)));
         }
@@ -220,11 +249,24 @@ impl Manager {
         }
     }
 
-    /// Starts a session and waits until its job runs.
+    /// Starts a session and waits until its job runs. Asked again under the same ids, the same session is meant: a
+    /// manager may have died over the first time.
     ///
     /// # Errors
     /// Why it does not; nothing is left behind then.
     pub async fn create(self: &Rc<Self>, create: m::Create) -> Result<SessionDoc> {
+        let id = chosen(&create.session_id)?;
+        let known = self.sessions.borrow().get(&id).cloned();
+        if let Some(session) = known {
+            session.mailbox.send(ToSession::AskedAgain(create.environment));
+            self.wait_until_running(&session).await?;
+            return self.info(&id.to_string()).await;
+        }
+        if !create.session_id.is_empty()
+            && self.store.done_like(&id.to_string()).await?.iter().any(|r| r.id == id)
+        {
+            return self.info(&id.to_string()).await;
+        }
         let name = (!create.name.is_empty()).then_some(create.name);
         if let Some(name) = &name {
             check_name(name).map_err(|e| Error::usage(e.to_string()))?;
@@ -240,7 +282,7 @@ impl Manager {
             None => self.config.idle_timeout.map(|d| d.as_millis() as i64),
         };
         let record = Record {
-            id: Uuid::now_v7(),
+            id,
             name,
             host,
             tags,
@@ -251,16 +293,20 @@ impl Manager {
             idle_timeout_ms,
             reap_unattended: create.reap_unattended,
             created_at_ms: clock::wall_ms(),
-            job_id: Uuid::now_v7(),
+            job_id: chosen(&create.job_id)?,
             state: State::Init,
             delete_requested: false,
             last_active_ms: None,
             place: String::new(),
             end: None,
         };
+        point("create-before-save");
         self.store.save(&record).await?;
-        let session = self.start_session(record, create.environment);
+        point("create-after-save");
+        self.events.session("created", &record);
+        let session = self.start_session(record, Some(create.environment));
         self.wait_until_running(&session).await?;
+        point("create-before-reply");
         self.info(&session.id.to_string()).await
     }
 
@@ -276,37 +322,103 @@ impl Manager {
         result
     }
 
-    /// A new job under the same session.
+    /// A new job under the same session. The host is reached before anything is changed. When the new job never begins,
+    /// the record falls back to what it was, whatever died meanwhile: it carries its last end until then.
     ///
     /// # Errors
     /// Why there is none; the session is then as it was, or done.
-    pub async fn restart(self: &Rc<Self>, selector: &str) -> Result<SessionDoc> {
-        let mut record = match self.find(selector).await? {
+    pub async fn restart(self: &Rc<Self>, select: &m::Select) -> Result<SessionDoc> {
+        let job_id = chosen(&select.job_id)?;
+        let mut record = match self.find(&select.session).await? {
+            // Asked again: a manager died over the first time.
+            Found::Done(record) if record.job_id == job_id => return self.info(&record.id.to_string()).await,
+            Found::Live(session) if session.live.borrow().record.job_id == job_id => {
+                session.host.want().await?;
+                session.ask(ToSession::WhenRunning).await?;
+                return self.info(&session.id.to_string()).await;
+            }
             Found::Done(record) => {
                 self.host(&record.host).want().await?;
                 *record
             }
             Found::Live(session) => {
                 session.host.want().await?;
+                point("restart-before-end");
                 session.ask(ToSession::EndForRestart).await?;
+                point("restart-after-end");
                 session.live.borrow().record.clone()
             }
         };
         if let Some(name) = &record.name {
             self.check_free(name, Some(record.id))?;
         }
-        let before = record.clone();
-        record.begin_again(Uuid::now_v7());
+        record.begin_again(job_id);
         self.store.save(&record).await?;
-        let session = self.start_session(record, HashMap::new());
-        match self.wait_until_running(&session).await {
-            Ok(()) => self.info(&session.id.to_string()).await,
-            Err(error) => {
-                // What was known of the job before is not lost with an attempt that failed.
-                self.store.save(&before).await?;
-                Err(error)
+        point("restart-after-save");
+        let session = self.start_session(record, Some(HashMap::new()));
+        session.ask(ToSession::WhenRunning).await?;
+        self.info(&session.id.to_string()).await
+    }
+
+    /// Tells a host to forget jobs of which we have all we wanted, where a manager or a link died before it was told.
+    pub(crate) fn sweep(self: &Rc<Self>, host: &str, link: &Rc<Link>, seen: &Rc<Seen>) {
+        if seen.leftovers(&self.id, |_, _| true).is_empty() {
+            return;
+        }
+        let (manager, host, link, seen) = (self.clone(), host.to_owned(), link.clone(), seen.clone());
+        tokio::task::spawn_local(async move {
+            let done = match manager.store.done_jobs(&host).await {
+                Ok(done) => done,
+                Err(error) => {
+                    return tracing::warn!(
+                        error = error.line(),
+                        "what is left on a host stays there for now"
+                    );
+                }
+            };
+            let went_on = |job: &str, session: &str| {
+                let id = Uuid::parse_str(session).ok();
+                let sessions = manager.sessions.borrow();
+                let live = id.and_then(|id| sessions.get(&id));
+                live.map_or_else(
+                    || done.contains_key(job) || done.values().any(|id| id == session),
+                    |s| s.live.borrow().record.job_id.to_string() != job,
+                )
+            };
+            for job_id in seen.leftovers(&manager.id, went_on) {
+                // A holder that still waits for its last word to be taken may go. It reads only after its own first words.
+                let (mailbox, mut answer) = Mailbox::new();
+                if let Some(stream) = link.open(job_id.clone(), mailbox) {
+                    link.send(stream, &Frame::ExitAck(m::Empty {}));
+                    let _ = tokio::time::timeout(HOLDER_ANSWERS, answer.recv()).await;
+                    link.close_stream(stream);
+                }
+                let job = m::JobName { job_id, manager_id: manager.id.clone() };
+                if link.request(m::LinkAct::Forget(job)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Forgets what has been kept long enough, here and on hosts that are in reach.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn forget_old(&self) -> Result<()> {
+        let keep = i64::try_from(self.config.keep_done.as_millis()).unwrap_or(i64::MAX);
+        for record in self.store.forget_done(clock::wall_ms().saturating_sub(keep)).await? {
+            self.events.session("forgotten", &record);
+            let status = self.hosts.borrow().get(&record.host).map(|host| host.status());
+            if let Some(Status::Up(link)) = status {
+                let job = m::JobName { job_id: record.job_id.to_string(), manager_id: self.id.clone() };
+                // Nothing is left there as a rule; a link that ends now leaves it to the host's own keeping.
+                tokio::task::spawn_local(
+                    async move { link.request(m::LinkAct::Forget(job)).await.map(drop) },
+                );
             }
         }
+        Ok(())
     }
 
     fn link_word(&self, host: &str) -> &'static str {
@@ -357,7 +469,7 @@ impl Manager {
     /// One session, with everything known.
     pub async fn info(&self, selector: &str) -> Result<SessionDoc> {
         match self.find(selector).await? {
-            Found::Live(session) => Ok(doc::info_of_session(&session)),
+            Found::Live(session) => Ok(doc::info_of_session(&session, &self.name)),
             Found::Done(record) => {
                 let status = self.hosts.borrow().get(&record.host).map_or(Status::Dormant, |h| h.status());
                 let mut doc = doc::of_done(&record, self.link_word(&record.host));
@@ -372,10 +484,11 @@ impl Manager {
         match self.find(&tag.session).await? {
             Found::Live(session) => {
                 session.ask(|done| ToSession::Tag(tag, done)).await?;
-                Ok(doc::info_of_session(&session))
+                Ok(doc::info_of_session(&session, &self.name))
             }
             Found::Done(record) => {
-                let mut record = *record;
+                let before = *record;
+                let mut record = before.clone();
                 if let Some(name) = tag.name {
                     check_name(&name).map_err(|e| Error::usage(e.to_string()))?;
                     record.name = Some(name);
@@ -386,6 +499,7 @@ impl Manager {
                 record.tags.extend(tag.set);
                 check_tags(&record.tags).map_err(|e| Error::usage(e.to_string()))?;
                 self.store.save(&record).await?;
+                self.events.changed(&before, &record);
                 self.info(&record.id.to_string()).await
             }
         }
@@ -408,7 +522,10 @@ impl Manager {
         let mut waiting = Vec::new();
         for one in found {
             match one {
-                Found::Done(record) => self.store.forget(record.id).await?,
+                Found::Done(record) => {
+                    self.store.forget(record.id).await?;
+                    self.events.session("deleted", &record);
+                }
                 Found::Live(session) => {
                     let (sender, answer) = tokio::sync::oneshot::channel();
                     session.mailbox.send(ToSession::Delete { force: delete.force, done: sender });
@@ -468,5 +585,38 @@ impl Manager {
     pub async fn stopped(&self) {
         // Fails only without a sender, which we hold.
         let _ = self.stopping.subscribe().wait_for(|stopping| *stopping).await;
+    }
+}
+
+/// An id that whoever asks chose, or a new one.
+fn chosen(id: &str) -> Result<Uuid> {
+    if id.is_empty() {
+        Ok(Uuid::now_v7())
+    } else {
+        Uuid::parse_str(id).map_err(|_| Error::usage(format!("`{id}` is not an id")))
+    }
+}
+
+/// What has to be done from time to time: forget old records, notice that the machine slept, and let slow listeners catch up.
+async fn keep_house(manager: Weak<Manager>) {
+    let began = Instant::now();
+    let monotonic_ms = || began.elapsed().as_millis() as i64;
+    let mut wake = Wake::new(clock::wall_ms(), monotonic_ms());
+    for tick in 0u32.. {
+        let Some(manager) = manager.upgrade() else { return };
+        if tick % FORGET_TICKS == 0
+            && let Err(error) = manager.forget_old().await
+        {
+            tracing::warn!(error = error.line(), "old records are not forgotten yet");
+        }
+        manager.events.tick();
+        if wake.tick(clock::wall_ms(), monotonic_ms(), TICK.as_millis() as i64) {
+            tracing::info!("this machine slept: every link is looked after");
+            for host in manager.hosts.borrow().values() {
+                host.tell(ToHost::Woke);
+            }
+        }
+        drop(manager);
+        tokio::time::sleep(TICK).await;
     }
 }

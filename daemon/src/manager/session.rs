@@ -6,22 +6,37 @@
 
 use crate::clock;
 use crate::error::{Error, Result};
+use crate::faults::point;
 use crate::manager::Manager;
+use crate::manager::dial::LOCAL;
 use crate::manager::doc::ViewDoc;
 use crate::manager::host::{Host, ToHost};
 use crate::manager::link::{Link, NoAnswer};
 use crate::manager::replica::{Replica, Stored};
 use crate::manager::views::{View, Views};
+use crate::store::Screen;
 use crate::wire::OwnedFrame;
 use sessd_core::reconcile::{Decision, Seen, place};
 use sessd_core::record::{End, Record, State};
 use sessd_proto::messages::{self as m, CloseReason, EndReason, LinkAct, LinkAnswer};
 use sessd_proto::{Frame, Uuid};
+use sessd_terminal::{Size, SnapshotOptions, Terminal};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+
+/// How soon what could not be written down is tried again, and how often at the least.
+const AGAIN_FIRST: Duration = Duration::from_millis(500);
+const AGAIN_LAST: Duration = Duration::from_secs(15);
+/// How long a session that was asked for on this machine, just before the manager died, waits for whoever asked to ask
+/// again: its environment was in no record.
+const ASKED_AGAIN: Duration = Duration::from_secs(2);
+/// Bytes a last screen with the end of its scrollback may have.
+const SCREEN_MAX: usize = 512 << 10;
+/// Lines of scrollback to keep with it, the most first, until it is short enough.
+const SCREEN_LINES: [usize; 5] = [10_000, 2_000, 500, 100, 0];
 
 /// A message for a session.
 pub enum ToSession {
@@ -76,6 +91,10 @@ pub enum ToSession {
     EndForRestart(oneshot::Sender<Result<()>>),
     /// Tell when the job runs, or why it does not.
     WhenRunning(oneshot::Sender<Result<()>>),
+    /// Whoever asked for the session asks again, after the manager died, with the environment for its job.
+    AskedAgain(HashMap<String, String>),
+    /// Try to write down what could not be.
+    TryAgain,
 }
 
 /// What was asked of the agent.
@@ -87,6 +106,8 @@ pub enum Asked {
     End,
     /// To remove what is left of the job.
     Forget,
+    /// For the last screen of the job.
+    Screen,
 }
 
 /// Where a session's messages are put. What may wait in it is bounded by what its senders were allowed: credit for a
@@ -156,10 +177,11 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts the task of a session whose record is in the database already.
+    /// Starts the task of a session whose record is in the database already. `environment`: of whoever asks for it now;
+    /// `None` when the record is all there is, so that the host may have been told of the job before.
     pub fn start(
         record: Record,
-        environment: HashMap<String, String>,
+        environment: Option<HashMap<String, String>>,
         host: Rc<Host>,
         manager: &Rc<Manager>,
     ) -> Rc<Self> {
@@ -177,14 +199,20 @@ impl Session {
             handle: session.clone(),
             manager: manager.clone(),
             record,
-            environment,
+            spawn_asked: environment.is_none(),
+            asked_again_until: environment.is_none().then(|| Instant::now() + ASKED_AGAIN),
+            environment: environment.unwrap_or_default(),
             stream: None,
             replica: Replica::new(),
             warm: false,
             views: Views::new(),
             epoch: 0,
             missing_since: None,
-            spawn_asked: false,
+            ending: None,
+            unsaved: false,
+            forgetting: false,
+            again: false,
+            again_after: AGAIN_FIRST,
             when_running: Vec::new(),
             when_gone: Vec::new(),
             restarting: Vec::new(),
@@ -212,6 +240,14 @@ struct Stream {
     number: u16,
 }
 
+/// An end on its way into the record.
+struct Ending {
+    end: End,
+    exit: m::ExitRecord,
+    /// Once it is known: the last screen, or that there is none.
+    screen: Option<Option<Screen>>,
+}
+
 struct Task {
     handle: Rc<Session>,
     manager: Rc<Manager>,
@@ -225,7 +261,17 @@ struct Task {
     /// Rises with each new path to the holder.
     epoch: u64,
     missing_since: Option<i64>,
+    /// The host may have been told of the job.
     spawn_asked: bool,
+    asked_again_until: Option<Instant>,
+    ending: Option<Ending>,
+    /// The record says more than the database.
+    unsaved: bool,
+    /// The row is to go and is still there.
+    forgetting: bool,
+    /// A [`ToSession::TryAgain`] is on its way.
+    again: bool,
+    again_after: Duration,
     when_running: Vec<oneshot::Sender<Result<()>>>,
     when_gone: Vec<oneshot::Sender<Result<()>>>,
     restarting: Vec<oneshot::Sender<Result<()>>>,
@@ -249,12 +295,42 @@ impl Task {
             let Some(message) = receiver.recv().await else { break };
             mailbox.took(&message);
             if let Err(error) = self.handle(message).await {
-                // What failed is asked for again by the next look; nothing was claimed that is not so.
+                // Nothing was claimed that is not so; what failed is tried again.
                 tracing::warn!(session = %self.record.id, error = error.line(), "a step of a session failed");
                 self.note(error.message);
+                self.try_again_later();
             }
         }
         self.leave_stream();
+    }
+
+    fn try_again_later(&mut self) {
+        if std::mem::replace(&mut self.again, true) {
+            return;
+        }
+        let (after, mailbox) = (self.again_after, self.handle.mailbox.clone());
+        self.again_after = (after * 2).min(AGAIN_LAST);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(after).await;
+            mailbox.send(ToSession::TryAgain);
+        });
+    }
+
+    async fn try_again(&mut self) -> Result<()> {
+        self.again = false;
+        if self.finished {
+            return Ok(());
+        }
+        if self.forgetting {
+            self.forget().await?;
+        } else if self.ending.as_ref().is_some_and(|e| e.screen.is_some()) {
+            self.write_ending().await?;
+        } else if self.unsaved {
+            self.save().await?;
+        }
+        self.again_after = AGAIN_FIRST;
+        self.handle.host.tell(ToHost::LookAgain);
+        Ok(())
     }
 
     async fn handle(&mut self, message: ToSession) -> Result<()> {
@@ -270,7 +346,7 @@ impl Task {
                     self.look(&link, &seen).await?;
                 }
             }
-            ToSession::LinkChanged => self.link_changed().await?,
+            ToSession::LinkChanged => self.link_changed(),
             ToSession::Frame { stream, frame } => {
                 if self.stream.as_ref().is_some_and(|s| s.number == stream) {
                     self.holder_frame(&frame).await?;
@@ -303,9 +379,19 @@ impl Task {
                 self.delete(force).await?;
             }
             ToSession::EndForRestart(done) => {
+                if self.stream.is_none() {
+                    let why = format!("the job of `{}` cannot be reached now", self.record.label());
+                    let _ = done.send(Err(Error::failed(why, "`sessd info` says more; try again")));
+                    return Ok(());
+                }
                 self.restarting.push(done);
                 self.end_job(EndReason::Restarted, false);
             }
+            ToSession::AskedAgain(environment) => {
+                (self.environment, self.asked_again_until) = (environment, None);
+                self.handle.host.tell(ToHost::LookAgain);
+            }
+            ToSession::TryAgain => self.try_again().await?,
             ToSession::WhenRunning(done) => match self.record.state {
                 State::Running => {
                     let _ = done.send(Ok(()));
@@ -328,6 +414,7 @@ impl Task {
         if self.finished {
             return Ok(());
         }
+        point("reconcile-before");
         let now = clock::wall_ms();
         if seen.has(&self.record) {
             self.missing_since = None;
@@ -342,10 +429,7 @@ impl Task {
                 self.record.place = place(seen.inventory());
                 self.open_stream(link);
             }
-            Decision::Finish(exit) => {
-                self.finish(End::from(&exit), exit).await?;
-                self.ask_agent(link, LinkAct::Forget(self.job_name()), Asked::Forget);
-            }
+            Decision::Finish(exit) => self.job_ended(End::from(&exit), exit).await?,
             Decision::Lost(end) => {
                 let exit = m::ExitRecord {
                     reason: end.reason as i32,
@@ -353,21 +437,32 @@ impl Task {
                     detail: end.detail.clone(),
                     ..m::ExitRecord::default()
                 };
-                self.finish(end, exit).await?;
+                self.job_ended(end, exit).await?;
+            }
+            Decision::Spawn
+                if self.asked_again_until.is_some_and(|until| Instant::now() < until)
+                    && self.record.host == LOCAL =>
+            {
+                self.handle.host.tell(ToHost::LookAgain);
             }
             Decision::Spawn => self.spawn(link),
             Decision::EndIt => self.open_stream(link),
-            Decision::Forget => {
-                self.ask_agent(link, LinkAct::Forget(self.job_name()), Asked::Forget);
-                self.forget().await?;
-            }
+            Decision::Forget => self.forget_on_host(link),
             Decision::Wait(why) => {
                 self.note(why);
                 self.handle.host.tell(ToHost::LookAgain);
             }
         }
+        point("reconcile-after");
         self.publish();
         Ok(())
+    }
+
+    /// The record of a session that is to go stays until the host has forgotten the job: else nobody would know of what
+    /// is left there.
+    fn forget_on_host(&mut self, link: &Rc<Link>) {
+        point("forget-before-request");
+        self.ask_agent(link, LinkAct::Forget(self.job_name()), Asked::Forget);
     }
 
     fn job_name(&self) -> m::JobName {
@@ -387,6 +482,7 @@ impl Task {
     }
 
     fn spawn(&mut self, link: &Rc<Link>) {
+        point("spawn-before-request");
         self.spawn_asked = true;
         let spec = self.record.spec(&self.manager.id);
         let spawn = m::Spawn { spec: Some(spec), environment: self.environment.clone() };
@@ -399,9 +495,31 @@ impl Task {
         answer: std::result::Result<LinkAnswer, NoAnswer>,
     ) -> Result<()> {
         match (asked, answer) {
+            _ if self.finished => {}
             // The link ended: the next one asks again, under the same id.
-            (_, Err(NoAnswer)) => {}
+            (asked, Err(NoAnswer)) => {
+                if asked == Asked::Screen {
+                    self.ending = None;
+                    self.handle.host.tell(ToHost::LookAgain);
+                }
+            }
+            (Asked::Screen, answer) => {
+                let screen = match answer {
+                    Ok(LinkAnswer::Screen(screen)) => self.screen_of(screen),
+                    _ => None,
+                };
+                if let Some(ending) = &mut self.ending {
+                    ending.screen = Some(screen);
+                }
+                self.write_ending().await?;
+            }
+            (Asked::Forget, Ok(LinkAnswer::Done(_))) if self.record.delete_requested => self.forget().await?,
+            (Asked::Forget, Ok(_)) if self.record.delete_requested => {
+                // It says that it still runs, or cannot say: the next inventory decides.
+                self.handle.host.tell(ToHost::LookAgain);
+            }
             (Asked::Spawn, Ok(LinkAnswer::Spawned(spawned))) => {
+                point("spawn-after-answer");
                 self.handle.live.borrow_mut().notes = spawned.warnings;
                 if let Some(link) = self.link() {
                     self.open_stream(&link);
@@ -411,8 +529,11 @@ impl Task {
                 let why = crate::ssh::clean(&refused.detail, 300);
                 if refused.final_answer {
                     let error = Error::failed(why, "nothing was started");
-                    answer_all(&mut self.when_running, &Err(error));
-                    self.forget().await?;
+                    let mut waiting = std::mem::take(&mut self.when_running);
+                    // Who is told finds the record as it will stay.
+                    let done = self.never_began().await;
+                    answer_all(&mut waiting, &Err(error));
+                    done?;
                 } else {
                     self.note(why);
                     self.handle.host.tell(ToHost::LookAgain);
@@ -476,46 +597,70 @@ impl Task {
         }
     }
 
-    async fn link_changed(&mut self) -> Result<()> {
+    fn link_changed(&mut self) {
         if self.link().is_none() {
             self.stream = None;
             self.replica.interrupted();
+            // Not written down: a manager that starts claims nothing in any case.
             if self.record.state == State::Running {
                 self.record.state = State::Disconnected;
-                self.save().await?;
+            }
+            if self.record.delete_requested {
+                // Kept in the record; carried out when the host is back.
+                answer_all(&mut self.when_gone, &Ok(()));
             }
         }
         self.publish();
         self.tell_views();
-        Ok(())
     }
 
     async fn save(&mut self) -> Result<()> {
+        self.unsaved = true;
         self.manager.store.save(&self.record).await?;
+        self.unsaved = false;
         self.publish();
         Ok(())
     }
 
+    /// Saves what the host told us. It is so whether or not the database takes it now: the session goes on, and what
+    /// could not be saved is tried again.
+    async fn save_or_try_again(&mut self) {
+        if let Err(error) = self.save().await {
+            tracing::warn!(session = %self.record.id, error = error.line(), "a record is not saved yet");
+            self.note(error.message);
+            self.try_again_later();
+            self.publish();
+        }
+    }
+
+    /// What everybody may look at is what is; whoever listens for events hears of the difference.
     fn publish(&self) {
         let mut live = self.handle.live.borrow_mut();
+        let views = self.views.docs();
+        self.manager.events.changed(&live.record, &self.record);
+        self.manager.events.views(&self.record, &live.views, &views);
         live.record.clone_from(&self.record);
-        live.views = self.views.docs();
+        live.views = views;
     }
 
     /// The holder's word on a new stream is the evidence that the job runs.
-    async fn runs(&mut self) -> Result<()> {
-        if matches!(self.record.state, State::Init | State::Disconnected) && self.ended.is_none() {
-            self.record.state = State::Running;
-            if self.record.place.is_empty()
-                && let Some(place) = self.handle.host.place()
-            {
-                self.record.place = place;
-            }
+    async fn runs(&mut self) {
+        if matches!(self.record.state, State::Init | State::Disconnected)
+            && self.ended.is_none()
+            && self.ending.is_none()
+        {
+            // That it runs is not worth a write: only what a manager that starts has to know.
+            let news = self.record.state == State::Init || self.record.place.is_empty();
+            self.record.runs(self.handle.host.place());
             self.note(String::new());
-            self.save().await?;
+            if news {
+                point("running-before-save");
+                self.save_or_try_again().await;
+                point("running-after-save");
+            }
+            self.publish();
         }
         answer_all(&mut self.when_running, &Ok(()));
-        Ok(())
     }
 
     async fn holder_frame(&mut self, frame: &OwnedFrame) -> Result<()> {
@@ -566,22 +711,20 @@ impl Task {
                 self.tell_views();
             }
             Frame::Status(status) => {
-                self.record.last_active_ms = Some(status.last_active_ms as i64);
+                self.record.last_active_ms =
+                    Some(i64::try_from(status.last_active_ms).unwrap_or(i64::MAX).min(clock::wall_ms()));
                 if self.record.command.is_empty() && !status.command.is_empty() {
                     // The login shell by its name: a restart runs the same.
                     self.record.command =
                         status.command.iter().map(|word| crate::ssh::clean(word, 256)).collect();
-                    self.save().await?;
+                    self.save_or_try_again().await;
                 }
                 self.handle.live.borrow_mut().status = Some((clean_status(status), Instant::now()));
-                self.runs().await?;
+                self.runs().await;
                 self.tell_views();
                 self.publish();
             }
-            Frame::Exited(exit) => {
-                self.send(&Frame::ExitAck(m::Empty {}));
-                self.job_exited(exit).await?;
-            }
+            Frame::Exited(exit) => self.job_ended(End::from(&exit), exit).await?,
             Frame::Close(close) => {
                 self.stream = None;
                 self.replica.interrupted();
@@ -590,7 +733,7 @@ impl Task {
                 tracing::info!(session = %self.record.id, ?reason, "the job's stream closed");
                 if self.record.state == State::Running {
                     self.record.state = State::Disconnected;
-                    self.save().await?;
+                    self.publish();
                 }
                 // A closed stream is evidence of nothing; the next inventory tells.
                 self.handle.host.tell(ToHost::LookAgain);
@@ -601,29 +744,76 @@ impl Task {
         Ok(())
     }
 
-    async fn job_exited(&mut self, exit: m::ExitRecord) -> Result<()> {
+    /// The job has ended. Its last screen is looked for first: in the replica, if that has all of the output, else on the
+    /// host, which keeps both until the record has them.
+    async fn job_ended(&mut self, end: End, exit: m::ExitRecord) -> Result<()> {
+        if self.finished || self.ending.is_some() {
+            return Ok(());
+        }
+        let screen =
+            if self.record.delete_requested { Some(None) } else { self.last_screen(&end, &exit).map(Some) };
+        let known = screen.is_some();
+        self.ending = Some(Ending { end, exit, screen });
+        match self.link() {
+            Some(link) if !known => {
+                self.ask_agent(&link, LinkAct::ReadScreen(self.job_name()), Asked::Screen);
+                Ok(())
+            }
+            _ => {
+                if let Some(ending) = &mut self.ending {
+                    ending.screen.get_or_insert(None);
+                }
+                self.write_ending().await
+            }
+        }
+    }
+
+    fn last_screen(&self, end: &End, exit: &m::ExitRecord) -> Option<Screen> {
+        let hub = self.replica.hub()?;
+        // Of a job that left no last word, what we saw last is all there is.
+        (end.reason == EndReason::Lost || hub.head() >= exit.final_offset)
+            .then(|| bounded_screen(hub.terminal()))
+    }
+
+    /// A screen that the host kept. It is not trusted: what is stored is drawn by our own model.
+    fn screen_of(&self, screen: m::Screen) -> Option<Screen> {
+        if screen.snapshot.is_empty() {
+            return None;
+        }
+        let side = |n: u32, default: u16| u16::try_from(n).ok().filter(|n| *n > 0).unwrap_or(default);
+        let size =
+            Size { cols: side(screen.cols, self.record.size.0), rows: side(screen.rows, self.record.size.1) };
+        let mut terminal = Terminal::new(size.clamped(), SCREEN_LINES[0]);
+        terminal.feed(&screen.snapshot);
+        Some(bounded_screen(&terminal))
+    }
+
+    /// The record says how the job ended before the host may forget it, and before anybody is told.
+    async fn write_ending(&mut self) -> Result<()> {
+        let Some(Ending { end, exit, screen: Some(screen) }) = &self.ending else { return Ok(()) };
+        if self.record.delete_requested {
+            point("delete-after-end");
+            self.ended = Some(exit.clone());
+            self.send(&Frame::ExitAck(m::Empty {}));
+            self.ending = None;
+            if let Some(link) = self.link() {
+                self.forget_on_host(&link);
+            }
+            return Ok(());
+        }
+        let failed = Error::failed(format!("the job ended at once ({})", describe_end(end)), "");
+        let mut done = self.record.clone();
+        done.finish(end.clone(), clock::wall_ms());
+        point("exit-before-save");
+        self.manager.store.save_done(&done, screen.as_ref()).await?;
+        point("exit-after-save");
+        self.record = done;
+        self.ended = self.ending.take().map(|ending| ending.exit);
+        self.send(&Frame::ExitAck(m::Empty {}));
+        point("exit-after-ack");
         if let Some(link) = self.link() {
             self.ask_agent(&link, LinkAct::Forget(self.job_name()), Asked::Forget);
         }
-        if self.record.delete_requested {
-            self.ended = Some(exit);
-            self.forget().await?;
-        } else {
-            self.finish(End::from(&exit), exit).await?;
-        }
-        Ok(())
-    }
-
-    /// The job has ended: the record says so before anybody is told.
-    async fn finish(&mut self, end: End, exit: m::ExitRecord) -> Result<()> {
-        if self.record.delete_requested {
-            self.ended = Some(exit);
-            return self.forget().await;
-        }
-        let failed = Error::failed(format!("the job ended at once ({})", describe_end(&end)), "");
-        self.record.finish(end);
-        self.save().await?;
-        self.ended = Some(exit);
         // A job that ends within moments did run: whoever waits for that learns it, and finds the end in the record.
         let ran = self
             .record
@@ -635,9 +825,32 @@ impl Task {
         Ok(())
     }
 
+    /// The host says, firmly, that the job never began: the session is what it was before it was asked for.
+    async fn never_began(&mut self) -> Result<()> {
+        let mut before = self.record.clone();
+        if self.record.delete_requested || !before.fall_back() {
+            return self.forget().await;
+        }
+        self.manager.store.save(&before).await?;
+        self.record = before;
+        let exit = m::ExitRecord { reason: EndReason::Failed as i32, ..m::ExitRecord::default() };
+        self.ended = Some(exit);
+        self.leave();
+        Ok(())
+    }
+
     /// The record is removed: the user wanted that, or there never was a job.
     async fn forget(&mut self) -> Result<()> {
-        self.manager.store.forget(self.record.id).await?;
+        self.forgetting = true;
+        point("forget-before-save");
+        if let Err(error) = self.manager.store.forget(self.record.id).await {
+            // That it is to go is in the record already, and it will.
+            answer_all(&mut self.when_gone, &Err(error.clone()));
+            return Err(error);
+        }
+        point("forget-after-save");
+        self.forgetting = false;
+        self.manager.events.session("deleted", &self.record);
         self.ended.get_or_insert_with(|| m::ExitRecord {
             reason: EndReason::Deleted as i32,
             ..m::ExitRecord::default()
@@ -819,7 +1032,9 @@ impl Task {
         }
         new.tags.extend(tag.set);
         sessd_core::names::check_tags(&new.tags).map_err(|e| Error::usage(e.to_string()))?;
+        point("tag-before-save");
         self.manager.store.save(&new).await?;
+        point("tag-after-save");
         self.record = new;
         self.publish();
         self.send(&Frame::Describe(m::Describe {
@@ -842,13 +1057,20 @@ impl Task {
         }
         if !self.record.delete_requested {
             self.record.delete_requested = true;
+            point("delete-before-save");
             if let Err(error) = self.save().await {
                 self.record.delete_requested = false;
+                self.unsaved = false;
                 answer_all(&mut self.when_gone, &Err(error.clone()));
                 return Err(error);
             }
+            point("delete-after-save");
         }
-        if self.stream.is_some() {
+        if self.ended.is_some()
+            && let Some(link) = self.link()
+        {
+            self.forget_on_host(&link);
+        } else if self.stream.is_some() {
             self.end_job(EndReason::Deleted, force);
         } else if self.record.place.is_empty() && !self.spawn_asked {
             // The host was never told of it.
@@ -874,6 +1096,20 @@ fn clean_status(mut status: m::JobStatus) -> m::JobStatus {
     status.foreground = crate::ssh::clean(&status.foreground, 64);
     status.agent_version = crate::ssh::clean(&status.agent_version, 32);
     status
+}
+
+/// A terminal's screen with as much of its scrollback as is kept.
+fn bounded_screen(terminal: &Terminal) -> Screen {
+    let size = terminal.size();
+    let mut snapshot = Vec::new();
+    for scrollback_lines in SCREEN_LINES {
+        snapshot.clear();
+        terminal.snapshot(SnapshotOptions { scrollback_lines, ..SnapshotOptions::default() }, &mut snapshot);
+        if snapshot.len() <= SCREEN_MAX {
+            break;
+        }
+    }
+    Screen { snapshot, size: (size.cols, size.rows) }
 }
 
 /// One phrase for people.

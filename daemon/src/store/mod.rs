@@ -9,7 +9,7 @@ use sessd_proto::Uuid;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
-use sqlx::{Row, Sqlite, Transaction};
+use sqlx::{Row, SqliteConnection};
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -27,6 +27,15 @@ pub struct Opened {
     pub store: Store,
     /// Where a damaged one was put, if there was one.
     pub kept_aside: Option<PathBuf>,
+}
+
+/// The last screen of a session that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Screen {
+    /// Escape sequences that draw it on a fresh terminal, after the end of its scrollback.
+    pub snapshot: Vec<u8>,
+    /// Columns and rows.
+    pub size: (u16, u16),
 }
 
 const COLUMNS: &str = "id, name, host, command, cwd, env, cols, rows, idle_timeout_ms, reap_unattended, created_at_ms, job_id, \
@@ -99,27 +108,91 @@ impl Store {
             ),
             _ => error.into(),
         };
-        let mut tx = self.pool.begin().await?;
-        upsert(&mut tx, record).await.map_err(taken)?;
-        sqlx::query("DELETE FROM tags WHERE session_id = $1")
-            .bind(record.id.to_string())
-            .execute(&mut *tx)
-            .await?;
-        for (key, value) in &record.tags {
-            sqlx::query("INSERT INTO tags (session_id, key, value) VALUES ($1, $2, $3)")
-                .bind(record.id.to_string())
-                .bind(key)
-                .bind(value)
-                .execute(&mut *tx)
-                .await?;
+        self.write(async |db| upsert(db, record).await).await.map_err(taken)
+    }
+
+    /// Writes, all or nothing. Not by sqlx's own transactions: when the disk is full SQLite ends one by itself, sqlx goes on
+    /// counting, and every later one is a part of one that is never committed. After any failure the connection is given
+    /// up, and with it whatever state it is in.
+    async fn write<T>(
+        &self,
+        work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
+    ) -> Result<T, sqlx::Error> {
+        let mut db = self.pool.acquire().await?;
+        let result = async {
+            sqlx::query("BEGIN IMMEDIATE").execute(&mut *db).await?;
+            let value = work(&mut db).await?;
+            sqlx::query("COMMIT").execute(&mut *db).await?;
+            Ok(value)
         }
-        tx.commit().await?;
-        Ok(())
+        .await;
+        if result.is_err() {
+            // What SQLite ended by itself cannot be ended again.
+            let _ = sqlx::query("ROLLBACK").execute(&mut *db).await;
+            db.close_on_drop();
+        }
+        result
+    }
+
+    /// Keeps the record of a session that has ended together with its last screen, or neither.
+    ///
+    /// # Errors
+    /// As [`Self::save`].
+    pub async fn save_done(&self, record: &Record, screen: Option<&Screen>) -> Result<()> {
+        let write = async |db: &mut SqliteConnection| {
+            upsert(db, record).await?;
+            sqlx::query("DELETE FROM screens WHERE session_id = $1")
+                .bind(record.id.to_string())
+                .execute(&mut *db)
+                .await?;
+            if let Some(screen) = screen {
+                sqlx::query("INSERT INTO screens (session_id, cols, rows, snapshot) VALUES ($1, $2, $3, $4)")
+                    .bind(record.id.to_string())
+                    .bind(i64::from(screen.size.0))
+                    .bind(i64::from(screen.size.1))
+                    .bind(screen.snapshot.as_slice())
+                    .execute(&mut *db)
+                    .await?;
+            }
+            Ok(())
+        };
+        Ok(self.write(write).await?)
+    }
+
+    /// Keeps many records in one go: for what fills a database to measure it.
+    ///
+    /// # Errors
+    /// As [`Self::save`], for all of them.
+    pub async fn save_all(&self, records: &[Record]) -> Result<()> {
+        let write = async |db: &mut SqliteConnection| {
+            for record in records {
+                upsert(db, record).await?;
+            }
+            Ok(())
+        };
+        Ok(self.write(write).await?)
+    }
+
+    /// The last screen of a session, if one was kept.
+    pub async fn screen(&self, id: Uuid) -> Result<Option<Screen>> {
+        let row = sqlx::query("SELECT cols, rows, snapshot FROM screens WHERE session_id = $1")
+            .bind(id.to_string())
+            .fetch_optional(&self.pool)
+            .await?;
+        let Some(row) = row else { return Ok(None) };
+        let side = |column: &str| -> Result<u16> {
+            u16::try_from(row.try_get::<i64, _>(column)?).map_err(|_| wrong(column))
+        };
+        Ok(Some(Screen { size: (side("cols")?, side("rows")?), snapshot: row.try_get("snapshot")? }))
     }
 
     /// Forgets a record.
     pub async fn forget(&self, id: Uuid) -> Result<()> {
-        sqlx::query("DELETE FROM sessions WHERE id = $1").bind(id.to_string()).execute(&self.pool).await?;
+        let id = id.to_string();
+        let delete = async |db: &mut SqliteConnection| {
+            sqlx::query("DELETE FROM sessions WHERE id = $1").bind(&id).execute(db).await
+        };
+        self.write(delete).await?;
         Ok(())
     }
 
@@ -133,19 +206,70 @@ impl Store {
         self.select("WHERE state = 'done' ORDER BY end_at_ms DESC, id").await
     }
 
+    /// Records that are done and may be what `selector` means: by name, or by the beginning of their id. The one that
+    /// ended last first.
+    pub async fn done_like(&self, selector: &str) -> Result<Vec<Record>> {
+        // Ids are between their beginning and what comes after it: an index finds those. Names are few to look at.
+        let (low, high) = (selector.to_ascii_lowercase(), format!("{}~", selector.to_ascii_lowercase()));
+        let rest =
+            "WHERE state = 'done' AND (name = $1 OR (id >= $2 AND id <= $3)) ORDER BY end_at_ms DESC, id";
+        self.select_with(rest, &[selector, &low, &high]).await
+    }
+
     /// Forgets what was done before `before_ms`, and says what that was.
-    pub async fn forget_done(&self, before_ms: i64) -> Result<u64> {
-        let gone = sqlx::query("DELETE FROM sessions WHERE state = 'done' AND end_at_ms < $1")
-            .bind(before_ms)
-            .execute(&self.pool)
+    pub async fn forget_done(&self, before_ms: i64) -> Result<Vec<Record>> {
+        let gone = self.select(&format!("WHERE state = 'done' AND end_at_ms < {before_ms}")).await?;
+        if !gone.is_empty() {
+            let sql = "DELETE FROM sessions WHERE state = 'done' AND end_at_ms < $1";
+            self.write(async |db| sqlx::query(sql).bind(before_ms).execute(db).await).await?;
+        }
+        Ok(gone)
+    }
+
+    /// Has a session on `host` ended since?
+    pub async fn ended_since(&self, host: &str, since_ms: i64) -> Result<bool> {
+        let row = sqlx::query(
+            "SELECT id FROM sessions WHERE state = 'done' AND end_at_ms >= $1 AND host = $2 LIMIT 1",
+        )
+        .bind(since_ms)
+        .bind(host)
+        .fetch_optional(&self.pool)
+        .await?;
+        Ok(row.is_some())
+    }
+
+    /// Every job of a record on `host` that is done, as the id of the job and of the session.
+    pub async fn done_jobs(&self, host: &str) -> Result<HashMap<String, String>> {
+        let rows = sqlx::query("SELECT job_id, id FROM sessions WHERE state = 'done' AND host = $1")
+            .bind(host)
+            .fetch_all(&self.pool)
             .await?;
-        Ok(gone.rows_affected())
+        rows.iter().map(|row| Ok((row.try_get("job_id")?, row.try_get("id")?))).collect()
     }
 
     async fn select(&self, rest: &str) -> Result<Vec<Record>> {
+        self.select_with(rest, &[]).await
+    }
+
+    async fn select_with(&self, rest: &str, arguments: &[&str]) -> Result<Vec<Record>> {
         let sql = format!("SELECT {COLUMNS} FROM sessions {rest}");
-        let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(&self.pool).await?;
-        let all_tags = sqlx::query("SELECT session_id, key, value FROM tags").fetch_all(&self.pool).await?;
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for argument in arguments {
+            query = query.bind(*argument);
+        }
+        let rows = query.fetch_all(&self.pool).await?;
+        if rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        let from = rest.split(" ORDER BY").next().unwrap_or_default();
+        let sql = format!(
+            "SELECT session_id, key, value FROM tags WHERE session_id IN (SELECT id FROM sessions {from})"
+        );
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
+        for argument in arguments {
+            query = query.bind(*argument);
+        }
+        let all_tags = query.fetch_all(&self.pool).await?;
         let mut tags: HashMap<String, BTreeMap<String, String>> = HashMap::new();
         for row in &all_tags {
             tags.entry(row.try_get("session_id")?)
@@ -223,7 +347,7 @@ fn keep_aside(path: &Path, now_ms: i64) -> std::io::Result<PathBuf> {
     Ok(aside)
 }
 
-async fn upsert(tx: &mut Transaction<'_, Sqlite>, record: &Record) -> Result<(), sqlx::Error> {
+async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::Error> {
     let end = record.end.as_ref();
     sqlx::query(
         "INSERT INTO sessions (id, name, host, command, cwd, env, cols, rows, idle_timeout_ms, reap_unattended, created_at_ms, \
@@ -258,9 +382,21 @@ async fn upsert(tx: &mut Transaction<'_, Sqlite>, record: &Record) -> Result<(),
     .bind(end.and_then(|e| e.signal).map(i64::from))
     .bind(end.map(|e| e.at_ms))
     .bind(end.map(|e| e.detail.as_str()))
-    .execute(&mut **tx)
-    .await
-    .map(|_| ())
+    .execute(&mut *db)
+    .await?;
+    sqlx::query("DELETE FROM tags WHERE session_id = $1")
+        .bind(record.id.to_string())
+        .execute(&mut *db)
+        .await?;
+    for (key, value) in &record.tags {
+        sqlx::query("INSERT INTO tags (session_id, key, value) VALUES ($1, $2, $3)")
+            .bind(record.id.to_string())
+            .bind(key)
+            .bind(value)
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(())
 }
 
 fn wrong(what: &str) -> Error {
@@ -350,19 +486,42 @@ mod tests {
         store.close().await;
         let store = Store::open(&path, 1).await.unwrap().store;
         assert_eq!(store.live().await.unwrap(), vec![record.clone()]);
-        record.finish(End {
-            reason: EndReason::Exited,
-            code: Some(7),
-            signal: None,
-            at_ms: 9,
-            detail: "x".into(),
-        });
-        store.save(&record).await.unwrap();
+        record.finish(
+            End { reason: EndReason::Exited, code: Some(7), signal: None, at_ms: 9, detail: "x".into() },
+            20,
+        );
+        let screen = Screen { snapshot: b"\x1b[Hlast words".to_vec(), size: (80, 24) };
+        store.save_done(&record, Some(&screen)).await.unwrap();
         assert_eq!(store.live().await.unwrap(), vec![]);
         assert_eq!(store.done().await.unwrap(), vec![record.clone()]);
-        assert_eq!(store.forget_done(9).await.unwrap(), 0);
-        assert_eq!(store.forget_done(10).await.unwrap(), 1);
+        assert_eq!(store.screen(record.id).await.unwrap(), Some(screen));
+        assert_eq!(
+            store.done_jobs("box").await.unwrap(),
+            [(record.job_id.to_string(), record.id.to_string())].into()
+        );
+        assert_eq!(store.forget_done(9).await.unwrap(), vec![]);
+        assert_eq!(store.forget_done(10).await.unwrap(), vec![record.clone()]);
         assert_eq!(store.done().await.unwrap(), vec![]);
+        assert_eq!(store.screen(record.id).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn done_records_are_found_by_name_and_by_the_beginning_of_their_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(&folder.path().join("sessd.db"), 1).await.unwrap().store;
+        let mut record = some_record(Some("dev"));
+        record.finish(
+            End { reason: EndReason::Exited, code: Some(7), signal: None, at_ms: 9, detail: String::new() },
+            20,
+        );
+        store.save(&record).await.unwrap();
+        let id = record.id.to_string();
+        for selector in ["dev", &id, &id[..6], &id[..6].to_uppercase()] {
+            assert_eq!(store.done_like(selector).await.unwrap(), vec![record.clone()], "{selector}");
+        }
+        for selector in ["de", "x", &id[1..6], "%", "' OR 1=1 --"] {
+            assert_eq!(store.done_like(selector).await.unwrap(), vec![], "{selector}");
+        }
     }
 
     #[tokio::test]

@@ -1,0 +1,117 @@
+//! A session that has ended: its last screen, its end, and the question whether to run it again.
+
+use crate::cli::print;
+use crate::error::{Error, Result};
+use crate::manager::doc::{SessionDoc, StatusDoc};
+use crate::paths::Paths;
+use crate::view::client::Client;
+use serde_json::{Value, json};
+use sessd_proto::limits::{SCROLLBACK_LINES, VIEW_WINDOW};
+use sessd_proto::messages::{self as m, Answer};
+use sessd_proto::{Frame, Uuid};
+use sessd_terminal::{Size, Terminal};
+use std::collections::BTreeMap;
+use std::io::{BufRead, IsTerminal, Read, Write};
+
+/// The exit code of a program that ends as the session did.
+pub fn exit_code(session: &SessionDoc) -> u8 {
+    let end = session.end.as_ref();
+    end.and_then(|e| e.code.or_else(|| e.signal.map(|n| 128 + n))).unwrap_or(1) as u8
+}
+
+/// Shows the end of a session. True: its user wants it to run again.
+///
+/// # Errors
+/// When the manager cannot be asked.
+pub fn show(paths: &Paths, session: &SessionDoc) -> Result<bool> {
+    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
+    let person = stdin.is_terminal() && stdout.is_terminal();
+    if let Some(screen) = last_screen(paths, &session.id)? {
+        let text = if stdout.is_terminal() {
+            screen.ansi(SCROLLBACK_LINES)
+        } else {
+            screen.text(SCROLLBACK_LINES).into_bytes()
+        };
+        let mut out = stdout.lock();
+        // Whoever reads it may have read enough.
+        let _ = out.write_all(&text).and_then(|()| {
+            if text.is_empty() || text.ends_with(b"\n") { Ok(()) } else { out.write_all(b"\n") }
+        });
+    }
+    let label = session.name.as_deref().unwrap_or(&session.id);
+    eprintln!("[{label}: {}; `sessd restart {label}` runs it again]", print::ended(session));
+    if !person {
+        return Ok(false);
+    }
+    eprint!("restart? [y/N] ");
+    let mut answer = String::new();
+    // What cannot be read is no yes.
+    let _ = stdin.lock().read_line(&mut answer);
+    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
+fn last_screen(paths: &Paths, id: &str) -> Result<Option<Terminal>> {
+    let gone = || Error::failed("the manager went away", "try again: it starts by itself");
+    let mut client = Client::connect(paths)?;
+    client.send(&Frame::Attach(m::Attach {
+        session: id.to_owned(),
+        view_id: Uuid::now_v7().as_bytes().to_vec(),
+        read_only: true,
+        kind: "cli".into(),
+        credit: VIEW_WINDOW,
+        scrollback_lines: SCROLLBACK_LINES as u32,
+        ..m::Attach::default()
+    }))?;
+    let (mut snapshot, mut screen) = (Vec::new(), None);
+    let mut buffer = [0; 64 * 1024];
+    loop {
+        while let Some(frame) =
+            client.decoder.next_frame().map_err(|e| Error::failed(e.to_string(), "`sessd daemon restart`"))?
+        {
+            match frame.parse() {
+                Ok(Frame::Snapshot { cols, rows, more, bytes, .. }) => {
+                    snapshot.extend_from_slice(bytes);
+                    if !more {
+                        let mut terminal = Terminal::new(Size { cols, rows }.clamped(), SCROLLBACK_LINES);
+                        terminal.feed(&std::mem::take(&mut snapshot));
+                        screen = Some(terminal);
+                    }
+                }
+                Ok(Frame::Ended(_)) => return Ok(screen),
+                Ok(Frame::Reply(m::Reply { answer: Some(Answer::Error(error)), .. })) => {
+                    return Err(error.into());
+                }
+                Ok(Frame::Close(close)) => return Err(Error::failed(close.detail, "")),
+                _ => {}
+            }
+        }
+        match client.stream.read(&mut buffer) {
+            Ok(n) if n > 0 => client.decoder.push(&buffer[..n]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            _ => return Err(gone()),
+        }
+    }
+}
+
+/// The hosts that have a session or a link.
+pub fn hosts(sessions: &[SessionDoc], status: &StatusDoc) -> Vec<Value> {
+    let mut hosts: BTreeMap<&str, (u64, u64)> =
+        status.links.iter().map(|link| (link.host.as_str(), (0, 0))).collect();
+    for session in sessions {
+        let counts = hosts.entry(&session.host).or_default();
+        *(if session.end.is_some() { &mut counts.1 } else { &mut counts.0 }) += 1;
+    }
+    let one = |(host, (live, done)): (&str, (u64, u64))| {
+        let link = status.links.iter().find(|link| link.host == host);
+        json!({
+            "host": host,
+            "link": link.map_or(if host == "local" { "local" } else { "down" }, |l| &l.link),
+            "sessions": live,
+            "done": done,
+            "rtt_ms": link.and_then(|l| l.rtt_ms),
+            "next_try_at": link.and_then(|l| l.next_try_at.clone()),
+            "detail": link.and_then(|l| l.detail.clone()),
+        })
+    };
+    hosts.into_iter().map(one).collect()
+}
