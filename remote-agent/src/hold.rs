@@ -10,6 +10,7 @@
 //! One loop: wait, read the PTY, read the connections, write what can be written. The PTY is read whether or not anyone
 //! watches; only a view that asked for `lossless` holds it back.
 
+use crate::asked::Asked;
 use crate::conn::{Conn, OUT_LOW, OUT_MAX, Read};
 use crate::ending::{Ending, Step};
 use crate::folder::{HolderMark, JobFolder, boot_id, context, fault};
@@ -85,6 +86,8 @@ struct Holder {
     hub: Hub,
     sizes: Sizes,
     input: Input,
+    asked: Asked,
+    acks: Acks,
     idle: IdleClock,
     ending: Option<Ending>,
     status: Option<ExitStatus>,
@@ -150,6 +153,8 @@ impl Holder {
             hub: Hub::new(size, SCROLLBACK_LINES, HOLDER_RING),
             sizes: Sizes::default(),
             input: Input::new(),
+            asked: Asked::default(),
+            acks: Acks::default(),
             idle: IdleClock::new(idle, unattended, 0),
             ending: None,
             status: None,
@@ -249,7 +254,7 @@ impl Holder {
         // Without a descriptor that tells of the program's end, we have to ask for it.
         let ask = (self.exit_watch.is_none() && self.status.is_none()).then(|| now + 500);
         let drain = self.drain_until_ms.filter(|_| self.exit.is_none());
-        [ending, ask, drain, self.leave_at_ms, self.status_due_ms, Some(self.look_due_ms)]
+        [ending, ask, drain, self.leave_at_ms, self.status_due_ms, self.acks.due_ms(), Some(self.look_due_ms)]
             .into_iter()
             .flatten()
             .min()
@@ -302,6 +307,7 @@ impl Holder {
                     taken += n;
                     if interactive {
                         self.hub.feed(&buffer[..n]);
+                        self.asked.output(&buffer[..n], self.began.elapsed().as_millis() as u64);
                     } else {
                         self.hub.feed_answering(&buffer[..n], &mut replies);
                     }
@@ -328,12 +334,8 @@ impl Holder {
                 Ok(0) => break,
                 Ok(n) => {
                     if let Some((view, seq)) = self.input.wrote(n) {
-                        for link in &mut self.links {
-                            if link.watch.presence.view_ids.iter().any(|id| id.as_slice() == view.as_bytes())
-                            {
-                                link.conn.put(0, &Frame::InputAck { view, seq });
-                            }
-                        }
+                        let now = self.now();
+                        self.acks.wrote(view, seq, n, now);
                     }
                 }
                 Err(rustix::io::Errno::INTR) => {}
@@ -422,7 +424,7 @@ impl Holder {
                 self.idle.traffic(now);
                 self.last_active_ms = wall_ms();
                 match self.input.accept(view, seq, withdrawn, bytes) {
-                    Accept::New => {}
+                    Accept::New => self.asked.input(bytes),
                     Accept::Seen(seq) | Accept::Missing(seq) => Frame::InputAck { view, seq }.put(0, out),
                     Accept::TooMuch => return Err("a view sent more input than its window".into()),
                 }
@@ -479,6 +481,13 @@ impl Holder {
         self.idle.views(views > 0, now);
         if self.interactive() {
             self.hub.flush_held();
+        } else {
+            // Who was asked has left without a word: we answer in its place.
+            let mut replies = Vec::new();
+            for query in self.asked.left(now) {
+                self.hub.answer(&query, &mut replies);
+            }
+            self.input.answer(&replies);
         }
     }
 
@@ -614,8 +623,14 @@ impl Holder {
                 link.conn.put(0, &Frame::Status(status.clone()));
             }
         }
+        let acks_due = self.acks.due_ms().is_some_and(|at| now >= at);
         for link in &mut self.links {
+            let before = link.conn.waiting();
             pump(&self.hub, &self.sizes, link);
+            // What was typed is acknowledged together with what came of it: one wake-up on the way back, not two.
+            if acks_due || link.conn.waiting() > before {
+                self.acks.put(&link.watch.presence.view_ids, &mut link.conn);
+            }
             if let Some(exit) = &self.exit
                 && !link.watch.exit_sent
                 && link.watch.cursor.as_ref().is_some_and(|c| c.offset() >= self.hub.head())
@@ -629,6 +644,9 @@ impl Holder {
             }
             link.broken |= link.conn.waiting() > OUT_MAX;
         }
+        if acks_due {
+            self.acks.forget();
+        }
         let before = self.links.len();
         self.links.retain(|link| !link.broken);
         if self.links.len() != before {
@@ -638,6 +656,56 @@ impl Holder {
 
     fn may_leave(&self, now: u64) -> bool {
         self.leave_at_ms.is_some_and(|at| now >= at || (at - now <= LEAVE_MS && self.links.is_empty()))
+    }
+}
+
+/// Acknowledgements on their way. They wait a moment for the output that the input brings, so that the echo of a key does
+/// not have to share its way with them.
+#[derive(Default)]
+struct Acks {
+    waiting: Vec<(Uuid, u64)>,
+    bytes: usize,
+    due_ms: Option<u64>,
+}
+
+impl Acks {
+    /// How long one waits at the most.
+    const WAIT_MS: u64 = 20;
+    /// After so many bytes it does not wait: the view's window is to stay open.
+    const BYTES: usize = 4096;
+
+    fn wrote(&mut self, view: Uuid, seq: u64, n: usize, now: u64) {
+        match self.waiting.iter_mut().find(|(id, _)| *id == view) {
+            Some((_, last)) => *last = seq,
+            None => self.waiting.push((view, seq)),
+        }
+        self.bytes += n;
+        let due = if self.bytes >= Self::BYTES { now } else { now + Self::WAIT_MS };
+        self.due_ms = Some(self.due_ms.map_or(due, |at| at.min(due)));
+    }
+
+    fn due_ms(&self) -> Option<u64> {
+        self.due_ms
+    }
+
+    /// Tells a link about its own views.
+    fn put(&mut self, views: &[Vec<u8>], conn: &mut Stream) {
+        self.waiting.retain(|(view, seq)| {
+            let theirs = views.iter().any(|id| id.as_slice() == view.as_bytes());
+            if theirs {
+                conn.put(0, &Frame::InputAck { view: *view, seq: *seq });
+            }
+            !theirs
+        });
+        if self.waiting.is_empty() {
+            self.forget();
+        }
+    }
+
+    /// What waits still is of views that are gone; they ask when they come back.
+    fn forget(&mut self) {
+        self.waiting.clear();
+        (self.bytes, self.due_ms) = (0, None);
     }
 }
 

@@ -12,6 +12,7 @@
 //! * [`detach`]: starts a holder that leaves the login behind
 //! * [`hold`]: the holder's loop; [`conn`]: one framed connection; [`input`]: what views typed, once each;
 //!   [`idle`]: the idle clock, pure; [`ending`]: HUP, TERM, KILL, pure;
+//!   [`asked`]: questions of the job that a view left unanswered;
 //!   [`sizes`]: which size the PTY had at which byte
 //! * [`pty`]: opening a PTY and starting a program on it; [`procfs`]: what the kernel tells about processes
 //! * [`folder`]: the files of one job, and where they are
@@ -19,6 +20,7 @@
 //! Absent on purpose: threads, an async runtime, name resolution, user look-ups, and any state that outlives its process
 //! but for the files of a job.
 
+pub mod asked;
 pub mod conn;
 pub mod detach;
 pub mod ending;

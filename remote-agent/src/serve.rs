@@ -133,7 +133,6 @@ impl Server {
             }
         }
         self.look_at_pending();
-        self.children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         self.flush_downs();
         Ok(open && self.up.flush()? == Read::Open)
     }
@@ -198,6 +197,8 @@ impl Server {
 
     fn answer(&mut self, request: LinkRequest) {
         let id = request.id;
+        // A holder that ended is a zombie until we look, and a zombie would pass for a process.
+        self.children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
         let answer = match request.act {
             Some(LinkAct::Inventory(_)) => inventory::take(&self.jobs).map(LinkAnswer::Inventory),
             Some(LinkAct::Spawn(spawn)) => match self.spawn(id, &spawn) {

@@ -1,7 +1,7 @@
 //! The hub: model, ring and head offset under one owner, and the cursors of those who follow it.
 
 use crate::Size;
-use crate::query::{self, Found, QueryScanner};
+use crate::query::{self, Found, Query, QueryScanner};
 use crate::ring::{Expired, Ring};
 use crate::terminal::Terminal;
 
@@ -87,6 +87,11 @@ impl Hub {
         if !held.is_empty() {
             self.take(&held);
         }
+    }
+
+    /// Answers a query from the model as it is now: for one that was passed on to a view that left without answering.
+    pub fn answer(&self, query: &Query, replies: &mut Vec<u8>) {
+        query::answer(&self.terminal, query, replies);
     }
 
     /// Bytes held back.

@@ -250,14 +250,14 @@ impl View<'_> {
             self.release_escape();
             self.send_input();
             let ready = self.wait(&signals)?;
-            for (signal, stream) in &signals.told_to_go {
+            for (signal, stream) in signals.told_to_go.iter().filter(|_| ready.signal) {
                 if drain(stream) {
                     self.to_manager.extend_from_slice(&Frame::Detach(m::Detach::default()).to_bytes(0));
                     self.flush_manager();
                     return Ok(Outcome::Signal(*signal));
                 }
             }
-            if drain(&signals.resized) && terminal::size() != size {
+            if ready.signal && drain(&signals.resized) && terminal::size() != size {
                 size = terminal::size();
                 if let Some((cols, rows)) = size {
                     Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() })
@@ -351,6 +351,7 @@ impl View<'_> {
         }
         let any = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
         Ok(Ready {
+            signal: (0..manager_at).any(any),
             manager: fds[manager_at].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
             stdin: stdin_at < stdout_at && any(stdin_at),
             stdout: any(stdout_at),
@@ -666,6 +667,7 @@ enum Line {
 }
 
 struct Ready {
+    signal: bool,
     manager: bool,
     stdin: bool,
     stdout: bool,
