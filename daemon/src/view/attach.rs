@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 const SAY_AFTER_MS: u64 = 1_500;
 /// How often what is said is brought up to date.
 const SAY_AGAIN_MS: u64 = 1_000;
+/// Bytes read at a time of what is typed.
+const READ_MAX: usize = 16 * 1024;
 /// How long an ESC waits for what may follow it, where answers must be told from keys.
 const ESCAPE_MS: u64 = 30;
 /// How long a question of the job to our terminal is taken as unanswered.
@@ -392,7 +394,7 @@ impl View<'_> {
         }
         fds.push(PollFd::new(&self.client.stream, flags));
         let stdin_at = fds.len();
-        if self.stdin_open && self.outgoing.waiting() < AHEAD_MAX {
+        if self.stdin_open && self.may_read() {
             fds.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
         }
         let stdout_at = fds.len();
@@ -412,8 +414,18 @@ impl View<'_> {
         })
     }
 
+    /// May more be read of what is typed? A paste waits in the terminal while the job is slow to take it, and over a
+    /// short break too; once a break is said, what is too much is read and refused, so that the detach key works.
+    fn may_read(&self) -> bool {
+        match (self.path_is_up(), &self.line) {
+            (true, _) => self.outgoing.waiting() < AHEAD_MAX,
+            (false, Line::Shown { .. }) => true,
+            (false, _) => self.outgoing.room() >= READ_MAX,
+        }
+    }
+
     fn read_stdin(&mut self) -> Option<Outcome> {
-        let mut buffer = [0; 16 * 1024];
+        let mut buffer = [0; READ_MAX];
         let n = match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
             Ok(0) | Err(Errno::IO) => {
                 // The terminal is gone; the SIGHUP that says so may have been taken from us.
@@ -652,7 +664,7 @@ impl View<'_> {
             }
             let dropped = std::mem::take(&mut self.dropped);
             if dropped > 0 {
-                self.to_say = format!("{dropped} bytes typed while it was away were not sent");
+                self.to_say = format!("{dropped} bytes typed meanwhile were not sent");
                 Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
             }
         } else {
@@ -752,10 +764,10 @@ impl View<'_> {
             text += &format!(", next try in {seconds} s");
         }
         if self.outgoing.waiting() > 0 {
-            text += &format!(", {} bytes typed are held", self.outgoing.waiting());
+            text += &format!(", {} typed bytes held", self.outgoing.waiting());
         }
         if self.dropped > 0 {
-            text += &format!(", {} bytes typed are dropped", self.dropped);
+            text += &format!(", {} dropped", self.dropped);
         }
         if !self.state.detail.is_empty() {
             text += &format!(" ({})", self.state.detail);

@@ -38,6 +38,8 @@ pub struct Outgoing {
     acknowledged: u64,
     /// Everything before this number was sent over the present path, or needs not be.
     sent: u64,
+    /// Bytes typed since nothing can be sent.
+    held: usize,
     /// Bytes refused or withdrawn since last asked.
     dropped: usize,
 }
@@ -68,6 +70,11 @@ impl Outgoing {
         self.pieces.iter().map(|p| p.bytes.len()).sum()
     }
 
+    /// Bytes that may still be typed before they are refused, while nothing can be sent.
+    pub fn room(&self) -> usize {
+        HELD_MAX - self.held
+    }
+
     /// Bytes that were lost since this was last asked, because too much was held or it was held too long.
     pub fn take_dropped(&mut self) -> usize {
         std::mem::take(&mut self.dropped)
@@ -75,8 +82,10 @@ impl Outgoing {
 
     /// Keys were typed. `held`: nothing can be sent now, so what is beyond [`HELD_MAX`] is refused.
     pub fn typed(&mut self, bytes: &[u8], held: bool, now_ms: u64) {
-        let room = if held { HELD_MAX.saturating_sub(self.waiting()) } else { usize::MAX };
+        // What was on its way when the path broke does not count: most of it has arrived, and only the word of it has not.
+        let room = if held { HELD_MAX - self.held } else { usize::MAX };
         let (keep, refused) = bytes.split_at(bytes.len().min(room));
+        self.held = if held { self.held + keep.len() } else { 0 };
         self.dropped += refused.len();
         // Control keys are pieces of their own, so that they can be withdrawn alone.
         for bytes in keep.chunk_by(|a, b| !is_control(*a) && !is_control(*b)) {
@@ -122,6 +131,7 @@ impl Outgoing {
     /// The path to the holder is a new one: what is not acknowledged is sent again, but for what is too old.
     pub fn path_is_new(&mut self, now_ms: u64) {
         self.withdraw_old(now_ms);
+        self.held = 0;
         self.sent = self.acknowledged;
     }
 
@@ -132,6 +142,7 @@ impl Outgoing {
                 now_ms.saturating_sub(piece.typed_at) < if piece.perishable { CONTROL_MS } else { TEXT_MS };
             if !keep {
                 self.dropped += piece.bytes.len();
+                self.held = self.held.saturating_sub(piece.bytes.len());
             }
             keep
         });
