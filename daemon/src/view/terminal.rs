@@ -80,7 +80,12 @@ fn give_back() {
     undo.extend_from_slice(FIRST_SCREEN);
     undo.extend_from_slice(UNDO);
     borrowed.give_back(&mut undo);
-    let rows = size().map_or(999, |(_, rows)| rows);
+    let (cols, rows) = size().unwrap_or((80, 999));
+    // Tab stops where terminals begin with them: one by one, since few know a sequence that sets them all.
+    undo.extend_from_slice(b"\x1b[3g");
+    for column in (1..=cols).step_by(8) {
+        undo.extend_from_slice(format!("\x1b[{column}G\x1bH").as_bytes());
+    }
     undo.extend_from_slice(format!("\x1b[{rows};1H\r\n").as_bytes());
     put(&undo);
     let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &before);
