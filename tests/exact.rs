@@ -125,8 +125,8 @@ fn region_charsets_and_modes_are_as_if_one_had_never_left() {
         printf '\033]4;1;rgb:11/22/33\007\033]11;#001122\007\033[3;10r\033[?6h\033)0\016lqqk\017ready\033[31;44m\0337';
         while c=$(dd bs=1 count=1 2>/dev/null); do case $c in
             a) printf '\033[8;1Hbottom\r\nscrolls\r\nthe region';; b) printf '\016xqx\017\033[4:3mcurly\033[m';;
-            c) printf '\033[?6l\033[r\033[?7l\033[24;78Hno wrap here';; d) printf '\033[?1049l\r\nback \0338here';;
-            e) printf '\033[?7h\033[5;80Hpending\033[23;2t';; *) printf '\033[?69h\033[5;40s\033[3;5Hx\r\n\ny\033[4hins';;
+            c) printf '\033[?6l\033[r\033[?7l\033[24;78Hno wrap here';; d) printf '\033[23;2t\033[?1049l\r\nback \0338here';;
+            e) printf '\033[?7h\033[5;80Hpending';; *) printf '\033[?69h\033[5;40s\033[3;5Hx\r\n\ny\033[4hins';;
         esac; done";
     screens_stay_the_same(script, "ready", &["a", "b", "c", "e", "f", "a", "d", "e", "a"]);
 }

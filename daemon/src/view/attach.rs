@@ -283,12 +283,17 @@ impl View<'_> {
                     return self.leave(Outcome::Signal(*signal));
                 }
             }
-            if ready.signal && drain(&signals.resized) && terminal::size() != size {
-                size = terminal::size();
-                if let Some((cols, rows)) = size {
+            if ready.signal && drain(&signals.resized) {
+                let new = terminal::size();
+                // What the terminal made of its screen is anybody's guess. A leader's new size brings a new screen by itself.
+                if new == size || !self.state.leader {
+                    Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+                }
+                if let Some((cols, rows)) = new.filter(|_| new != size) {
                     Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() })
                         .put(0, &mut self.to_manager);
                 }
+                size = new;
             }
             if ready.stdin
                 && let Some(outcome) = self.read_stdin()
