@@ -102,7 +102,8 @@ fn after_detach_signals_and_the_managers_death() {
     let world = World::new();
     let settings = fresh_settings(&world);
     world.create("dev", RUDE);
-    let endings: [(&str, fn(&World, &View)); 6] = [
+    type Act = fn(&World, &View);
+    let endings: [(&str, Act); 6] = [
         ("the detach key", |_, view| view.type_(b"\x1c")),
         ("sessd detach", |world, _| {
             world.ok(&["detach", "dev"]);

@@ -98,7 +98,8 @@ fn with_no_view_the_holder_answers_within_100_ms() {
     let world = World::new();
     let asker = Asker::new(&world);
     world.create("dev", &asker.script());
-    let answers: [(&str, fn(&[u8]) -> bool); 6] = [
+    type Right = fn(&[u8]) -> bool;
+    let answers: [(&str, Right); 6] = [
         ("da1", |a| a.starts_with(b"\x1b[?") && a.ends_with(b"c")),
         ("cpr", |a| a == b"\x1b[1;6R"),
         ("decrqm", |a| a == b"\x1b[?2004;2$y"),
