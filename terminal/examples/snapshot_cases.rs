@@ -199,7 +199,12 @@ fn main() -> std::io::Result<()> {
             .unwrap_or("recording")
             .to_owned();
         for tenth in 1..=10 {
-            let cut = bytes.len() * tenth / 10;
+            let mut cut = bytes.len() * tenth / 10;
+            // Not inside a character: that is a case of its own (`unfinished-utf8`), and where a recording of another
+            // day would be cut so is chance.
+            while bytes.get(cut).is_some_and(|b| b & 0xc0 == 0x80) {
+                cut -= 1;
+            }
             case(&format!("{name}-{tenth}"), Size { cols: 80, rows: 24 }, &bytes[..cut], &bytes[cut..])?;
         }
     }

@@ -44,6 +44,15 @@ impl ReplyFilter {
 
     /// Passes input on to `out`, without answers.
     pub fn filter(&mut self, bytes: &[u8], outstanding: &mut Outstanding, out: &mut Vec<u8>) {
+        self.divide(bytes, outstanding, |answer, bytes| {
+            if !answer {
+                out.extend_from_slice(bytes);
+            }
+        });
+    }
+
+    /// Hands input on in its order, and says of each piece whether it is (part of) an answer.
+    pub fn divide(&mut self, bytes: &[u8], outstanding: &mut Outstanding, mut sink: impl FnMut(bool, &[u8])) {
         let joined;
         let mut rest = if self.held.is_empty() {
             bytes
@@ -55,26 +64,37 @@ impl ReplyFilter {
         };
         while !rest.is_empty() {
             if self.swallowing {
-                let Some(end) = rest.iter().position(|b| matches!(b, 7 | 0x18 | 0x1a | 0x1b)) else { return };
+                let Some(end) = rest.iter().position(|b| matches!(b, 7 | 0x18 | 0x1a | 0x1b)) else {
+                    sink(true, rest);
+                    return;
+                };
                 if rest[end] == 0x1b && end + 1 == rest.len() {
+                    sink(true, &rest[..end]);
                     self.held = vec![0x1b];
                     return;
                 }
                 self.swallowing = false;
-                rest = &rest
-                    [end + if rest[end] == 0x1b { if rest[end + 1] == b'\\' { 2 } else { 0 } } else { 1 }..];
+                let end =
+                    end + if rest[end] == 0x1b { if rest[end + 1] == b'\\' { 2 } else { 0 } } else { 1 };
+                sink(true, &rest[..end]);
+                rest = &rest[end..];
                 continue;
             }
             let esc = rest.iter().position(|&b| b == 0x1b).unwrap_or(rest.len());
-            out.extend_from_slice(&rest[..esc]);
+            if esc > 0 {
+                sink(false, &rest[..esc]);
+            }
             rest = &rest[esc..];
             if rest.is_empty() {
                 return;
             }
             match classify(rest, outstanding) {
-                Found::Answer(n) => rest = &rest[n..],
+                Found::Answer(n) => {
+                    sink(true, &rest[..n]);
+                    rest = &rest[n..];
+                }
                 Found::Keys(n) => {
-                    out.extend_from_slice(&rest[..n]);
+                    sink(false, &rest[..n]);
                     rest = &rest[n..];
                 }
                 Found::Unfinished => {
@@ -84,6 +104,7 @@ impl ReplyFilter {
                 Found::Endless => self.swallowing = true,
             }
             if self.swallowing {
+                sink(true, &rest[..2]);
                 rest = &rest[2..];
             }
         }

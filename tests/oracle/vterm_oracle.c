@@ -146,10 +146,10 @@ static int allowed(const char *list, const char *name) {
   char want[192];
   sprintf(want, "\n%s:", name);
   if (strstr(list, want)) return 1;
-  /* `htop-*` stands for all cuts of that recording. */
+  /* `htop-*` stands for all cuts of that recording; which of them show it depends on the recording. */
   char *dash = strrchr(name, '-');
   sprintf(want, "\n%.*s-*:", dash ? (int)(dash - name) : 0, name);
-  return dash && strstr(list, want);
+  return dash && strstr(list, want) ? 2 : 0;
 }
 
 int main(int argc, char **argv) {
@@ -182,7 +182,7 @@ int main(int argc, char **argv) {
     d += differ(name, "then", &a, &b, rows, cols, may);
     cases++;
     if (!d) exact++;
-    if ((d == 0) == may) {
+    if (d ? !may : may == 1) {
       bad++;
       if (!d) fprintf(stderr, "%s: is allowed to differ and does not\n", name);
     }

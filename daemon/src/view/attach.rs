@@ -18,7 +18,7 @@ use sessd_core::record::End;
 use sessd_proto::limits::VIEW_WINDOW;
 use sessd_proto::messages::{self as m, Answer};
 use sessd_proto::{Frame, Uuid};
-use sessd_terminal::{Outstanding, ReplyFilter};
+use sessd_terminal::{Outstanding, QueryScanner, ReplyFilter};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
@@ -27,8 +27,19 @@ use std::time::{Duration, Instant};
 const SAY_AFTER_MS: u64 = 1_500;
 /// How often what is said is brought up to date.
 const SAY_AGAIN_MS: u64 = 1_000;
+/// Bytes read at a time of what is typed.
+const READ_MAX: usize = 16 * 1024;
 /// How long an ESC waits for what may follow it, where answers must be told from keys.
 const ESCAPE_MS: u64 = 30;
+/// How long a question of the job to our terminal is taken as unanswered.
+const ANSWER_MS: u64 = 10_000;
+/// When the view leaves: how long to wait for an answer that is on its way, so that it does not go to the user's shell.
+const LATE_ANSWER: Duration = Duration::from_millis(150);
+/// How long a notice is shown, and for how long of that the output waits beneath it; a key ends both.
+const NOTICE_MS: u64 = 4_000;
+const NOTICE_HOLDS_MS: u64 = 1_500;
+/// Output is not made to wait for a notice again before this.
+const NOTICE_AGAIN_MS: u64 = 30_000;
 /// How long a manager may take to come back before the view gives up.
 const MANAGER_BACK: Duration = Duration::from_secs(60);
 
@@ -84,8 +95,19 @@ struct View<'a> {
     /// The line about the broken path: not there, or what is needed to take it away.
     line: Line,
     answers: ReplyFilter,
-    /// Cursor reports that another view's terminal is asked for, as far as we saw.
+    /// Finds what the job asks its terminal.
+    questions: QueryScanner,
+    /// Cursor reports our terminal was asked for, as far as we saw.
     outstanding: Outstanding,
+    /// Questions shown to our terminal without an answer yet, and when the last one was.
+    unanswered: usize,
+    asked_at: u64,
+    /// Typed bytes that were not sent and never will be, not told to the user yet.
+    dropped: usize,
+    /// What is to be said once the screen beneath is known.
+    to_say: String,
+    /// When output last waited for a notice.
+    noticed_at: Option<u64>,
     /// When a lone ESC that may begin an answer was held back.
     escape_held_at: Option<u64>,
     scrollback_lines: u32,
@@ -127,7 +149,13 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         path_broken_since: None,
         line: Line::Away,
         answers: ReplyFilter::default(),
+        questions: QueryScanner::default(),
         outstanding: Outstanding::default(),
+        unanswered: 0,
+        asked_at: 0,
+        dropped: 0,
+        to_say: String::new(),
+        noticed_at: None,
         escape_held_at: None,
         scrollback_lines: config.scrollback_lines,
         stdin_open: true,
@@ -252,17 +280,20 @@ impl View<'_> {
             let ready = self.wait(&signals)?;
             for (signal, stream) in signals.told_to_go.iter().filter(|_| ready.signal) {
                 if drain(stream) {
-                    self.to_manager.extend_from_slice(&Frame::Detach(m::Detach::default()).to_bytes(0));
-                    self.flush_manager();
-                    return Ok(Outcome::Signal(*signal));
+                    return self.leave(Outcome::Signal(*signal));
                 }
             }
-            if ready.signal && drain(&signals.resized) && terminal::size() != size {
-                size = terminal::size();
-                if let Some((cols, rows)) = size {
+            if ready.signal && drain(&signals.resized) {
+                let new = terminal::size();
+                // What the terminal made of its screen is anybody's guess. A leader's new size brings a new screen by itself.
+                if new == size || !self.state.leader {
+                    Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+                }
+                if let Some((cols, rows)) = new.filter(|_| new != size) {
                     Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() })
                         .put(0, &mut self.to_manager);
                 }
+                size = new;
             }
             if ready.stdin
                 && let Some(outcome) = self.read_stdin()
@@ -287,6 +318,13 @@ impl View<'_> {
 
     /// What is left to show is shown first: the last words of a job belong to its end.
     fn leave(&mut self, outcome: Outcome) -> Result<Outcome> {
+        if matches!(outcome, Outcome::Signal(_)) && self.written < self.to_terminal.len() {
+            // A terminal that does not take what it is given must not keep us from going.
+            self.to_terminal.clear();
+            self.written = 0;
+        } else {
+            self.unsay();
+        }
         while self.written < self.to_terminal.len() {
             let before = self.written;
             self.write_terminal(true);
@@ -294,13 +332,35 @@ impl View<'_> {
                 break;
             }
         }
-        if matches!(outcome, Outcome::Detached(_)) {
+        self.await_answers();
+        if matches!(outcome, Outcome::Detached(_) | Outcome::Signal(_)) {
             self.to_manager.extend_from_slice(&Frame::Detach(m::Detach::default()).to_bytes(0));
-            // If the manager is gone there is nobody to tell.
+            // If the manager is gone there is nobody to tell; one that does not listen is not waited for long.
             let _ = self.client.stream.set_nonblocking(false);
+            let _ = self.client.stream.set_write_timeout(Some(Duration::from_secs(1)));
             self.flush_manager();
         }
         Ok(outcome)
+    }
+
+    /// What our terminal still answers is not for the user's shell.
+    fn await_answers(&mut self) {
+        if self.unanswered == 0 || self.now() >= self.asked_at + ANSWER_MS {
+            return;
+        }
+        let until = Instant::now() + LATE_ANSWER;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
+            let mut fds = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)];
+            if !matches!(rustix::event::poll(&mut fds, Some(&timeout)), Ok(1..)) {
+                return;
+            }
+            match rustix::io::read(rustix::stdio::stdin(), &mut [0; 4096]) {
+                Ok(n) if n > 0 => {}
+                _ => return,
+            }
+        }
     }
 
     fn detached(&self) -> Outcome {
@@ -313,11 +373,12 @@ impl View<'_> {
 
     fn wait(&mut self, signals: &Signals) -> Result<Ready> {
         let now = self.now();
-        let said = self.path_broken_since.and_then(|since| match self.line {
-            Line::Away => Some(since + SAY_AFTER_MS),
-            Line::Asked(at) => Some(at + SAY_AGAIN_MS),
-            Line::Shown { at, .. } => Some(at + SAY_AGAIN_MS),
-        });
+        let said = match (&self.line, self.path_broken_since) {
+            (Line::Notice(notice), _) => Some(notice.ends_at()),
+            (_, None) => None,
+            (Line::Away, Some(since)) => Some(since + SAY_AFTER_MS),
+            (Line::Asked(at) | Line::Shown { at, .. }, Some(_)) => Some(at + SAY_AGAIN_MS),
+        };
         let escape = self.escape_held_at.map(|at| at + ESCAPE_MS);
         let deadline = [self.keys.deadline_ms(), said, escape].into_iter().flatten().min();
         let timeout = deadline.map(|at| {
@@ -330,7 +391,7 @@ impl View<'_> {
         let manager_at = fds.len();
         let mut flags = PollFlags::empty();
         // While the terminal is behind, the manager waits: it was given credit for no more than this.
-        if self.to_terminal.len() - self.written < VIEW_WINDOW as usize {
+        if self.to_terminal.len() - self.written + self.line.holds() < VIEW_WINDOW as usize {
             flags |= PollFlags::IN;
         }
         if !self.to_manager.is_empty() {
@@ -338,7 +399,7 @@ impl View<'_> {
         }
         fds.push(PollFd::new(&self.client.stream, flags));
         let stdin_at = fds.len();
-        if self.stdin_open && self.outgoing.waiting() < AHEAD_MAX {
+        if self.stdin_open && self.may_read() {
             fds.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
         }
         let stdout_at = fds.len();
@@ -358,8 +419,18 @@ impl View<'_> {
         })
     }
 
+    /// May more be read of what is typed? A paste waits in the terminal while the job is slow to take it, and over a
+    /// short break too; once a break is said, what is too much is read and refused, so that the detach key works.
+    fn may_read(&self) -> bool {
+        match (self.path_is_up(), &self.line) {
+            (true, _) => self.outgoing.waiting() < AHEAD_MAX,
+            (false, Line::Shown { .. }) => true,
+            (false, _) => self.outgoing.room() >= READ_MAX,
+        }
+    }
+
     fn read_stdin(&mut self) -> Option<Outcome> {
-        let mut buffer = [0; 16 * 1024];
+        let mut buffer = [0; READ_MAX];
         let n = match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
             Ok(0) | Err(Errno::IO) => {
                 // The terminal is gone; the SIGHUP that says so may have been taken from us.
@@ -389,15 +460,33 @@ impl View<'_> {
         if self.request.read_only {
             return;
         }
-        let mut keys = Vec::new();
-        if self.state.leader && !held {
+        if now >= self.asked_at + ANSWER_MS {
+            (self.outstanding, self.unanswered) = (Outstanding::default(), 0);
+        }
+        let leads = self.state.leader && !held;
+        let mut parts: Vec<(bool, Vec<u8>)> = Vec::new();
+        self.answers.divide(bytes, &mut self.outstanding, |answer, part| parts.push((answer, part.to_vec())));
+        if leads {
+            // Nothing is kept from the job but for a moment's doubt, and here there is none.
+            let mut keys = Vec::new();
             self.answers.flush(&mut keys);
-            keys.extend_from_slice(bytes);
-        } else {
-            self.answers.filter(bytes, &mut self.outstanding, &mut keys);
+            parts.push((false, keys));
         }
         self.escape_held_at = self.answers.is_holding().then_some(now);
-        self.outgoing.typed(&keys, held, now);
+        for (answer, part) in parts {
+            if answer {
+                self.unanswered = self.unanswered.saturating_sub(1);
+                if leads {
+                    self.outgoing.answered(&part, now);
+                }
+            } else if !part.is_empty() {
+                // Who types wants to see what comes of it.
+                if matches!(self.line, Line::Notice(_)) {
+                    self.unsay();
+                }
+                self.outgoing.typed(&part, held, now);
+            }
+        }
     }
 
     /// Nothing followed the ESC that was held back: it is the Escape key.
@@ -476,38 +565,77 @@ impl View<'_> {
         }
     }
 
+    /// Output for the terminal.
+    fn show(&mut self, bytes: &[u8], now: u64) {
+        let asks = self.questions.sees_query(bytes);
+        for query in asks.iter().flatten() {
+            self.outstanding.cursor_reports =
+                self.outstanding.cursor_reports.saturating_add(query.cursor_reports());
+            (self.unanswered, self.asked_at) = (self.unanswered + 1, now);
+        }
+        match &mut self.line {
+            Line::Notice(notice) if asks.is_none() && now < notice.holds_until => {
+                notice.held.extend_from_slice(bytes);
+            }
+            _ => {
+                self.unsay();
+                terminal::pass(bytes, &mut self.to_terminal);
+            }
+        }
+    }
+
+    /// A whole screen for the terminal.
+    fn show_screen(&mut self, at: u64, skipped: u64, screen: Vec<u8>, now: u64) {
+        self.questions = QueryScanner::default();
+        if matches!(self.line, Line::Asked(_)) && self.need == Some(at) {
+            // What the line will hide, to be drawn when it goes.
+            self.line = Line::Shown { at: 0, beneath: screen };
+            return;
+        }
+        terminal::pass_snapshot(&screen, &mut self.to_terminal);
+        self.need = Some(at);
+        let mut text = std::mem::take(&mut self.to_say);
+        let (mut holds_until, mut until) = (now, now + NOTICE_MS);
+        if let Line::Notice(old) = std::mem::replace(&mut self.line, Line::Away) {
+            (holds_until, until) = (old.holds_until, old.until);
+            if skipped == 0 && text.is_empty() {
+                text = old.text;
+            }
+        }
+        if skipped > 0 {
+            text = format!("{skipped} bytes of output were skipped, this is the newest");
+            if self.noticed_at.is_none_or(|at| now >= at + NOTICE_AGAIN_MS) {
+                self.noticed_at = Some(now);
+                holds_until = now + NOTICE_HOLDS_MS;
+            }
+            until = now + NOTICE_MS;
+        }
+        if !text.is_empty() && now < until {
+            self.draw_line(&format!(" sessd: {text}"));
+            self.line = Line::Notice(Notice { text, holds_until, until, beneath: screen, held: Vec::new() });
+        }
+    }
+
     fn handle(&mut self, frame: Frame<'_>) -> Result<Option<Outcome>> {
+        let now = self.now();
         match frame {
             Frame::Output { offset, bytes } => {
                 self.shown += bytes.len() as u64;
                 let need = *self.need.get_or_insert(offset);
                 if let Some(fresh) = need.checked_sub(offset).and_then(|held| bytes.get(held as usize..)) {
-                    self.unsay();
-                    if !self.state.leader {
-                        let asked = fresh.windows(4).filter(|w| w == b"\x1b[6n").count() as u32;
-                        self.outstanding.cursor_reports =
-                            self.outstanding.cursor_reports.saturating_add(asked);
-                    }
-                    self.to_terminal.extend_from_slice(fresh);
+                    self.show(fresh, now);
                     self.need = Some(need + fresh.len() as u64);
                 } else if offset > need {
                     // Bytes are missing, which must not be: the whole screen again is right in any case.
                     Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
                 }
             }
-            Frame::Snapshot { at, more, bytes, .. } => {
+            Frame::Snapshot { at, skipped, more, bytes, .. } => {
                 self.shown += bytes.len() as u64;
                 self.partial.extend_from_slice(bytes);
                 if !more {
                     let screen = std::mem::take(&mut self.partial);
-                    if matches!(self.line, Line::Asked(_)) && self.need == Some(at) {
-                        // What the line will hide, to be drawn when it goes.
-                        self.line = Line::Shown { at: 0, beneath: screen };
-                    } else {
-                        self.to_terminal.extend_from_slice(&screen);
-                        self.need = Some(at);
-                        self.line = Line::Away;
-                    }
+                    self.show_screen(at, skipped, screen, now);
                 }
             }
             Frame::InputAck { view, seq } if view == self.id => self.outgoing.acknowledged(seq),
@@ -533,9 +661,17 @@ impl View<'_> {
         if self.path_is_up() {
             if new_path {
                 self.outgoing.path_is_new(now);
+                self.dropped += self.outgoing.take_dropped();
             }
             self.path_broken_since = None;
-            self.unsay();
+            if !matches!(self.line, Line::Notice(_)) {
+                self.unsay();
+            }
+            let dropped = std::mem::take(&mut self.dropped);
+            if dropped > 0 {
+                self.to_say = format!("{dropped} bytes typed meanwhile were not sent");
+                Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+            }
         } else {
             self.path_broken_since.get_or_insert(now);
         }
@@ -604,6 +740,9 @@ impl View<'_> {
     /// must go without a trace.
     fn say(&mut self) {
         let now = self.now();
+        if matches!(&self.line, Line::Notice(notice) if now >= notice.ends_at()) {
+            self.unsay();
+        }
         let Some(since) = self.path_broken_since else { return };
         match self.line {
             Line::Away if now >= since + SAY_AFTER_MS => {
@@ -620,6 +759,7 @@ impl View<'_> {
             _ => return,
         }
         self.outgoing.withdraw_old(now);
+        self.dropped += self.outgoing.take_dropped();
         if let Line::Shown { at, .. } = &mut self.line {
             *at = now;
         }
@@ -629,41 +769,80 @@ impl View<'_> {
             text += &format!(", next try in {seconds} s");
         }
         if self.outgoing.waiting() > 0 {
-            text += &format!(", {} bytes typed are held", self.outgoing.waiting());
+            text += &format!(", {} typed bytes held", self.outgoing.waiting());
+        }
+        if self.dropped > 0 {
+            text += &format!(", {} dropped", self.dropped);
         }
         if !self.state.detail.is_empty() {
             text += &format!(" ({})", self.state.detail);
         }
+        self.draw_line(&text);
+        self.write_terminal(true);
+    }
+
+    fn draw_line(&mut self, text: &str) {
         let (cols, rows) = terminal::size().unwrap_or((80, 24));
         let text: String = text.chars().filter(|c| !c.is_control()).take(cols.into()).collect();
         // DECSC and DECRC around it: the cursor is where it was.
         let line = format!("\x1b7\x1b[?6l\x1b[r\x1b[{rows};1H\x1b[0;7m{text}\x1b[K\x1b[0m\x1b8");
         self.to_terminal.extend_from_slice(line.as_bytes());
-        self.write_terminal(true);
     }
 
     /// The line goes, and the screen is as if it had never been there.
     fn unsay(&mut self) {
-        let Line::Shown { beneath, .. } = std::mem::replace(&mut self.line, Line::Away) else { return };
-        if beneath.is_empty() {
-            let rows = terminal::size().map_or(24, |(_, rows)| rows);
-            self.to_terminal
-                .extend_from_slice(format!("\x1b7\x1b[?6l\x1b[r\x1b[{rows};1H\x1b[0m\x1b[K\x1b8").as_bytes());
-            Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+        match std::mem::replace(&mut self.line, Line::Away) {
+            Line::Shown { beneath, .. } if beneath.is_empty() => {
+                let rows = terminal::size().map_or(24, |(_, rows)| rows);
+                self.to_terminal.extend_from_slice(
+                    format!("\x1b7\x1b[?6l\x1b[r\x1b[{rows};1H\x1b[0m\x1b[K\x1b8").as_bytes(),
+                );
+                Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+            }
+            Line::Shown { beneath, .. } => terminal::pass_snapshot(&beneath, &mut self.to_terminal),
+            Line::Notice(notice) => {
+                terminal::pass_snapshot(&notice.beneath, &mut self.to_terminal);
+                terminal::pass(&notice.held, &mut self.to_terminal);
+            }
+            Line::Away | Line::Asked(_) => {}
         }
-        self.to_terminal.extend_from_slice(&beneath);
     }
 }
 
-/// The line that says that the path to the job is broken.
+/// The line at the bottom that is ours.
 #[derive(Debug, PartialEq, Eq)]
 enum Line {
     /// Not there.
     Away,
-    /// The screen beneath it was asked for, then.
+    /// The path is broken, and the screen beneath the line that will say so was asked for, then.
     Asked(u64),
-    /// There since `at` (0: about to be), over this screen.
+    /// The path is broken, and it says so since `at` (0: about to be), over this screen.
     Shown { at: u64, beneath: Vec<u8> },
+    /// Something is to be known about the stream.
+    Notice(Notice),
+}
+
+impl Line {
+    /// Bytes of output that wait beneath it.
+    fn holds(&self) -> usize {
+        if let Self::Notice(notice) = self { notice.held.len() } else { 0 }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+struct Notice {
+    text: String,
+    /// Output that comes before this waits; what comes later ends the notice.
+    holds_until: u64,
+    until: u64,
+    beneath: Vec<u8>,
+    held: Vec<u8>,
+}
+
+impl Notice {
+    fn ends_at(&self) -> u64 {
+        if self.held.is_empty() { self.until } else { self.holds_until }
+    }
 }
 
 struct Ready {

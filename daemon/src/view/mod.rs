@@ -5,9 +5,10 @@
 //!
 //! * [`client`]: connect, start the manager if there is none, ask · [`attach`]: the loop
 //! * [`keys`]: the detach key, pure · [`typed`]: input until it is acknowledged, pure · [`terminal`]: the user's terminal,
-//!   given back as it was
+//!   given back as it was · `borrowed`: what a session put on the terminal's stacks, pure
 
 pub mod attach;
+mod borrowed;
 pub mod client;
 pub mod keys;
 pub mod terminal;

@@ -1,24 +1,33 @@
 //! The user's terminal: raw while the view has it, given back as it was however the view ends.
 
 use crate::error::{Error, Result};
+use crate::view::borrowed::Borrowed;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::{IsTerminal, Write};
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
-/// What was set before we came, for whoever has to give it back: the guard, or a panic.
-static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+/// What was before we came, for whoever has to give it back: the guard, or a panic.
+static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
 
-/// Undoes every mode a job may have set (xterm ctlseqs; kitty keyboard protocol). `DECSC` before leaving the alternate
-/// screen: where that was not on, leaving it restores the cursor we save here instead of an old one.
-const UNDO: &[u8] = b"\x18\x1b\\\x1b]8;;\x1b\\\x1b[?2026l\x1b7\x1b[?1049l\x1b[?47l\x1b[m\x1b[r\x1b[?69l\x1b[?6l\x1b[4l\x1b[20l\
-\x1b[?5l\x1b[?7h\x1b[?25h\x1b[?12l\x1b[?45l\x1b[?1l\x1b>\x1b(B\x1b)B\x0f\
-\x1b[?9l\x1b[?1000l\x1b[?1001l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1007l\x1b[?1015l\x1b[?1016l\
-\x1b[?2004l\x1b[?2027l\x1b[?2031l\x1b[>4;0m\x1b[<99u\x1b[=0u\x1b[0 q\
+struct Taken {
+    before: Termios,
+    borrowed: Borrowed,
+}
+
+/// Ends whatever was half said, a link and a synchronized update.
+const CLOSE: &[u8] = b"\x18\x1b\\\x1b]8;;\x1b\\\x1b[?2026l";
+
+/// `DECSC` before leaving the alternate screen: where that was not on, leaving it restores the cursor we save here instead
+/// of an old one. `?1047` too, because some terminals leave that only by its own number.
+const FIRST_SCREEN: &[u8] = b"\x1b7\x1b[?1049l\x1b[?1047l\x1b[?47l";
+
+/// Undoes every mode a job may have set (xterm ctlseqs). modifyOtherKeys goes to what the terminal began with, which may
+/// be the user's choice.
+const UNDO: &[u8] = b"\x1b[m\x1b[0\"q\x1b[r\x1b[?69l\x1b[?6l\x1b[4l\x1b[20l\
+\x1b[?5l\x1b[?7h\x1b[?25h\x1b[?45l\x1b[?1l\x1b[?66l\x1b>\x1b(B\x1b)B\x1b*B\x1b+B\x0f\
+\x1b[?9l\x1b[?1000l\x1b[?1001l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l\
+\x1b[?2004l\x1b[?2027l\x1b[?2031l\x1b[?2048l\x1b[>4m\x1b[0 q\
 \x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\\x1b]117\x1b\\\x1b]119\x1b\\";
-
-/// Saves the title (XTWINOPS 22) and brings it back (23).
-const SAVE_TITLE: &[u8] = b"\x1b[22;0t";
-const RESTORE_TITLE: &[u8] = b"\x1b[23;0t";
 
 /// The terminal, raw as long as this lives.
 #[derive(Debug)]
@@ -38,15 +47,48 @@ fn put(bytes: &[u8]) {
     let _ = out.write_all(bytes).and_then(|()| out.flush());
 }
 
-fn give_back() {
-    let before = BEFORE.lock().map(|mut b| b.take()).unwrap_or_else(|poisoned| poisoned.into_inner().take());
-    if let Some(before) = before {
-        put(UNDO);
-        let rows = size().map_or(999, |(_, rows)| rows);
-        put(format!("\x1b[{rows};1H\r\n").as_bytes());
-        put(RESTORE_TITLE);
-        let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &before);
+fn taken() -> MutexGuard<'static, Option<Taken>> {
+    TAKEN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Makes of a session's output what the user's terminal is to be told, so that it can be given back.
+pub fn pass(bytes: &[u8], out: &mut Vec<u8>) {
+    match &mut *taken() {
+        Some(taken) => taken.borrowed.pass(bytes, out),
+        None => out.extend_from_slice(bytes),
     }
+}
+
+/// As [`pass`], for a whole snapshot.
+pub fn pass_snapshot(snapshot: &[u8], out: &mut Vec<u8>) {
+    if let Some(taken) = &mut *taken() {
+        taken.borrowed.snapshot_begins(out);
+    }
+    pass(snapshot, out);
+}
+
+fn give_back() {
+    // Never waited for: a panic may have come while it was in use, and the guard comes after it.
+    let taken = match TAKEN.try_lock() {
+        Ok(mut taken) => taken.take(),
+        Err(TryLockError::Poisoned(taken)) => taken.into_inner().take(),
+        Err(TryLockError::WouldBlock) => None,
+    };
+    let Some(Taken { before, mut borrowed }) = taken else { return };
+    let mut undo = CLOSE.to_vec();
+    borrowed.give_back_alternate(&mut undo);
+    undo.extend_from_slice(FIRST_SCREEN);
+    undo.extend_from_slice(UNDO);
+    borrowed.give_back(&mut undo);
+    let (cols, rows) = size().unwrap_or((80, 999));
+    // Tab stops where terminals begin with them: one by one, since few know a sequence that sets them all.
+    undo.extend_from_slice(b"\x1b[3g");
+    for column in (1..=cols).step_by(8) {
+        undo.extend_from_slice(format!("\x1b[{column}G\x1bH").as_bytes());
+    }
+    undo.extend_from_slice(format!("\x1b[{rows};1H\r\n").as_bytes());
+    put(&undo);
+    let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &before);
 }
 
 impl Raw {
@@ -62,7 +104,7 @@ impl Raw {
         let before = tcgetattr(rustix::stdio::stdin()).map_err(trouble)?;
         let mut raw = before.clone();
         raw.make_raw();
-        *BEFORE.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(before);
+        *taken() = Some(Taken { before, borrowed: Borrowed::default() });
         let guard = Self { _private: () };
         let default = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
@@ -70,7 +112,7 @@ impl Raw {
             default(info);
         }));
         tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw).map_err(trouble)?;
-        put(SAVE_TITLE);
+        put(Borrowed::TAKE);
         put("\r\n".repeat(size().map_or(0, |(_, rows)| rows.into())).as_bytes());
         Ok(guard)
     }

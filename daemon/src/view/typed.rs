@@ -14,7 +14,8 @@ pub const HELD_MAX: usize = 64 * 1024;
 pub const AHEAD_MAX: usize = 256 * 1024;
 /// Age at which held text is withdrawn.
 pub const TEXT_MS: u64 = 30_000;
-/// Age at which a held Ctrl-C, Ctrl-D, Ctrl-Z or Ctrl-\ is withdrawn.
+/// Age at which a held Ctrl-C, Ctrl-D, Ctrl-Z or Ctrl-\ is withdrawn, and what a terminal answered: who asked has given
+/// up by then, and the answer would be taken for keys.
 pub const CONTROL_MS: u64 = 1_000;
 
 #[derive(Debug)]
@@ -22,6 +23,8 @@ struct Piece {
     seq: u64,
     bytes: Vec<u8>,
     typed_at: u64,
+    /// Worth nothing after moments.
+    perishable: bool,
 }
 
 /// Input on its way.
@@ -35,6 +38,8 @@ pub struct Outgoing {
     acknowledged: u64,
     /// Everything before this number was sent over the present path, or needs not be.
     sent: u64,
+    /// Bytes typed since nothing can be sent.
+    held: usize,
     /// Bytes refused or withdrawn since last asked.
     dropped: usize,
 }
@@ -65,6 +70,11 @@ impl Outgoing {
         self.pieces.iter().map(|p| p.bytes.len()).sum()
     }
 
+    /// Bytes that may still be typed before they are refused, while nothing can be sent.
+    pub fn room(&self) -> usize {
+        HELD_MAX - self.held
+    }
+
     /// Bytes that were lost since this was last asked, because too much was held or it was held too long.
     pub fn take_dropped(&mut self) -> usize {
         std::mem::take(&mut self.dropped)
@@ -72,12 +82,31 @@ impl Outgoing {
 
     /// Keys were typed. `held`: nothing can be sent now, so what is beyond [`HELD_MAX`] is refused.
     pub fn typed(&mut self, bytes: &[u8], held: bool, now_ms: u64) {
-        let room = if held { HELD_MAX.saturating_sub(self.waiting()) } else { usize::MAX };
+        // What was on its way when the path broke does not count: most of it has arrived, and only the word of it has not.
+        let room = if held { HELD_MAX - self.held } else { usize::MAX };
         let (keep, refused) = bytes.split_at(bytes.len().min(room));
+        self.held = if held { self.held + keep.len() } else { 0 };
         self.dropped += refused.len();
         // Control keys are pieces of their own, so that they can be withdrawn alone.
         for bytes in keep.chunk_by(|a, b| !is_control(*a) && !is_control(*b)) {
-            self.pieces.push_back(Piece { seq: self.next, bytes: bytes.to_vec(), typed_at: now_ms });
+            let perishable = bytes.first().copied().is_some_and(is_control);
+            self.add(bytes, perishable, now_ms);
+        }
+    }
+
+    /// Our terminal answered a question of the job. Never held, so never refused.
+    pub fn answered(&mut self, bytes: &[u8], now_ms: u64) {
+        self.add(bytes, true, now_ms);
+    }
+
+    fn add(&mut self, bytes: &[u8], perishable: bool, now_ms: u64) {
+        if !bytes.is_empty() {
+            self.pieces.push_back(Piece {
+                seq: self.next,
+                bytes: bytes.to_vec(),
+                typed_at: now_ms,
+                perishable,
+            });
             self.next += bytes.len() as u64;
         }
     }
@@ -102,16 +131,18 @@ impl Outgoing {
     /// The path to the holder is a new one: what is not acknowledged is sent again, but for what is too old.
     pub fn path_is_new(&mut self, now_ms: u64) {
         self.withdraw_old(now_ms);
+        self.held = 0;
         self.sent = self.acknowledged;
     }
 
     /// Withdraws what is too old to be sent, while nothing can be sent.
     pub fn withdraw_old(&mut self, now_ms: u64) {
         self.pieces.retain(|piece| {
-            let control = piece.bytes.first().copied().is_some_and(is_control);
-            let keep = now_ms.saturating_sub(piece.typed_at) < if control { CONTROL_MS } else { TEXT_MS };
+            let keep =
+                now_ms.saturating_sub(piece.typed_at) < if piece.perishable { CONTROL_MS } else { TEXT_MS };
             if !keep {
                 self.dropped += piece.bytes.len();
+                self.held = self.held.saturating_sub(piece.bytes.len());
             }
             keep
         });
@@ -122,7 +153,14 @@ impl Outgoing {
         let sent = self.sent;
         let piece = self.pieces.iter().find(|p| p.seq + p.bytes.len() as u64 > sent)?;
         let seq = piece.seq.max(sent);
-        let room = (self.acknowledged + INPUT_WINDOW).checked_sub(seq).filter(|n| *n > 0)?;
+        let Some(room) = (self.acknowledged + INPUT_WINDOW).checked_sub(seq).filter(|n| *n > 0) else {
+            if seq == sent {
+                return None;
+            }
+            // So much was withdrawn that the window is full of nothing: the holder is told, and its answer opens it.
+            self.sent = seq;
+            return Some(ToSend { seq, withdrawn: true, bytes: &[] });
+        };
         let from = (seq - piece.seq) as usize;
         let until = piece.bytes.len().min(from + usize::try_from(room).unwrap_or(usize::MAX));
         self.sent = piece.seq + until as u64;
@@ -170,6 +208,17 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_as_stale_as_a_control_key() {
+        let mut out = Outgoing::new();
+        out.typed(b"a", false, 0);
+        out.answered(b"\x1b[1;1R", 0);
+        out.typed(b"b", false, 0);
+        assert_eq!(sent(&mut out).len(), 3);
+        out.path_is_new(CONTROL_MS);
+        assert_eq!(sent(&mut out), [(0, false, b"a".to_vec()), (7, true, b"b".to_vec())]);
+    }
+
+    #[test]
     fn text_is_held_for_its_time_and_no_more_than_its_bound() {
         let mut out = Outgoing::new();
         out.typed(&vec![b'x'; HELD_MAX + 5], true, 0);
@@ -179,7 +228,10 @@ mod tests {
         out.withdraw_old(TEXT_MS);
         assert_eq!((out.waiting(), out.take_dropped()), (0, HELD_MAX));
         out.typed(b"y", true, TEXT_MS);
-        assert_eq!(sent(&mut out), [(HELD_MAX as u64, true, b"y".to_vec())]);
+        // More was withdrawn than the window is wide: that is said first, and the answer to it opens the window.
+        assert_eq!(sent(&mut out), [(HELD_MAX as u64, true, b"".to_vec())]);
+        out.acknowledged(HELD_MAX as u64);
+        assert_eq!(sent(&mut out), [(HELD_MAX as u64, false, b"y".to_vec())]);
     }
 
     #[test]

@@ -1,0 +1,184 @@
+//! The user's terminal is given back as it was, however the view ends. What the view wrote is judged by two emulators: one
+//! that is not ours, and the model, which knows the modes that the other does not.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+use sessd_terminal::{Size, Terminal};
+use sessd_tests::world::sessd_binary;
+use sessd_tests::{LATER, Proxy, SOON, SshConfig, Sshd, View, World, procs, until};
+
+/// The user's own screen, title and keyboard flags, before the view comes.
+const USERS: &str =
+    r"i=1; while [ $i -le 40 ]; do echo mine $i; i=$((i+1)); done; printf '\033]2;my title\007\033[>5u'";
+
+/// A job that changes all there is, on both screens, and ends when it is typed to.
+const RUDE: &str = r"stty -echo; printf '\033[>1u\033[>3u\033]2;job\007\033[22;0t\033[22;2t\033]2;job2\007\033]1;icon\007\033[5 q\033[3g';
+printf '\033]4;1;rgb:11/22/33\007\033]10;#112233\007\033]11;#001122\007\033]12;#ff0000\007\033[>4;2m\033=\033[?1h\033[?7l\033[4h\033[20h';
+printf '\033[?1049h\033[?1000h\033[?1002h\033[?1003h\033[?1006h\033[?1015h\033[?2004h\033[?1004h\033[?2031h\033[?2048h';
+printf '\033[>7u\033[=9u\033[?5h\033[?25l\033[2;5r\033[?6h\033]8;;http://x/\033\\ready\033)0\016\033[?69h\033[?2026h\033[31;7m';
+read -r line; exit 3";
+
+/// Runs `sessd attach dev` below the user's own output.
+fn attach_below(world: &World) -> View {
+    let mut command = world.program("sh");
+    command.args(["-c", &format!("{USERS}; exec {} attach dev", sessd_binary().display())]);
+    View::spawn(command, 80, 24)
+}
+
+fn model(bytes: &[u8]) -> Terminal {
+    let mut terminal = Terminal::new(Size { cols: 80, rows: 24 }, 10_000);
+    terminal.feed(bytes);
+    terminal
+}
+
+/// What of a terminal must be as it was: all but its text and the place of its cursor.
+fn modes(terminal: &Terminal) -> Vec<String> {
+    terminal
+        .dump()
+        .lines()
+        .filter(|line| {
+            let first = line.split(' ').next().unwrap_or_default();
+            let margins = line.starts_with("primary margins");
+            margins
+                || matches!(first, "alternate" | "modes" | "tabs" | "title" | "palette" | "shape" | "parser")
+        })
+        // The last character written is no mode.
+        .map(|line| line.split(" last ").next().unwrap_or_default().to_owned())
+        .collect()
+}
+
+/// Waits until the job has changed the terminal.
+fn wait_rude(view: &View, within: Duration) {
+    view.wait_screen("the job's screen", within, |screen| {
+        screen.alternate_screen() && screen.contents().contains("ready") && screen.bracketed_paste()
+    });
+    let raw = view.raw();
+    let now = modes(&model(&raw)).join("\n");
+    assert!(now.contains("alternate by 1049") && now.contains("job2"), "{now}");
+}
+
+/// Checks the terminal that a view of `dev` left behind.
+fn check(ending: &str, view: &View, settings: &str) {
+    assert_eq!(format!("{:?}", view.termios()), settings, "after {ending}: the settings of the line");
+    let raw = view.raw();
+    // The users' own output ends where the view's begins.
+    let users = procs::find(&raw, b"\x1b[>5u").expect("the user's output") + b"\x1b[>5u".len();
+    let (before, after) = (model(&raw[..users]), model(&raw));
+    let (before, after) = (modes(&before), modes(&after));
+    for (was, is) in before.iter().zip(&after) {
+        assert_eq!(is, was, "after {ending}");
+    }
+    assert_eq!(after.len(), before.len(), "after {ending}: {after:#?}");
+    let history = view.history();
+    for n in 1..=40 {
+        let line = format!("mine {n}");
+        let times = history.iter().filter(|row| row.trim_end() == line).count();
+        assert_eq!(times, 1, "after {ending}: `{line}` in {history:#?}");
+    }
+    assert!(!history.iter().any(|row| row.contains("ready")), "after {ending}: the job's screen is gone");
+    view.screen(|screen| {
+        assert!(!screen.alternate_screen(), "after {ending}");
+        assert!(!screen.bracketed_paste(), "after {ending}");
+        assert!(!screen.application_cursor(), "after {ending}");
+        assert!(!screen.application_keypad(), "after {ending}");
+        assert!(!screen.hide_cursor(), "after {ending}");
+        assert!(!screen.inverse() && screen.fgcolor() == vt100::Color::Default, "after {ending}");
+        assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None, "after {ending}");
+        assert_eq!(screen.mouse_protocol_encoding(), vt100::MouseProtocolEncoding::Default, "after {ending}");
+        let (row, column) = screen.cursor_position();
+        assert_eq!(column, 0, "after {ending}: a prompt begins at the left, in row {row}");
+    });
+}
+
+fn fresh_settings(world: &World) -> String {
+    let mut fresh = View::spawn(world.program("true"), 80, 24);
+    fresh.wait_exit(SOON);
+    format!("{:?}", fresh.termios())
+}
+
+#[test]
+fn after_detach_signals_and_the_managers_death() {
+    let world = World::new();
+    let settings = fresh_settings(&world);
+    world.create("dev", RUDE);
+    type Act = fn(&World, &View);
+    let endings: [(&str, Act); 6] = [
+        ("the detach key", |_, view| view.type_(b"\x1c")),
+        ("sessd detach", |world, _| {
+            world.ok(&["detach", "dev"]);
+        }),
+        ("SIGTERM", |_, view| view.signal(Signal::TERM)),
+        ("SIGHUP", |_, view| view.signal(Signal::HUP)),
+        ("SIGINT", |_, view| view.signal(Signal::INT)),
+        ("the manager's death, and SIGTERM", |world, view| {
+            world.kill_manager();
+            view.signal(Signal::TERM);
+        }),
+    ];
+    for (ending, act) in endings {
+        let mut view = attach_below(&world);
+        wait_rude(&view, SOON);
+        act(&world, &view);
+        view.wait_exit(SOON);
+        check(ending, &view, &settings);
+    }
+}
+
+#[test]
+fn after_the_jobs_end() {
+    let world = World::new();
+    let settings = fresh_settings(&world);
+    world.create("dev", RUDE);
+    let mut view = attach_below(&world);
+    wait_rude(&view, SOON);
+    view.type_("\n");
+    assert_eq!(view.wait_exit(SOON), 3);
+    check("the job's end", &view, &settings);
+}
+
+#[test]
+fn after_the_holder_was_killed() {
+    let world = World::new();
+    let settings = fresh_settings(&world);
+    world.create("dev", RUDE);
+    let mut view = attach_below(&world);
+    wait_rude(&view, SOON);
+    for pid in world.agents(&world.home(), "hold") {
+        procs::signal(pid, Signal::KILL);
+    }
+    until("a view that does not stay for a job that is gone, or a session that says so", SOON, || {
+        (view.exited().is_some() || world.info("dev").is_none_or(|info| info["state"] != "running"))
+            .then_some(())
+    });
+    if view.exited().is_none() {
+        view.signal(Signal::TERM);
+    }
+    view.wait_exit(SOON);
+    check("the holder's death", &view, &settings);
+}
+
+#[test]
+fn after_the_loss_of_the_link_and_a_signal() {
+    let mut world = World::new();
+    let host = Sshd::start_in(&world, "h1");
+    let proxy = Proxy::to(host.addr());
+    SshConfig::new(&mut world).host_at("box", &host, proxy.addr(), &[]);
+    let settings = fresh_settings(&world);
+    world.create_on("box", "dev", RUDE);
+    for signal in [Signal::TERM, Signal::HUP] {
+        let mut view = attach_below(&world);
+        wait_rude(&view, LATER);
+        proxy.cut();
+        view.wait_text("sessd: dev is", SOON);
+        view.signal(signal);
+        view.wait_exit(SOON);
+        check(&format!("the loss of the link and {signal:?}"), &view, &settings);
+        assert!(
+            !view.history().iter().any(|row| row.contains("sessd: dev is")),
+            "the line went with the view"
+        );
+        proxy.resume();
+        world.wait_session("dev", "the link to be back", LATER, |info| info["link"] == "up");
+    }
+}
