@@ -49,6 +49,24 @@ pub fn root() -> io::Result<PathBuf> {
     Ok(Path::new(&home).join(".local/state/sessd-agent"))
 }
 
+/// Removes other versions of the agent that no process runs and nobody installed lately. `programs`: those that run.
+pub fn remove_unused_agents(programs: &[PathBuf]) {
+    const LATELY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
+    let Ok(own) = std::env::current_exe() else { return };
+    let Some(bin) = own.parent().filter(|bin| bin.file_name().is_some_and(|n| n == "bin")) else { return };
+    let Ok(entries) = fs::read_dir(bin) else { return };
+    for path in entries.flatten().map(|e| e.path()) {
+        let is_agent = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("sessd-agent-"));
+        let old = fs::metadata(&path)
+            .and_then(|m| m.modified())
+            .is_ok_and(|at| at.elapsed().is_ok_and(|age| age > LATELY));
+        if is_agent && old && path != own && !programs.contains(&path) {
+            // It is tried again at the next start.
+            let _ = fs::remove_file(&path);
+        }
+    }
+}
+
 /// Names this machine among those that may share one home: the first digits of its machine id, else its host name.
 pub fn machine() -> String {
     let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();

@@ -68,6 +68,12 @@ pub fn childless(pid: u32) -> Option<bool> {
     Some(true)
 }
 
+/// The programs that run, as far as this user may look: those of its own processes.
+pub fn programs() -> Vec<std::path::PathBuf> {
+    let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
+    entries.flatten().filter_map(|e| fs::read_link(e.path().join("exe")).ok()).collect()
+}
+
 /// The arguments a process was started with.
 pub fn arguments(pid: u32) -> Option<Vec<String>> {
     let bytes = fs::read(format!("/proc/{pid}/cmdline")).ok()?;

@@ -81,6 +81,11 @@ pub fn run() -> io::Result<()> {
     // Said before the folder is gone through: a greeting is waited for.
     server.up.flush()?;
     inventory::remove_old(&server.jobs);
+    let programs = crate::procfs::programs();
+    // Where nothing can be seen of processes, nothing is known of who runs what.
+    if !programs.is_empty() {
+        folder::remove_unused_agents(&programs);
+    }
     while server.turn()? {}
     Ok(())
 }

@@ -126,6 +126,12 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
     let attach = attach_message(&request, id, size, None, String::new(), config.scrollback_lines);
     client.send(&Frame::Attach(attach))?;
     let attached = wait_attached(&mut client)?;
+    if std::env::var("SESSD_SESSION").is_ok_and(|id| id == attached.session_id) {
+        return Err(Error::failed(
+            "this terminal is inside that session",
+            "a view of itself would show itself without end",
+        ));
+    }
     let raw = Raw::take()?;
     let keys = Keys::new(config.detach_key.filter(|_| !request.no_detach_key));
     let mut view = View {
