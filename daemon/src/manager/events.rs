@@ -136,10 +136,11 @@ pub fn line(json: &str) -> String {
     let what = match event["event"].as_str().unwrap_or_default() {
         "state" => {
             let end = &event["end"];
-            let how = match (end["code"].as_i64(), end["signal"].as_i64()) {
-                (_, Some(signal)) => format!(" (signal {signal})"),
-                (Some(code), _) => format!(" ({} {code})", end["reason"].as_str().unwrap_or_default()),
-                _ => end["reason"].as_str().map(|reason| format!(" ({reason})")).unwrap_or_default(),
+            // How it ended by its reason: one that was reaped ended by a signal, too.
+            let how = match (end["reason"].as_str(), end["code"].as_i64(), end["signal"].as_i64()) {
+                (Some("exited"), Some(code), _) => format!(" (exited {code})"),
+                (Some("signaled"), _, Some(signal)) => format!(" (killed by signal {signal})"),
+                (reason, ..) => reason.map(|reason| format!(" ({reason})")).unwrap_or_default(),
             };
             format!("{who} is {}{how}", text("state"))
         }

@@ -22,7 +22,7 @@ use sessd_proto::messages::{self as m, CloseReason, EndReason, LinkAct, LinkAnsw
 use sessd_proto::{Frame, Uuid};
 use sessd_terminal::{Size, SnapshotOptions, Terminal};
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
@@ -1119,9 +1119,4 @@ pub fn describe_end(end: &End) -> String {
         (EndReason::Signaled, _, Some(signal)) => format!("killed by signal {signal}"),
         (reason, ..) => sessd_core::record::reason_word(reason).to_owned(),
     }
-}
-
-/// Tags on the wire and in a record are the same words in another container.
-pub fn sorted(tags: HashMap<String, String>) -> BTreeMap<String, String> {
-    tags.into_iter().collect()
 }
