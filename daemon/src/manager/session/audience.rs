@@ -1,0 +1,179 @@
+//! A session and its views: who comes and goes, what each is sent, and what is told of them.
+
+use super::*;
+
+impl Task {
+    pub(super) fn attach(&mut self, view: View, done: oneshot::Sender<Result<m::Attached>>) {
+        if self.finished {
+            let _ = done.send(Err(Error::no_such_session(&self.record.label())));
+            return;
+        }
+        let attached = m::Attached {
+            session_id: self.record.id.to_string(),
+            name: self.record.name.clone().unwrap_or_default(),
+            host: self.record.host.clone(),
+            job_id: self.record.job_id.to_string(),
+        };
+        if view.take {
+            self.views.send_away("");
+        }
+        view.out.put(0, &Frame::Attached(attached.clone()));
+        let _ = done.send(Ok(attached));
+        self.views.join(view, &self.record.job_id.to_string());
+        self.manager.warmed(&self.handle);
+        if !std::mem::replace(&mut self.warm, true) {
+            self.subscribe();
+        }
+        self.views_changed(false);
+        self.pump();
+    }
+
+    pub(super) fn view_gone(&mut self, view: Uuid, on_purpose: bool) {
+        if self.views.leave(view) {
+            self.views_changed(on_purpose);
+            self.grant();
+        }
+    }
+
+    pub(super) fn view_frame(&mut self, id: Uuid, frame: &OwnedFrame) {
+        let parsed = match frame.parse() {
+            Ok(parsed) => parsed,
+            Err(invalid) => {
+                self.views.close(id, &format!("the view does not speak our protocol: {invalid}"));
+                return self.view_gone(id, false);
+            }
+        };
+        match parsed {
+            Frame::Input { view, seq, withdrawn, bytes } => {
+                if view != id || self.views.is_read_only(id) {
+                    return;
+                }
+                if !bytes.is_empty() && self.views.leaders.typed(id) {
+                    self.send_size();
+                    self.tell_views();
+                }
+                self.send(&Frame::Input { view, seq, withdrawn, bytes });
+            }
+            Frame::Credit(total) => {
+                self.views.grant(id, total);
+                self.pump();
+                self.grant();
+            }
+            Frame::Resize(resize) => {
+                let side = |n: u32| u16::try_from(n).ok().filter(|n| *n > 0);
+                if let (Some(cols), Some(rows)) = (side(resize.cols), side(resize.rows)) {
+                    self.views.leaders.resized(id, (cols, rows));
+                    self.send_size();
+                }
+            }
+            // The view's screen is not what it should be: it asks for all of it again.
+            Frame::Subscribe(_) => {
+                self.views.redraw(id);
+                self.pump();
+            }
+            Frame::Detach(_) => {
+                self.views.close(id, "");
+                self.view_gone(id, true);
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn views_changed(&mut self, on_purpose: bool) {
+        self.send_presence(on_purpose);
+        self.send_size();
+        self.tell_views();
+        self.publish();
+    }
+
+    pub(super) fn send_presence(&self, left_on_purpose: bool) {
+        let mut presence = self.views.presence();
+        presence.left_on_purpose = left_on_purpose;
+        (presence.manager_id, presence.manager_name) = (self.manager.id.clone(), self.manager.name.clone());
+        self.send(&Frame::Presence(presence));
+    }
+
+    /// The PTY gets the leader's size. It is the holder that knows whether that is another.
+    pub(super) fn send_size(&mut self) {
+        if let Some((cols, rows)) = self.views.leaders.size() {
+            self.record.size = (cols, rows);
+            self.send(&Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() }));
+        }
+    }
+
+    /// Tells every view where its session stands; only what changed is sent.
+    pub(super) fn tell_views(&mut self) {
+        let status = self.handle.host.status();
+        let word = match (&self.stream, status.word(&self.record.host)) {
+            // The link is up and the holder does not answer: that is no "up" for this session.
+            (None, "up" | "local") => "connecting",
+            (_, word) => word,
+        };
+        let state = m::ViewState {
+            link: word.to_owned(),
+            epoch: self.epoch,
+            next_try_ms: status.next_try_ms().map(|ms| ms as u64),
+            detail: status.why().map(|e| e.message.clone()).unwrap_or_default(),
+            leader: false,
+            cols: self.replica.size().map_or(0, |s| s.cols.into()),
+            rows: self.replica.size().map_or(0, |s| s.rows.into()),
+        };
+        self.views.tell(&state);
+    }
+
+    pub(super) fn grant(&mut self) {
+        if !self.views.holds_back(self.replica.hub())
+            && let Some(total) = self.replica.grant()
+        {
+            self.send(&Frame::Credit(total));
+        }
+    }
+
+    /// Gives every view what it is due.
+    pub(super) fn pump(&mut self) {
+        let Some(hub) = self.replica.hub() else {
+            if let Some(exit) = &self.ended {
+                self.views.end(None, exit);
+            }
+            return;
+        };
+        if let Some((from, to)) = self.views.wanted_range(hub) {
+            if self.stream.is_some() {
+                self.send(&Frame::ReadRange(m::ReadRange { from, to }));
+            } else {
+                self.views.no_range();
+            }
+        }
+        let Some(hub) = self.replica.hub() else { return };
+        self.views.pump(hub);
+        if let Some(exit) = &self.ended {
+            self.views.end(Some(hub), exit);
+        }
+    }
+
+    pub(super) async fn tag(&mut self, tag: m::Tag) -> Result<()> {
+        let mut new = self.record.clone();
+        if let Some(name) = tag.name {
+            sessd_core::names::check_name(&name).map_err(|e| Error::usage(e.to_string()))?;
+            self.manager.check_free(&name, Some(self.record.id))?;
+            new.name = Some(name);
+        }
+        for key in tag.remove {
+            new.tags.remove(&key);
+        }
+        new.tags.extend(tag.set);
+        sessd_core::names::check_tags(&new.tags).map_err(|e| Error::usage(e.to_string()))?;
+        point("tag-before-save");
+        self.manager.store.save(&new).await?;
+        point("tag-after-save");
+        self.record = new;
+        self.publish();
+        self.send(&Frame::Describe(m::Describe {
+            name: self.record.name.clone().unwrap_or_default(),
+            tags: self.record.tags.clone().into_iter().collect(),
+            idle_timeout_ms: self.record.idle_timeout_ms.map(|ms| ms as u64),
+            reap_unattended: self.record.reap_unattended,
+        }));
+        Ok(())
+    }
+}

@@ -1,0 +1,423 @@
+//! One task per session: the only owner of its record, its replica and its views. Everybody else sends it messages.
+//!
+//! It decides little: what to do about its job is `sessd_core::reconcile`, which view leads is `sessd_core::leader`, what a
+//! subscriber gets next is `sessd_terminal::Cursor`. It carries that out, in this order: the database first, then the host,
+//! then the views.
+
+mod audience;
+mod job;
+
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::faults::point;
+use crate::manager::Manager;
+use crate::manager::dial::LOCAL;
+use crate::manager::doc::ViewDoc;
+use crate::manager::host::{Host, ToHost};
+use crate::manager::link::{Link, NoAnswer};
+use crate::manager::replica::{Replica, Stored};
+use crate::manager::views::{View, Views};
+use crate::store::Screen;
+use crate::wire::OwnedFrame;
+use sessd_core::reconcile::{Decision, Seen, place};
+use sessd_core::record::{End, Record, State};
+use sessd_proto::messages::{self as m, CloseReason, EndReason, LinkAct, LinkAnswer};
+use sessd_proto::{Frame, Uuid};
+use sessd_terminal::{Size, SnapshotOptions, Terminal};
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+use tokio::sync::{mpsc, oneshot};
+
+/// How soon what could not be written down is tried again, and how often at the least.
+const AGAIN_FIRST: Duration = Duration::from_millis(500);
+const AGAIN_LAST: Duration = Duration::from_secs(15);
+/// How long a session that was asked for on this machine, just before the manager died, waits for whoever asked to ask
+/// again: its environment was in no record.
+const ASKED_AGAIN: Duration = Duration::from_secs(2);
+/// Bytes a last screen with the end of its scrollback may have.
+const SCREEN_MAX: usize = 512 << 10;
+/// Lines of scrollback to keep with it, the most first, until it is short enough.
+const SCREEN_LINES: [usize; 5] = [10_000, 2_000, 500, 100, 0];
+
+/// A message for a session.
+pub enum ToSession {
+    /// The host's link is up; this is what the host knows.
+    LinkUp {
+        /// It.
+        link: Rc<Link>,
+        /// The host's inventory.
+        seen: Rc<Seen>,
+    },
+    /// A later look of the same link.
+    Looked {
+        /// The host's inventory.
+        seen: Rc<Seen>,
+    },
+    /// The host's status changed.
+    LinkChanged,
+    /// A frame of the job's holder.
+    Frame {
+        /// On this stream of the link.
+        stream: u16,
+        /// It.
+        frame: OwnedFrame,
+    },
+    /// The agent's answer to a request of ours.
+    Answered(Asked, std::result::Result<LinkAnswer, NoAnswer>),
+    /// A view comes.
+    Attach(Box<View>, oneshot::Sender<Result<m::Attached>>),
+    /// A frame of a view.
+    ViewFrame(Uuid, OwnedFrame),
+    /// A view left; on purpose, or its connection broke.
+    ViewGone {
+        /// Which.
+        view: Uuid,
+        /// Its user left.
+        on_purpose: bool,
+    },
+    /// Too many sessions are warm, and this one was looked at longest ago.
+    Cool,
+    /// Send views away: all, or the one whose id begins so.
+    SendAway(String, oneshot::Sender<Result<usize>>),
+    /// Name, rename, tag.
+    Tag(m::Tag, oneshot::Sender<Result<()>>),
+    /// End the job, forget the record.
+    Delete {
+        /// Kill at once.
+        force: bool,
+        /// Told when it is gone, or will be.
+        done: oneshot::Sender<Result<()>>,
+    },
+    /// End the job for a new one under the same session.
+    EndForRestart(oneshot::Sender<Result<()>>),
+    /// Tell when the job runs, or why it does not.
+    WhenRunning(oneshot::Sender<Result<()>>),
+    /// Whoever asked for the session asks again, after the manager died, with the environment for its job.
+    AskedAgain(HashMap<String, String>),
+    /// Try to write down what could not be.
+    TryAgain,
+}
+
+/// What was asked of the agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asked {
+    /// To start the job.
+    Spawn,
+    /// To end the job.
+    End,
+    /// To remove what is left of the job.
+    Forget,
+    /// For the last screen of the job.
+    Screen,
+}
+
+/// Where a session's messages are put. What may wait in it is bounded by what its senders were allowed: credit for a
+/// holder, the input window for a view; [`Mailbox::queued`] is how they are held to it.
+#[derive(Debug, Clone)]
+pub struct Mailbox {
+    sender: mpsc::UnboundedSender<ToSession>,
+    queued: Rc<Cell<usize>>,
+}
+
+impl Mailbox {
+    /// A mailbox and its other end.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<ToSession>) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (Self { sender, queued: Rc::default() }, receiver)
+    }
+
+    /// Puts a message in. A session that has ended takes no more, and nobody minds.
+    pub fn send(&self, message: ToSession) {
+        self.queued.set(self.queued.get() + weight(&message));
+        let _ = self.sender.send(message);
+    }
+
+    /// Bytes of frames that wait.
+    pub fn queued(&self) -> usize {
+        self.queued.get()
+    }
+
+    fn took(&self, message: &ToSession) {
+        self.queued.set(self.queued.get().saturating_sub(weight(message)));
+    }
+}
+
+fn weight(message: &ToSession) -> usize {
+    match message {
+        ToSession::Frame { frame, .. } | ToSession::ViewFrame(_, frame) => frame.raw().body.len() + 64,
+        _ => 0,
+    }
+}
+
+/// What everybody may look at without asking the task.
+#[derive(Debug)]
+pub struct Live {
+    /// The record as last saved.
+    pub record: Record,
+    /// The holder's last status and when it came.
+    pub status: Option<(m::JobStatus, Instant)>,
+    /// The views.
+    pub views: Vec<ViewDoc>,
+    /// Why the state is not known better, or what is not protected.
+    pub notes: Vec<String>,
+    /// The task has ended; the database has what is left.
+    pub gone: bool,
+}
+
+/// A handle to a session.
+#[derive(Debug)]
+pub struct Session {
+    /// The session's id.
+    pub id: Uuid,
+    /// Its messages.
+    pub mailbox: Mailbox,
+    /// What is known of it.
+    pub live: RefCell<Live>,
+    /// Its host.
+    pub host: Rc<Host>,
+}
+
+impl Session {
+    /// Starts the task of a session whose record is in the database already. `environment`: of whoever asks for it now;
+    /// `None` when the record is all there is, so that the host may have been told of the job before.
+    pub fn start(
+        record: Record,
+        environment: Option<HashMap<String, String>>,
+        host: Rc<Host>,
+        manager: &Rc<Manager>,
+    ) -> Rc<Self> {
+        let (mailbox, receiver) = Mailbox::new();
+        let live =
+            Live { record: record.clone(), status: None, views: Vec::new(), notes: Vec::new(), gone: false };
+        let session = Rc::new(Self {
+            id: record.id,
+            mailbox: mailbox.clone(),
+            live: RefCell::new(live),
+            host: host.clone(),
+        });
+        host.tell(ToHost::Enlist(record.id, mailbox));
+        let task = Task {
+            handle: session.clone(),
+            manager: manager.clone(),
+            record,
+            spawn_asked: environment.is_none(),
+            asked_again_until: environment.is_none().then(|| Instant::now() + ASKED_AGAIN),
+            environment: environment.unwrap_or_default(),
+            stream: None,
+            replica: Replica::new(),
+            warm: false,
+            views: Views::new(),
+            epoch: 0,
+            missing_since: None,
+            ending: None,
+            unsaved: false,
+            forgetting: false,
+            again: false,
+            again_after: AGAIN_FIRST,
+            when_running: Vec::new(),
+            when_gone: Vec::new(),
+            restarting: Vec::new(),
+            ended: None,
+            finished: false,
+        };
+        tokio::task::spawn_local(task.run(receiver));
+        session
+    }
+
+    /// Sends a message that is answered.
+    ///
+    /// # Errors
+    /// What the task answers; a task that ended in between is no such session.
+    pub async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<Result<T>>) -> ToSession) -> Result<T> {
+        let (sender, answer) = oneshot::channel();
+        self.mailbox.send(message(sender));
+        answer.await.unwrap_or_else(|_| Err(Error::no_such_session(&self.live.borrow().record.label())))
+    }
+}
+
+/// An open stream to the job's holder.
+struct Stream {
+    link: Rc<Link>,
+    number: u16,
+}
+
+/// An end on its way into the record.
+struct Ending {
+    end: End,
+    exit: m::ExitRecord,
+    /// Once it is known: the last screen, or that there is none.
+    screen: Option<Option<Screen>>,
+}
+
+struct Task {
+    handle: Rc<Session>,
+    manager: Rc<Manager>,
+    record: Record,
+    environment: HashMap<String, String>,
+    stream: Option<Stream>,
+    replica: Replica,
+    /// Somebody looks at it, or did not long ago: the replica follows the job.
+    warm: bool,
+    views: Views,
+    /// Rises with each new path to the holder.
+    epoch: u64,
+    missing_since: Option<i64>,
+    /// The host may have been told of the job.
+    spawn_asked: bool,
+    asked_again_until: Option<Instant>,
+    ending: Option<Ending>,
+    /// The record says more than the database.
+    unsaved: bool,
+    /// The row is to go and is still there.
+    forgetting: bool,
+    /// A [`ToSession::TryAgain`] is on its way.
+    again: bool,
+    again_after: Duration,
+    when_running: Vec<oneshot::Sender<Result<()>>>,
+    when_gone: Vec<oneshot::Sender<Result<()>>>,
+    restarting: Vec<oneshot::Sender<Result<()>>>,
+    /// The job's end, once known; views get it when they have all output.
+    ended: Option<m::ExitRecord>,
+    /// Nothing is left to do but to let views take what they are due.
+    finished: bool,
+}
+
+fn answer_all<T: Clone>(waiting: &mut Vec<oneshot::Sender<Result<T>>>, answer: &Result<T>) {
+    for sender in waiting.drain(..) {
+        // Who asked may have gone.
+        let _ = sender.send(answer.clone());
+    }
+}
+
+impl Task {
+    async fn run(mut self, mut receiver: mpsc::UnboundedReceiver<ToSession>) {
+        let mailbox = self.handle.mailbox.clone();
+        while !(self.finished && self.views.is_empty()) {
+            let Some(message) = receiver.recv().await else { break };
+            mailbox.took(&message);
+            if let Err(error) = self.handle(message).await {
+                // Nothing was claimed that is not so; what failed is tried again.
+                tracing::warn!(session = %self.record.id, error = error.line(), "a step of a session failed");
+                self.note(error.message);
+                self.try_again_later();
+            }
+        }
+        self.leave_stream();
+    }
+
+    fn try_again_later(&mut self) {
+        if std::mem::replace(&mut self.again, true) {
+            return;
+        }
+        let (after, mailbox) = (self.again_after, self.handle.mailbox.clone());
+        self.again_after = (after * 2).min(AGAIN_LAST);
+        tokio::task::spawn_local(async move {
+            tokio::time::sleep(after).await;
+            mailbox.send(ToSession::TryAgain);
+        });
+    }
+
+    async fn try_again(&mut self) -> Result<()> {
+        self.again = false;
+        if self.finished {
+            return Ok(());
+        }
+        if self.forgetting {
+            self.forget().await?;
+        } else if self.ending.as_ref().is_some_and(|e| e.screen.is_some()) {
+            self.write_ending().await?;
+        } else if self.unsaved {
+            self.save().await?;
+        }
+        self.again_after = AGAIN_FIRST;
+        self.handle.host.tell(ToHost::LookAgain);
+        Ok(())
+    }
+
+    async fn handle(&mut self, message: ToSession) -> Result<()> {
+        match message {
+            ToSession::LinkUp { link, seen } => {
+                self.leave_stream();
+                self.look(&link, &seen).await?;
+            }
+            ToSession::Looked { seen } => {
+                if let Some(link) = self.link()
+                    && self.stream.is_none()
+                {
+                    self.look(&link, &seen).await?;
+                }
+            }
+            ToSession::LinkChanged => self.link_changed(),
+            ToSession::Frame { stream, frame } => {
+                if self.stream.as_ref().is_some_and(|s| s.number == stream) {
+                    self.holder_frame(&frame).await?;
+                }
+            }
+            ToSession::Answered(asked, answer) => self.answered(asked, answer).await?,
+            ToSession::Attach(view, done) => self.attach(*view, done),
+            ToSession::ViewFrame(view, frame) => self.view_frame(view, &frame),
+            ToSession::ViewGone { view, on_purpose } => self.view_gone(view, on_purpose),
+            ToSession::Cool => self.cool(),
+            ToSession::SendAway(which, done) => {
+                let sent = self.views.send_away(&which);
+                let answer = if sent == 0 && !which.is_empty() {
+                    Err(Error::failed(
+                        format!("`{}` has no view `{which}`", self.record.label()),
+                        "`sessd info` shows its views",
+                    ))
+                } else {
+                    Ok(sent)
+                };
+                let _ = done.send(answer);
+                self.views_changed(true);
+            }
+            ToSession::Tag(tag, done) => {
+                let answer = self.tag(tag).await;
+                let _ = done.send(answer);
+            }
+            ToSession::Delete { force, done } => {
+                self.when_gone.push(done);
+                self.delete(force).await?;
+            }
+            ToSession::EndForRestart(done) => {
+                if self.stream.is_none() {
+                    let why = format!("the job of `{}` cannot be reached now", self.record.label());
+                    let _ = done.send(Err(Error::failed(why, "`sessd info` says more; try again")));
+                    return Ok(());
+                }
+                self.restarting.push(done);
+                self.end_job(EndReason::Restarted, false);
+            }
+            ToSession::AskedAgain(environment) => {
+                (self.environment, self.asked_again_until) = (environment, None);
+                self.handle.host.tell(ToHost::LookAgain);
+            }
+            ToSession::TryAgain => self.try_again().await?,
+            ToSession::WhenRunning(done) => match self.record.state {
+                State::Running => {
+                    let _ = done.send(Ok(()));
+                }
+                _ => self.when_running.push(done),
+            },
+        }
+        Ok(())
+    }
+
+    fn link(&self) -> Option<Rc<Link>> {
+        match self.handle.host.status() {
+            crate::manager::host::Status::Up(link) => Some(link),
+            _ => None,
+        }
+    }
+}
+
+/// One phrase for people.
+pub fn describe_end(end: &End) -> String {
+    match (end.reason, end.code, end.signal) {
+        (EndReason::Exited, Some(code), _) => format!("exited {code}"),
+        (EndReason::Signaled, _, Some(signal)) => format!("killed by signal {signal}"),
+        (reason, ..) => sessd_core::record::reason_word(reason).to_owned(),
+    }
+}
