@@ -457,11 +457,11 @@ impl Manager {
             }
         }
         if list.state.is_empty() || list.state == State::Done.word() {
-            for record in self.store.done().await? {
-                if fits(record.name.is_some(), &record.host, &record.tags, record.state.word()) {
-                    docs.push(doc::of_done(&record, self.link_word(&record.host)));
-                }
-            }
+            let add = |done: &[Record]| {
+                let wanted = |r: &&Record| fits(r.name.is_some(), &r.host, &r.tags, r.state.word());
+                docs.extend(done.iter().filter(wanted).map(|r| doc::of_done(r, self.link_word(&r.host))));
+            };
+            self.store.with_done(add).await?;
         }
         Ok(docs)
     }

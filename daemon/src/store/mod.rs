@@ -10,14 +10,19 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
 use sqlx::{Row, SqliteConnection};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 
 /// The open database.
 #[derive(Debug, Clone)]
 pub struct Store {
     pool: SqlitePool,
+    /// The records that are done, the one that ended last first, once they were asked for: there may be many thousands, a
+    /// list wants all of them, and only this store changes them.
+    done: Rc<RefCell<Option<Vec<Record>>>>,
 }
 
 /// What opening came to.
@@ -79,7 +84,7 @@ impl Store {
             return Err(sqlx::Error::Protocol(format!("{DAMAGED}{check}")));
         }
         sqlx::migrate!("../migrations").run(&pool).await?;
-        Ok(Self { pool })
+        Ok(Self { pool, done: Rc::default() })
     }
 
     /// A fact about this manager, made by `make` when asked for the first time.
@@ -108,7 +113,20 @@ impl Store {
             ),
             _ => error.into(),
         };
-        self.write(async |db| upsert(db, record).await).await.map_err(taken)
+        self.write(async |db| upsert(db, record).await).await.map_err(taken)?;
+        self.remember(record);
+        Ok(())
+    }
+
+    /// What was written is what a list shows.
+    fn remember(&self, record: &Record) {
+        if let Some(done) = self.done.borrow_mut().as_mut() {
+            done.retain(|known| known.id != record.id);
+            if let Some(end) = record.ended() {
+                let at = done.partition_point(|known| known.ended().is_some_and(|e| e.at_ms > end.at_ms));
+                done.insert(at, record.clone());
+            }
+        }
     }
 
     /// Writes, all or nothing. Not by sqlx's own transactions: when the disk is full SQLite ends one by itself, sqlx goes on
@@ -156,7 +174,9 @@ impl Store {
             }
             Ok(())
         };
-        Ok(self.write(write).await?)
+        self.write(write).await?;
+        self.remember(record);
+        Ok(())
     }
 
     /// Keeps many records in one go: for what fills a database to measure it.
@@ -170,7 +190,9 @@ impl Store {
             }
             Ok(())
         };
-        Ok(self.write(write).await?)
+        self.write(write).await?;
+        records.iter().for_each(|record| self.remember(record));
+        Ok(())
     }
 
     /// The last screen of a session, if one was kept.
@@ -188,11 +210,14 @@ impl Store {
 
     /// Forgets a record.
     pub async fn forget(&self, id: Uuid) -> Result<()> {
-        let id = id.to_string();
+        let text = id.to_string();
         let delete = async |db: &mut SqliteConnection| {
-            sqlx::query("DELETE FROM sessions WHERE id = $1").bind(&id).execute(db).await
+            sqlx::query("DELETE FROM sessions WHERE id = $1").bind(&text).execute(db).await
         };
         self.write(delete).await?;
+        if let Some(done) = self.done.borrow_mut().as_mut() {
+            done.retain(|known| known.id != id);
+        }
         Ok(())
     }
 
@@ -203,7 +228,16 @@ impl Store {
 
     /// Every record that is done, the one that ended last first.
     pub async fn done(&self) -> Result<Vec<Record>> {
-        self.select("WHERE state = 'done' ORDER BY end_at_ms DESC, id").await
+        self.with_done(<[Record]>::to_vec).await
+    }
+
+    /// Looks at every record that is done, the one that ended last first.
+    pub async fn with_done<T>(&self, look: impl FnOnce(&[Record]) -> T) -> Result<T> {
+        if self.done.borrow().is_none() {
+            let all = self.select("WHERE state = 'done' ORDER BY end_at_ms DESC, id").await?;
+            *self.done.borrow_mut() = Some(all);
+        }
+        Ok(look(self.done.borrow().as_deref().unwrap_or_default()))
     }
 
     /// Records that are done and may be what `selector` means: by name, or by the beginning of their id. The one that
@@ -222,6 +256,9 @@ impl Store {
         if !gone.is_empty() {
             let sql = "DELETE FROM sessions WHERE state = 'done' AND end_at_ms < $1";
             self.write(async |db| sqlx::query(sql).bind(before_ms).execute(db).await).await?;
+            if let Some(done) = self.done.borrow_mut().as_mut() {
+                done.retain(|known| known.ended().is_none_or(|end| end.at_ms >= before_ms));
+            }
         }
         Ok(gone)
     }
@@ -483,6 +520,7 @@ mod tests {
         let store = Store::open(&path, 1).await.unwrap().store;
         let mut record = some_record(Some("dev"));
         store.save(&record).await.unwrap();
+        assert_eq!(store.done().await.unwrap(), vec![]);
         store.close().await;
         let store = Store::open(&path, 1).await.unwrap().store;
         assert_eq!(store.live().await.unwrap(), vec![record.clone()]);
@@ -495,6 +533,21 @@ mod tests {
         assert_eq!(store.live().await.unwrap(), vec![]);
         assert_eq!(store.done().await.unwrap(), vec![record.clone()]);
         assert_eq!(store.screen(record.id).await.unwrap(), Some(screen));
+        // What is remembered is what is written.
+        let mut later = some_record(Some("later"));
+        later.finish(
+            End { reason: EndReason::Reaped, code: None, signal: None, at_ms: 15, detail: String::new() },
+            20,
+        );
+        store.save(&later).await.unwrap();
+        assert_eq!(store.done().await.unwrap(), vec![later.clone(), record.clone()]);
+        *store.done.borrow_mut() = None;
+        assert_eq!(store.done().await.unwrap(), vec![later.clone(), record.clone()]);
+        let mut again = later.clone();
+        again.begin_again(Uuid::now_v7());
+        store.save(&again).await.unwrap();
+        assert_eq!(store.done().await.unwrap(), vec![record.clone()]);
+        store.forget(later.id).await.unwrap();
         assert_eq!(
             store.done_jobs("box").await.unwrap(),
             [(record.job_id.to_string(), record.id.to_string())].into()
