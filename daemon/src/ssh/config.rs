@@ -919,6 +919,16 @@ mod tests {
         .unwrap();
         let mut with = Environment::from_process(Some(config));
         with.variables.remove("SSH_AUTH_SOCK");
+        // ssh takes the home from the passwd entry, whatever HOME says; where the two differ is not what is compared here.
+        let uid = rustix::process::getuid().as_raw().to_string();
+        let passwd = std::fs::read_to_string("/etc/passwd").unwrap();
+        let entry = passwd
+            .lines()
+            .map(|l| l.split(':').collect::<Vec<_>>())
+            .find(|f| f.get(2) == Some(&uid.as_str()));
+        if let Some(home) = entry.and_then(|fields| fields.get(5).copied()) {
+            with.home = home.into();
+        }
         let mut without = with.clone();
         without.ssh = None;
         for name in ["box", "bad", "boxer", "jumped", "quiet", "other", "me@box:9"] {
