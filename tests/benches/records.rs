@@ -139,6 +139,7 @@ fn main() {
         procs::private_memory(pid).unwrap_or(0) >> 20
     );
     let begun = Instant::now();
-    world.ok(&["delete", "--all", "--force"]);
+    let output = world.sessd_within(&["delete", "--all", "--force"], Duration::from_secs(120));
+    assert_eq!(output.code, 0, "{output:#?}");
     println!("all deleted in {:?}", begun.elapsed());
 }

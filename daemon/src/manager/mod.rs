@@ -519,18 +519,22 @@ impl Manager {
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
-        let mut waiting = Vec::new();
+        let (mut waiting, mut done) = (Vec::new(), Vec::new());
         for one in found {
             match one {
-                Found::Done(record) => {
-                    self.store.forget(record.id).await?;
-                    self.events.session("deleted", &record);
-                }
+                Found::Done(record) => done.push(record),
                 Found::Live(session) => {
                     let (sender, answer) = tokio::sync::oneshot::channel();
                     session.mailbox.send(ToSession::Delete { force: delete.force, done: sender });
                     waiting.push(answer);
                 }
+            }
+        }
+        if !done.is_empty() {
+            // In one go: each write of its own waits for the disk, and there may be thousands.
+            match self.store.forget_all(&done.iter().map(|record| record.id).collect()).await {
+                Ok(()) => done.iter().for_each(|record| self.events.session("deleted", record)),
+                Err(error) => failure = failure.or(Some(error)),
             }
         }
         // All are being ended by now; each has the same time to end in.

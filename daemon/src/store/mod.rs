@@ -11,7 +11,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Row, SqliteConnection};
 use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -210,13 +210,24 @@ impl Store {
 
     /// Forgets a record.
     pub async fn forget(&self, id: Uuid) -> Result<()> {
-        let text = id.to_string();
+        self.forget_all(&HashSet::from([id])).await
+    }
+
+    /// Forgets many records at once, or none.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn forget_all(&self, ids: &HashSet<Uuid>) -> Result<()> {
         let delete = async |db: &mut SqliteConnection| {
-            sqlx::query("DELETE FROM sessions WHERE id = $1").bind(&text).execute(db).await
+            for id in ids {
+                let id = id.to_string();
+                sqlx::query("DELETE FROM sessions WHERE id = $1").bind(id).execute(&mut *db).await?;
+            }
+            Ok(())
         };
         self.write(delete).await?;
         if let Some(done) = self.done.borrow_mut().as_mut() {
-            done.retain(|known| known.id != id);
+            done.retain(|known| !ids.contains(&known.id));
         }
         Ok(())
     }
