@@ -1,6 +1,6 @@
 //! What went wrong, typed by who must act, and the one place where that becomes words and exit codes.
 
-use crate::ssh::Failure;
+use crate::ssh::{Destination, Failure};
 use serde::Serialize;
 
 /// Kinds of failure, each with its word and exit code in the command line's contract.
@@ -134,17 +134,30 @@ impl Error {
     }
 }
 
+/// What a person types to reach the same host: `ssh` takes no `host:port`.
+fn ssh_command(host: &str) -> String {
+    match Destination::parse(host) {
+        Ok(Destination { host, user, port: Some(port) }) => {
+            let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+            format!("ssh -p {port} {user}{host}")
+        }
+        _ => format!("ssh {host}"),
+    }
+}
+
 impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let message = failure.to_string();
         match failure {
-            Failure::Unreachable { host, .. } => {
-                Self::new(Kind::Unreachable, message, format!("check the network, or try `ssh {host}`"))
-            }
+            Failure::Unreachable { host, .. } => Self::new(
+                Kind::Unreachable,
+                message,
+                format!("check the network, or try `{}`", ssh_command(&host)),
+            ),
             Failure::NeedsLogin { host, .. } => Self::new(
                 Kind::NeedsLogin,
                 message,
-                format!("try `ssh {host}`, or add the key to your ssh agent"),
+                format!("try `{}`, or add the key to your ssh agent", ssh_command(&host)),
             ),
             Failure::HostKey { .. } => Self::new(Kind::HostKey, message, ""),
             Failure::Config { .. } => Self::failed(message, "check the host's name and your ssh config"),
@@ -185,6 +198,12 @@ mod tests {
         assert_eq!(error.line(), "sessd: it broke: mend it");
         assert_eq!(Error::failed("it broke", "").line(), "sessd: it broke");
         assert_eq!(error.json(), r#"{"error":{"kind":"failed","message":"it\nbroke","hint":"mend it"}}"#);
+    }
+
+    #[test]
+    fn the_command_to_try_is_one_that_ssh_takes() {
+        assert_eq!(ssh_command("box"), "ssh box");
+        assert_eq!(ssh_command("me@box:2201"), "ssh -p 2201 me@box");
     }
 
     #[test]
