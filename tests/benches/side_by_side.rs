@@ -173,8 +173,14 @@ impl Bench {
         self.run(self.sessd(&["delete", "--force", name]));
     }
 
+    /// The time of one key, a key as soon as the last has come back, and at the pace of a person who types fast: between
+    /// two such keys everybody has gone to sleep.
     fn echo(&self) {
-        const KEYS: usize = 100;
+        self.echo_at("echo of one key, back to back, ms", 100, Duration::ZERO);
+        self.echo_at("echo of one key, 20 ms between two, ms", 40, Duration::from_millis(20));
+    }
+
+    fn echo_at(&self, title: &str, keys: usize, pace: Duration) {
         let script = format!("stty raw -echo; {READY}; exec cat");
         let mut open: Vec<(Row, Pty)> = self
             .sessions("echo", &script)
@@ -187,7 +193,8 @@ impl Bench {
         for _ in 0..self.rounds {
             for (row, pty) in &mut open {
                 quiet(pty);
-                for n in 0..KEYS {
+                for n in 0..keys {
+                    std::thread::sleep(pace);
                     // Characters that no escape sequence holds.
                     let key = b"!@#&*+=|"[n % 8];
                     let begun = Instant::now();
@@ -199,7 +206,7 @@ impl Bench {
         }
         let rows = open.into_iter().map(|(row, _)| row).collect();
         self.end_sessions("echo");
-        table("echo of one key, ms", 1e3, rows);
+        table(title, 1e3, rows);
     }
 
     fn attach(&self) {
