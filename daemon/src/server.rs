@@ -9,8 +9,8 @@ use crate::manager::Manager;
 use crate::paths::Paths;
 use crate::store::Store;
 use std::io::Write;
+use tokio::runtime::LocalOptions;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::LocalSet;
 
 /// What the manager says on its stdout to whoever started it, one line each.
 pub mod said {
@@ -49,10 +49,10 @@ fn run_inner(paths: Paths, announce: bool) -> Result<()> {
     start_log(&paths)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
-        .build()
+        .build_local(LocalOptions::default())
         .map_err(|e| Error::failed(format!("the manager cannot run ({e})"), ""))?;
-    let local = LocalSet::new();
-    local.block_on(&runtime, async move {
+    // A task of its own, so that it is polled when there is something for it, and not at every key that passes.
+    let server = runtime.spawn_local(async move {
         let Some(seat) = api::take_seat(&paths)? else {
             if announce {
                 say(said::BUSY);
@@ -95,7 +95,12 @@ fn run_inner(paths: Paths, announce: bool) -> Result<()> {
         let _ = std::fs::remove_file(&paths.socket);
         store.close().await;
         Ok(())
-    })
+    });
+    match runtime.block_on(server) {
+        Ok(result) => result,
+        // A bug of ours; the backtrace is in the log of whoever started us.
+        Err(panicked) => Err(Error::failed(format!("the manager came to a bad end ({panicked})"), "")),
+    }
 }
 
 /// Another manager may have another socket and yet these records. The kernel lets go of the lock whatever happens.

@@ -41,6 +41,8 @@ pub const SOCKET: &str = "s";
 const LINKS_MAX: usize = 64;
 /// Bytes taken from the PTY before the connections get their turn.
 const TURN: usize = 64 * 1024;
+/// So few bytes are all there was, as a rule: they are passed on before we look for more. Where there is more, the poll tells.
+const SHORT: usize = 256;
 /// How far a lossless view may be behind before the PTY is not read.
 const LOSSLESS_LAG: u64 = 256 * 1024;
 /// How long to wait for more output of a program that has ended, when its terminal is still open elsewhere.
@@ -248,7 +250,7 @@ impl Holder {
             self.read_links(&ready.links);
             self.write_pty();
             let now = self.now();
-            self.reap_child(now);
+            self.reap_child(ready.program, now);
             self.take_steps(now);
             self.finish_exit(now);
             self.serve_links(now);
@@ -297,6 +299,7 @@ impl Holder {
         }
         Ok(Ready {
             listener: !fds[0].revents().is_empty(),
+            program: fds[1..pty_at].iter().any(|watch| !watch.revents().is_empty()),
             pty: pty_at < links_at
                 && fds[pty_at].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
             links: fds[links_at..].iter().map(|fd| !(fd.revents() - PollFlags::OUT).is_empty()).collect(),
@@ -367,7 +370,7 @@ impl Holder {
                     break;
                 }
                 Ok(Some(n)) => {
-                    taken += n;
+                    taken = if n < SHORT { TURN } else { taken + n };
                     if interactive {
                         self.hub.feed(&buffer[..n]);
                         self.asked.output(&buffer[..n], self.began.elapsed().as_millis() as u64);
@@ -575,8 +578,12 @@ impl Holder {
     }
 
     /// The program's end is noticed here and nowhere else.
-    fn reap_child(&mut self, now: u64) {
+    /// `told`: the descriptor that tells of the program's end has something to say.
+    fn reap_child(&mut self, told: bool, now: u64) {
+        // Asked only when there is a reason to: it would be a system call more for every key.
+        let reason = told || self.exit_watch.is_none() || !self.pty_open;
         if self.status.is_none()
+            && reason
             && let Ok(Some(status)) = self.pty.child.try_wait()
         {
             self.status = Some(status);
@@ -927,6 +934,7 @@ impl Acks {
 
 struct Ready {
     listener: bool,
+    program: bool,
     pty: bool,
     links: Vec<bool>,
 }

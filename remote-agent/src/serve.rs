@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 
 /// A manager that says nothing for this long is gone, even if nobody told us: the connection may never end by itself.
 const SILENCE: Duration = Duration::from_secs(90);
-/// How long to look, once a second or oftener, for holders that end after a stream closed.
+/// How long to look, once a second, for holders that end after a stream closed.
 const LOOKS: Duration = Duration::from_secs(10);
 /// How long a holder may take to say whether its job runs.
 const START: Duration = Duration::from_secs(20);
@@ -49,6 +49,7 @@ struct Server {
     children: Vec<Child>,
     /// Until when to look at them: a holder ended, as its closed stream says, or is about to.
     look_until: Option<Instant>,
+    looked: Instant,
     heard: Instant,
 }
 
@@ -76,6 +77,7 @@ pub fn run() -> io::Result<()> {
         pending: Vec::new(),
         children: Vec::new(),
         look_until: None,
+        looked: Instant::now(),
         heard: Instant::now(),
     };
     // Said before the folder is gone through: a greeting is waited for.
@@ -147,13 +149,17 @@ impl Server {
             }
         }
         self.look_at_pending();
-        if let Some(until) = self.look_until {
+        self.flush_downs();
+        let open = open && self.up.flush()? == Read::Open;
+        // After what somebody waits for.
+        if let Some(until) = self.look_until
+            && self.looked.elapsed() >= Duration::from_secs(1)
+        {
             self.reap();
             self.look_until =
                 Some(until).filter(|until| Instant::now() < *until && !self.children.is_empty());
         }
-        self.flush_downs();
-        Ok(open && self.up.flush()? == Read::Open)
+        Ok(open)
     }
 
     fn read_up(&mut self) -> io::Result<bool> {
@@ -211,6 +217,7 @@ impl Server {
 
     /// A holder that ended is a zombie until we look, and a zombie would pass for a process.
     fn reap(&mut self) {
+        self.looked = Instant::now();
         self.children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
     }
 

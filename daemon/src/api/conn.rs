@@ -35,10 +35,12 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>) {
     let writer = tokio::task::spawn_local(async move { writing.drive(write).await });
     let mut reader = FrameReader::new(read);
     let mut viewing: Option<(Rc<Session>, Uuid)> = None;
+    let mut stopped = std::pin::pin!(manager.stopped());
     loop {
         let frame = tokio::select! {
+            biased;
+            () = &mut stopped => break,
             frame = reader.next() => frame,
-            () = manager.stopped() => break,
         };
         let frame = match frame {
             Ok(Some(frame)) => frame,

@@ -13,6 +13,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 
 /// Bytes of one job that may wait for its session. Far above what credit allows; an agent that goes beyond it does not
 /// keep to the protocol.
@@ -155,20 +156,37 @@ impl Link {
     }
 
     /// Runs the link over `reader` and `writer` until it ends. `changed` is told when it stalls or recovers.
+    ///
+    /// Reading, writing and watching are tasks of their own: a key that goes out does not look whether something came in.
     pub async fn run(
         self: Rc<Self>,
-        reader: impl AsyncRead + Unpin,
-        writer: impl AsyncWrite + Unpin,
-        changed: impl Fn(),
+        reader: impl AsyncRead + Unpin + 'static,
+        writer: impl AsyncWrite + Unpin + 'static,
+        changed: impl Fn() + Clone + 'static,
     ) -> LinkEnd {
-        let end = tokio::select! {
-            end = self.read(FrameReader::new(reader), &changed) => end,
-            written = self.out.drive(writer) => match written {
+        let mut parts = JoinSet::new();
+        let (link, told) = (self.clone(), changed.clone());
+        parts.spawn_local(async move { link.read(FrameReader::new(reader), &told).await });
+        let out = self.out.clone();
+        parts.spawn_local(async move {
+            match out.drive(writer).await {
                 Ok(()) => LinkEnd::Lost("it was hung up".into()),
                 Err(error) => LinkEnd::Lost(error.to_string()),
-            },
-            () = self.watch(&changed) => LinkEnd::Lost("nothing was heard from it".into()),
+            }
+        });
+        let link = self.clone();
+        parts.spawn_local(async move {
+            link.watch(&changed).await;
+            LinkEnd::Lost("nothing was heard from it".into())
+        });
+        let end = match parts.join_next().await {
+            Some(Ok(end)) => end,
+            // A bug of ours, and the end of this link only.
+            Some(Err(error)) => LinkEnd::Lost(format!("its task came to a bad end ({error})")),
+            None => LinkEnd::Lost("it was hung up".into()),
         };
+        // Whoever looks from here on sees that it is over: none of its parts hears or sends any more.
+        parts.shutdown().await;
         self.out.close();
         self.requests.borrow_mut().clear();
         self.streams.borrow_mut().clear();

@@ -26,7 +26,7 @@ use ::russh::{
 };
 use bytes::Bytes;
 use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, BufReader, ReadBuf},
     net::{TcpSocket, TcpStream},
     process::Child,
     sync::oneshot,
@@ -47,6 +47,8 @@ use super::{
 const WINDOW: u32 = 16 << 20;
 /// The largest packet the protocol's 16-bit habit allows.
 const MAX_PACKET: u32 = 65_535;
+/// Bytes read from a connection at a time: a packet and the length of the next, at the least.
+const READ: usize = 64 * 1024;
 /// The login of one hop: an agent may wait for a touch. OpenSSH's LoginGraceTime.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
 /// Opening a channel on a connection that is up.
@@ -454,7 +456,8 @@ async fn handshake(
         let inner = open.await?;
         let (sender, receiver) = oneshot::channel();
         *stop = Some(sender);
-        let stream = Guarded { inner, stop: Some(receiver) };
+        // The library reads the length of a packet and then the packet.
+        let stream = BufReader::with_capacity(READ, Guarded { inner, stop: Some(receiver) });
         client::connect_stream(config, stream, client).await.map_err(|e| handshake_failure(host, e, &notes))
     };
     match timeout(host.connect_timeout, shake).await {
