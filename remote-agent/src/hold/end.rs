@@ -1,0 +1,160 @@
+//! The job's end: on request or by itself, its processes, and its last words on disk.
+
+use super::{Holder, snapshot_options};
+use crate::ending::{Ending, Step};
+use crate::{leaving, procfs, wall_ms};
+use rustix::process::{Pid, Signal};
+use sessd_proto::messages::{EndReason, ExitRecord};
+use std::os::unix::process::ExitStatusExt;
+
+/// How long to wait for more output of a program that has ended, when its terminal is still open elsewhere.
+pub(super) const DRAIN_MS: u64 = 100;
+/// How long an ended job's holder waits for a manager that wants its last bytes.
+const LINGER_MS: u64 = 3_600_000;
+/// How long the others have to take their last bytes once one manager has the exit record.
+const LEAVE_MS: u64 = 2_000;
+/// Lines of scrollback kept with the last screen: as many of these as fit into [`LAST_SCREEN_MAX`].
+const LAST_SCREEN_LINES: [usize; 5] = [1_000, 500, 200, 50, 0];
+/// Most bytes of a last screen.
+const LAST_SCREEN_MAX: usize = 512 * 1024;
+
+impl Holder {
+    pub(super) fn end(&mut self, reason: EndReason, force: bool, now: u64) {
+        if self.status.is_some() {
+            return;
+        }
+        match &mut self.ending {
+            Some(ending) => ending.hurry(force, now),
+            None => self.ending = Some(Ending::new(reason, force, now)),
+        }
+    }
+
+    /// The program's end is noticed here and nowhere else. `told`: the descriptor that tells of the program's end has something to say.
+    pub(super) fn reap_child(&mut self, told: bool, now: u64) {
+        // Asked only when there is a reason to: it would be a system call more for every key.
+        let reason = told || self.exit_watch.is_none() || !self.pty_open;
+        if self.status.is_none()
+            && reason
+            && let Ok(Some(status)) = self.pty.child.try_wait()
+        {
+            self.status = Some(status);
+            self.drain_until_ms = Some(now + DRAIN_MS);
+        }
+    }
+
+    /// Ends what is to be ended: the program, and what it leaves behind.
+    pub(super) fn sweep(&mut self, now: u64) {
+        let Some(ending) = self.ending.as_mut().filter(|_| !self.swept) else { return };
+        if let Some(step) = ending.step(now) {
+            for pid in ending.victims(&procfs::all(), self.pid) {
+                signal(pid, step);
+            }
+            if self.status.is_none() {
+                // Where there is no /proc: at least the program itself.
+                signal(self.pid, step);
+            }
+        }
+        if self.status.is_some() {
+            self.swept = ending.given_up() || ending.victims(&procfs::all(), self.pid).is_empty();
+        }
+    }
+
+    /// Nothing is left to be ended.
+    pub(super) fn is_swept(&self) -> bool {
+        self.swept || self.ending.is_none()
+    }
+
+    /// Once the program has ended and its last bytes are read: what is left of it goes to disk.
+    pub(super) fn finish_exit(&mut self, now: u64) {
+        let Some(status) = self.status.filter(|_| self.exit.is_none()) else { return };
+        if !self.is_swept() || (self.pty_open && self.drain_until_ms.is_some_and(|until| now < until)) {
+            return;
+        }
+        self.hub.flush_held();
+        let (code, killed_by) = (status.code(), status.signal());
+        let reason = match &self.ending {
+            Some(ending) => ending.reason,
+            None if killed_by.is_some() => EndReason::Signaled,
+            None => EndReason::Exited,
+        };
+        let out_of_memory = self.ending.is_none()
+            && (killed_by == Some(Signal::KILL.as_raw()) || code == Some(128 + Signal::KILL.as_raw()))
+            && self.memory_kills.as_ref().is_some_and(|(path, before)| {
+                let events = std::fs::read_to_string(path).unwrap_or_default();
+                leaving::killed_for_memory(&events).is_some_and(|now| now > *before)
+            });
+        let detail = match &self.ending {
+            _ if out_of_memory => "killed: out of memory",
+            Some(ending) if ending.given_up() => "some of its processes could not be ended",
+            _ => "",
+        };
+        let exit = ExitRecord {
+            reason: reason as i32,
+            code,
+            signal: killed_by,
+            at_ms: wall_ms(),
+            final_offset: self.hub.head(),
+            detail: detail.to_owned(),
+            out_of_memory,
+        };
+        self.exit = Some(exit);
+        self.keep_exit();
+        self.leave_at_ms = Some(now + LINGER_MS);
+        self.status_due_ms = None;
+    }
+
+    /// Writes the last words to disk. A full disk must not keep them from a manager that is connected: it is told in any
+    /// case, and they are written as soon as there is room.
+    pub(super) fn keep_exit(&mut self) {
+        let Some(exit) = &self.exit else { return };
+        // The folder, if a cleaner took it just before the end.
+        let kept = self.folder.make().and_then(|()| {
+            if self.folder.spec()?.is_none() {
+                self.folder.write_spec(&self.spec)?;
+                self.folder.write_mark(&self.mark)?;
+                self.folder.write_managers(&self.managers)?;
+            }
+            self.folder.write_exit(exit)
+        });
+        self.exit_kept = kept.is_ok();
+        let (terminal, mut screen) = (self.hub.terminal(), Vec::new());
+        for lines in LAST_SCREEN_LINES {
+            screen.clear();
+            terminal.snapshot(snapshot_options(lines), &mut screen);
+            if screen.len() <= LAST_SCREEN_MAX {
+                let size = terminal.size();
+                // Without it the record is still the truth.
+                let _ = self.folder.write_screen(size.cols, size.rows, &screen);
+                break;
+            }
+        }
+    }
+
+    /// A manager has the exit record.
+    pub(super) fn exit_acked(&mut self, now: u64) {
+        if self.exit.is_some() {
+            self.leave_at_ms = Some(self.leave_at_ms.unwrap_or(u64::MAX).min(now + LEAVE_MS));
+        }
+    }
+
+    pub(super) fn may_leave(&self, now: u64) -> bool {
+        self.leave_at_ms.is_some_and(|at| now >= at || (at - now <= LEAVE_MS && self.links.is_empty()))
+    }
+}
+
+fn signal(pid: u32, step: Step) {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    // A process that is gone already is what we want.
+    let _ = match step {
+        Step::Hangup => {
+            let _ = rustix::process::kill_process(pid, Signal::HUP);
+            // A stopped job must run to take its signal.
+            rustix::process::kill_process(pid, Signal::CONT)
+        }
+        Step::Terminate => {
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
+            rustix::process::kill_process(pid, Signal::CONT)
+        }
+        Step::Kill => rustix::process::kill_process(pid, Signal::KILL),
+    };
+}

@@ -1,0 +1,155 @@
+//! What comes round: is the job idle, and has a cleaner taken something.
+
+use super::{Holder, LOOK_MS, SOCKET, bind, own_cgroup_text, warnings};
+use crate::ending::Ending;
+use crate::folder::fault;
+use crate::idle::{Depth, Processes};
+use crate::upkeep::{self, Parts};
+use crate::{detach, procfs};
+use sessd_proto::messages::EndReason;
+use std::io;
+
+/// How often our files are made to look used, for cleaners that go by age.
+pub(super) const TOUCH_MS: u64 = 12 * 3_600_000;
+
+impl Holder {
+    pub(super) fn take_steps(&mut self, now: u64) {
+        self.sweep(now);
+        if now < self.look_due_ms {
+            return;
+        }
+        if self.exit.is_none() {
+            let depth = self.idle.depth(now);
+            self.idle.look(self.look_at_processes(depth), depth, now);
+            if self.idle.is_due(now) {
+                self.end(EndReason::Reaped, false, now);
+            }
+            if self.idle.warning_ms(now).is_some() != self.last_status.reap_at_ms.is_some() {
+                self.status_soon(now);
+            }
+        }
+        // Together with a look, so that an idle holder wakes once a minute and not twice.
+        if now + LOOK_MS / 2 >= self.upkeep_due_ms {
+            self.upkeep_due_ms = now + LOOK_MS;
+            self.keep_up(now);
+        }
+        let look = self.idle.next_look_ms(now).filter(|_| self.ending.is_none() && self.exit.is_none());
+        self.look_due_ms = look.map_or(self.upkeep_due_ms, |at| at.max(now + 1).min(self.upkeep_due_ms));
+    }
+
+    /// Something changed that may bring the next look forward.
+    pub(super) fn look_no_later(&mut self, now: u64) {
+        if let Some(at) = self.idle.next_look_ms(now).filter(|_| self.ending.is_none() && self.exit.is_none())
+        {
+            self.look_due_ms = self.look_due_ms.min(at);
+        }
+    }
+
+    pub(super) fn look_at_processes(&self, depth: Depth) -> Option<Processes> {
+        let leader = procfs::stat(self.pid)?;
+        let at_prompt = leader.state == 'S' && procfs::arguments(self.pid).is_some_and(|a| is_prompt(&a));
+        let alone = || match depth {
+            // Where the kernel does not list children, the thorough look decides.
+            Depth::Shell => procfs::childless(self.pid) != Some(false),
+            Depth::Session => {
+                let family = Ending::new(EndReason::Reaped, false, 0).victims(&procfs::all(), self.pid);
+                family == [self.pid]
+            }
+        };
+        Some(Processes { cpu: leader.cpu, bare_prompt: at_prompt && alone() })
+    }
+
+    /// Makes again what a cleaner took, and keeps what is there from looking old.
+    pub(super) fn keep_up(&mut self, now: u64) {
+        if self.exit.is_some() {
+            // Whoever removes the folder of a job that has ended means it. A disk that was full may have room now.
+            if !self.exit_kept {
+                self.keep_exit();
+            }
+            return;
+        }
+        // What fails now is tried again in a minute: the disk may be full, or away.
+        let _ = self.make_again();
+        if !self.warnings.is_empty() {
+            // The user may have done what they say.
+            self.warnings = warnings(&own_cgroup_text());
+            if self.warnings != self.last_status.warnings {
+                self.status_soon(now);
+            }
+        }
+        if now >= self.touch_due_ms {
+            self.touch_due_ms = now + TOUCH_MS;
+            self.folder.touch();
+        }
+    }
+
+    pub(super) fn make_again(&mut self) -> io::Result<()> {
+        let path = self.folder.path().to_owned();
+        let at = |name: &str| upkeep::at(&path.join(name));
+        let lock = upkeep::Id::from(&self.lock.metadata()?);
+        let there = Parts {
+            folder: upkeep::at(&path)? == Some(upkeep::Id::from(&std::fs::metadata(".")?)),
+            lock: at("lock")? == Some(lock),
+            spec: at("spec")?.is_some(),
+            mark: at("holder")?.is_some(),
+            managers: at("managers")?.is_some(),
+            socket: self.socket.is_some() && at(SOCKET)? == self.socket,
+        };
+        let missing = upkeep::missing(there);
+        if missing.folder {
+            self.folder.make()?;
+            std::env::set_current_dir(&path)?;
+        }
+        if missing.lock {
+            // Nobody else may have it: the agent starts no job whose folder says that it was started.
+            self.lock = self.folder.try_lock()?.ok_or_else(|| fault(detach::HELD))?;
+        }
+        if missing.spec {
+            self.folder.write_spec(&self.spec)?;
+        }
+        if missing.mark {
+            self.folder.write_mark(&self.mark)?;
+        }
+        if missing.managers {
+            self.folder.write_managers(&self.managers)?;
+        }
+        if missing.socket {
+            (self.listener, self.socket) = bind()?;
+        }
+        Ok(())
+    }
+}
+
+/// Is this a shell that reads its commands from the terminal? One that runs a script or `-c` is somebody's work.
+fn is_prompt(arguments: &[String]) -> bool {
+    const SHELLS: &[&str] = &[
+        "sh", "bash", "zsh", "fish", "dash", "ksh", "mksh", "ash", "csh", "tcsh", "nu", "elvish", "xonsh",
+        "pwsh", "busybox",
+    ];
+    let Some((program, rest)) = arguments.split_first() else { return false };
+    let name = program.rsplit('/').next().unwrap_or(program).trim_start_matches('-');
+    const HARMLESS: &[&str] =
+        &["--login", "--interactive", "--norc", "--noprofile", "--posix", "--no-config"];
+    let harmless = |a: &String| {
+        HARMLESS.contains(&a.as_str()) || (a.starts_with('-') && !a.starts_with("--") && !a.contains('c'))
+    };
+    SHELLS.contains(&name) && rest.iter().all(harmless)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prompt_is_a_shell_without_a_script() {
+        let prompt = |words: &[&str]| is_prompt(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>());
+        assert!(prompt(&["-bash"]));
+        assert!(prompt(&["/usr/bin/zsh", "-i", "--login"]));
+        assert!(!prompt(&["bash", "-c", "make"]));
+        assert!(!prompt(&["bash", "-lc", "make"]));
+        assert!(!prompt(&["nu", "--commands=make"]));
+        assert!(!prompt(&["sh", "build.sh"]));
+        assert!(!prompt(&["vim"]));
+        assert!(!prompt(&[]));
+    }
+}
