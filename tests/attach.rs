@@ -466,6 +466,33 @@ fn a_later_view_shows_the_same_after_much_output() {
     );
 }
 
+/// No manager can be started while its settings cannot be read.
+#[test]
+fn without_a_manager_a_view_says_so_keeps_what_is_typed_and_can_be_left() {
+    let world = World::new();
+    world.create("dev", ANSWER);
+    let stays = world.attach("dev");
+    let mut leaves = world.attach("dev");
+    let before = fresh_settings(&world);
+    for view in [&stays, &leaves] {
+        view.wait_text("ready", SOON);
+    }
+    let settings_before = fs::read(world.config()).unwrap_or_default();
+    fs::write(world.config(), "this is = = no setting\n").expect("a broken configuration");
+    world.kill_manager();
+    for view in [&stays, &leaves] {
+        view.wait_text("dev is down (no manager: ", SOON);
+    }
+    leaves.type_(DETACH);
+    assert_eq!(leaves.wait_exit(SOON), 0, "{}", leaves.describe());
+    assert_eq!(settings(&leaves), before);
+    stays.type_("still here\r");
+    stays.wait_text("typed bytes held", SOON);
+    fs::write(world.config(), settings_before).expect("the configuration as it was");
+    stays.wait_text("got <still here>", SOON);
+    stays.wait_screen("no line of ours", SOON, |screen| !screen.contents().contains("no manager"));
+}
+
 #[test]
 fn deleting_a_session_ends_its_views_cleanly() {
     let world = World::new();

@@ -31,6 +31,14 @@ fn lost(error: &io::Error) -> Error {
     )
 }
 
+/// There is a manager, as its lock says, and it does not let anybody in.
+pub(super) fn no_answer(paths: &Paths) -> Error {
+    Error::failed(
+        format!("the manager does not answer on {}", paths.socket.display()),
+        format!("see {}", paths.log.display()),
+    )
+}
+
 impl Client {
     /// Connects to a manager that runs, `None` when there is none.
     ///
@@ -63,17 +71,25 @@ impl Client {
     pub fn connect(paths: &Paths) -> Result<Self> {
         let until = Instant::now() + START;
         loop {
-            if let Some(client) = Self::connect_running(paths)? {
-                return Ok(client);
-            }
-            start_manager(until)?;
-            if Instant::now() > until {
-                return Err(Error::failed(
-                    format!("the manager does not answer on {}", paths.socket.display()),
-                    format!("see {}", paths.log.display()),
-                ));
+            match Self::connect_once(paths) {
+                Ok(None) if Instant::now() < until => {}
+                Ok(None) => return Err(no_answer(paths)),
+                Ok(Some(client)) => return Ok(client),
+                Err(error) => return Err(error),
             }
         }
+    }
+
+    /// Connects, starting the manager if there is none; `None` while another one is about to come or to go.
+    ///
+    /// # Errors
+    /// Why there is no manager.
+    pub fn connect_once(paths: &Paths) -> Result<Option<Self>> {
+        if let Some(client) = Self::connect_running(paths)? {
+            return Ok(Some(client));
+        }
+        start_manager()?;
+        Self::connect_running(paths)
     }
 
     /// Sends a frame.
@@ -177,7 +193,7 @@ impl Client {
 
 /// Starts the manager as a process of its own and waits until it says that it answers. When another one is a moment
 /// ahead of it, that is as good.
-fn start_manager(until: Instant) -> Result<()> {
+fn start_manager() -> Result<()> {
     let trouble = |e: io::Error| Error::failed(format!("the manager cannot be started ({e})"), "");
     let exe = std::env::current_exe().map_err(trouble)?;
     let mut child = Command::new(exe)
@@ -192,22 +208,26 @@ fn start_manager(until: Instant) -> Result<()> {
         .map_err(trouble)?;
     let Some(out) = child.stdout.take() else { return Ok(()) };
     let mut lines = BufReader::new(out).lines();
+    let mut end =
+        Err(Error::failed("the manager ended before it answered", "`sessd daemon --foreground` shows why"));
     while let Some(Ok(line)) = lines.next() {
         if let Some(note) = line.strip_prefix(said::NOTE) {
             eprintln!("sessd: {note}");
         } else if let Some(json) = line.strip_prefix(said::FAILED) {
-            return Err(failure(json));
+            end = Err(failure(json));
+            break;
         } else if line == said::READY {
             return Ok(());
         } else if line == said::BUSY {
             // It has the lock and will answer, or is about to end and let go of it.
-            std::thread::sleep(
-                Duration::from_millis(20).min(until.saturating_duration_since(Instant::now())),
-            );
-            return Ok(());
+            std::thread::sleep(Duration::from_millis(20));
+            end = Ok(());
+            break;
         }
     }
-    Err(Error::failed("the manager ended before it answered", "`sessd daemon --foreground` shows why"))
+    // It is over: one that was not looked after would stay as a zombie as long as we do.
+    let _ = child.wait();
+    end
 }
 
 fn failure(json: &str) -> Error {

@@ -1,0 +1,179 @@
+//! What reaches the screen: the job's output, and the one line at the bottom that is ours.
+
+use super::{SAY_AFTER_MS, SAY_AGAIN_MS, View};
+use crate::clock;
+use crate::view::terminal;
+use sessd_proto::Frame;
+use sessd_proto::messages as m;
+use sessd_terminal::QueryScanner;
+
+/// How long a notice is shown, and for how long of that the output waits beneath it; a key ends both.
+const NOTICE_MS: u64 = 4_000;
+const NOTICE_HOLDS_MS: u64 = 1_500;
+/// Output is not made to wait for a notice again before this.
+const NOTICE_AGAIN_MS: u64 = 30_000;
+
+/// The line at the bottom that is ours.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Line {
+    /// Not there.
+    Away,
+    /// The path is broken, and the screen beneath the line that will say so was asked for, then.
+    Asked(u64),
+    /// The path is broken, and it says so since `at` (0: about to be), over this screen.
+    Shown { at: u64, beneath: Vec<u8> },
+    /// Something is to be known about the stream.
+    Notice(Notice),
+}
+
+impl Line {
+    /// Bytes of output that wait beneath it.
+    pub(super) fn holds(&self) -> usize {
+        if let Self::Notice(notice) = self { notice.held.len() } else { 0 }
+    }
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Notice {
+    text: String,
+    /// Output that comes before this waits; what comes later ends the notice.
+    holds_until: u64,
+    until: u64,
+    beneath: Vec<u8>,
+    held: Vec<u8>,
+}
+
+impl Notice {
+    pub(super) fn ends_at(&self) -> u64 {
+        if self.held.is_empty() { self.until } else { self.holds_until }
+    }
+}
+
+impl View<'_> {
+    /// Output for the terminal.
+    pub(super) fn show(&mut self, bytes: &[u8], now: u64) {
+        let asks = self.questions.sees_query(bytes);
+        for query in asks.iter().flatten() {
+            self.outstanding.cursor_reports =
+                self.outstanding.cursor_reports.saturating_add(query.cursor_reports());
+            (self.unanswered, self.asked_at) = (self.unanswered + 1, now);
+        }
+        match &mut self.line {
+            Line::Notice(notice) if asks.is_none() && now < notice.holds_until => {
+                notice.held.extend_from_slice(bytes);
+            }
+            _ => {
+                self.unsay();
+                terminal::pass(bytes, &mut self.to_terminal);
+            }
+        }
+    }
+
+    /// A whole screen for the terminal.
+    pub(super) fn show_screen(&mut self, at: u64, skipped: u64, screen: Vec<u8>, now: u64) {
+        self.questions = QueryScanner::default();
+        if matches!(self.line, Line::Asked(_)) && self.need == Some(at) {
+            // What the line will hide, to be drawn when it goes.
+            self.line = Line::Shown { at: 0, beneath: screen };
+            return;
+        }
+        terminal::pass_snapshot(&screen, &mut self.to_terminal);
+        self.need = Some(at);
+        let mut text = std::mem::take(&mut self.to_say);
+        let (mut holds_until, mut until) = (now, now + NOTICE_MS);
+        if let Line::Notice(old) = std::mem::replace(&mut self.line, Line::Away) {
+            (holds_until, until) = (old.holds_until, old.until);
+            if skipped == 0 && text.is_empty() {
+                text = old.text;
+            }
+        }
+        if skipped > 0 {
+            text = format!("{skipped} bytes of output were skipped, this is the newest");
+            if self.noticed_at.is_none_or(|at| now >= at + NOTICE_AGAIN_MS) {
+                self.noticed_at = Some(now);
+                holds_until = now + NOTICE_HOLDS_MS;
+            }
+            until = now + NOTICE_MS;
+        }
+        if !text.is_empty() && now < until {
+            self.draw_line(&format!(" sessd: {text}"));
+            self.line = Line::Notice(Notice { text, holds_until, until, beneath: screen, held: Vec::new() });
+        }
+    }
+
+    /// One line at the bottom while the path is broken. What is beneath it is fetched first: the manager has it, and the line
+    /// must go without a trace.
+    pub(super) fn say(&mut self) {
+        let now = self.now();
+        if matches!(&self.line, Line::Notice(notice) if now >= notice.ends_at()) {
+            self.unsay();
+        }
+        let Some(since) = self.path_broken_since else { return };
+        match self.line {
+            // Nobody is there who knows the screen.
+            Line::Away if now >= since + SAY_AFTER_MS && self.lost.is_some() => {
+                self.line = Line::Shown { at: 0, beneath: Vec::new() }
+            }
+            Line::Away if now >= since + SAY_AFTER_MS => {
+                Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+                self.flush_manager();
+                self.line = Line::Asked(now);
+                return;
+            }
+            // A manager that was just started does not know the screen, and its host is out of reach.
+            Line::Asked(at) if now >= at + SAY_AGAIN_MS => {
+                self.line = Line::Shown { at: 0, beneath: Vec::new() }
+            }
+            Line::Shown { at, .. } if at == 0 || now >= at + SAY_AGAIN_MS => {}
+            _ => return,
+        }
+        self.outgoing.withdraw_old(now);
+        self.dropped += self.outgoing.take_dropped();
+        if let Line::Shown { at, .. } = &mut self.line {
+            *at = now;
+        }
+        let seconds = self.state.next_try_ms.map(|at| (at as i64 - clock::wall_ms()).max(0) / 1000);
+        let mut text = format!(" sessd: {} is {}", self.label, self.state.link);
+        if let Some(seconds) = seconds {
+            text += &format!(", next try in {seconds} s");
+        }
+        if self.outgoing.waiting() > 0 {
+            text += &format!(", {} typed bytes held", self.outgoing.waiting());
+        }
+        if self.dropped > 0 {
+            text += &format!(", {} dropped", self.dropped);
+        }
+        if !self.state.detail.is_empty() {
+            text += &format!(" ({})", self.state.detail);
+        }
+        self.draw_line(&text);
+        self.write_terminal(true);
+    }
+
+    fn draw_line(&mut self, text: &str) {
+        let (cols, rows) = terminal::size().unwrap_or((80, 24));
+        let text: String = text.chars().filter(|c| !c.is_control()).take(cols.into()).collect();
+        // DECSC and DECRC around it: the cursor is where it was.
+        let line = format!("\x1b7\x1b[?6l\x1b[r\x1b[{rows};1H\x1b[0;7m{text}\x1b[K\x1b[0m\x1b8");
+        self.to_terminal.extend_from_slice(line.as_bytes());
+    }
+
+    /// The line goes, and the screen is as if it had never been there.
+    pub(super) fn unsay(&mut self) {
+        match std::mem::replace(&mut self.line, Line::Away) {
+            Line::Shown { beneath, .. } if beneath.is_empty() => {
+                let rows = terminal::size().map_or(24, |(_, rows)| rows);
+                self.to_terminal.extend_from_slice(
+                    format!("\x1b7\x1b[?6l\x1b[r\x1b[{rows};1H\x1b[0m\x1b[K\x1b8").as_bytes(),
+                );
+                Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+            }
+            Line::Shown { beneath, .. } => terminal::pass_snapshot(&beneath, &mut self.to_terminal),
+            Line::Notice(notice) => {
+                terminal::pass_snapshot(&notice.beneath, &mut self.to_terminal);
+                terminal::pass(&notice.held, &mut self.to_terminal);
+            }
+            Line::Away | Line::Asked(_) => {}
+        }
+    }
+}

@@ -1,0 +1,457 @@
+//! The loop of one view: the terminal on one side, the manager on the other.
+//!
+//! The view is the end that counts. It knows which output byte it needs next, and which input was not acknowledged; so a
+//! manager that is killed, a link that breaks, an agent that dies cost it nothing but time. When the manager is gone it
+//! starts one again and goes on where it was.
+//!
+//! Here is the loop, and the way from the keyboard to what is sent; what is said with the manager is in `manager`, what
+//! reaches the screen, and the one line that is ours on it, in `line`.
+
+mod line;
+mod manager;
+mod signals;
+
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::paths::Paths;
+use crate::view::client::Client;
+use crate::view::keys::{Keys, Typed};
+use crate::view::terminal::{self, Raw};
+use crate::view::typed::{AHEAD_MAX, Outgoing};
+use line::Line;
+use manager::{Lost, attach_message, wait_attached};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use sessd_core::record::End;
+use sessd_proto::limits::VIEW_WINDOW;
+use sessd_proto::messages as m;
+use sessd_proto::{Frame, Uuid};
+use sessd_terminal::{Outstanding, QueryScanner, ReplyFilter};
+use signals::Signals;
+use std::time::{Duration, Instant};
+
+/// How long the path to the job may be broken before the view says so: most breaks are over by then.
+const SAY_AFTER_MS: u64 = 1_500;
+/// How often what is said is brought up to date.
+const SAY_AGAIN_MS: u64 = 1_000;
+/// Bytes read at a time of what is typed.
+const READ_MAX: usize = 16 * 1024;
+/// How long an ESC waits for what may follow it, where answers must be told from keys.
+const ESCAPE_MS: u64 = 30;
+/// How long a question of the job to our terminal is taken as unanswered.
+const ANSWER_MS: u64 = 10_000;
+/// When the view leaves: how long to wait for an answer that is on its way, so that it does not go to the user's shell.
+const LATE_ANSWER: Duration = Duration::from_millis(150);
+
+/// What is asked of a view.
+#[derive(Debug, Clone)]
+pub struct Request {
+    /// Name, id or beginning of one.
+    pub session: String,
+    /// Nothing typed here goes to the job.
+    pub read_only: bool,
+    /// Other views are sent away.
+    pub take: bool,
+    /// The job waits for this view.
+    pub lossless: bool,
+    /// No key leaves; only the job's end or `sessd detach` does.
+    pub no_detach_key: bool,
+}
+
+/// How a view ended.
+#[derive(Debug)]
+pub enum Outcome {
+    /// Its user left, or it was sent away.
+    Detached(String),
+    /// The job ended.
+    Ended(String, End),
+    /// A signal told it to go.
+    Signal(i32),
+}
+
+struct View<'a> {
+    paths: &'a Paths,
+    request: Request,
+    id: Uuid,
+    began: Instant,
+    client: Client,
+    /// The manager is gone, and is looked for.
+    lost: Option<Lost>,
+    label: String,
+    session: String,
+    job: String,
+    /// The next output byte needed; none: nothing was shown yet.
+    need: Option<u64>,
+    /// A snapshot of which not all parts are here.
+    partial: Vec<u8>,
+    /// Bytes shown since this connection began, and how many were allowed.
+    shown: u64,
+    granted: u64,
+    keys: Keys,
+    outgoing: Outgoing,
+    to_manager: Vec<u8>,
+    to_terminal: Vec<u8>,
+    written: usize,
+    state: m::ViewState,
+    path_broken_since: Option<u64>,
+    /// The line about the broken path: not there, or what is needed to take it away.
+    line: Line,
+    answers: ReplyFilter,
+    /// Finds what the job asks its terminal.
+    questions: QueryScanner,
+    /// Cursor reports our terminal was asked for, as far as we saw.
+    outstanding: Outstanding,
+    /// Questions shown to our terminal without an answer yet, and when the last one was.
+    unanswered: usize,
+    asked_at: u64,
+    /// Typed bytes that were not sent and never will be, not told to the user yet.
+    dropped: usize,
+    /// What is to be said once the screen beneath is known.
+    to_say: String,
+    /// When output last waited for a notice.
+    noticed_at: Option<u64>,
+    /// When a lone ESC that may begin an answer was held back.
+    escape_held_at: Option<u64>,
+    scrollback_lines: u32,
+    stdin_open: bool,
+}
+
+/// Shows a session on this terminal until the user leaves or the job ends.
+///
+/// # Errors
+/// Why it cannot be shown.
+pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> {
+    let mut client = Client::connect(paths)?;
+    // Whether there is such a session is found out before the terminal is touched.
+    let id = Uuid::now_v7();
+    let size = terminal::size();
+    let attach = attach_message(&request, id, size, None, String::new(), config.scrollback_lines);
+    client.send(&Frame::Attach(attach))?;
+    let attached = wait_attached(&mut client)?;
+    if std::env::var("SESSD_SESSION").is_ok_and(|id| id == attached.session_id) {
+        return Err(Error::failed(
+            "this terminal is inside that session",
+            "a view of itself would show itself without end",
+        ));
+    }
+    let raw = Raw::take()?;
+    let keys = Keys::new(config.detach_key.filter(|_| !request.no_detach_key));
+    let mut view = View {
+        paths,
+        id,
+        began: Instant::now(),
+        client,
+        lost: None,
+        label: if attached.name.is_empty() { attached.session_id.clone() } else { attached.name.clone() },
+        session: attached.session_id,
+        job: attached.job_id,
+        need: None,
+        partial: Vec::new(),
+        shown: 0,
+        granted: VIEW_WINDOW,
+        keys,
+        outgoing: Outgoing::new(),
+        to_manager: Vec::new(),
+        to_terminal: Vec::new(),
+        written: 0,
+        state: m::ViewState::default(),
+        path_broken_since: None,
+        line: Line::Away,
+        answers: ReplyFilter::default(),
+        questions: QueryScanner::default(),
+        outstanding: Outstanding::default(),
+        unanswered: 0,
+        asked_at: 0,
+        dropped: 0,
+        to_say: String::new(),
+        noticed_at: None,
+        escape_held_at: None,
+        scrollback_lines: config.scrollback_lines,
+        stdin_open: true,
+        request,
+    };
+    let outcome = view.run(size);
+    drop(raw);
+    outcome
+}
+
+impl View<'_> {
+    fn now(&self) -> u64 {
+        self.began.elapsed().as_millis() as u64
+    }
+
+    fn run(&mut self, mut size: Option<(u16, u16)>) -> Result<Outcome> {
+        let signals =
+            Signals::listen().map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), ""))?;
+        self.client.stream.set_nonblocking(true).map_err(|e| Error::failed(e.to_string(), ""))?;
+        // What came together with the answer to the attach.
+        if let Some(outcome) = self.take_frames()? {
+            return self.leave(outcome);
+        }
+        loop {
+            self.release_escape();
+            self.send_input();
+            let ready = self.wait(&signals)?;
+            let heard = ready.signal.then(|| signals.take());
+            if let Some(signal) = heard.as_ref().and_then(|heard| heard.told_to_go) {
+                return self.leave(Outcome::Signal(signal));
+            }
+            if heard.is_some_and(|heard| heard.resized) {
+                let new = terminal::size();
+                // What the terminal made of its screen is anybody's guess. A leader's new size brings a new screen by itself.
+                if new == size || !self.state.leader {
+                    Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+                }
+                if let Some((cols, rows)) = new.filter(|_| new != size) {
+                    Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() })
+                        .put(0, &mut self.to_manager);
+                }
+                size = new;
+            }
+            if ready.stdin
+                && let Some(outcome) = self.read_stdin()
+            {
+                return self.leave(outcome);
+            }
+            if self.keys.timeout(self.now()) {
+                return self.leave(self.detached());
+            }
+            if ready.manager
+                && let Some(outcome) = self.read_manager()?
+            {
+                return self.leave(outcome);
+            }
+            if !self.flush_manager() {
+                self.manager_lost();
+            }
+            self.look_for_manager()?;
+            self.write_terminal(ready.stdout);
+            self.say();
+        }
+    }
+
+    /// What is left to show is shown first: the last words of a job belong to its end.
+    fn leave(&mut self, outcome: Outcome) -> Result<Outcome> {
+        if matches!(outcome, Outcome::Signal(_)) && self.written < self.to_terminal.len() {
+            // A terminal that does not take what it is given must not keep us from going.
+            self.to_terminal.clear();
+            self.written = 0;
+        } else {
+            self.unsay();
+        }
+        while self.written < self.to_terminal.len() {
+            let before = self.written;
+            self.write_terminal(true);
+            if self.written == before && !self.to_terminal.is_empty() {
+                break;
+            }
+        }
+        self.await_answers();
+        if matches!(outcome, Outcome::Detached(_) | Outcome::Signal(_)) {
+            self.to_manager.extend_from_slice(&Frame::Detach(m::Detach::default()).to_bytes(0));
+            // If the manager is gone there is nobody to tell; one that does not listen is not waited for long.
+            let _ = self.client.stream.set_nonblocking(false);
+            let _ = self.client.stream.set_write_timeout(Some(Duration::from_secs(1)));
+            self.flush_manager();
+        }
+        Ok(outcome)
+    }
+
+    /// What our terminal still answers is not for the user's shell.
+    fn await_answers(&mut self) {
+        if self.unanswered == 0 || self.now() >= self.asked_at + ANSWER_MS {
+            return;
+        }
+        let until = Instant::now() + LATE_ANSWER;
+        loop {
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
+            let mut fds = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)];
+            if !matches!(rustix::event::poll(&mut fds, Some(&timeout)), Ok(1..)) {
+                return;
+            }
+            match rustix::io::read(rustix::stdio::stdin(), &mut [0; 4096]) {
+                Ok(n) if n > 0 => {}
+                _ => return,
+            }
+        }
+    }
+
+    fn detached(&self) -> Outcome {
+        Outcome::Detached(self.label.clone())
+    }
+
+    fn path_is_up(&self) -> bool {
+        matches!(self.state.link.as_str(), "up" | "local")
+    }
+
+    fn wait(&mut self, signals: &Signals) -> Result<Ready> {
+        let now = self.now();
+        let said = match (&self.line, self.path_broken_since) {
+            (Line::Notice(notice), _) => Some(notice.ends_at()),
+            (_, None) => None,
+            (Line::Away, Some(since)) => Some(since + SAY_AFTER_MS),
+            (Line::Asked(at) | Line::Shown { at, .. }, Some(_)) => Some(at + SAY_AGAIN_MS),
+        };
+        let escape = self.escape_held_at.map(|at| at + ESCAPE_MS);
+        let look = self.lost.as_ref().map(|lost| lost.look_at);
+        let deadline = [self.keys.deadline_ms(), said, escape, look].into_iter().flatten().min();
+        let timeout = deadline.map(|at| {
+            let ms = at.saturating_sub(now);
+            Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 }
+        });
+        let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
+        let bell = signals.bell();
+        let mut fds = Vec::with_capacity(4);
+        fds.push(PollFd::from_borrowed_fd(bell, PollFlags::IN));
+        let mut flags = PollFlags::empty();
+        // While the terminal is behind, the manager waits: it was given credit for no more than this.
+        if self.to_terminal.len() - self.written + self.line.holds() < VIEW_WINDOW as usize {
+            flags |= PollFlags::IN;
+        }
+        if !self.to_manager.is_empty() {
+            flags |= PollFlags::OUT;
+        }
+        if self.lost.is_none() {
+            fds.push(PollFd::new(&self.client.stream, flags));
+        }
+        let stdin_at = fds.len();
+        if self.stdin_open && self.may_read() {
+            fds.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
+        }
+        let stdout_at = fds.len();
+        if self.written < self.to_terminal.len() {
+            fds.push(PollFd::from_borrowed_fd(stdout, PollFlags::OUT));
+        }
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => return Err(Error::failed(format!("the view cannot wait ({error})"), "")),
+        }
+        let any = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
+        Ok(Ready {
+            signal: any(0),
+            manager: stdin_at == 2
+                && fds[1].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
+            stdin: stdin_at < stdout_at && any(stdin_at),
+            stdout: any(stdout_at),
+        })
+    }
+
+    /// May more be read of what is typed? A paste waits in the terminal while the job is slow to take it, and over a
+    /// short break too; once a break is said, what is too much is read and refused, so that the detach key works.
+    fn may_read(&self) -> bool {
+        match (self.path_is_up(), &self.line) {
+            (true, _) => self.outgoing.waiting() < AHEAD_MAX,
+            (false, Line::Shown { .. }) => true,
+            (false, _) => self.outgoing.room() >= READ_MAX,
+        }
+    }
+
+    fn read_stdin(&mut self) -> Option<Outcome> {
+        let mut buffer = [0; READ_MAX];
+        let n = match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
+            Ok(0) | Err(Errno::IO) => {
+                // The terminal is gone; the SIGHUP that says so may have been taken from us.
+                self.stdin_open = false;
+                return Some(self.detached());
+            }
+            Ok(n) => n,
+            Err(_) => return None,
+        };
+        let now = self.now();
+        let held = !self.path_is_up();
+        let (bytes, leaves) = match self.keys.typed(&buffer[..n], now) {
+            Typed::Bytes(bytes) => (bytes, false),
+            Typed::Leave(bytes) => (bytes, true),
+        };
+        self.typed(&bytes, held, now);
+        if leaves {
+            self.send_input();
+            return Some(self.detached());
+        }
+        None
+    }
+
+    /// What is typed goes to the job, but for what our terminal answers to a question that is not ours to answer: only the
+    /// leader's terminal speaks for the session, and only while the question is fresh.
+    fn typed(&mut self, bytes: &[u8], held: bool, now: u64) {
+        if self.request.read_only {
+            return;
+        }
+        if now >= self.asked_at + ANSWER_MS {
+            (self.outstanding, self.unanswered) = (Outstanding::default(), 0);
+        }
+        let leads = self.state.leader && !held;
+        let mut parts: Vec<(bool, Vec<u8>)> = Vec::new();
+        self.answers.divide(bytes, &mut self.outstanding, |answer, part| parts.push((answer, part.to_vec())));
+        if leads {
+            // Nothing is kept from the job but for a moment's doubt, and here there is none.
+            let mut keys = Vec::new();
+            self.answers.flush(&mut keys);
+            parts.push((false, keys));
+        }
+        self.escape_held_at = self.answers.is_holding().then_some(now);
+        for (answer, part) in parts {
+            if answer {
+                self.unanswered = self.unanswered.saturating_sub(1);
+                if leads {
+                    self.outgoing.answered(&part, now);
+                }
+            } else if !part.is_empty() {
+                // Who types wants to see what comes of it.
+                if matches!(self.line, Line::Notice(_)) {
+                    self.unsay();
+                }
+                self.outgoing.typed(&part, held, now);
+            }
+        }
+    }
+
+    /// Nothing followed the ESC that was held back: it is the Escape key.
+    fn release_escape(&mut self) {
+        let now = self.now();
+        if self.escape_held_at.is_some_and(|at| now >= at + ESCAPE_MS) {
+            self.escape_held_at = None;
+            let mut keys = Vec::new();
+            self.answers.flush(&mut keys);
+            let held = !self.path_is_up();
+            self.outgoing.typed(&keys, held, now);
+        }
+    }
+
+    fn send_input(&mut self) {
+        if !self.path_is_up() {
+            return;
+        }
+        while let Some(next) = self.outgoing.next_to_send() {
+            Frame::Input { view: self.id, seq: next.seq, withdrawn: next.withdrawn, bytes: next.bytes }
+                .put(0, &mut self.to_manager);
+        }
+        self.flush_manager();
+    }
+
+    fn write_terminal(&mut self, ready: bool) {
+        /// Written at a time: what a terminal takes without making us wait long.
+        const CHUNK: usize = 32 * 1024;
+        if ready || self.written < self.to_terminal.len() && self.written == 0 {
+            let end = self.to_terminal.len().min(self.written + CHUNK);
+            match rustix::io::write(rustix::stdio::stdout(), &self.to_terminal[self.written..end]) {
+                Ok(n) => self.written += n,
+                Err(Errno::INTR | Errno::AGAIN) => {}
+                // A terminal that is gone is noticed by reading it.
+                Err(_) => self.written = self.to_terminal.len(),
+            }
+        }
+        if self.written == self.to_terminal.len() {
+            self.to_terminal.clear();
+            self.written = 0;
+        }
+    }
+}
+
+struct Ready {
+    signal: bool,
+    manager: bool,
+    stdin: bool,
+    stdout: bool,
+}

@@ -1,0 +1,54 @@
+//! Signals as one readable socket, so that the one loop hears them.
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
+use std::io::Read;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+/// What came since the last look.
+pub(super) struct Heard {
+    /// A signal that tells us to go.
+    pub(super) told_to_go: Option<i32>,
+    /// The terminal has another size.
+    pub(super) resized: bool,
+}
+
+pub(super) struct Signals {
+    bell: UnixStream,
+    told_to_go: Arc<AtomicUsize>,
+    resized: Arc<AtomicBool>,
+}
+
+impl Signals {
+    pub(super) fn listen() -> std::io::Result<Self> {
+        let (bell, ring) = UnixStream::pair()?;
+        bell.set_nonblocking(true)?;
+        let signals = Self { bell, told_to_go: Arc::default(), resized: Arc::default() };
+        // Actions run in the order they were registered in: what happened is noted before the bell rings.
+        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
+            signal_hook::flag::register_usize(signal, signals.told_to_go.clone(), signal as usize)?;
+            signal_hook::low_level::pipe::register(signal, ring.try_clone()?)?;
+        }
+        signal_hook::flag::register(SIGWINCH, signals.resized.clone())?;
+        signal_hook::low_level::pipe::register(SIGWINCH, ring)?;
+        Ok(signals)
+    }
+
+    /// To be watched for reading.
+    pub(super) fn bell(&self) -> BorrowedFd<'_> {
+        self.bell.as_fd()
+    }
+
+    /// After the bell: what it was about.
+    pub(super) fn take(&self) -> Heard {
+        // Emptied first: what comes meanwhile rings again.
+        while matches!((&self.bell).read(&mut [0; 64]), Ok(n) if n > 0) {}
+        let signal = self.told_to_go.swap(0, Ordering::SeqCst);
+        Heard {
+            told_to_go: i32::try_from(signal).ok().filter(|signal| *signal != 0),
+            resized: self.resized.swap(false, Ordering::SeqCst),
+        }
+    }
+}
