@@ -119,6 +119,8 @@ fn the_json_of_a_session_has_every_key_of_the_contract() {
         let created_at = session["created_at"].as_str().expect("text");
         assert!(created_at.contains('T') && created_at.ends_with('Z'), "RFC 3339 in UTC: {created_at}");
     }
+    let keys = |session: &Value| session.as_object().expect("an object").keys().cloned().collect::<Vec<_>>();
+    assert_eq!(keys(&created), keys(&info), "what `create` and `info` tell is one object");
     assert_eq!(info["size"], json!({"cols": 120, "rows": 40}));
     assert_eq!(info["cwd"], "/tmp");
     assert!(info["agent_version"].is_string(), "{info:#}");

@@ -1,6 +1,6 @@
 //! How answers look. No fetching here.
 
-use crate::manager::doc::{EndDoc, SessionDoc, StatusDoc};
+use crate::manager::doc::{EndDoc, InfoDoc, SessionDoc, StatusDoc};
 use comfy_table::{Table, presets};
 use std::io::Write;
 use std::time::Duration;
@@ -103,7 +103,7 @@ pub fn table(sessions: &[SessionDoc]) -> String {
 }
 
 /// Everything about one session.
-pub fn info(session: &SessionDoc) -> String {
+pub fn info(InfoDoc { session, more }: &InfoDoc) -> String {
     let mut rows: Vec<(&str, String)> = vec![
         ("name", session.name.clone().unwrap_or_else(|| "(anonymous)".to_owned())),
         ("id", session.id.clone()),
@@ -135,15 +135,13 @@ pub fn info(session: &SessionDoc) -> String {
     rows.extend(session.reap_at.clone().map(|r| ("ends at", r)));
     rows.push(("job", session.job_id.clone()));
     rows.extend(session.agent_version.clone().map(|v| ("agent", v)));
-    if let Some(more) = &session.more {
-        rows.extend(more.job_pid.map(|pid| ("pid", pid.to_string())));
-        rows.extend(more.link_detail.clone().map(|d| ("link says", d)));
-        rows.extend(more.next_try_at.clone().map(|t| ("next try", t)));
-        if !more.held_by.is_empty() {
-            rows.push(("held also by", more.held_by.join(", ")));
-        }
-        rows.extend(more.notes.iter().map(|n| ("note", n.clone())));
+    rows.extend(more.job_pid.map(|pid| ("pid", pid.to_string())));
+    rows.extend(more.link_detail.clone().map(|d| ("link says", d)));
+    rows.extend(more.next_try_at.clone().map(|t| ("next try", t)));
+    if !more.held_by.is_empty() {
+        rows.push(("held also by", more.held_by.join(", ")));
     }
+    rows.extend(more.notes.iter().map(|n| ("note", n.clone())));
     for view in &session.views {
         let only = if view.read_only { ", read only" } else { "" };
         rows.push(("view", format!("{} ({}{only}, since {})", view.id, view.kind, view.attached_at)));

@@ -8,7 +8,7 @@ use crate::config::{Config, duration_or_never};
 use crate::error::{Error, Kind, Result};
 use crate::manager::adopt::AdoptDoc;
 use crate::manager::dial::LOCAL;
-use crate::manager::doc::{SessionDoc, StatusDoc};
+use crate::manager::doc::{InfoDoc, SessionDoc, StatusDoc};
 use crate::manager::events;
 use crate::manager::session::describe_end;
 use crate::paths::Paths;
@@ -152,13 +152,13 @@ fn create_message(args: &CreateArgs) -> Result<m::Create> {
 
 fn create(paths: &Paths, args: CreateArgs) -> Result<u8> {
     let json = ask(paths, Act::Create(create_message(&args)?))?;
-    let session: SessionDoc = read(&json)?;
+    let InfoDoc { session, more } = read(&json)?;
     if args.json {
         print::line(&json);
     } else if !args.attach {
         print::line(session.name.as_deref().unwrap_or(&session.id));
     }
-    for note in session.more.iter().flat_map(|more| &more.notes) {
+    for note in &more.notes {
         eprintln!("sessd: {note}");
     }
     if !args.attach {
@@ -282,16 +282,9 @@ fn list(paths: &Paths, args: ListArgs) -> Result<u8> {
 fn info(paths: &Paths, args: InfoArgs) -> Result<u8> {
     let json = ask(paths, Act::Info(m::Select { session: args.session, ..m::Select::default() }))?;
     if args.json {
-        // The contract's object with more in it, not beside it.
-        let mut document: serde_json::Value = read(&json)?;
-        if let Some(fields) = document.as_object_mut()
-            && let Some(serde_json::Value::Object(more)) = fields.remove("more")
-        {
-            fields.extend(more);
-        }
-        print::line(&document.to_string());
+        print::line(&json);
     } else {
-        print::out(&print::info(&read::<SessionDoc>(&json)?));
+        print::out(&print::info(&read::<InfoDoc>(&json)?));
     }
     Ok(0)
 }

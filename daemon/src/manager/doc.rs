@@ -71,9 +71,16 @@ pub struct SessionDoc {
     pub link: String,
     pub job_id: String,
     pub agent_version: Option<String>,
-    /// Only in `info`.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub more: Option<MoreDoc>,
+}
+
+/// One session with everything known: the contract's object with more in it, not beside it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct InfoDoc {
+    #[serde(flatten)]
+    pub session: SessionDoc,
+    #[serde(flatten)]
+    pub more: MoreDoc,
 }
 
 /// What `info` adds.
@@ -129,7 +136,6 @@ fn base(record: &Record, link: &str) -> SessionDoc {
         link: link.to_owned(),
         job_id: record.job_id.to_string(),
         agent_version: None,
-        more: None,
     }
 }
 
@@ -175,8 +181,7 @@ fn held_by(managers: &[String], us: &str) -> Vec<String> {
 }
 
 /// The same with what `info` adds. `us`: what this manager is called.
-pub fn info_of_session(session: &Session, us: &str) -> SessionDoc {
-    let mut doc = of_session(session);
+pub fn info_of_session(session: &Session, us: &str) -> InfoDoc {
     let live = session.live.borrow();
     let status = session.host.status();
     let mut more = more_of(&live.record, &status);
@@ -188,8 +193,7 @@ pub fn info_of_session(session: &Session, us: &str) -> SessionDoc {
             more.held_by = held_by(&job.managers, us);
         }
     }
-    doc.more = Some(more);
-    doc
+    InfoDoc { session: of_session(session), more }
 }
 
 /// What `info` adds, without what only a live session has.

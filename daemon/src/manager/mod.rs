@@ -21,7 +21,7 @@ use crate::error::{Error, Kind, Result};
 use crate::faults::point;
 use crate::paths::Paths;
 use crate::store::Store;
-use doc::{LinkDoc, SessionDoc, StatusDoc};
+use doc::{InfoDoc, LinkDoc, SessionDoc, StatusDoc};
 use events::Events;
 use host::{Host, Status, ToHost};
 use link::Link;
@@ -254,7 +254,7 @@ impl Manager {
     ///
     /// # Errors
     /// Why it does not; nothing is left behind then.
-    pub async fn create(self: &Rc<Self>, create: m::Create) -> Result<SessionDoc> {
+    pub async fn create(self: &Rc<Self>, create: m::Create) -> Result<InfoDoc> {
         let id = chosen(&create.session_id)?;
         let known = self.sessions.borrow().get(&id).cloned();
         if let Some(session) = known {
@@ -327,7 +327,7 @@ impl Manager {
     ///
     /// # Errors
     /// Why there is none; the session is then as it was, or done.
-    pub async fn restart(self: &Rc<Self>, select: &m::Select) -> Result<SessionDoc> {
+    pub async fn restart(self: &Rc<Self>, select: &m::Select) -> Result<InfoDoc> {
         let job_id = chosen(&select.job_id)?;
         let mut record = match self.find(&select.session).await? {
             // Asked again: a manager died over the first time.
@@ -467,20 +467,19 @@ impl Manager {
     }
 
     /// One session, with everything known.
-    pub async fn info(&self, selector: &str) -> Result<SessionDoc> {
+    pub async fn info(&self, selector: &str) -> Result<InfoDoc> {
         match self.find(selector).await? {
             Found::Live(session) => Ok(doc::info_of_session(&session, &self.name)),
             Found::Done(record) => {
                 let status = self.hosts.borrow().get(&record.host).map_or(Status::Dormant, |h| h.status());
-                let mut doc = doc::of_done(&record, self.link_word(&record.host));
-                doc.more = Some(doc::more_of(&record, &status));
-                Ok(doc)
+                let session = doc::of_done(&record, self.link_word(&record.host));
+                Ok(InfoDoc { session, more: doc::more_of(&record, &status) })
             }
         }
     }
 
     /// Names, renames, tags.
-    pub async fn tag(&self, tag: m::Tag) -> Result<SessionDoc> {
+    pub async fn tag(&self, tag: m::Tag) -> Result<InfoDoc> {
         match self.find(&tag.session).await? {
             Found::Live(session) => {
                 session.ask(|done| ToSession::Tag(tag, done)).await?;

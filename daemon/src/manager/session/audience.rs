@@ -1,6 +1,13 @@
 //! A session and its views: who comes and goes, what each is sent, and what is told of them.
 
-use super::*;
+use super::Task;
+use crate::error::{Error, Result};
+use crate::faults::point;
+use crate::manager::views::View;
+use crate::wire::OwnedFrame;
+use sessd_proto::messages::{self as m};
+use sessd_proto::{Frame, Uuid};
+use tokio::sync::oneshot;
 
 impl Task {
     pub(super) fn attach(&mut self, view: View, done: oneshot::Sender<Result<m::Attached>>) {
@@ -168,12 +175,7 @@ impl Task {
         point("tag-after-save");
         self.record = new;
         self.publish();
-        self.send(&Frame::Describe(m::Describe {
-            name: self.record.name.clone().unwrap_or_default(),
-            tags: self.record.tags.clone().into_iter().collect(),
-            idle_timeout_ms: self.record.idle_timeout_ms.map(|ms| ms as u64),
-            reap_unattended: self.record.reap_unattended,
-        }));
+        self.describe();
         Ok(())
     }
 }

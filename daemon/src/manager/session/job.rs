@@ -1,6 +1,27 @@
 //! A session and its job: what the host says, what is asked of it, and how it ends.
 
-use super::*;
+use super::{Asked, Ending, Stream, Task, ToSession, answer_all, describe_end};
+use crate::clock;
+use crate::error::{Error, Result};
+use crate::faults::point;
+use crate::manager::dial::LOCAL;
+use crate::manager::host::ToHost;
+use crate::manager::link::{Link, NoAnswer};
+use crate::manager::replica::Stored;
+use crate::store::Screen;
+use crate::wire::OwnedFrame;
+use sessd_core::reconcile::{Decision, Seen, place};
+use sessd_core::record::{End, State};
+use sessd_proto::Frame;
+use sessd_proto::messages::{self as m, CloseReason, EndReason, LinkAct, LinkAnswer};
+use sessd_terminal::{Size, SnapshotOptions, Terminal};
+use std::rc::Rc;
+use std::time::Instant;
+
+/// Bytes a last screen with the end of its scrollback may have.
+const SCREEN_MAX: usize = 512 << 10;
+/// Lines of scrollback to keep with it, the most first, until it is short enough.
+const SCREEN_LINES: [usize; 5] = [10_000, 2_000, 500, 100, 0];
 
 impl Task {
     /// The host said what it knows: decide, and do it.
@@ -149,16 +170,21 @@ impl Task {
         if self.record.delete_requested {
             self.end_job(EndReason::Deleted, false);
         }
+        self.describe();
+        self.send_presence(false);
+        self.subscribe();
+        self.send_size();
+        self.tell_views();
+    }
+
+    /// The holder keeps what the record says of the session, for managers that do not know it.
+    pub(super) fn describe(&mut self) {
         self.send(&Frame::Describe(m::Describe {
             name: self.record.name.clone().unwrap_or_default(),
             tags: self.record.tags.clone().into_iter().collect(),
             idle_timeout_ms: self.record.idle_timeout_ms.map(|ms| ms as u64),
             reap_unattended: self.record.reap_unattended,
         }));
-        self.send_presence(false);
-        self.subscribe();
-        self.send_size();
-        self.tell_views();
     }
 
     pub(super) fn subscribe(&mut self) {

@@ -7,23 +7,19 @@
 mod audience;
 mod job;
 
-use crate::clock;
 use crate::error::{Error, Result};
-use crate::faults::point;
 use crate::manager::Manager;
-use crate::manager::dial::LOCAL;
 use crate::manager::doc::ViewDoc;
 use crate::manager::host::{Host, ToHost};
 use crate::manager::link::{Link, NoAnswer};
-use crate::manager::replica::{Replica, Stored};
+use crate::manager::replica::Replica;
 use crate::manager::views::{View, Views};
 use crate::store::Screen;
 use crate::wire::OwnedFrame;
-use sessd_core::reconcile::{Decision, Seen, place};
+use sessd_core::reconcile::Seen;
 use sessd_core::record::{End, Record, State};
-use sessd_proto::messages::{self as m, CloseReason, EndReason, LinkAct, LinkAnswer};
-use sessd_proto::{Frame, Uuid};
-use sessd_terminal::{Size, SnapshotOptions, Terminal};
+use sessd_proto::Uuid;
+use sessd_proto::messages::{self as m, EndReason, LinkAnswer};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -36,10 +32,6 @@ const AGAIN_LAST: Duration = Duration::from_secs(15);
 /// How long a session that was asked for on this machine, just before the manager died, waits for whoever asked to ask
 /// again: its environment was in no record.
 const ASKED_AGAIN: Duration = Duration::from_secs(2);
-/// Bytes a last screen with the end of its scrollback may have.
-const SCREEN_MAX: usize = 512 << 10;
-/// Lines of scrollback to keep with it, the most first, until it is short enough.
-const SCREEN_LINES: [usize; 5] = [10_000, 2_000, 500, 100, 0];
 
 /// A message for a session.
 pub enum ToSession {
