@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! "me@box"  Destination::parse            this file
-//!    |      HostConfig::resolve           config.rs      what `ssh -G` says, tokens expanded, jumps resolved
+//!    |      HostConfig::resolve           config/        what `ssh -G` says, tokens expanded, jumps resolved
 //!    |      Transport::dial               russh.rs       our own connection, one per host
 //!    |                                    openssh.rs     the system's `ssh` over stdio, for what russh lacks
 //!    |        known_hosts::decide         known_hosts.rs is this the host it was?
