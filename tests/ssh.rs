@@ -6,24 +6,29 @@ use std::time::Duration;
 use rustix::process::Signal;
 use sessd_tests::{
     Faults, LATER, Numbers, Proxy, SOON, SshConfig, Sshd, World, check_numbers, jobs, numbers_in, procs,
-    until, until_or,
+    sshd, until, until_or,
 };
 
 const ANSWER: &str = "stty -echo; echo ready; while read -r line; do echo \"got <$line>\"; done";
 
 /// A world with one host, `box`.
 fn world_with_host() -> (World, Sshd, SshConfig) {
+    world_with_host_that(&[])
+}
+
+/// A world with one host, `box`, whose sshd has these settings.
+fn world_with_host_that(settings: &[&str]) -> (World, Sshd, SshConfig) {
     let mut world = World::new();
-    let host = Sshd::start_in(&world, "h1");
+    let host = Sshd::start_with(&world, "h1", settings);
     let mut config = SshConfig::new(&mut world);
     config.host("box", &host);
     (world, host, config)
 }
 
 /// A world whose host `box` is behind a proxy.
-fn world_with_proxy() -> (World, Sshd, Proxy) {
+fn world_with_proxy(settings: &[&str]) -> (World, Sshd, Proxy) {
     let mut world = World::new();
-    let host = Sshd::start_in(&world, "h1");
+    let host = Sshd::start_with(&world, "h1", settings);
     let proxy = Proxy::to(host.addr());
     SshConfig::new(&mut world).host_at("box", &host, proxy.addr(), &[]);
     (world, host, proxy)
@@ -160,7 +165,7 @@ fn a_view_says_that_the_link_is_down_and_the_line_goes() {
 
 #[test]
 fn keys_typed_while_the_link_is_down_arrive_once() {
-    let (world, _host, proxy) = world_with_proxy();
+    let (world, _host, proxy) = world_with_proxy(&[]);
     world.create_on("box", "dev", ANSWER);
     let view = world.attach("dev");
     view.wait_text("ready", SOON);
@@ -281,17 +286,27 @@ fn a_holder_outlives_the_login_that_made_it() {
     assert_eq!(world.agents(&host.home(), "hold").len(), 1);
 }
 
+/// A host that allows no more than one channel, and one that allows a short cut past the agent.
+const WAYS: [&[&str]; 2] = [sshd::STRICT, &[]];
+
 #[test]
 fn a_killed_agent_costs_no_byte() {
-    let (world, host, _config) = world_with_host();
+    for settings in WAYS {
+        killed_agents_cost_no_byte(settings);
+    }
+}
+
+fn killed_agents_cost_no_byte(settings: &[&str]) {
+    let (world, host, _config) = world_with_host_that(settings);
     let numbers = Numbers::new(world.root());
     world.create_on("box", "dev", &numbers.script());
     let view = world.attach("dev");
     for _ in 0..3 {
         numbers.emit(100);
         view.wait_text(&numbers.last_line(), LATER);
-        let serving = world.agents(&host.home(), "serve");
-        assert!(!serving.is_empty());
+        let serving = until("an agent that serves", LATER, || {
+            Some(world.agents(&host.home(), "serve")).filter(|serving| !serving.is_empty())
+        });
         for agent in serving {
             procs::signal(agent, Signal::KILL);
         }
@@ -304,7 +319,63 @@ fn a_killed_agent_costs_no_byte() {
 
 #[test]
 fn cuts_by_seed_lose_and_double_nothing() {
-    let (world, _host, proxy) = world_with_proxy();
+    for settings in WAYS {
+        cuts_lose_and_double_nothing(settings);
+    }
+}
+
+/// A key does not pass the agent of the link where the host's sshd connects us to the holder itself.
+#[test]
+fn a_session_that_is_looked_at_has_a_short_cut_past_the_agent() {
+    let (world, host, _config) = world_with_host();
+    world.create_on("box", "far", ANSWER);
+    world.create("near", ANSWER);
+    for (session, home) in [("far", host.home()), ("near", world.home())] {
+        let view = world.attach(session);
+        view.wait_text("ready", SOON);
+        let agents = until("an agent that talks to no holder", SOON, || {
+            let agents = world.agents(&home, "serve");
+            agents.iter().all(|agent| talks(*agent) == 0).then_some(agents)
+        });
+        for agent in &agents {
+            procs::signal(*agent, Signal::STOP);
+        }
+        view.type_("past the agent\r");
+        view.wait_text("got <past the agent>", SOON);
+        for agent in &agents {
+            procs::signal(*agent, Signal::CONT);
+        }
+        view.close();
+    }
+}
+
+/// Sockets that an agent has beside its link.
+fn talks(agent: i32) -> usize {
+    let Ok(files) = fs::read_dir(format!("/proc/{agent}/fd")) else { return usize::MAX };
+    let beside = |name: &str| name.parse::<u32>().is_ok_and(|number| number > 2);
+    files
+        .flatten()
+        .filter(|file| beside(&file.file_name().to_string_lossy()))
+        .filter(|file| fs::read_link(file.path()).is_ok_and(|to| to.to_string_lossy().starts_with("socket:")))
+        .count()
+}
+
+#[test]
+fn a_host_that_forbids_short_cuts_is_asked_for_one_only_once() {
+    let (world, host, _config) = world_with_host_that(sshd::STRICT);
+    for session in ["one", "two", "three"] {
+        world.create_on("box", session, ANSWER);
+        let view = world.attach(session);
+        view.wait_text("ready", SOON);
+        view.type_("here\r");
+        view.wait_text("got <here>", SOON);
+    }
+    let log = fs::read_to_string(host.log()).expect("the log of sshd");
+    assert_eq!(log.matches("refused streamlocal port forward").count(), 1, "{}", host.log_tail());
+}
+
+fn cuts_lose_and_double_nothing(settings: &[&str]) {
+    let (world, _host, proxy) = world_with_proxy(settings);
     let typed = world.root().join("typed");
     world.create_on(
         "box",
@@ -340,7 +411,7 @@ fn cuts_by_seed_lose_and_double_nothing() {
 
 #[test]
 fn a_frozen_link_is_shown_and_healed() {
-    let (world, _host, proxy) = world_with_proxy();
+    let (world, _host, proxy) = world_with_proxy(&[]);
     let numbers = Numbers::new(world.root());
     world.create_on("box", "dev", &numbers.script());
     let view = world.attach("dev");
@@ -362,7 +433,7 @@ fn a_frozen_link_is_shown_and_healed() {
 
 #[test]
 fn a_cut_link_is_dialled_with_patience() {
-    let (world, _host, proxy) = world_with_proxy();
+    let (world, _host, proxy) = world_with_proxy(&[]);
     world.create_on("box", "dev", "exec cat");
     world.wait_state("dev", "running", SOON);
     let before = proxy.attempts();

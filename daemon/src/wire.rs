@@ -30,6 +30,12 @@ impl OwnedFrame {
         self.raw().parse()
     }
 
+    /// A frame of our own, as if it had come in.
+    pub fn own(stream: u16, frame: &Frame<'_>) -> Self {
+        let bytes = Bytes::from(frame.to_bytes(stream));
+        Self { kind: bytes[4], flags: bytes[5], stream, body: bytes.slice(HEADER..) }
+    }
+
     /// The frame as it lies in memory.
     pub fn raw(&self) -> RawFrame<'_> {
         RawFrame { kind: self.kind, flags: self.flags, stream: self.stream, body: &self.body }

@@ -192,6 +192,10 @@ pub struct JobStatus {
     /// What is not protected on this host, one sentence each.
     #[prost(string, repeated, tag = "15")]
     pub warnings: Vec<String>,
+    /// Where a process of the same user on the host can connect to the holder without an agent in between: a path that
+    /// fits into a socket's address. Empty: not known.
+    #[prost(string, tag = "16")]
+    pub socket: String,
 }
 
 /// A request to the agent.

@@ -108,7 +108,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("status", Frame::Status(m::JobStatus {
             head: 1, oldest: 2, cols: 80, rows: 24, title: "t".into(), cwd: "/w".into(), foreground: "f".into(), pid: 7,
             last_active_ms: 8, idle_ms: 9, reap_at_ms: Some(10), agent_version: "v".into(), command: vec!["c".into()],
-            managers: vec!["m".into()], warnings: vec!["w".into()],
+            managers: vec!["m".into()], warnings: vec!["w".into()], ..m::JobStatus::default()
         })),
         ("exited", Frame::Exited(exit())),
         ("create?", ask(m::Act::Create(m::Create {

@@ -151,13 +151,12 @@ impl Server {
         self.look_at_pending();
         self.flush_downs();
         let open = open && self.up.flush()? == Read::Open;
-        // After what somebody waits for.
-        if let Some(until) = self.look_until
-            && self.looked.elapsed() >= Duration::from_secs(1)
-        {
+        // After what somebody waits for. The end of a holder that nobody talks to through us is seen at a later heartbeat.
+        let pause = if self.look_until.is_some() { Duration::from_secs(1) } else { LOOKS };
+        if self.looked.elapsed() >= pause {
             self.reap();
             self.look_until =
-                Some(until).filter(|until| Instant::now() < *until && !self.children.is_empty());
+                self.look_until.filter(|until| Instant::now() < *until && !self.children.is_empty());
         }
         Ok(open)
     }

@@ -5,7 +5,8 @@ use crate::config::{Config, TransportName};
 use crate::error::{Error, Result};
 use crate::ssh::config::Environment;
 use crate::ssh::{
-    Destination, Failure, HostConfig, OpensshTransport, RusshTransport, StartOptions, Transport, start_agent,
+    Connection, Destination, Failure, HostConfig, OpensshTransport, RusshTransport, StartOptions, Transport,
+    start_agent,
 };
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -13,6 +14,48 @@ use tokio::process::{Child, Command};
 
 /// The host's name for this machine itself.
 pub const LOCAL: &str = "local";
+
+/// The two directions of a byte stream.
+pub type Pipe = (Box<dyn AsyncRead + Unpin>, Box<dyn AsyncWrite + Unpin>);
+
+/// How one connects to a unix socket on the host.
+pub enum Sockets {
+    /// On this machine.
+    Here,
+    /// Through the connection, where the host's sshd allows it.
+    There(Box<dyn Connection>),
+}
+
+impl std::fmt::Debug for Sockets {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Here => f.write_str("here"),
+            Self::There(connection) => f.write_str(&connection.describe()),
+        }
+    }
+}
+
+impl Sockets {
+    /// Connects.
+    ///
+    /// # Errors
+    /// Why not; it says nothing about who listens there.
+    pub async fn open(&self, path: &str) -> Result<Pipe> {
+        match self {
+            Self::Here => {
+                let stream = tokio::net::UnixStream::connect(path)
+                    .await
+                    .map_err(|e| Error::failed(format!("the socket {path} is not reached ({e})"), ""))?;
+                let (reader, writer) = stream.into_split();
+                Ok((Box::new(reader), Box::new(writer)))
+            }
+            Self::There(connection) => {
+                let (reader, writer) = connection.open_socket(path).await?.into_parts();
+                Ok((Box::new(reader), Box::new(writer)))
+            }
+        }
+    }
+}
 
 /// An agent's byte stream.
 pub struct Dialled {
@@ -22,6 +65,8 @@ pub struct Dialled {
     pub writer: Box<dyn AsyncWrite + Unpin>,
     /// For `local`: the agent itself, ended when this is dropped.
     pub child: Option<Child>,
+    /// The way to the holders' own sockets.
+    pub sockets: Sockets,
 }
 
 /// Checks that `host` can be a host's name.
@@ -55,7 +100,8 @@ pub async fn dial(host: &str, config: &Config, home: &Path) -> std::result::Resu
     let options = StartOptions { agent_dir: settings.agent_dir };
     let channel = start_agent(connection.as_mut(), agents::IMAGES, &options).await?;
     let (reader, writer) = channel.stream.into_parts();
-    Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), child: None })
+    let sockets = Sockets::There(connection);
+    Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), child: None, sockets })
 }
 
 fn local(home: &Path) -> std::result::Result<Dialled, Failure> {
@@ -76,7 +122,8 @@ fn local(home: &Path) -> std::result::Result<Dialled, Failure> {
     let (Some(writer), Some(reader)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(trouble("the agent", std::io::Error::other("it has no pipes")));
     };
-    Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), child: Some(child) })
+    let sockets = Sockets::Here;
+    Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), child: Some(child), sockets })
 }
 
 /// Puts the agent where a host's agent is put, by its hash, if it is not there.

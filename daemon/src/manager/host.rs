@@ -345,7 +345,7 @@ impl Task {
 
     /// Runs one link from its greeting to its end.
     async fn live(&mut self, dialled: dial::Dialled) -> Live {
-        let link = Link::new();
+        let link = Link::new(dialled.sockets);
         let _child = dialled.child;
         let Some(host) = self.host.upgrade() else { return Live::Stop };
         let (ended, changed) = (host.mailbox.clone(), host.mailbox.clone());

@@ -1,11 +1,15 @@
 //! One live talk with an agent over any byte stream: requests and their answers, a stream per open job, heartbeats. It
 //! knows nothing of ssh, sessions or records, and is never reused: a new connection is a new link.
+//!
+//! A job that is looked at may get a short cut: a connection of its own to its holder's socket, past the agent. To
+//! whoever holds a stream's number it is a stream like any other. Where there is none, nothing is missing but speed.
 
+use crate::manager::dial::Sockets;
 use crate::manager::session::{Mailbox, ToSession};
-use crate::wire::{FrameReader, OutQueue};
+use crate::wire::{FrameReader, OutQueue, OwnedFrame};
 use sessd_proto::frame::kind;
 use sessd_proto::limits::{GIVE_UP_MS, HEARTBEAT_MS, STALLED_MS};
-use sessd_proto::messages::{CloseReason, LinkAct, LinkAnswer, LinkRequest, Open};
+use sessd_proto::messages::{Close, CloseReason, LinkAct, LinkAnswer, LinkRequest, Open};
 use sessd_proto::{Frame, hello};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -40,11 +44,23 @@ pub enum LinkEnd {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NoAnswer;
 
+/// One job's talk.
+#[derive(Debug)]
+struct Stream {
+    mailbox: Mailbox,
+    /// Where what is sent goes: its own connection, or the link's.
+    own: Option<OutQueue>,
+}
+
 /// A live link.
 #[derive(Debug)]
 pub struct Link {
     out: OutQueue,
-    streams: RefCell<HashMap<u16, Mailbox>>,
+    streams: RefCell<HashMap<u16, Stream>>,
+    /// The way to holders' sockets; gone with the link, or once the host refused it.
+    sockets: RefCell<Option<Rc<Sockets>>>,
+    /// Readers and writers of short cuts.
+    short_cuts: RefCell<JoinSet<()>>,
     requests: RefCell<HashMap<u64, oneshot::Sender<LinkAnswer>>>,
     next_request: Cell<u64>,
     next_stream: Cell<u16>,
@@ -59,13 +75,15 @@ pub struct Link {
 
 impl Link {
     /// A link about to run.
-    pub fn new() -> Rc<Self> {
+    pub fn new(sockets: Sockets) -> Rc<Self> {
         let out = OutQueue::new();
         out.put(0, &Frame::Hello(hello::hello(env!("CARGO_PKG_VERSION"), "")));
         let now = Instant::now();
         Rc::new(Self {
             out,
             streams: RefCell::default(),
+            sockets: RefCell::new(Some(Rc::new(sockets))),
+            short_cuts: RefCell::default(),
             requests: RefCell::default(),
             next_request: Cell::new(1),
             next_stream: Cell::new(1),
@@ -93,6 +111,13 @@ impl Link {
 
     /// Opens a stream to a job's holder; its frames go to `mailbox`. `None` when the link has no number left or has ended.
     pub fn open(&self, job_id: String, mailbox: Mailbox) -> Option<u16> {
+        let number = self.add(Stream { mailbox, own: None })?;
+        self.out.put(number, &Frame::Open(Open { job_id }));
+        self.out.put(number, &Frame::Hello(hello::hello(env!("CARGO_PKG_VERSION"), "")));
+        Some(number)
+    }
+
+    fn add(&self, stream: Stream) -> Option<u16> {
         if self.out.is_closed() {
             return None;
         }
@@ -101,24 +126,80 @@ impl Link {
         let free =
             (0..u16::MAX).map(|n| first.wrapping_add(n)).find(|n| *n != 0 && !streams.contains_key(n))?;
         self.next_stream.set(free.wrapping_add(1));
-        streams.insert(free, mailbox);
-        drop(streams);
-        self.out.put(free, &Frame::Open(Open { job_id }));
-        self.out.put(free, &Frame::Hello(hello::hello(env!("CARGO_PKG_VERSION"), "")));
+        streams.insert(free, stream);
         Some(free)
+    }
+
+    /// Opens a stream to the holder that listens on `path`, past the agent. `None` where that cannot be.
+    pub async fn open_short_cut(self: &Rc<Self>, path: &str, mailbox: Mailbox) -> Option<u16> {
+        let sockets = self.sockets.borrow().clone()?;
+        let (reader, writer) = match sockets.open(path).await {
+            Ok(pipe) => pipe,
+            Err(error) => {
+                // Asked again for each job, a host that does not allow it would write as many lines into its log.
+                tracing::debug!(%error, "no short cuts on this link");
+                *self.sockets.borrow_mut() = None;
+                return None;
+            }
+        };
+        let own = OutQueue::new();
+        own.put(0, &Frame::Hello(hello::hello(env!("CARGO_PKG_VERSION"), "")));
+        let number = self.add(Stream { mailbox, own: Some(own.clone()) })?;
+        let link = self.clone();
+        let mut short_cuts = self.short_cuts.borrow_mut();
+        // Those that have ended.
+        while short_cuts.try_join_next().is_some() {}
+        short_cuts.spawn_local(async move { link.read_short_cut(number, FrameReader::new(reader)).await });
+        // A holder that takes no more closes; the reader tells.
+        short_cuts.spawn_local(async move { drop(own.drive(writer).await) });
+        Some(number)
+    }
+
+    async fn read_short_cut(&self, number: u16, mut reader: FrameReader<impl AsyncRead + Unpin>) {
+        let detail = loop {
+            let mut frame = match reader.next().await {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break "the job's holder closed the talk".to_owned(),
+                Err(error) => break error.to_string(),
+            };
+            self.heard.set(Instant::now());
+            frame.stream = number;
+            let Some(mailbox) = self.mailbox(number) else { return };
+            if mailbox.queued() > QUEUED_MAX {
+                break "it sends more than it was allowed".to_owned();
+            }
+            mailbox.send(ToSession::Frame { stream: number, frame });
+        };
+        let Some(stream) = self.streams.borrow_mut().remove(&number) else { return };
+        if let Some(own) = stream.own {
+            own.close();
+        }
+        let close = Close { reason: CloseReason::HolderUnreachable as i32, detail };
+        let frame = OwnedFrame::own(number, &Frame::Close(close));
+        stream.mailbox.send(ToSession::Frame { stream: number, frame });
+    }
+
+    fn mailbox(&self, stream: u16) -> Option<Mailbox> {
+        self.streams.borrow().get(&stream).map(|stream| stream.mailbox.clone())
     }
 
     /// Sends a frame on a stream.
     pub fn send(&self, stream: u16, frame: &Frame<'_>) {
-        self.out.put(stream, frame);
+        match self.streams.borrow().get(&stream) {
+            Some(Stream { own: Some(own), .. }) => own.put(0, frame),
+            _ => self.out.put(stream, frame),
+        }
     }
 
     /// Closes a stream.
     pub fn close_stream(&self, stream: u16) {
-        if self.streams.borrow_mut().remove(&stream).is_some() {
-            let close =
-                sessd_proto::messages::Close { reason: CloseReason::Leaving as i32, detail: String::new() };
-            self.out.put(stream, &Frame::Close(close));
+        match self.streams.borrow_mut().remove(&stream) {
+            Some(Stream { own: Some(own), .. }) => own.close(),
+            Some(Stream { own: None, .. }) => {
+                let close = Close { reason: CloseReason::Leaving as i32, detail: String::new() };
+                self.out.put(stream, &Frame::Close(close));
+            }
+            None => {}
         }
     }
 
@@ -190,6 +271,8 @@ impl Link {
         self.out.close();
         self.requests.borrow_mut().clear();
         self.streams.borrow_mut().clear();
+        self.short_cuts.borrow_mut().abort_all();
+        *self.sockets.borrow_mut() = None;
         end
     }
 
@@ -232,8 +315,7 @@ impl Link {
             if frame.stream != 0 {
                 let stream = frame.stream;
                 let closes = frame.raw().kind == kind::CLOSE;
-                let mailbox = self.streams.borrow().get(&stream).cloned();
-                let Some(mailbox) = mailbox else { continue };
+                let Some(mailbox) = self.mailbox(stream) else { continue };
                 if closes {
                     self.streams.borrow_mut().remove(&stream);
                 } else if mailbox.queued() > QUEUED_MAX {

@@ -229,6 +229,15 @@ impl Views {
         Some((at, oldest))
     }
 
+    /// The stream that old output was asked for on is gone, and the answer with it: it is asked for again on the next.
+    pub fn interrupted(&mut self) {
+        for member in &mut self.members {
+            if let Place::Fetching(at) = member.place {
+                member.place = Place::Has(at);
+            }
+        }
+    }
+
     /// Old output cannot be fetched now: who waits for it gets a snapshot, and how much it skipped.
     pub fn no_range(&mut self) {
         for member in &mut self.members {

@@ -270,12 +270,18 @@ pub trait Transport: Send + Sync {
 }
 
 /// One logged-in connection. Dropping it ends it once the last [`ExecStream`] of it is gone.
-pub trait Connection: Send {
+pub trait Connection: Send + Sync {
     /// Runs `command` by the login shell of the host, without a terminal, on a channel of its own.
     ///
     /// # Errors
     /// `Unreachable` when the connection is gone or the host refuses one more channel: that says nothing about any job.
     fn exec<'a>(&'a mut self, command: &'a str) -> BoxFuture<'a, Result<ExecStream, Failure>>;
+
+    /// Connects to a unix socket on the host, as OpenSSH's forwarding of sockets does (its PROTOCOL, section 2.4).
+    ///
+    /// # Errors
+    /// `Unreachable`, also where the host does not allow it or the transport cannot: that says nothing about the socket.
+    fn open_socket<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<ExecStream, Failure>>;
 
     /// The host as the person named it: for messages.
     fn host(&self) -> String;

@@ -557,6 +557,19 @@ impl RusshConnection {
         let why = why.map(|w| format!(" ({w})")).unwrap_or_default();
         Failure::Unreachable { host: self.host.clone(), detail: format!("{what}{why}") }
     }
+
+    fn stream(&self, read: ChannelReadHalf, write: ChannelWriteHalf<Msg>) -> ExecStream {
+        let stdin = Box::new(write.make_writer());
+        let source = ChannelSource {
+            read,
+            write: Some(write),
+            tail: Tail::default(),
+            state: Channel::Open,
+            exit: Exit::Unknown,
+            _alive: self.alive.clone(),
+        };
+        ExecStream::new(Box::new(source), stdin)
+    }
 }
 
 impl Connection for RusshConnection {
@@ -583,16 +596,24 @@ impl Connection for RusshConnection {
             if write.exec(true, command).await.is_err() {
                 return Err(self.gone("the connection is gone"));
             }
-            let stdin = Box::new(write.make_writer());
-            let source = ChannelSource {
-                read,
-                write: Some(write),
-                tail: Tail::default(),
-                state: Channel::Open,
-                exit: Exit::Unknown,
-                _alive: self.alive.clone(),
-            };
-            Ok(ExecStream::new(Box::new(source), stdin))
+            Ok(self.stream(read, write))
+        })
+    }
+
+    fn open_socket<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<ExecStream, Failure>> {
+        Box::pin(async move {
+            match timeout(OPEN_TIMEOUT, self.handle.channel_open_direct_streamlocal(path)).await {
+                Ok(Ok(channel)) => {
+                    let (read, write) = channel.split();
+                    Ok(self.stream(read, write))
+                }
+                Ok(Err(::russh::Error::ChannelOpenFailure(reason))) => {
+                    Err(self
+                        .gone(&format!("it connects to no socket ({})", clean(&format!("{reason:?}"), 80))))
+                }
+                Ok(Err(_)) => Err(self.gone("the connection is gone")),
+                Err(_) => Err(self.gone("it does not open a channel within 30 s")),
+            }
         })
     }
 

@@ -1,6 +1,6 @@
 //! What managers ask of a job and are told: one connection each, each with its own place in the output.
 
-use super::{Holder, rules_of, size_of, snapshot_options};
+use super::{Holder, SOCKET, rules_of, size_of, snapshot_options};
 use crate::conn::{Conn, OUT_LOW, OUT_MAX, Read};
 use crate::input::Accept;
 use crate::sizes::Sizes;
@@ -17,6 +17,8 @@ use std::rc::Rc;
 const LINKS_MAX: usize = 64;
 /// Shortest time between two status messages.
 const STATUS_MS: u64 = 500;
+/// Bytes of a socket's path that fit into its address, with the zero behind it, on every system.
+const ADDRESS_MAX: usize = 103;
 /// Managers that are remembered to have held the job.
 const MANAGERS_MAX: usize = 64;
 
@@ -237,6 +239,15 @@ impl Holder {
         names
     }
 
+    /// Our socket for whoever is not inside the job's folder. A path that is too long for an address leads through our
+    /// own entry in /proc, whose current folder is the job's.
+    fn socket_path(&self) -> String {
+        match self.folder.path().join(SOCKET).into_os_string().into_string() {
+            Ok(path) if path.len() <= ADDRESS_MAX => path,
+            _ => format!("/proc/{}/cwd/{SOCKET}", std::process::id()),
+        }
+    }
+
     pub(super) fn status_soon(&mut self, now: u64) {
         if self.exit.is_none() {
             self.status_due_ms.get_or_insert(now + STATUS_MS);
@@ -265,6 +276,7 @@ impl Holder {
             command: self.pty.command.clone(),
             managers: self.managers_now(),
             warnings: self.warnings.clone(),
+            socket: self.socket_path(),
         };
         self.last_status = status.clone();
         status

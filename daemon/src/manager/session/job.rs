@@ -1,6 +1,6 @@
 //! A session and its job: what the host says, what is asked of it, and how it ends.
 
-use super::{Asked, Ending, Stream, Task, ToSession, answer_all, describe_end};
+use super::{Asked, Ending, ShortCut, Stream, Task, ToSession, answer_all, describe_end};
 use crate::clock;
 use crate::error::{Error, Result};
 use crate::faults::point;
@@ -18,6 +18,8 @@ use sessd_terminal::{Size, SnapshotOptions, Terminal};
 use std::rc::Rc;
 use std::time::Instant;
 
+/// The longest path of a holder's socket: no address has room for more.
+const SOCKET_PATH_MAX: usize = 107;
 /// Bytes a last screen with the end of its scrollback may have.
 const SCREEN_MAX: usize = 512 << 10;
 /// Lines of scrollback to keep with it, the most first, until it is short enough.
@@ -165,8 +167,13 @@ impl Task {
         let Some(number) = link.open(self.record.job_id.to_string(), self.handle.mailbox.clone()) else {
             return;
         };
+        self.talk(Stream { link: link.clone(), number, short_cut: ShortCut::Untried, before: None });
+    }
+
+    /// Begins anew with the holder, over a new stream.
+    fn talk(&mut self, stream: Stream) {
         self.epoch += 1;
-        self.stream = Some(Stream { link: link.clone(), number });
+        self.stream = Some(stream);
         if self.record.delete_requested {
             self.end_job(EndReason::Deleted, false);
         }
@@ -175,6 +182,38 @@ impl Task {
         self.subscribe();
         self.send_size();
         self.tell_views();
+        // What a view waited for on the stream before.
+        self.pump();
+    }
+
+    /// A session that is looked at is worth a connection of its own to its holder.
+    fn look_for_short_cut(&mut self, path: &str) {
+        // What the host says; it is used on the host.
+        let fits = path.starts_with('/') && path.len() <= SOCKET_PATH_MAX;
+        let Some(stream) = self.stream.as_mut().filter(|_| self.warm && fits) else { return };
+        if stream.short_cut != ShortCut::Untried {
+            return;
+        }
+        stream.short_cut = ShortCut::Tried;
+        let (link, from, path) = (stream.link.clone(), stream.number, path.to_owned());
+        let mailbox = self.handle.mailbox.clone();
+        tokio::task::spawn_local(async move {
+            if let Some(number) = link.open_short_cut(&path, mailbox.clone()).await {
+                mailbox.send(ToSession::ShortCut { link, from, number });
+            }
+        });
+    }
+
+    /// The connection is there: the talk moves over to it, unless it has moved elsewhere meanwhile. The old stream is
+    /// closed once the holder has answered on the new one: in between it must not think that nobody looks.
+    pub(super) fn take_short_cut(&mut self, link: &Rc<Link>, from: u16, number: u16) {
+        let still = |s: &&Stream| s.number == from && Rc::ptr_eq(&s.link, link);
+        if self.stream.as_ref().filter(still).is_none() || !self.warm || self.finished {
+            link.close_stream(number);
+            return;
+        }
+        self.interrupted();
+        self.talk(Stream { link: link.clone(), number, short_cut: ShortCut::Taken, before: Some(from) });
     }
 
     /// The holder keeps what the record says of the session, for managers that do not know it.
@@ -200,15 +239,31 @@ impl Task {
         if self.warm && self.views.is_empty() {
             self.warm = false;
             self.replica.cool();
-            self.subscribe();
+            match &self.stream {
+                // Nobody looks any more: what is left to be told goes the way of all others.
+                Some(stream) if stream.short_cut == ShortCut::Taken => {
+                    let link = stream.link.clone();
+                    self.open_stream(&link);
+                }
+                _ => self.subscribe(),
+            }
         }
     }
 
     pub(super) fn leave_stream(&mut self) {
         if let Some(stream) = self.stream.take() {
             stream.link.close_stream(stream.number);
+            if let Some(before) = stream.before {
+                stream.link.close_stream(before);
+            }
         }
+        self.interrupted();
+    }
+
+    /// What the old stream began and did not end is begun again on the next.
+    fn interrupted(&mut self) {
         self.replica.interrupted();
+        self.views.interrupted();
     }
 
     pub(super) fn send(&self, frame: &Frame<'_>) {
@@ -220,7 +275,7 @@ impl Task {
     pub(super) fn link_changed(&mut self) {
         if self.link().is_none() {
             self.stream = None;
-            self.replica.interrupted();
+            self.interrupted();
             // Not written down: a manager that starts claims nothing in any case.
             if self.record.state == State::Running {
                 self.record.state = State::Disconnected;
@@ -339,6 +394,12 @@ impl Task {
                         status.command.iter().map(|word| crate::ssh::clean(word, 256)).collect();
                     self.save_or_try_again().await;
                 }
+                if let Some(stream) = &mut self.stream
+                    && let Some(before) = stream.before.take()
+                {
+                    stream.link.close_stream(before);
+                }
+                self.look_for_short_cut(&status.socket);
                 self.handle.live.borrow_mut().status = Some((clean_status(status), Instant::now()));
                 self.runs().await;
                 self.tell_views();
@@ -346,8 +407,13 @@ impl Task {
             }
             Frame::Exited(exit) => self.job_ended(End::from(&exit), exit).await?,
             Frame::Close(close) => {
-                self.stream = None;
-                self.replica.interrupted();
+                if let Some(Stream { link, before: Some(number), .. }) = self.stream.take() {
+                    // The short cut led nowhere; the way round is still open.
+                    self.interrupted();
+                    self.talk(Stream { link, number, short_cut: ShortCut::Tried, before: None });
+                    return Ok(());
+                }
+                self.interrupted();
                 let reason = CloseReason::try_from(close.reason).unwrap_or(CloseReason::Unspecified);
                 self.note(crate::ssh::clean(&close.detail, 300));
                 tracing::info!(session = %self.record.id, ?reason, "the job's stream closed");

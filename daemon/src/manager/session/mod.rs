@@ -56,6 +56,15 @@ pub enum ToSession {
         /// It.
         frame: OwnedFrame,
     },
+    /// A stream of the job's own is there.
+    ShortCut {
+        /// Beside this link's stream.
+        link: Rc<Link>,
+        /// That stream.
+        from: u16,
+        /// The new one.
+        number: u16,
+    },
     /// The agent's answer to a request of ours.
     Answered(Asked, std::result::Result<LinkAnswer, NoAnswer>),
     /// A view comes.
@@ -233,6 +242,18 @@ impl Session {
 struct Stream {
     link: Rc<Link>,
     number: u16,
+    short_cut: ShortCut,
+    /// The stream this one takes the place of, to be closed when the holder answers here.
+    before: Option<u16>,
+}
+
+/// Has the stream a connection of its own?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum ShortCut {
+    Untried,
+    /// It was asked for: once for a stream.
+    Tried,
+    Taken,
 }
 
 /// An end on its way into the record.
@@ -347,6 +368,7 @@ impl Task {
                     self.holder_frame(&frame).await?;
                 }
             }
+            ToSession::ShortCut { link, from, number } => self.take_short_cut(&link, from, number),
             ToSession::Answered(asked, answer) => self.answered(asked, answer).await?,
             ToSession::Attach(view, done) => self.attach(*view, done),
             ToSession::ViewFrame(view, frame) => self.view_frame(view, &frame),
