@@ -116,8 +116,10 @@ fn build(triple: &str, out: &Path) -> Option<PathBuf> {
     ]);
     cargo.args(["--profile", "agent", "--locked", "--target", triple]).arg("--target-dir").arg(&shared);
     cargo.env_clear().envs(env::vars_os().filter(|(name, _)| is_kept(name)));
-    // A panic aborts: tables for unwinding through it are dead weight.
+    // A panic aborts: tables for unwinding through it are dead weight, ours and those of the libraries. Linkers run in the
+    // workspace's folder, and the name of a file in it is the same in every checkout.
     let mut flags = String::from("-C target-feature=+crt-static -C force-unwind-tables=no");
+    flags += " -C link-arg=-Tremote-agent/no-unwind.ld";
     if triple.ends_with("-musl") {
         // The linker of the toolchain itself: a C cross compiler is not needed for a program without C.
         flags += " -C linker=rust-lld -C linker-flavor=ld.lld -C link-self-contained=yes";

@@ -9,3 +9,17 @@ pub static IMAGES: &[AgentImage] = include!(concat!(env!("OUT_DIR"), "/agents.rs
 pub fn for_this_machine() -> Option<&'static AgentImage> {
     IMAGES.iter().find(|image| image.triple.starts_with(std::env::consts::ARCH))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::IMAGES;
+
+    #[test]
+    fn what_is_carried_to_a_host_stays_small() {
+        for image in IMAGES {
+            let most = if image.triple.ends_with("-musl") { 700_000 } else { 1_500_000 };
+            let size = image.bytes.len();
+            assert!(size <= most, "the agent for {} is {size} bytes long, and may be {most}", image.triple);
+        }
+    }
+}

@@ -177,7 +177,8 @@ impl Decoder {
     }
 }
 
-/// A frame with its meaning. Bytes are borrowed from where they lie.
+/// A frame with its meaning. Bytes are borrowed from where they lie. Those between a view and the manager are known where
+/// the feature `views` is on.
 #[derive(Debug, Clone, PartialEq)]
 #[allow(missing_docs)] // each variant is described at its number in `kind`, each message at its type
 pub enum Frame<'a> {
@@ -228,13 +229,21 @@ pub enum Frame<'a> {
     ExitAck(m::Empty),
     Status(m::JobStatus),
     Exited(m::ExitRecord),
+    #[cfg(feature = "views")]
     Request(m::Request),
+    #[cfg(feature = "views")]
     Reply(m::Reply),
+    #[cfg(feature = "views")]
     Attach(m::Attach),
+    #[cfg(feature = "views")]
     Attached(m::Attached),
+    #[cfg(feature = "views")]
     ViewState(m::ViewState),
+    #[cfg(feature = "views")]
     Ended(m::ExitRecord),
+    #[cfg(feature = "views")]
     Detach(m::Detach),
+    #[cfg(feature = "views")]
     Event(m::Event),
     /// A kind this version does not know. If it is not ignorable, the receiver answers `Unsupported` and goes on.
     Unknown(u8),
@@ -305,13 +314,21 @@ impl<'a> RawFrame<'a> {
             kind::EXIT_ACK => Frame::ExitAck(message(body)?),
             kind::STATUS => Frame::Status(message(body)?),
             kind::EXITED => Frame::Exited(message(body)?),
+            #[cfg(feature = "views")]
             kind::REQUEST => Frame::Request(message(body)?),
+            #[cfg(feature = "views")]
             kind::REPLY => Frame::Reply(message(body)?),
+            #[cfg(feature = "views")]
             kind::ATTACH => Frame::Attach(message(body)?),
+            #[cfg(feature = "views")]
             kind::ATTACHED => Frame::Attached(message(body)?),
+            #[cfg(feature = "views")]
             kind::VIEW_STATE => Frame::ViewState(message(body)?),
+            #[cfg(feature = "views")]
             kind::ENDED => Frame::Ended(message(body)?),
+            #[cfg(feature = "views")]
             kind::DETACH => Frame::Detach(message(body)?),
+            #[cfg(feature = "views")]
             kind::EVENT => Frame::Event(message(body)?),
             unknown => Frame::Unknown(unknown),
         })
@@ -405,13 +422,21 @@ impl Frame<'_> {
             Frame::ExitAck(x) => put_message(out, stream, kind::EXIT_ACK, x),
             Frame::Status(x) => put_message(out, stream, kind::STATUS, x),
             Frame::Exited(x) => put_message(out, stream, kind::EXITED, x),
+            #[cfg(feature = "views")]
             Frame::Request(x) => put_message(out, stream, kind::REQUEST, x),
+            #[cfg(feature = "views")]
             Frame::Reply(x) => put_message(out, stream, kind::REPLY, x),
+            #[cfg(feature = "views")]
             Frame::Attach(x) => put_message(out, stream, kind::ATTACH, x),
+            #[cfg(feature = "views")]
             Frame::Attached(x) => put_message(out, stream, kind::ATTACHED, x),
+            #[cfg(feature = "views")]
             Frame::ViewState(x) => put_message(out, stream, kind::VIEW_STATE, x),
+            #[cfg(feature = "views")]
             Frame::Ended(x) => put_message(out, stream, kind::ENDED, x),
+            #[cfg(feature = "views")]
             Frame::Detach(x) => put_message(out, stream, kind::DETACH, x),
+            #[cfg(feature = "views")]
             Frame::Event(x) => put_message(out, stream, kind::EVENT, x),
             Frame::Unknown(kind) => put_header(out, 0, *kind, 0, stream),
         }
