@@ -6,7 +6,7 @@
 //! * [`cli`]: flags, verbs, what is printed · [`view`]: one terminal that shows a session
 //! * [`api`]: the manager's socket · [`manager`]: sessions, hosts, links; every task
 //! * [`ssh`]: from a host's name to an agent's byte stream · [`agents`]: the agents we carry
-//! * [`store`]: the records in SQLite · [`wire`]: frames over tokio's streams
+//! * [`store`]: the records in SQLite · [`wire`]: frames over tokio's streams · [`unix`]: a unix socket's two halves
 //! * [`config`], [`paths`], [`error`], [`clock`]: what all of them share · [`faults`]: where tests kill it · [`server`]: the manager's process
 //!
 //! Decisions are not here but in `sessd-core`, which can reach no I/O.
@@ -23,5 +23,6 @@ pub mod paths;
 pub mod server;
 pub mod ssh;
 pub mod store;
+pub mod unix;
 pub mod view;
 pub mod wire;

@@ -4,6 +4,7 @@ use crate::error::{Error, Kind, Result};
 use crate::manager::session::{Session, ToSession};
 use crate::manager::views::View;
 use crate::manager::{Found, Manager};
+use crate::unix;
 use crate::wire::{FrameReader, OutQueue, OwnedFrame};
 use sessd_core::Record;
 use sessd_proto::frame::put_snapshot;
@@ -28,7 +29,13 @@ enum Next {
 
 /// Serves one connection until it closes.
 pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>) {
-    let (read, write) = stream.into_split();
+    let (read, write) = match unix::split(stream) {
+        Ok(halves) => halves,
+        Err(error) => {
+            tracing::warn!(%error, "somebody who came in cannot be served");
+            return;
+        }
+    };
     let out = OutQueue::new();
     out.put(0, &Frame::Hello(hello::hello(env!("CARGO_PKG_VERSION"), "")));
     let writing = out.clone();

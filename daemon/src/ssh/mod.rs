@@ -281,7 +281,10 @@ pub trait Connection: Send + Sync {
     ///
     /// # Errors
     /// `Unreachable`, also where the host does not allow it or the transport cannot: that says nothing about the socket.
-    fn open_socket<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<ExecStream, Failure>>;
+    fn open_socket<'a>(&'a self, path: &'a str) -> BoxFuture<'a, Result<ExecStream, Failure>> {
+        let detail = format!("this transport does not connect to {path}");
+        Box::pin(std::future::ready(Err(Failure::Unreachable { host: self.host(), detail })))
+    }
 
     /// The host as the person named it: for messages.
     fn host(&self) -> String;

@@ -279,12 +279,6 @@ impl Connection for OpensshConnection {
         Box::pin(self.start(command))
     }
 
-    fn open_socket<'a>(&'a self, _: &'a str) -> BoxFuture<'a, Result<ExecStream, Failure>> {
-        // One `ssh` is one channel.
-        let detail = "the system's ssh carries no sockets here".to_owned();
-        Box::pin(std::future::ready(Err(Failure::Unreachable { host: self.host.name(), detail })))
-    }
-
     fn host(&self) -> String {
         self.host.name()
     }
