@@ -1,9 +1,9 @@
 //! The two halves of a unix socket. The kernel reports room to write each time the peer has read; whoever waits for
 //! something to read is not woken for that here, as it would be by tokio's own socket: that is one wake-up for every key,
-//! a tenth of its echo. One of the rooms where unsafe code is allowed.
+//! a tenth of its echo. Nor is what is read into cleared first. One of the rooms where unsafe code is allowed.
 #![allow(unsafe_code)]
 
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::pin::Pin;
@@ -32,14 +32,17 @@ impl AsyncRead for Reader {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         loop {
             let mut ready = ready!(self.0.poll_read_ready(cx))?;
-            let room = buf.initialize_unfilled();
-            let wanted = room.len();
-            match ready.try_io(|stream| (&**stream.get_ref()).read(room)) {
+            let wanted = buf.remaining();
+            // SAFETY: nothing that was initialised becomes uninitialised: the system call only writes.
+            let room = unsafe { buf.unfilled_mut() };
+            match ready.try_io(|stream| Ok(rustix::io::read(stream.get_ref(), room)?.0.len())) {
                 Ok(Ok(n)) => {
                     if n > 0 && n < wanted {
                         // That was all there was: more will be reported.
                         ready.clear_ready();
                     }
+                    // SAFETY: the system call has written so many bytes.
+                    unsafe { buf.assume_init(n) };
                     buf.advance(n);
                     return Poll::Ready(Ok(()));
                 }

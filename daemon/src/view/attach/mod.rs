@@ -348,19 +348,19 @@ impl View<'_> {
     }
 
     fn read_stdin(&mut self) -> Option<Outcome> {
-        let mut buffer = [0; READ_MAX];
-        let n = match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
-            Ok(0) | Err(Errno::IO) => {
+        let mut buffer = [std::mem::MaybeUninit::uninit(); READ_MAX];
+        let read = match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
+            Ok(([], _)) | Err(Errno::IO) => {
                 // The terminal is gone; the SIGHUP that says so may have been taken from us.
                 self.stdin_open = false;
                 return Some(self.detached());
             }
-            Ok(n) => n,
+            Ok((read, _)) => &*read,
             Err(_) => return None,
         };
         let now = self.now();
         let held = !self.path_is_up();
-        let (bytes, leaves) = match self.keys.typed(&buffer[..n], now) {
+        let (bytes, leaves) = match self.keys.typed(read, now) {
             Typed::Bytes(bytes) => (bytes, false),
             Typed::Leave(bytes) => (bytes, true),
         };
