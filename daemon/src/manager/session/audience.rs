@@ -157,7 +157,9 @@ impl Task {
             sessd_core::names::check_name(&name).map_err(|e| Error::usage(e.to_string()))?;
             self.manager.check_free(&name, Some(self.record.id))?;
             new.name = Some(name);
+            new.untold.name = true;
         }
+        new.untold.tags |= !(tag.remove.is_empty() && tag.set.is_empty());
         for key in tag.remove {
             new.tags.remove(&key);
         }
@@ -168,12 +170,25 @@ impl Task {
         point("tag-after-save");
         self.record = new;
         self.publish();
-        self.send(&Frame::Describe(m::Describe {
-            name: self.record.name.clone().unwrap_or_default(),
-            tags: self.record.tags.clone().into_iter().collect(),
-            idle_timeout_ms: self.record.idle_timeout_ms.map(|ms| ms as u64),
-            reap_unattended: self.record.reap_unattended,
-        }));
+        self.describe();
         Ok(())
+    }
+
+    /// Tells the host what the user changed. Its holder's answer to what is sent behind it says that it was heard.
+    pub(super) fn describe(&mut self) {
+        if let Some(describe) = self.record.describe(&self.there) {
+            (self.there.name, self.there.tags) = (describe.name.clone(), describe.tags.clone());
+            self.told += 1;
+            self.send(&Frame::Describe(describe));
+            self.send(&Frame::Ping(self.told));
+        }
+    }
+
+    /// The holder has heard what it was told last, if `told` is the number of that.
+    pub(super) async fn heard(&mut self, told: u64) {
+        if told == self.told && self.record.untold.any() {
+            self.record.untold = Untold::default();
+            self.save_or_try_again().await;
+        }
     }
 }

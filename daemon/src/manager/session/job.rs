@@ -15,6 +15,9 @@ impl Task {
         } else if !self.record.place.is_empty() {
             self.missing_since.get_or_insert(now);
         }
+        if let Some(spec) = seen.spec(&self.record) {
+            self.there.clone_from(spec);
+        }
         let missing_for = self.missing_since.map_or(0, |since| now - since);
         let decision = seen.decide(&self.record, missing_for);
         tracing::debug!(session = %self.record.id, ?decision, "reconciled");
@@ -79,6 +82,7 @@ impl Task {
         point("spawn-before-request");
         self.spawn_asked = true;
         let spec = self.record.spec(&self.manager.id);
+        self.there.clone_from(&spec);
         let spawn = m::Spawn { spec: Some(spec), environment: self.environment.clone() };
         self.ask_agent(link, LinkAct::Spawn(spawn), Asked::Spawn);
     }
@@ -149,12 +153,7 @@ impl Task {
         if self.record.delete_requested {
             self.end_job(EndReason::Deleted, false);
         }
-        self.send(&Frame::Describe(m::Describe {
-            name: self.record.name.clone().unwrap_or_default(),
-            tags: self.record.tags.clone().into_iter().collect(),
-            idle_timeout_ms: self.record.idle_timeout_ms.map(|ms| ms as u64),
-            reap_unattended: self.record.reap_unattended,
-        }));
+        self.describe();
         self.send_presence(false);
         self.subscribe();
         self.send_size();
@@ -296,6 +295,7 @@ impl Task {
                     self.pump();
                 }
             }
+            Frame::Pong(told) => self.heard(told).await,
             Frame::InputAck { view, seq } => self.views.acknowledge(view, seq),
             Frame::Resize(size) => {
                 if self.replica.resize(size.cols, size.rows) {

@@ -20,7 +20,7 @@ use crate::manager::views::{View, Views};
 use crate::store::Screen;
 use crate::wire::OwnedFrame;
 use sessd_core::reconcile::{Decision, Seen, place};
-use sessd_core::record::{End, Record, State};
+use sessd_core::record::{End, Record, State, Untold};
 use sessd_proto::messages::{self as m, CloseReason, EndReason, LinkAct, LinkAnswer};
 use sessd_proto::{Frame, Uuid};
 use sessd_terminal::{Size, SnapshotOptions, Terminal};
@@ -211,6 +211,8 @@ impl Session {
             views: Views::new(),
             epoch: 0,
             missing_since: None,
+            there: m::JobSpec::default(),
+            told: 0,
             ending: None,
             unsaved: false,
             forgetting: false,
@@ -264,6 +266,10 @@ struct Task {
     /// Rises with each new path to the holder.
     epoch: u64,
     missing_since: Option<i64>,
+    /// What the host has of the session, as far as is known.
+    there: m::JobSpec,
+    /// How often the host was told of changes.
+    told: u64,
     /// The host may have been told of the job.
     spawn_asked: bool,
     asked_again_until: Option<Instant>,
