@@ -453,7 +453,7 @@ impl Manager {
         for session in self.live() {
             let wanted = {
                 let record = &session.live.borrow().record;
-                fits(record.name.is_some(), &record.host, &record.tags, record.state.word())
+                fits(record.name.is_some(), &record.host, &record.tags, session.state().word())
             };
             if wanted {
                 docs.push(doc::of_session(&session));

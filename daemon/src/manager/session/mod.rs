@@ -228,6 +228,14 @@ impl Session {
         session
     }
 
+    /// The state as far as there is evidence for it: of a session whose link is silent it is not known that it runs.
+    pub fn state(&self) -> State {
+        match self.live.borrow().record.state {
+            State::Running if self.host.status().is_stalled() => State::Disconnected,
+            state => state,
+        }
+    }
+
     /// Sends a message that is answered.
     ///
     /// # Errors
