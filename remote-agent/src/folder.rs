@@ -240,7 +240,11 @@ impl JobFolder {
             let (cols, rows) = (cols.parse().ok()?, rows.parse().ok()?);
             Some(Screen { cols, rows, snapshot: bytes.split_off(end + 1) })
         })();
-        screen.map(Some).ok_or_else(|| fault(format!("{} is damaged", self.path.join("screen").display())))
+        // The first holders wrote no size; a snapshot begins with a control character.
+        let bare = || {
+            bytes.first().is_some_and(u8::is_ascii_control).then(|| Screen { cols: 0, rows: 0, snapshot: bytes })
+        };
+        screen.or_else(bare).map(Some).ok_or_else(|| fault(format!("{} is damaged", self.path.join("screen").display())))
     }
 
     /// Keeps which managers have held the job.
@@ -380,6 +384,12 @@ mod tests {
         assert_eq!(
             folder.screen().unwrap(),
             Some(Screen { cols: 120, rows: 40, snapshot: b"\x1b[Hx\ny".to_vec() })
+        );
+        fs::write(folder.path().join("screen"), b"\x18\x1b[Hfirst\n80x24\n").unwrap();
+        assert_eq!(
+            folder.screen().unwrap(),
+            Some(Screen { cols: 0, rows: 0, snapshot: b"\x18\x1b[Hfirst\n80x24\n".to_vec() }),
+            "of a holder that wrote no size"
         );
         fs::write(folder.path().join("screen"), b"rubbish").unwrap();
         assert!(folder.screen().is_err());

@@ -164,7 +164,9 @@ impl Task {
         let subscribe = if self.warm {
             self.replica.subscribe()
         } else {
-            m::Subscribe { status_only: true, ..m::Subscribe::default() }
+            // A holder that does not know `status_only` yet has to be told the same in other words: all output was seen, and
+            // none is allowed. To one that is asked for a screen it may not send, the end never comes.
+            m::Subscribe { status_only: true, from: Some(u64::MAX), ..m::Subscribe::default() }
         };
         self.send(&Frame::Subscribe(subscribe));
     }
