@@ -1,16 +1,13 @@
-//! Records tell the truth: the end of a session and its last screen, events, full disks, two managers, other versions.
+//! Records tell the truth: the end of a session and its last screen, events, full disks, two managers.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use sessd_proto::messages::{Act, Empty, Hello, LinkAct, LinkAnswer, LinkRequest, List, Request};
-use sessd_proto::{Decoder, Frame, hello};
-use sessd_tests::world::{files_below, set_mode};
-use sessd_tests::{LATER, Numbers, SOON, SshConfig, Sshd, World, procs, until, until_or};
+use sessd_tests::world::files_below;
+use sessd_tests::{LATER, Numbers, SOON, World, procs, until, until_or};
 
 fn file(world: &World, name: &str) -> PathBuf {
     world.root().join(name)
@@ -328,156 +325,4 @@ fn a_list_longer_than_a_frame_arrives_whole() {
         world.ok(&["create", "--name", &format!("s{n}"), "--", "sh", "-c", "exec cat", &long]);
     }
     assert_eq!(world.list().len(), 14);
-}
-
-// ---- versions
-
-fn replace_agent(host: &Sshd, script: &str) {
-    let mut programs = Vec::new();
-    files_below(&host.home(), &mut |path| {
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("sessd-agent-")) {
-            programs.push(path.to_owned());
-        }
-    });
-    assert!(!programs.is_empty());
-    for path in programs {
-        let new = path.with_extension("new");
-        fs::write(&new, format!("#!/bin/sh\n{script}\n")).expect("a fake agent");
-        set_mode(&new, 0o755);
-        fs::rename(&new, &path).expect("the agent's place");
-    }
-}
-
-#[test]
-fn an_agent_of_another_major_version_ends_with_7_and_the_older_is_named() {
-    let mut world = World::new();
-    let host = Sshd::start_in(&world, "h1");
-    SshConfig::new(&mut world).host("box", &host);
-    world.create_on("box", "dev", "exec cat");
-    let ours = hello::hello("9.9.9", "");
-    for range in [(ours.proto_max + 1, ours.proto_max + 3), (0, 0)] {
-        let greeting = Hello { proto_min: range.0, proto_max: range.1, ..ours.clone() };
-        let bytes = file(&world, "greeting");
-        fs::write(&bytes, Frame::Hello(greeting).to_bytes(0)).expect("a file");
-        replace_agent(&host, &format!("cat {}; exec cat >/dev/null", bytes.display()));
-        for agent in world.agents(&host.home(), "serve") {
-            procs::signal(agent, rustix::process::Signal::KILL);
-            procs::wait_gone(agent, SOON);
-        }
-        let output = world.sessd(&["create", "--name", "more", "--host", "box", "--", "cat"]);
-        if output.code == 0 {
-            // It saw that this is not the agent it installed.
-            world.ok(&["delete", "more", "--force"]);
-            continue;
-        }
-        let line = world.one_error("create", &output, 7);
-        assert!(line.contains("older"), "{range:?}: {line}");
-        assert_ne!(world.info("dev").expect("known")["state"], "running");
-    }
-}
-
-fn talk(stream: &mut (impl Read + Write), decoder: &mut Decoder, fact: impl Fn(&Frame<'_>) -> bool) {
-    let mut buffer = [0; 16 * 1024];
-    loop {
-        while let Some(raw) = decoder.next_frame().expect("frames") {
-            if raw.parse().is_ok_and(|frame| fact(&frame)) {
-                return;
-            }
-        }
-        let n = stream.read(&mut buffer).expect("an answer");
-        assert!(n > 0, "it hung up");
-        decoder.push(&buffer[..n]);
-    }
-}
-
-/// A frame of a kind of which no version knows anything yet, and a greeting with a field of the future.
-fn from_the_future(kind: u8) -> Vec<u8> {
-    let mut bytes = vec![3, 0, 0, 0, kind, 0, 0, 0];
-    bytes.extend_from_slice(b"new");
-    bytes
-}
-
-/// Field 900 of a message, a number.
-const NEW_FIELD: &[u8] = &[0xa0, 0x38, 0x07];
-
-fn with_new_field(frame: &Frame<'_>) -> Vec<u8> {
-    let mut bytes = frame.to_bytes(0);
-    bytes.extend_from_slice(NEW_FIELD);
-    let length = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) + NEW_FIELD.len() as u32;
-    bytes[..4].copy_from_slice(&length.to_le_bytes());
-    bytes
-}
-
-#[test]
-fn a_manager_skips_what_a_newer_client_says_and_answers_the_rest() {
-    let world = World::new();
-    world.create("dev", "exec cat");
-    let mut stream =
-        UnixStream::connect(world.sessd_home().join("sessd.sock")).expect("the manager's socket");
-    stream.set_read_timeout(Some(SOON)).expect("a timeout");
-    let mut decoder = Decoder::new();
-    stream.write_all(&with_new_field(&Frame::Hello(hello::hello("9.9.9", "")))).expect("written");
-    stream.write_all(&from_the_future(0x7e)).expect("written");
-    talk(&mut stream, &mut decoder, |frame| matches!(frame, Frame::Unsupported(u) if u.kind == 0x7e));
-    stream.write_all(&from_the_future(0xfe)).expect("written");
-    let list = Request { id: 5, act: Some(Act::List(List { all: true, ..List::default() })) };
-    stream.write_all(&with_new_field(&Frame::Request(list))).expect("written");
-    talk(
-        &mut stream,
-        &mut decoder,
-        |frame| matches!(frame, Frame::Reply(r) if r.id == 5 && r.answer.is_some()),
-    );
-    stream.write_all(&Frame::Request(Request { id: 6, act: None }).to_bytes(0)).expect("written");
-    talk(&mut stream, &mut decoder, |frame| matches!(frame, Frame::Reply(r) if r.id == 6));
-}
-
-struct Pipes(std::process::ChildStdin, std::process::ChildStdout);
-
-impl Read for Pipes {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.1.read(buffer)
-    }
-}
-
-impl Write for Pipes {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
-    }
-}
-
-#[test]
-fn an_agent_skips_what_a_newer_manager_says_and_answers_the_rest() {
-    let world = World::new();
-    world.create("dev", "exec cat");
-    let mut agent = None;
-    files_below(&world.home().join(".local/state/sessd-agent/bin"), &mut |path| {
-        agent = Some(path.to_owned())
-    });
-    let mut child = world
-        .program(agent.expect("an agent"))
-        .arg("serve")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the agent runs");
-    let mut pipes = Pipes(child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
-    let mut decoder = Decoder::new();
-    pipes.write_all(&with_new_field(&Frame::Hello(hello::hello("9.9.9", "")))).expect("written");
-    pipes.write_all(&from_the_future(0x7e)).expect("written");
-    talk(&mut pipes, &mut decoder, |frame| matches!(frame, Frame::Unsupported(u) if u.kind == 0x7e));
-    let inventory = LinkRequest { id: 5, act: Some(LinkAct::Inventory(Empty {})) };
-    pipes.write_all(&with_new_field(&Frame::LinkRequest(inventory))).expect("written");
-    talk(
-        &mut pipes,
-        &mut decoder,
-        |frame| matches!(frame, Frame::LinkReply(r) if r.id == 5 && matches!(&r.answer, Some(LinkAnswer::Inventory(i)) if i.jobs.len() == 1)),
-    );
-    pipes.write_all(&Frame::LinkRequest(LinkRequest { id: 6, act: None }).to_bytes(0)).expect("written");
-    talk(&mut pipes, &mut decoder, |frame| matches!(frame, Frame::LinkReply(r) if r.id == 6));
-    drop(pipes);
-    child.wait().expect("it ends with its link");
 }
