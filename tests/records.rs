@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use sessd_tests::world::files_below;
+use sessd_tests::world::{files_below, set_mode};
 use sessd_tests::{LATER, Numbers, SOON, World, procs, until, until_or};
 
 fn file(world: &World, name: &str) -> PathBuf {
@@ -288,6 +288,132 @@ fn a_full_disk_is_one_line_and_nothing_is_lost() {
         procs::signal(manager, rustix::process::Signal::KILL);
         procs::wait_gone(manager, SOON);
     }
+}
+
+/// Files that nobody may write, whoever it is and however long it has had them open. `None` where that is not allowed.
+struct Immutable(Vec<PathBuf>);
+
+impl Immutable {
+    fn make(paths: Vec<PathBuf>) -> Option<Immutable> {
+        let made = Immutable(paths);
+        made.change("+i").then_some(made)
+    }
+
+    fn change(&self, how: &str) -> bool {
+        Command::new("chattr")
+            .arg(how)
+            .args(&self.0)
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        self.change("-i");
+    }
+}
+
+#[test]
+fn a_database_that_becomes_read_only_is_one_line_and_nothing_is_lost() {
+    let world = World::new();
+    let mut go = Some(Numbers::new(world.root()));
+    let script = go.as_ref().map(Numbers::script).unwrap_or_default();
+    world.create("ends", &format!("{script}; echo last words; exit 7"));
+    let pid = go.as_ref().map(Numbers::pid).expect("the job");
+    world.create("stays", "stty -echo; echo ready; while read -r line; do echo \"got <$line>\"; done");
+    world.create("over", "exit 3");
+    world.wait_state("over", "done", SOON);
+    let view = world.attach("stays");
+    view.wait_text("ready", SOON);
+    let manager = world.manager_pid();
+    let mut files = world.files(".db");
+    files.extend(world.files(".db-wal"));
+    assert_eq!(files.len(), 2, "{files:?}");
+    // First the files, then their folder, too: each time it is said, and each time it is over without a trace.
+    for (round, more) in [vec![], vec![world.sessd_home()]].into_iter().enumerate() {
+        let Some(immutable) = Immutable::make([files.clone(), more].concat()) else {
+            eprintln!("no file can be made immutable here: not tested");
+            return;
+        };
+        for args in
+            [&["create", "--name", "more", "--", "cat"][..], &["tag", "stays", "k=v"], &["delete", "stays"]]
+        {
+            let line = world.fails(args, 1);
+            assert!(line.contains("database") && line.contains("permissions"), "{line}");
+        }
+        // The end cannot be written down: so it is not said, and not forgotten.
+        drop(go.take());
+        procs::wait_gone(pid, SOON);
+        assert_eq!(world.list().len(), 3, "what is known is still shown");
+        let word = format!("still here {round}");
+        view.type_(format!("{word}\r"));
+        view.wait_text(&format!("got <{word}>"), SOON);
+        assert_ne!(world.info("ends").expect("known")["state"], "done");
+        let stays = world.info("stays").expect("known");
+        assert_eq!((&stays["state"], &stays["tags"]), (&"running".into(), &json!({})), "{stays:#}");
+        drop(immutable);
+    }
+    let done = world.wait_state("ends", "done", LATER);
+    assert_eq!(done["end"]["code"], 7);
+    assert!(world.sessd(&["attach", "ends"]).stdout.ends_with("last words\n"));
+    world.ok(&["tag", "stays", "k=v"]);
+    world.create("more", "exec cat");
+    assert_eq!(world.manager_pid(), manager);
+    world.kill_manager();
+    for (name, code) in [("ends", 7), ("over", 3)] {
+        assert_eq!(world.wait_state(name, "done", SOON)["end"]["code"], code);
+    }
+    assert_eq!(world.wait_state("stays", "running", SOON)["tags"], json!({"k": "v"}));
+    view.type_("after\r");
+    view.wait_text("got <after>", SOON);
+}
+
+/// A manager to which permissions mean something: root's do not.
+fn bound_by_permissions(world: &World, args: &[&str]) -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return world.command(args);
+    }
+    let mut command = world.program("setpriv");
+    command
+        .arg("--bounding-set=-dac_override,-dac_read_search")
+        .arg(sessd_tests::world::sessd_binary())
+        .args(args);
+    command
+}
+
+#[test]
+fn a_manager_that_finds_its_database_read_only_says_so_and_jobs_run_on() {
+    let world = World::new();
+    let numbers = Numbers::new(world.root());
+    world.create("dev", &numbers.script());
+    let pid = numbers.pid();
+    world.ok(&["daemon", "stop"]);
+    let database = world.files(".db").pop().expect("a database");
+    let said = |args: &[&str]| {
+        let output = world.finish(bound_by_permissions(&world, args), b"", SOON);
+        world.one_error(&args.join(" "), &output, 1)
+    };
+    if world.finish(bound_by_permissions(&world, &["--version"]), b"", SOON).code != 0 {
+        eprintln!("setpriv cannot take root's rights here: not tested");
+        return;
+    }
+    for (path, closed, open) in [(&database, 0o400, 0o600), (&world.sessd_home(), 0o500, 0o700)] {
+        set_mode(path, closed);
+        for args in [&["list"][..], &["daemon", "--foreground"]] {
+            let line = said(args);
+            assert!(line.contains(path.to_str().expect("text")), "what cannot be written is named: {line}");
+        }
+        assert_eq!(world.managers(), [] as [i32; 0]);
+        assert!(procs::alive(pid));
+        set_mode(path, open);
+        let back = world.finish(bound_by_permissions(&world, &["list"]), b"", SOON);
+        assert_eq!(back.code, 0, "{back:#?}");
+        world.wait_state("dev", "running", SOON);
+        world.ok(&["daemon", "stop"]);
+    }
+    assert_eq!(numbers.pid(), pid);
 }
 
 #[test]

@@ -616,6 +616,10 @@ async fn keep_house(manager: Weak<Manager>) {
         {
             tracing::warn!(error = error.line(), "old records are not forgotten yet");
         }
+        if tick == 0 {
+            // While the database can be read: a list is to be had as long as the manager lives. It is read again when wanted.
+            let _ = manager.store.with_done(|_| ()).await;
+        }
         manager.events.tick();
         if wake.tick(clock::wall_ms(), monotonic_ms(), TICK.as_millis() as i64) {
             tracing::info!("this machine slept: every link is looked after");

@@ -7,7 +7,8 @@ use sessd_core::record::{Untold, reason_from_word, reason_word};
 use sessd_core::{End, Record, State};
 use sessd_proto::Uuid;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
 use sqlx::{Row, SqliteConnection};
 use std::cell::RefCell;
@@ -74,6 +75,9 @@ impl Store {
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
+            // Nobody else writes here, and so no memory is shared through a file: on a disk that becomes read-only, touching
+            // that would be the end of the process, and on a network's disk it is not to be had.
+            .locking_mode(SqliteLockingMode::Exclusive)
             // A record that was acknowledged survives a power cut.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
@@ -85,6 +89,9 @@ impl Store {
             return Err(sqlx::Error::Protocol(format!("{DAMAGED}{check}")));
         }
         sqlx::migrate!("../migrations").run(&pool).await?;
+        // One that can only be read is of no use, and is best said before anything is begun.
+        sqlx::query("BEGIN IMMEDIATE").execute(&pool).await?;
+        sqlx::query("ROLLBACK").execute(&pool).await?;
         Ok(Self { pool, done: Rc::default() })
     }
 
