@@ -625,7 +625,8 @@ impl Holder {
     fn sweep(&mut self, now: u64) {
         let Some(ending) = self.ending.as_mut().filter(|_| !self.swept) else { return };
         if let Some(step) = ending.step(now) {
-            for pid in ending.victims(&procfs::all(), self.pid) {
+            let family = procfs::family(self.pid, |pid| ending.knows(pid));
+            for pid in ending.victims(&family, self.pid) {
                 signal(pid, step);
             }
             if self.status.is_none() {
@@ -634,7 +635,10 @@ impl Holder {
             }
         }
         if self.status.is_some() {
-            self.swept = ending.given_up() || ending.victims(&procfs::all(), self.pid).is_empty();
+            self.swept = ending.given_up() || {
+                let family = procfs::family(self.pid, |pid| ending.knows(pid));
+                ending.victims(&family, self.pid).is_empty()
+            };
         }
     }
 
@@ -645,7 +649,8 @@ impl Holder {
             // Where the kernel does not list children, the thorough look decides.
             Depth::Shell => procfs::childless(self.pid) != Some(false),
             Depth::Session => {
-                let family = Ending::new(EndReason::Reaped, false, 0).victims(&procfs::all(), self.pid);
+                let all = procfs::family(self.pid, |_| false);
+                let family = Ending::new(EndReason::Reaped, false, 0).victims(&all, self.pid);
                 family == [self.pid]
             }
         };
