@@ -252,11 +252,8 @@ impl JobFolder {
         })();
         // The first holders wrote no size; a snapshot begins with a control character.
         let bare = || {
-            bytes.first().is_some_and(u8::is_ascii_control).then(|| Screen {
-                cols: 0,
-                rows: 0,
-                snapshot: bytes,
-            })
+            let is_snapshot = bytes.first().is_some_and(u8::is_ascii_control);
+            is_snapshot.then_some(Screen { cols: 0, rows: 0, snapshot: bytes })
         };
         screen
             .or_else(bare)
