@@ -182,6 +182,84 @@ fn a_damaged_exit_record_is_named_and_read_as_nothing_else() {
     assert!(info["end"]["detail"].as_str().is_some_and(|detail| detail.contains("damaged")), "{info:#}");
 }
 
+/// The record of a job whose holder is still there comes from the holder, whatever has become of the file.
+#[test]
+fn an_exit_record_that_was_cut_short_beside_its_holder_is_told_by_it() {
+    let world = World::new();
+    let noted = world.root().join("pid");
+    world.create("dev", &jobs::noting_pid(&noted, "echo last words; read -r x; exit 3"));
+    let pid = jobs::wait_pid(&noted);
+    let folder = job_folder(&world, "dev");
+    world.attach("dev").wait_text("last words", SOON);
+    world.kill_manager();
+    procs::signal(pid, Signal::TERM);
+    until("the exit record", SOON, || exists(&folder, "exit"));
+    for name in ["exit", "screen"] {
+        fs::write(folder.join(name), b"").expect("nothing of the record");
+    }
+    let info = world.wait_state("dev", "done", LATER);
+    assert_eq!(
+        (&info["end"]["reason"], &info["end"]["signal"]),
+        (&"signaled".into(), &15.into()),
+        "{info:#}"
+    );
+}
+
+/// The number of a holder that was killed is another holder's now: each job has the end, or the life, that is its own.
+#[test]
+fn a_mark_of_another_holder_makes_no_job_of_two() {
+    let world = World::new();
+    world.create("gone", "exec cat");
+    world.create("lives", ANSWER);
+    for name in ["gone", "lives"] {
+        world.wait_state(name, "running", SOON);
+    }
+    let (gone, lives) = (job_folder(&world, "gone"), job_folder(&world, "lives"));
+    let mark = |folder: &Path| fs::read_to_string(folder.join("holder")).expect("a mark");
+    let holder: i32 =
+        mark(&gone).split_whitespace().next().and_then(|word| word.parse().ok()).expect("a process id");
+    assert!(world.agents(&world.home(), "hold").contains(&holder));
+    world.kill_manager();
+    procs::signal(holder, Signal::KILL);
+    procs::wait_gone(holder, SOON);
+    // Number and start time are those of a holder that lives; only the lock and the socket tell.
+    fs::write(gone.join("holder"), mark(&lives)).expect("a mark");
+    let view = world.attach("lives");
+    view.wait_text("ready", SOON);
+    view.type_("hello\r");
+    view.wait_text("got <hello>", SOON);
+    let info = world.info("gone").expect("known");
+    assert_ne!(info["state"], "running", "{info:#}");
+    assert_eq!(
+        info["end"],
+        serde_json::Value::Null,
+        "a process with that mark lives, so nothing is firm: {info:#}"
+    );
+    let note = info["notes"][0].as_str().unwrap_or_default().to_owned();
+    assert!(note.contains("does not answer"), "{info:#}");
+    // The user may end what nobody can tell of.
+    world.ok(&["delete", "gone"]);
+    world.wait_state("lives", "running", SOON);
+}
+
+#[test]
+fn an_agent_whose_program_was_cleaned_away_still_starts_jobs() {
+    let world = World::new();
+    world.create("dev", ANSWER);
+    world.wait_state("dev", "running", SOON);
+    let bin = world.home().join(".local/state/sessd-agent/bin");
+    fs::remove_dir_all(&bin).expect("the agent's programs");
+    world.create("more", ANSWER);
+    let view = world.attach("more");
+    view.wait_text("ready", SOON);
+    view.type_("hello\r");
+    view.wait_text("got <hello>", SOON);
+    for session in ["dev", "more"] {
+        answers_a_new_manager(&world, session);
+    }
+    assert!(bin.is_dir(), "and it is put back for the next link");
+}
+
 fn exists(folder: &Path, name: &str) -> Option<()> {
     folder.join(name).exists().then_some(())
 }

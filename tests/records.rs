@@ -1,16 +1,13 @@
-//! Records tell the truth: the end of a session and its last screen, events, full disks, two managers, other versions.
+//! Records tell the truth: the end of a session and its last screen, events, full disks, two managers.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::os::unix::net::UnixStream;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use sessd_proto::messages::{Act, Empty, Hello, LinkAct, LinkAnswer, LinkRequest, List, Request};
-use sessd_proto::{Decoder, Frame, hello};
 use sessd_tests::world::{files_below, set_mode};
-use sessd_tests::{LATER, Numbers, SOON, SshConfig, Sshd, World, procs, until, until_or};
+use sessd_tests::{LATER, Numbers, SOON, World, procs, until, until_or};
 
 fn file(world: &World, name: &str) -> PathBuf {
     world.root().join(name)
@@ -293,6 +290,132 @@ fn a_full_disk_is_one_line_and_nothing_is_lost() {
     }
 }
 
+/// Files that nobody may write, whoever it is and however long it has had them open. `None` where that is not allowed.
+struct Immutable(Vec<PathBuf>);
+
+impl Immutable {
+    fn make(paths: Vec<PathBuf>) -> Option<Immutable> {
+        let made = Immutable(paths);
+        made.change("+i").then_some(made)
+    }
+
+    fn change(&self, how: &str) -> bool {
+        Command::new("chattr")
+            .arg(how)
+            .args(&self.0)
+            .stderr(Stdio::null())
+            .status()
+            .is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for Immutable {
+    fn drop(&mut self) {
+        self.change("-i");
+    }
+}
+
+#[test]
+fn a_database_that_becomes_read_only_is_one_line_and_nothing_is_lost() {
+    let world = World::new();
+    let mut go = Some(Numbers::new(world.root()));
+    let script = go.as_ref().map(Numbers::script).unwrap_or_default();
+    world.create("ends", &format!("{script}; echo last words; exit 7"));
+    let pid = go.as_ref().map(Numbers::pid).expect("the job");
+    world.create("stays", "stty -echo; echo ready; while read -r line; do echo \"got <$line>\"; done");
+    world.create("over", "exit 3");
+    world.wait_state("over", "done", SOON);
+    let view = world.attach("stays");
+    view.wait_text("ready", SOON);
+    let manager = world.manager_pid();
+    let mut files = world.files(".db");
+    files.extend(world.files(".db-wal"));
+    assert_eq!(files.len(), 2, "{files:?}");
+    // First the files, then their folder, too: each time it is said, and each time it is over without a trace.
+    for (round, more) in [vec![], vec![world.sessd_home()]].into_iter().enumerate() {
+        let Some(immutable) = Immutable::make([files.clone(), more].concat()) else {
+            eprintln!("no file can be made immutable here: not tested");
+            return;
+        };
+        for args in
+            [&["create", "--name", "more", "--", "cat"][..], &["tag", "stays", "k=v"], &["delete", "stays"]]
+        {
+            let line = world.fails(args, 1);
+            assert!(line.contains("database") && line.contains("permissions"), "{line}");
+        }
+        // The end cannot be written down: so it is not said, and not forgotten.
+        drop(go.take());
+        procs::wait_gone(pid, SOON);
+        assert_eq!(world.list().len(), 3, "what is known is still shown");
+        let word = format!("still here {round}");
+        view.type_(format!("{word}\r"));
+        view.wait_text(&format!("got <{word}>"), SOON);
+        assert_ne!(world.info("ends").expect("known")["state"], "done");
+        let stays = world.info("stays").expect("known");
+        assert_eq!((&stays["state"], &stays["tags"]), (&"running".into(), &json!({})), "{stays:#}");
+        drop(immutable);
+    }
+    let done = world.wait_state("ends", "done", LATER);
+    assert_eq!(done["end"]["code"], 7);
+    assert!(world.sessd(&["attach", "ends"]).stdout.ends_with("last words\n"));
+    world.ok(&["tag", "stays", "k=v"]);
+    world.create("more", "exec cat");
+    assert_eq!(world.manager_pid(), manager);
+    world.kill_manager();
+    for (name, code) in [("ends", 7), ("over", 3)] {
+        assert_eq!(world.wait_state(name, "done", SOON)["end"]["code"], code);
+    }
+    assert_eq!(world.wait_state("stays", "running", SOON)["tags"], json!({"k": "v"}));
+    view.type_("after\r");
+    view.wait_text("got <after>", SOON);
+}
+
+/// A manager to which permissions mean something: root's do not.
+fn bound_by_permissions(world: &World, args: &[&str]) -> Command {
+    if !rustix::process::geteuid().is_root() {
+        return world.command(args);
+    }
+    let mut command = world.program("setpriv");
+    command
+        .arg("--bounding-set=-dac_override,-dac_read_search")
+        .arg(sessd_tests::world::sessd_binary())
+        .args(args);
+    command
+}
+
+#[test]
+fn a_manager_that_finds_its_database_read_only_says_so_and_jobs_run_on() {
+    let world = World::new();
+    let numbers = Numbers::new(world.root());
+    world.create("dev", &numbers.script());
+    let pid = numbers.pid();
+    world.ok(&["daemon", "stop"]);
+    let database = world.files(".db").pop().expect("a database");
+    let said = |args: &[&str]| {
+        let output = world.finish(bound_by_permissions(&world, args), b"", SOON);
+        world.one_error(&args.join(" "), &output, 1)
+    };
+    if world.finish(bound_by_permissions(&world, &["--version"]), b"", SOON).code != 0 {
+        eprintln!("setpriv cannot take root's rights here: not tested");
+        return;
+    }
+    for (path, closed, open) in [(&database, 0o400, 0o600), (&world.sessd_home(), 0o500, 0o700)] {
+        set_mode(path, closed);
+        for args in [&["list"][..], &["daemon", "--foreground"]] {
+            let line = said(args);
+            assert!(line.contains(path.to_str().expect("text")), "what cannot be written is named: {line}");
+        }
+        assert_eq!(world.managers(), [] as [i32; 0]);
+        assert!(procs::alive(pid));
+        set_mode(path, open);
+        let back = world.finish(bound_by_permissions(&world, &["list"]), b"", SOON);
+        assert_eq!(back.code, 0, "{back:#?}");
+        world.wait_state("dev", "running", SOON);
+        world.ok(&["daemon", "stop"]);
+    }
+    assert_eq!(numbers.pid(), pid);
+}
+
 #[test]
 fn two_managers_with_two_sockets_do_not_share_a_database() {
     let mut world = World::new();
@@ -328,156 +451,4 @@ fn a_list_longer_than_a_frame_arrives_whole() {
         world.ok(&["create", "--name", &format!("s{n}"), "--", "sh", "-c", "exec cat", &long]);
     }
     assert_eq!(world.list().len(), 14);
-}
-
-// ---- versions
-
-fn replace_agent(host: &Sshd, script: &str) {
-    let mut programs = Vec::new();
-    files_below(&host.home(), &mut |path| {
-        if path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("sessd-agent-")) {
-            programs.push(path.to_owned());
-        }
-    });
-    assert!(!programs.is_empty());
-    for path in programs {
-        let new = path.with_extension("new");
-        fs::write(&new, format!("#!/bin/sh\n{script}\n")).expect("a fake agent");
-        set_mode(&new, 0o755);
-        fs::rename(&new, &path).expect("the agent's place");
-    }
-}
-
-#[test]
-fn an_agent_of_another_major_version_ends_with_7_and_the_older_is_named() {
-    let mut world = World::new();
-    let host = Sshd::start_in(&world, "h1");
-    SshConfig::new(&mut world).host("box", &host);
-    world.create_on("box", "dev", "exec cat");
-    let ours = hello::hello("9.9.9", "");
-    for range in [(ours.proto_max + 1, ours.proto_max + 3), (0, 0)] {
-        let greeting = Hello { proto_min: range.0, proto_max: range.1, ..ours.clone() };
-        let bytes = file(&world, "greeting");
-        fs::write(&bytes, Frame::Hello(greeting).to_bytes(0)).expect("a file");
-        replace_agent(&host, &format!("cat {}; exec cat >/dev/null", bytes.display()));
-        for agent in world.agents(&host.home(), "serve") {
-            procs::signal(agent, rustix::process::Signal::KILL);
-            procs::wait_gone(agent, SOON);
-        }
-        let output = world.sessd(&["create", "--name", "more", "--host", "box", "--", "cat"]);
-        if output.code == 0 {
-            // It saw that this is not the agent it installed.
-            world.ok(&["delete", "more", "--force"]);
-            continue;
-        }
-        let line = world.one_error("create", &output, 7);
-        assert!(line.contains("older"), "{range:?}: {line}");
-        assert_ne!(world.info("dev").expect("known")["state"], "running");
-    }
-}
-
-fn talk(stream: &mut (impl Read + Write), decoder: &mut Decoder, fact: impl Fn(&Frame<'_>) -> bool) {
-    let mut buffer = [0; 16 * 1024];
-    loop {
-        while let Some(raw) = decoder.next_frame().expect("frames") {
-            if raw.parse().is_ok_and(|frame| fact(&frame)) {
-                return;
-            }
-        }
-        let n = stream.read(&mut buffer).expect("an answer");
-        assert!(n > 0, "it hung up");
-        decoder.push(&buffer[..n]);
-    }
-}
-
-/// A frame of a kind of which no version knows anything yet, and a greeting with a field of the future.
-fn from_the_future(kind: u8) -> Vec<u8> {
-    let mut bytes = vec![3, 0, 0, 0, kind, 0, 0, 0];
-    bytes.extend_from_slice(b"new");
-    bytes
-}
-
-/// Field 900 of a message, a number.
-const NEW_FIELD: &[u8] = &[0xa0, 0x38, 0x07];
-
-fn with_new_field(frame: &Frame<'_>) -> Vec<u8> {
-    let mut bytes = frame.to_bytes(0);
-    bytes.extend_from_slice(NEW_FIELD);
-    let length = u32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]) + NEW_FIELD.len() as u32;
-    bytes[..4].copy_from_slice(&length.to_le_bytes());
-    bytes
-}
-
-#[test]
-fn a_manager_skips_what_a_newer_client_says_and_answers_the_rest() {
-    let world = World::new();
-    world.create("dev", "exec cat");
-    let mut stream =
-        UnixStream::connect(world.sessd_home().join("sessd.sock")).expect("the manager's socket");
-    stream.set_read_timeout(Some(SOON)).expect("a timeout");
-    let mut decoder = Decoder::new();
-    stream.write_all(&with_new_field(&Frame::Hello(hello::hello("9.9.9", "")))).expect("written");
-    stream.write_all(&from_the_future(0x7e)).expect("written");
-    talk(&mut stream, &mut decoder, |frame| matches!(frame, Frame::Unsupported(u) if u.kind == 0x7e));
-    stream.write_all(&from_the_future(0xfe)).expect("written");
-    let list = Request { id: 5, act: Some(Act::List(List { all: true, ..List::default() })) };
-    stream.write_all(&with_new_field(&Frame::Request(list))).expect("written");
-    talk(
-        &mut stream,
-        &mut decoder,
-        |frame| matches!(frame, Frame::Reply(r) if r.id == 5 && r.answer.is_some()),
-    );
-    stream.write_all(&Frame::Request(Request { id: 6, act: None }).to_bytes(0)).expect("written");
-    talk(&mut stream, &mut decoder, |frame| matches!(frame, Frame::Reply(r) if r.id == 6));
-}
-
-struct Pipes(std::process::ChildStdin, std::process::ChildStdout);
-
-impl Read for Pipes {
-    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
-        self.1.read(buffer)
-    }
-}
-
-impl Write for Pipes {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.write(bytes)
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        self.0.flush()
-    }
-}
-
-#[test]
-fn an_agent_skips_what_a_newer_manager_says_and_answers_the_rest() {
-    let world = World::new();
-    world.create("dev", "exec cat");
-    let mut agent = None;
-    files_below(&world.home().join(".local/state/sessd-agent/bin"), &mut |path| {
-        agent = Some(path.to_owned())
-    });
-    let mut child = world
-        .program(agent.expect("an agent"))
-        .arg("serve")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the agent runs");
-    let mut pipes = Pipes(child.stdin.take().expect("a pipe"), child.stdout.take().expect("a pipe"));
-    let mut decoder = Decoder::new();
-    pipes.write_all(&with_new_field(&Frame::Hello(hello::hello("9.9.9", "")))).expect("written");
-    pipes.write_all(&from_the_future(0x7e)).expect("written");
-    talk(&mut pipes, &mut decoder, |frame| matches!(frame, Frame::Unsupported(u) if u.kind == 0x7e));
-    let inventory = LinkRequest { id: 5, act: Some(LinkAct::Inventory(Empty {})) };
-    pipes.write_all(&with_new_field(&Frame::LinkRequest(inventory))).expect("written");
-    talk(
-        &mut pipes,
-        &mut decoder,
-        |frame| matches!(frame, Frame::LinkReply(r) if r.id == 5 && matches!(&r.answer, Some(LinkAnswer::Inventory(i)) if i.jobs.len() == 1)),
-    );
-    pipes.write_all(&Frame::LinkRequest(LinkRequest { id: 6, act: None }).to_bytes(0)).expect("written");
-    talk(&mut pipes, &mut decoder, |frame| matches!(frame, Frame::LinkReply(r) if r.id == 6));
-    drop(pipes);
-    child.wait().expect("it ends with its link");
 }

@@ -1,7 +1,7 @@
 //! Sessions on a host that knows nothing of sessd, and links that come and go.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use sessd_tests::{
@@ -409,26 +409,79 @@ fn cuts_lose_and_double_nothing(settings: &[&str]) {
         .unwrap_or_else(|wrong| panic!("{wrong}\n{}", view.describe()));
 }
 
+/// Slow: what a link may be silent for is measured in heartbeats.
 #[test]
-fn a_frozen_link_is_shown_and_healed() {
+fn a_frozen_link_is_stalled_then_dialled_again_and_nothing_is_claimed_meanwhile() {
     let (world, _host, proxy) = world_with_proxy(&[]);
     let numbers = Numbers::new(world.root());
     world.create_on("box", "dev", &numbers.script());
+    let pid = numbers.pid();
     let view = world.attach("dev");
     numbers.emit(100);
     view.wait_text(&numbers.last_line(), SOON);
+    let (tries, begun) = (proxy.attempts(), Instant::now());
     proxy.freeze();
     numbers.emit(100);
-    world.wait_session("dev", "a link that is not shown as up", Duration::from_secs(20), |info| {
-        info["link"] != "up"
-    });
+    let until_frozen_for = |seconds: u64, what: &str, fact: &dyn Fn(&serde_json::Value) -> bool| {
+        let left = (begun + Duration::from_secs(seconds)).saturating_duration_since(Instant::now());
+        world.wait_session("dev", what, left, |info| {
+            assert_ne!(info["state"], "done", "{info:#}");
+            assert!(info["state"] == "disconnected" || info["link"] == "up", "{info:#}");
+            fact(info)
+        })
+    };
+    let info = until_frozen_for(15, "a stalled link", &|info| info["link"] != "up");
+    assert_eq!((&info["link"], &info["state"]), (&"stalled".into(), &"disconnected".into()), "{info:#}");
     let listed = &world.list()[0];
-    assert!(["stalled", "down", "connecting"].iter().any(|link| listed["link"] == *link), "{listed:#}");
+    assert_eq!(
+        (&listed["link"], &listed["state"]),
+        (&"stalled".into(), &"disconnected".into()),
+        "{listed:#}"
+    );
+    assert_eq!(world.json(&["list", "--state", "running"]), serde_json::json!([]));
+    assert_eq!(world.json(&["daemon", "status"])["links"][0]["link"], "stalled");
+    view.wait_text("sessd: dev is stalled", Duration::from_secs(7));
+    until_frozen_for(31, "another dial", &|_| proxy.attempts() > tries);
     proxy.resume();
     wait_link_back(&world, "dev");
     view.wait_text(&numbers.last_line(), LATER);
     check_numbers(&numbers_in(view.history().join("\n").as_bytes()), numbers.asked())
         .unwrap_or_else(|wrong| panic!("{wrong}\n{}", view.describe()));
+    assert_eq!(numbers.pid(), pid, "the same job");
+}
+
+/// Slow: a machine that slept is told from one that is busy by time.
+#[test]
+fn a_laptop_that_wakes_up_in_another_network_goes_on_where_it_was() {
+    let (world, host, proxy) = world_with_proxy(&[]);
+    let numbers = Numbers::new(world.root());
+    world.create_on("box", "dev", &numbers.script());
+    let pid = numbers.pid();
+    let view = world.attach("dev");
+    numbers.emit(100);
+    view.wait_text(&numbers.last_line(), SOON);
+    let (manager, logins) = (world.manager_pid(), host.logins());
+
+    view.signal(Signal::STOP);
+    procs::signal(manager, Signal::STOP);
+    proxy.abandon();
+    numbers.emit(100);
+    let slept = Instant::now();
+    until("seventeen seconds to pass", LATER, || (slept.elapsed() > Duration::from_secs(17)).then_some(()));
+    procs::signal(manager, Signal::CONT);
+    view.signal(Signal::CONT);
+    let woke = Instant::now();
+    // The old connection says nothing, and never will: it is not waited for as long as a link may be silent.
+    view.wait_text(&numbers.last_line(), SOON);
+    let took = woke.elapsed();
+    assert!(took < Duration::from_secs(12), "back {took:?} after it woke\n{}", world.log_tail());
+    wait_link_back(&world, "dev");
+    assert_eq!(host.logins(), logins + 1, "dialled once");
+    numbers.emit(100);
+    view.wait_text(&numbers.last_line(), SOON);
+    check_numbers(&numbers_in(view.history().join("\n").as_bytes()), numbers.asked())
+        .unwrap_or_else(|wrong| panic!("{wrong}\n{}", view.describe()));
+    assert_eq!((numbers.pid(), world.manager_pid()), (pid, manager), "the same job, the same manager");
 }
 
 #[test]

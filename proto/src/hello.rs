@@ -35,10 +35,10 @@ pub fn hello(version: &str, build: &str) -> Hello {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Skew {
     /// The other end is older than anything we speak.
-    #[error("the other end (sessd {0}) is older than this one can speak to")]
+    #[error("the other end (sessd {0}) is older, and speaks no protocol that this one still knows")]
     TheyAreOlder(String),
     /// The other end is newer than anything we speak.
-    #[error("the other end (sessd {0}) is newer than this one can speak to")]
+    #[error("this end is older, and speaks no protocol that the other one (sessd {0}) still knows")]
     TheyAreNewer(String),
 }
 

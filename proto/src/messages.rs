@@ -454,7 +454,8 @@ pub struct Presence {
     pub manager_name: String,
 }
 
-/// New facts of the job's session.
+/// New facts of the job's session. Several managers may hold the job: each tells what its user changed, and leaves the rest
+/// as it is on the host.
 #[derive(Clone, PartialEq, Message)]
 pub struct Describe {
     #[prost(string, tag = "1")]
@@ -465,6 +466,12 @@ pub struct Describe {
     pub idle_timeout_ms: Option<u64>,
     #[prost(bool, tag = "4")]
     pub reap_unattended: bool,
+    /// The name stays as it is; `name` repeats it, for holders that do not know this field.
+    #[prost(bool, tag = "5")]
+    pub keep_name: bool,
+    /// The same of the tags.
+    #[prost(bool, tag = "6")]
+    pub keep_tags: bool,
 }
 
 /// A request to the manager.

@@ -103,6 +103,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         })),
         ("describe", Frame::Describe(m::Describe {
             name: "n".into(), tags: [("t".to_owned(), "1".to_owned())].into(), idle_timeout_ms: Some(9), reap_unattended: true,
+            ..m::Describe::default()
         })),
         ("exit-ack", Frame::ExitAck(m::Empty {})),
         ("status", Frame::Status(m::JobStatus {
@@ -142,6 +143,9 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("ended", Frame::Ended(exit())),
         ("detach", Frame::Detach(m::Detach { detail: "d".into() })),
         ("event", Frame::Event(m::Event { json: "{}".into() })),
+        ("describe-some", Frame::Describe(m::Describe {
+            name: "n".into(), tags: [("t".to_owned(), "1".to_owned())].into(), keep_name: true, keep_tags: true, ..m::Describe::default()
+        })),
     ]
 }
 

@@ -82,6 +82,11 @@ impl Ending {
         self.kills >= KILLS_MAX
     }
 
+    /// Was `pid` found before?
+    pub fn knows(&self, pid: u32) -> bool {
+        self.known.iter().any(|(known, _)| *known == pid)
+    }
+
     /// Which of `all` belong to the job and live: the POSIX session of `leader`, what was found before, and whatever
     /// descends from those. What was found once is followed even after it lost its parent or made a session of its own.
     pub fn victims(&mut self, all: &[Stat], leader: u32) -> Vec<u32> {

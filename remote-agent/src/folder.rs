@@ -194,12 +194,20 @@ impl JobFolder {
         Ok(Some(bytes))
     }
 
-    fn read_message<M: Message + Default>(&self, name: &str) -> io::Result<Option<M>> {
+    /// Reads a message with its length before it, or what the first holders wrote: the bare message, which begins with the
+    /// byte `bare` (as no length does) and has what `is_whole` asks for.
+    fn read_message<M: Message + Default>(
+        &self,
+        name: &str,
+        bare: u8,
+        is_whole: impl FnOnce(&M) -> bool,
+    ) -> io::Result<Option<M>> {
         let Some(bytes) = self.read(name)? else { return Ok(None) };
         let mut rest = bytes.as_slice();
-        M::decode_length_delimited(&mut rest)
-            .ok()
-            .filter(|_| rest.is_empty())
+        let delimited = M::decode_length_delimited(&mut rest).ok().filter(|_| rest.is_empty());
+        let first = || M::decode(bytes.as_slice()).ok().filter(is_whole);
+        delimited
+            .or_else(|| if bytes.first() == Some(&bare) { first() } else { None })
             .map(Some)
             .ok_or_else(|| fault(format!("{} is damaged", self.path.join(name).display())))
     }
@@ -211,7 +219,8 @@ impl JobFolder {
 
     /// What was asked for, if it is there.
     pub fn spec(&self) -> io::Result<Option<JobSpec>> {
-        self.read_message("spec")
+        // Field 1, the job's id, is longer than ten bytes alone; the last of the fields is whose the job is.
+        self.read_message("spec", 0x0a, |spec: &JobSpec| !spec.manager_id.is_empty())
     }
 
     /// Keeps the last word about the job.
@@ -221,7 +230,8 @@ impl JobFolder {
 
     /// The last word about the job, if there is one.
     pub fn exit(&self) -> io::Result<Option<ExitRecord>> {
-        self.read_message("exit")
+        // Field 1, the reason; together with the time it is longer than eight bytes.
+        self.read_message("exit", 0x08, |exit: &ExitRecord| exit.reason != 0 && exit.at_ms != 0)
     }
 
     /// Keeps the last screen of `cols` by `rows` cells.
@@ -240,7 +250,15 @@ impl JobFolder {
             let (cols, rows) = (cols.parse().ok()?, rows.parse().ok()?);
             Some(Screen { cols, rows, snapshot: bytes.split_off(end + 1) })
         })();
-        screen.map(Some).ok_or_else(|| fault(format!("{} is damaged", self.path.join("screen").display())))
+        // The first holders wrote no size; a snapshot begins with a control character.
+        let bare = || {
+            let is_snapshot = bytes.first().is_some_and(u8::is_ascii_control);
+            is_snapshot.then_some(Screen { cols: 0, rows: 0, snapshot: bytes })
+        };
+        screen
+            .or_else(bare)
+            .map(Some)
+            .ok_or_else(|| fault(format!("{} is damaged", self.path.join("screen").display())))
     }
 
     /// Keeps which managers have held the job.
@@ -361,6 +379,23 @@ mod tests {
     }
 
     #[test]
+    fn what_the_first_holders_wrote_is_read_as_far_as_it_says_how_the_job_ended() {
+        let (_root, folder) = folder();
+        let exit = ExitRecord { reason: 1, code: Some(7), at_ms: 1_795_000_000_000, ..ExitRecord::default() };
+        let bare = exit.encode_to_vec();
+        for length in 1..bare.len() {
+            fs::write(folder.path().join("exit"), &bare[..length]).unwrap();
+            assert!(folder.exit().is_err(), "{length} of {} bytes", bare.len());
+        }
+        fs::write(folder.path().join("exit"), &bare).unwrap();
+        assert_eq!(folder.exit().unwrap(), Some(exit));
+        let id = "00000000-0000-0000-0000-000000000001".to_owned();
+        let spec = JobSpec { job_id: id.clone(), name: "dev".into(), manager_id: id, ..JobSpec::default() };
+        fs::write(folder.path().join("spec"), spec.encode_to_vec()).unwrap();
+        assert_eq!(folder.spec().unwrap(), Some(spec));
+    }
+
+    #[test]
     fn a_full_disk_is_an_error_and_leaves_the_old_file_and_nothing_half_made() {
         let (_root, folder) = folder();
         let spec = JobSpec { name: "old".into(), ..JobSpec::default() };
@@ -380,6 +415,12 @@ mod tests {
         assert_eq!(
             folder.screen().unwrap(),
             Some(Screen { cols: 120, rows: 40, snapshot: b"\x1b[Hx\ny".to_vec() })
+        );
+        fs::write(folder.path().join("screen"), b"\x18\x1b[Hfirst\n80x24\n").unwrap();
+        assert_eq!(
+            folder.screen().unwrap(),
+            Some(Screen { cols: 0, rows: 0, snapshot: b"\x18\x1b[Hfirst\n80x24\n".to_vec() }),
+            "of a holder that wrote no size"
         );
         fs::write(folder.path().join("screen"), b"rubbish").unwrap();
         assert!(folder.screen().is_err());

@@ -51,21 +51,63 @@ fn parse(line: &str) -> Option<Stat> {
     })
 }
 
-/// Every process there is.
-pub fn all() -> Vec<Stat> {
+fn pids() -> Vec<u32> {
     let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-    entries.flatten().filter_map(|e| stat(e.file_name().to_str()?.parse().ok()?)).collect()
+    entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect()
+}
+
+/// Every process there is.
+fn all() -> Vec<Stat> {
+    pids().into_iter().filter_map(stat).collect()
+}
+
+/// The POSIX session of `leader`, the processes in `known`, and whatever descends from those; the descendants are given as
+/// of the leader's session, whatever their own, because their parent may be gone when they are looked at again. A thousand
+/// holders may look at the same moment, on a host with thousands of processes: only what belongs to the job is read. Where
+/// the kernel does not list children, every process is.
+pub fn family(leader: u32, known: impl Fn(u32) -> bool) -> Vec<Stat> {
+    if !std::path::Path::new("/proc/thread-self/children").exists() {
+        return all();
+    }
+    let in_session = |pid: u32| {
+        let sid = nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(pid.cast_signed())));
+        sid.is_ok_and(|sid| sid.as_raw().cast_unsigned() == leader)
+    };
+    let mut found: Vec<u32> =
+        pids().into_iter().filter(|pid| *pid == leader || known(*pid) || in_session(*pid)).collect();
+    let roots = found.len();
+    let mut looked_at = 0;
+    while let Some(parent) = found.get(looked_at).copied() {
+        looked_at += 1;
+        // A child that ends while the list is read may hide the one after it: twice.
+        for child in children(parent).into_iter().chain(children(parent)).flatten() {
+            if !found.contains(&child) {
+                found.push(child);
+            }
+        }
+    }
+    let stats = found.iter().enumerate().filter_map(|(at, pid)| {
+        let stat = stat(*pid)?;
+        Some(if at < roots { stat } else { Stat { sid: leader, ..stat } })
+    });
+    stats.collect()
+}
+
+/// The children of a process. `None` where the kernel does not tell, or the process is gone.
+fn children(pid: u32) -> Option<Vec<u32>> {
+    let mut all = Vec::new();
+    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
+        let children = fs::read(task.ok()?.path().join("children")).ok()?;
+        all.extend(
+            String::from_utf8_lossy(&children).split_ascii_whitespace().filter_map(|p| p.parse::<u32>().ok()),
+        );
+    }
+    Some(all)
 }
 
 /// Is the process without children? `None` where the kernel does not tell.
 pub fn childless(pid: u32) -> Option<bool> {
-    for task in fs::read_dir(format!("/proc/{pid}/task")).ok()? {
-        let children = fs::read(task.ok()?.path().join("children")).ok()?;
-        if children.iter().any(u8::is_ascii_digit) {
-            return Some(false);
-        }
-    }
-    Some(true)
+    Some(children(pid)?.is_empty())
 }
 
 /// The programs that run, as far as this user may look: those of its own processes.
@@ -92,6 +134,38 @@ mod tests {
         assert_eq!((stat.pid, stat.comm.as_str(), stat.state), (42, "a) b (c)", 'S'));
         assert_eq!((stat.ppid, stat.pgrp, stat.sid, stat.cpu, stat.start), (1, 42, 42, 26, 999));
         assert_eq!(parse("garbage"), None);
+    }
+
+    #[test]
+    fn a_family_is_the_session_and_all_that_descends_from_it() {
+        use std::process::{Command, Stdio};
+        // A session of its own, in which one more is begun; and one process of ours beside it.
+        let mut leader = Command::new("setsid");
+        leader.args(["sh", "-c", "setsid sleep 1000 & sleep 1000 & echo; wait"]).stdout(Stdio::piped());
+        let mut leader = leader.spawn().unwrap();
+        let mut beside = Command::new("sleep").arg("1000").spawn().unwrap();
+        leader.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
+        let sid = leader.id();
+        let names = || {
+            let mut names: Vec<String> = family(sid, |_| false).into_iter().map(|s| s.comm).collect();
+            names.sort();
+            names
+        };
+        let begun = std::time::Instant::now();
+        while names() != ["sh", "sleep", "sleep"] {
+            assert!(begun.elapsed().as_secs() < 20, "{:?}", names());
+            std::thread::sleep(std::time::Duration::from_millis(5));
+        }
+        let found = family(sid, |_| false);
+        assert!(found.iter().all(|p| p.sid == sid && p.pid != beside.id()), "{found:?}");
+        let known = family(sid, |pid| pid == beside.id());
+        assert_eq!(known.len(), 4);
+        for process in &known {
+            let pid = rustix::process::Pid::from_raw(process.pid as i32).unwrap();
+            rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        }
+        leader.wait().unwrap();
+        beside.wait().unwrap();
     }
 
     #[test]

@@ -266,8 +266,7 @@ impl Server {
         let facts = facts(std::process::id(), &spawn.environment);
         let scope = if facts.wants_scope() { facts.systemd_run.zip(facts.user_manager) } else { None };
         let started = folder.make().and_then(|()| folder.write_spec(spec)).and_then(|()| {
-            let agent =
-                std::env::current_exe().map_err(folder::context("where the agent's own binary is"))?;
+            let agent = own_program().map_err(folder::context("where the agent's own binary is"))?;
             Starting::begin(&folder, spawn, Plan { agent, scope })
         });
         let starting = started.inspect_err(|_| {
@@ -377,6 +376,12 @@ impl Server {
                 .put(id, &Frame::Close(m::Close { reason: CloseReason::HolderUnreachable as i32, detail }));
         }
     }
+}
+
+/// Our own binary. A cleaner may have taken its file; the kernel keeps it as long as we run.
+fn own_program() -> io::Result<PathBuf> {
+    let path = std::env::current_exe()?;
+    Ok(if path.exists() { path } else { format!("/proc/{}/exe", std::process::id()).into() })
 }
 
 /// What would become of process `pid` at a logout, by the environment it was given.

@@ -33,6 +33,7 @@ fn done_records(count: usize, now_ms: i64) -> Vec<Record> {
             last_active_ms: Some(now_ms),
             place: "m:/f".into(),
             end: None,
+            untold: Default::default(),
         };
         let end = End {
             reason: EndReason::Exited,

@@ -43,6 +43,8 @@ struct State {
     open: Vec<TcpStream>,
     /// Connections of an older epoch are dead: a cut counts it up.
     epoch: u64,
+    /// Connections of an epoch before this one are silent for ever.
+    abandoned: u64,
     faults: Option<Faults>,
 }
 
@@ -114,7 +116,13 @@ impl Proxy {
         let listener = TcpListener::bind(SocketAddr::new(private_address(), 0)).expect("a free port");
         let addr = listener.local_addr().expect("the address of a listener");
         let shared = Arc::new(Shared {
-            state: Mutex::new(State { mode: Mode::Flow, open: Vec::new(), epoch: 0, faults: None }),
+            state: Mutex::new(State {
+                mode: Mode::Flow,
+                open: Vec::new(),
+                epoch: 0,
+                abandoned: 0,
+                faults: None,
+            }),
             changed: Condvar::new(),
             stop: AtomicBool::new(false),
             connections: AtomicUsize::new(0),
@@ -150,6 +158,14 @@ impl Proxy {
     /// Stops every byte without closing anything, until [`Proxy::resume`].
     pub fn freeze(&self) {
         self.shared.lock().mode = Mode::Frozen;
+    }
+
+    /// The connections there are stay open and carry nothing any more, as for a machine that woke up in another network;
+    /// new ones work.
+    pub fn abandon(&self) {
+        let mut state = self.shared.lock();
+        state.epoch += 1;
+        state.abandoned = state.epoch;
     }
 
     /// Everything flows again.
@@ -209,7 +225,9 @@ impl Shared {
     /// Waits while frozen; true while a connection of this epoch may go on.
     fn may_flow(&self, epoch: u64) -> bool {
         let mut state = self.lock();
-        while state.mode == Mode::Frozen && state.epoch == epoch && !self.stop.load(Ordering::Relaxed) {
+        while ((state.mode == Mode::Frozen && state.epoch == epoch) || epoch < state.abandoned)
+            && !self.stop.load(Ordering::Relaxed)
+        {
             state =
                 self.changed.wait_timeout(state, Duration::from_secs(1)).unwrap_or_else(|p| p.into_inner()).0;
         }

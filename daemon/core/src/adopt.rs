@@ -2,7 +2,7 @@
 //! be given here is left out, and what people will read is printable.
 
 use crate::names::{check_name, check_tags};
-use crate::record::{Record, State};
+use crate::record::{Record, State, Untold};
 use sessd_proto::Uuid;
 use sessd_proto::limits::SIDE_MAX;
 use sessd_proto::messages::JobSpec;
@@ -56,6 +56,7 @@ pub fn record(
         last_active_ms: None,
         place,
         end: None,
+        untold: Untold::default(),
     })
 }
 

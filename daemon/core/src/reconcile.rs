@@ -2,7 +2,7 @@
 //! unknown waits. An error is evidence of nothing.
 
 use crate::record::{End, Record, State};
-use sessd_proto::messages::{EndReason, ExitRecord, Inventory, JobReport, Liveness};
+use sessd_proto::messages::{EndReason, ExitRecord, Inventory, JobReport, JobSpec, Liveness};
 use std::collections::{HashMap, HashSet};
 
 /// How long a job must be missing from complete inventories before that is firm: a holder whose folder was removed makes
@@ -62,6 +62,11 @@ impl Seen {
     /// The inventory itself.
     pub fn inventory(&self) -> &Inventory {
         &self.inventory
+    }
+
+    /// What the host has of the session that the job belongs to.
+    pub fn spec(&self, record: &Record) -> Option<&JobSpec> {
+        self.report(record)?.spec.as_ref()
     }
 
     fn report(&self, record: &Record) -> Option<&JobReport> {
@@ -166,7 +171,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use sessd_proto::Uuid;
-    use sessd_proto::messages::JobSpec;
     use std::collections::BTreeMap;
 
     fn record(state: State) -> Record {
@@ -188,6 +192,7 @@ mod tests {
             last_active_ms: None,
             place: if state == State::Init { String::new() } else { "m:/f".into() },
             end: None,
+            untold: Default::default(),
         }
     }
 

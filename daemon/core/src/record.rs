@@ -10,7 +10,7 @@
 //! with a new job under the same session.
 
 use sessd_proto::Uuid;
-use sessd_proto::messages::{EndReason, ExitRecord, JobSpec};
+use sessd_proto::messages::{Describe, EndReason, ExitRecord, JobSpec};
 use std::collections::BTreeMap;
 
 /// Where a session stands.
@@ -95,6 +95,23 @@ impl End {
     }
 }
 
+/// What the user changed here and the host may not have heard of. The host's own copy is for whoever adopts the job, and
+/// another manager may have the job, too: nothing is written there but what a user asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Untold {
+    /// The name.
+    pub name: bool,
+    /// The tags.
+    pub tags: bool,
+}
+
+impl Untold {
+    /// Is there anything?
+    pub fn any(self) -> bool {
+        self.name || self.tags
+    }
+}
+
 /// The durable facts of one session. Times are milliseconds since the epoch.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Record {
@@ -132,6 +149,8 @@ pub struct Record {
     pub place: String,
     /// Once done. While a restart is on its way, the end of the job before: what is fallen back to.
     pub end: Option<End>,
+    /// What the host is still to be told.
+    pub untold: Untold,
 }
 
 impl Record {
@@ -153,6 +172,20 @@ impl Record {
             host: self.host.clone(),
             manager_id: manager_id.to_owned(),
         }
+    }
+
+    /// What the host is to be told of the session, of which it has `there`; `None` when it knows all that the user changed.
+    /// What another manager's user changed stays, and so does the name of a session that is called otherwise here.
+    pub fn describe(&self, there: &JobSpec) -> Option<Describe> {
+        let (name, tags) = (self.name.clone().unwrap_or_default(), self.tags.clone().into_iter().collect());
+        self.untold.any().then(|| Describe {
+            name: if self.untold.name { name } else { there.name.clone() },
+            tags: if self.untold.tags { tags } else { there.tags.clone() },
+            idle_timeout_ms: self.idle_timeout_ms.map(|ms| ms as u64),
+            reap_unattended: self.reap_unattended,
+            keep_name: !self.untold.name,
+            keep_tags: !self.untold.tags,
+        })
     }
 
     /// The session as people call it: its name, else the beginning of its id.
@@ -180,6 +213,8 @@ impl Record {
     pub fn begin_again(&mut self, job_id: Uuid) {
         (self.job_id, self.state) = (job_id, State::Init);
         (self.last_active_ms, self.place) = (None, String::new());
+        // The new job is asked for with all of it.
+        self.untold = Untold::default();
     }
 
     /// The host said that the job runs.
@@ -238,7 +273,30 @@ mod tests {
             last_active_ms: None,
             place: "m:/f".into(),
             end: None,
+            untold: Untold::default(),
         }
+    }
+
+    #[test]
+    fn the_host_is_told_what_the_user_changed_and_nothing_else() {
+        let tags = |key: &str| [(key.to_owned(), String::new())];
+        let there = JobSpec { name: "dev".into(), tags: tags("theirs").into(), ..JobSpec::default() };
+        let mut adopted = record(0);
+        (adopted.name, adopted.tags) = (Some("dev-2".into()), tags("ours").into());
+        assert_eq!(adopted.describe(&there), None);
+        adopted.untold.tags = true;
+        let described = adopted.describe(&there).unwrap();
+        assert_eq!((described.name.as_str(), described.keep_name, described.keep_tags), ("dev", true, false));
+        assert_eq!(described.tags, tags("ours").into());
+        adopted.untold = Untold { name: true, tags: false };
+        let described = adopted.describe(&there).unwrap();
+        assert_eq!(
+            (described.name.as_str(), described.keep_name, described.keep_tags),
+            ("dev-2", false, true)
+        );
+        assert_eq!(described.tags, tags("theirs").into());
+        adopted.begin_again(Uuid::from_u128(3));
+        assert_eq!(adopted.describe(&there), None);
     }
 
     #[test]

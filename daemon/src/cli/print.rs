@@ -1,9 +1,10 @@
 //! How answers look. No fetching here.
 
-use crate::manager::doc::{EndDoc, InfoDoc, SessionDoc, StatusDoc};
-use comfy_table::{Table, presets};
+use crate::manager::doc::{EndDoc, InfoDoc, LinkDoc, SessionDoc, StatusDoc};
+use std::borrow::Cow;
 use std::io::Write;
 use std::time::Duration;
+use unicode_width::UnicodeWidthStr;
 
 /// Prints text. A reader that went away is no failure of ours.
 pub fn out(text: &str) {
@@ -16,18 +17,38 @@ pub fn line(text: &str) {
     out(&format!("{text}\n"));
 }
 
-fn table_of(header: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_header(header.to_vec());
-    table
-}
-
-fn text_of(mut table: Table) -> String {
-    for column in table.column_iter_mut() {
-        column.set_padding((0, 2));
+/// Rows under a header, one line each, every column as wide as its widest cell. There may be many thousands.
+fn columns<const N: usize>(header: [&str; N], rows: &[[Cow<'_, str>; N]]) -> String {
+    let width = |text: &str| if text.is_ascii() { text.len() } else { text.width() };
+    let mut widths = header.map(width);
+    for row in rows {
+        for (widest, cell) in widths.iter_mut().zip(row) {
+            *widest = width(cell).max(*widest);
+        }
     }
-    let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
-    lines.join("\n") + "\n"
+    let mut text = String::with_capacity((widths.iter().sum::<usize>() + 2 * N) * (rows.len() + 1));
+    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
+        let mut missing = 0;
+        for (cell, widest) in cells.zip(widths) {
+            if !cell.is_empty() {
+                text.extend(std::iter::repeat_n(' ', missing));
+                missing = 0;
+                // A row is a line, whatever is in it.
+                if cell.contains(char::is_control) {
+                    text.extend(cell.chars().map(|c| if c.is_control() { ' ' } else { c }));
+                } else {
+                    text.push_str(cell);
+                }
+            }
+            missing += widest.saturating_sub(width(cell)) + 2;
+        }
+        text.push('\n');
+    };
+    line(&mut header.into_iter());
+    for row in rows {
+        line(&mut row.iter().map(AsRef::as_ref));
+    }
+    text
 }
 
 fn duration(seconds: u64) -> String {
@@ -63,9 +84,9 @@ fn command(words: &[String]) -> String {
     if words.is_empty() { "(login shell)".to_owned() } else { words.join(" ") }
 }
 
-fn short(text: &str, max: usize) -> String {
-    if text.chars().count() <= max {
-        text.to_owned()
+fn short(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
+    if text.len() <= max || text.chars().count() <= max {
+        text
     } else {
         text.chars().take(max - 1).chain(['…']).collect()
     }
@@ -77,29 +98,30 @@ fn tags(session: &SessionDoc) -> String {
     words.join(" ")
 }
 
+fn session_row(session: &SessionDoc) -> [Cow<'_, str>; 8] {
+    let runs = session.foreground.as_deref().map_or_else(|| command(&session.command).into(), Cow::from);
+    [
+        session.name.as_deref().unwrap_or(&session.id).into(),
+        session.host.as_str().into(),
+        session
+            .end
+            .as_ref()
+            .map_or_else(|| session.state.as_str().into(), |e| format!("done, {}", end(e)).into()),
+        if session.end.is_some() { "".into() } else { session.link.as_str().into() },
+        if session.views.is_empty() { "".into() } else { session.views.len().to_string().into() },
+        session.idle_seconds.map(duration).unwrap_or_default().into(),
+        short(runs, 40),
+        tags(session).into(),
+    ]
+}
+
 /// The list as a table.
 pub fn table(sessions: &[SessionDoc]) -> String {
     if sessions.is_empty() {
         return "no sessions\n".to_owned();
     }
-    let mut table = table_of(&["NAME", "HOST", "STATE", "LINK", "VIEWS", "IDLE", "RUNS", "TAGS"]);
-    for session in sessions {
-        let state =
-            session.end.as_ref().map_or_else(|| session.state.clone(), |e| format!("done, {}", end(e)));
-        let done = session.end.is_some();
-        let runs = session.foreground.clone().unwrap_or_else(|| command(&session.command));
-        table.add_row([
-            session.name.clone().unwrap_or_else(|| session.id.clone()),
-            session.host.clone(),
-            state,
-            if done { String::new() } else { session.link.clone() },
-            if session.views.is_empty() { String::new() } else { session.views.len().to_string() },
-            session.idle_seconds.map(duration).unwrap_or_default(),
-            short(&runs, 40),
-            tags(session),
-        ]);
-    }
-    text_of(table)
+    let rows: Vec<_> = sessions.iter().map(session_row).collect();
+    columns(["NAME", "HOST", "STATE", "LINK", "VIEWS", "IDLE", "RUNS", "TAGS"], &rows)
 }
 
 /// Everything about one session.
@@ -156,8 +178,16 @@ pub fn adopted(session: &SessionDoc) -> String {
     format!(
         "adopted {name} ({state}, made {}, {})",
         session.created_at,
-        short(&command(&session.command), 60)
+        short(command(&session.command).into(), 60)
     )
+}
+
+fn text_of(value: &serde_json::Value) -> Cow<'_, str> {
+    match value {
+        serde_json::Value::String(text) => text.into(),
+        serde_json::Value::Number(number) => number.to_string().into(),
+        _ => "".into(),
+    }
 }
 
 /// The hosts.
@@ -165,16 +195,19 @@ pub fn hosts(hosts: &[serde_json::Value]) -> String {
     if hosts.is_empty() {
         return "no hosts\n".to_owned();
     }
-    let mut table = table_of(&["HOST", "LINK", "SESSIONS", "DONE", "NEXT TRY", "WHY"]);
-    for host in hosts {
-        let text = |key: &str| {
-            host[key]
-                .as_str()
-                .map_or_else(|| host[key].as_u64().map(|n| n.to_string()).unwrap_or_default(), str::to_owned)
-        };
-        table.add_row(["host", "link", "sessions", "done", "next_try_at", "detail"].map(text));
-    }
-    text_of(table)
+    let keys = ["host", "link", "sessions", "done", "next_try_at", "detail"];
+    let rows: Vec<_> = hosts.iter().map(|host| keys.map(|key| text_of(&host[key]))).collect();
+    columns(["HOST", "LINK", "SESSIONS", "DONE", "NEXT TRY", "WHY"], &rows)
+}
+
+fn link_row(link: &LinkDoc) -> [Cow<'_, str>; 5] {
+    [
+        link.host.as_str().into(),
+        link.link.as_str().into(),
+        link.rtt_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or_default().into(),
+        link.next_try_at.as_deref().unwrap_or_default().into(),
+        link.detail.as_deref().unwrap_or_default().into(),
+    ]
 }
 
 /// The manager.
@@ -188,17 +221,24 @@ pub fn status(status: &StatusDoc) -> String {
         if status.sessions == 1 { "" } else { "s" }
     );
     if !status.links.is_empty() {
-        let mut table = table_of(&["HOST", "LINK", "RTT", "NEXT TRY", "WHY"]);
-        for link in &status.links {
-            table.add_row([
-                link.host.clone(),
-                link.link.clone(),
-                link.rtt_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or_default(),
-                link.next_try_at.clone().unwrap_or_default(),
-                link.detail.clone().unwrap_or_default(),
-            ]);
-        }
-        text += &text_of(table);
+        let rows: Vec<_> = status.links.iter().map(link_row).collect();
+        text += &columns(["HOST", "LINK", "RTT", "NEXT TRY", "WHY"], &rows);
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_as_wide_as_they_must_be_and_a_row_is_a_line() {
+        let rows =
+            [["a", "", "x"], ["名前", "two\nlines\u{1b}", ""], ["", "", "end"]].map(|row| row.map(Cow::from));
+        assert_eq!(
+            columns(["ONE", "TWO", "THREE"], &rows),
+            "ONE   TWO         THREE\na                 x\n名前  two lines \n                  end\n"
+        );
+        assert_eq!(columns(["A", "B"], &[]), "A  B\n");
+    }
 }

@@ -391,7 +391,14 @@ fn daemon(paths: Paths, args: DaemonArgs) -> Result<u8> {
 /// Stops the manager and waits until it is gone. None running is as good.
 fn stop(paths: &Paths, restart: bool) -> Result<()> {
     let Some(mut client) = Client::connect_running(paths)? else { return Ok(()) };
-    client.ask(Act::DaemonStop(m::Stop { restart }))?;
+    match client.ask(Act::DaemonStop(m::Stop { restart })) {
+        // One that does not understand us understands a signal: it stops as if it had been asked.
+        Err(error) if error.kind == Kind::VersionSkew => {
+            let peer = rustix::net::sockopt::socket_peercred(&client.stream).map_err(|_| error.clone())?;
+            rustix::process::kill_process(peer.pid, rustix::process::Signal::TERM).map_err(|_| error)?;
+        }
+        answer => drop(answer?),
+    }
     client.wait_closed(Duration::from_secs(10))?;
     let until = Instant::now() + Duration::from_secs(10);
     // A view may be quicker than we are to start the next one, which is what a restart wants.

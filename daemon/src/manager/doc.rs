@@ -163,9 +163,12 @@ pub fn of_session(session: &Session) -> SessionDoc {
     let live = session.live.borrow();
     let status = session.host.status();
     let mut doc = base(&live.record, status.word(&session.host.name));
+    // Later than the link's word: nothing that runs is on a link that is silent.
+    let state = session.state();
+    state.word().clone_into(&mut doc.state);
     doc.views.clone_from(&live.views);
     if let Some((status, came)) = &live.status {
-        add_status(&mut doc, status, *came, live.record.state == State::Running);
+        add_status(&mut doc, status, *came, state == State::Running);
     }
     doc
 }
@@ -189,7 +192,7 @@ pub fn info_of_session(session: &Session, us: &str) -> InfoDoc {
     if let Some((job, _)) = &live.status {
         (more.job_pid, more.output_bytes) = (Some(job.pid), Some(job.head));
         more.notes.extend(job.warnings.iter().map(|warning| crate::ssh::clean(warning, 300)));
-        if live.record.state == State::Running {
+        if session.state() == State::Running {
             more.held_by = held_by(&job.managers, us);
         }
     }

@@ -60,13 +60,18 @@ impl Status {
     /// The contract's word.
     pub fn word(&self, host: &str) -> &'static str {
         match self {
-            Self::Up(link) if link.is_stalled() => "stalled",
+            Self::Up(_) if self.is_stalled() => "stalled",
             Self::Up(_) if host == LOCAL => "local",
             Self::Up(_) => "up",
             Self::Connecting => "connecting",
             Self::Dormant | Self::Down { .. } => "down",
             Self::NeedsPerson(_) => "needs-login",
         }
+    }
+
+    /// Is the link there, and silent?
+    pub fn is_stalled(&self) -> bool {
+        matches!(self, Self::Up(link) if link.is_stalled())
     }
 
     /// When it is dialled next.

@@ -26,6 +26,9 @@ const QUEUED_MAX: usize = 64 << 20;
 /// Bytes that may wait to be written: input of all views within their windows, and small frames.
 const OUT_MAX: usize = 32 << 20;
 
+/// An answer to a heartbeat may take this long without a silence being noticed a heartbeat later for it.
+const BEAT_SLACK_MS: u64 = 1_000;
+
 /// How long a link may be silent after the machine slept.
 const DOUBTED: Duration = Duration::from_secs(4);
 
@@ -281,7 +284,8 @@ impl Link {
         beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             beat.tick().await;
-            let silent = self.heard.get().elapsed().as_millis() as u64;
+            // What was heard came just after a beat, so that a silence looks a little short at a later one.
+            let silent = self.heard.get().elapsed().as_millis() as u64 + BEAT_SLACK_MS;
             let doubted = self.doubted.get().is_some_and(|since| since.elapsed() >= DOUBTED);
             if silent >= GIVE_UP_MS || doubted {
                 return;

@@ -27,6 +27,7 @@ use host::{Host, Status, ToHost};
 use link::Link;
 use sessd_core::names::{Fit, check_name, check_tags, fit, tag_matches};
 use sessd_core::reconcile::Seen;
+use sessd_core::record::Untold;
 use sessd_core::wake::Wake;
 use sessd_core::{Record, State};
 use sessd_proto::messages as m;
@@ -93,7 +94,8 @@ impl Manager {
     pub async fn start(paths: Paths, config: Config, store: Store) -> Result<Rc<Self>> {
         let id = store.fact("manager_id", || Uuid::now_v7().to_string()).await?;
         let records = store.live().await?;
-        let user = std::env::var("USER").unwrap_or_else(|_| "somebody".to_owned());
+        let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
+        let user = user.unwrap_or_else(|| "somebody".to_owned());
         let manager = Rc::new(Self {
             name: format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy()),
             paths,
@@ -299,6 +301,7 @@ impl Manager {
             last_active_ms: None,
             place: String::new(),
             end: None,
+            untold: Untold::default(),
         };
         point("create-before-save");
         self.store.save(&record).await?;
@@ -450,7 +453,7 @@ impl Manager {
         for session in self.live() {
             let wanted = {
                 let record = &session.live.borrow().record;
-                fits(record.name.is_some(), &record.host, &record.tags, record.state.word())
+                fits(record.name.is_some(), &record.host, &record.tags, session.state().word())
             };
             if wanted {
                 docs.push(doc::of_session(&session));
@@ -611,6 +614,10 @@ async fn keep_house(manager: Weak<Manager>) {
             && let Err(error) = manager.forget_old().await
         {
             tracing::warn!(error = error.line(), "old records are not forgotten yet");
+        }
+        if tick == 0 {
+            // While the database can be read: a list is to be had as long as the manager lives. It is read again when wanted.
+            let _ = manager.store.with_done(|_| ()).await;
         }
         manager.events.tick();
         if wake.tick(clock::wall_ms(), monotonic_ms(), TICK.as_millis() as i64) {

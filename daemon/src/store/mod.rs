@@ -3,11 +3,12 @@
 //! A database that is damaged is kept aside under another name and never written again.
 
 use crate::error::{Error, Result};
-use sessd_core::record::{reason_from_word, reason_word};
+use sessd_core::record::{Untold, reason_from_word, reason_word};
 use sessd_core::{End, Record, State};
 use sessd_proto::Uuid;
 use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
 };
 use sqlx::{Row, SqliteConnection};
 use std::cell::RefCell;
@@ -44,7 +45,8 @@ pub struct Screen {
 }
 
 const COLUMNS: &str = "id, name, host, command, cwd, env, cols, rows, idle_timeout_ms, reap_unattended, created_at_ms, job_id, \
-     state, delete_requested, last_active_ms, place, end_reason, end_code, end_signal, end_at_ms, end_detail";
+     state, delete_requested, last_active_ms, place, end_reason, end_code, end_signal, end_at_ms, end_detail, name_untold, \
+     tags_untold";
 
 impl Store {
     /// Opens the database at `path`, making or migrating it.
@@ -73,6 +75,9 @@ impl Store {
             .filename(path)
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
+            // Nobody else writes here, and so no memory is shared through a file: on a disk that becomes read-only, touching
+            // that would be the end of the process, and on a network's disk it is not to be had.
+            .locking_mode(SqliteLockingMode::Exclusive)
             // A record that was acknowledged survives a power cut.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
@@ -84,6 +89,9 @@ impl Store {
             return Err(sqlx::Error::Protocol(format!("{DAMAGED}{check}")));
         }
         sqlx::migrate!("../migrations").run(&pool).await?;
+        // One that can only be read is of no use, and is best said before anything is begun.
+        sqlx::query("BEGIN IMMEDIATE").execute(&pool).await?;
+        sqlx::query("ROLLBACK").execute(&pool).await?;
         Ok(Self { pool, done: Rc::default() })
     }
 
@@ -399,15 +407,17 @@ async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::
     let end = record.end.as_ref();
     sqlx::query(
         "INSERT INTO sessions (id, name, host, command, cwd, env, cols, rows, idle_timeout_ms, reap_unattended, created_at_ms, \
-         job_id, state, delete_requested, last_active_ms, place, end_reason, end_code, end_signal, end_at_ms, end_detail) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) \
+         job_id, state, delete_requested, last_active_ms, place, end_reason, end_code, end_signal, end_at_ms, end_detail, \
+         name_untold, tags_untold) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23) \
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, host = excluded.host, command = excluded.command, \
          cwd = excluded.cwd, env = excluded.env, cols = excluded.cols, rows = excluded.rows, \
          idle_timeout_ms = excluded.idle_timeout_ms, reap_unattended = excluded.reap_unattended, \
          created_at_ms = excluded.created_at_ms, job_id = excluded.job_id, state = excluded.state, \
          delete_requested = excluded.delete_requested, last_active_ms = excluded.last_active_ms, place = excluded.place, \
          end_reason = excluded.end_reason, end_code = excluded.end_code, end_signal = excluded.end_signal, \
-         end_at_ms = excluded.end_at_ms, end_detail = excluded.end_detail",
+         end_at_ms = excluded.end_at_ms, end_detail = excluded.end_detail, name_untold = excluded.name_untold, \
+         tags_untold = excluded.tags_untold",
     )
     .bind(record.id.to_string())
     .bind(record.name.as_deref())
@@ -430,6 +440,8 @@ async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::
     .bind(end.and_then(|e| e.signal).map(i64::from))
     .bind(end.map(|e| e.at_ms))
     .bind(end.map(|e| e.detail.as_str()))
+    .bind(i64::from(record.untold.name))
+    .bind(i64::from(record.untold.tags))
     .execute(&mut *db)
     .await?;
     sqlx::query("DELETE FROM tags WHERE session_id = $1")
@@ -494,6 +506,10 @@ fn record(row: &SqliteRow) -> Result<Record> {
         last_active_ms: row.try_get("last_active_ms")?,
         place: row.try_get("place")?,
         end,
+        untold: Untold {
+            name: row.try_get::<i64, _>("name_untold")? != 0,
+            tags: row.try_get::<i64, _>("tags_untold")? != 0,
+        },
     })
 }
 
@@ -521,6 +537,7 @@ mod tests {
             last_active_ms: Some(6),
             place: "m:/f".into(),
             end: None,
+            untold: Untold { name: true, tags: false },
         }
     }
 

@@ -8,6 +8,7 @@ use sessd_proto::{Decoder, Frame, hello};
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -191,12 +192,18 @@ impl Client {
     }
 }
 
+/// Our own program; after an upgrade the one that has taken its place.
+fn own_program() -> io::Result<PathBuf> {
+    let exe = std::env::current_exe()?;
+    let replaced = exe.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
+    Ok(replaced.filter(|path| !exe.exists() && path.exists()).unwrap_or(exe))
+}
+
 /// Starts the manager as a process of its own and waits until it says that it answers. When another one is a moment
 /// ahead of it, that is as good.
 fn start_manager() -> Result<()> {
     let trouble = |e: io::Error| Error::failed(format!("the manager cannot be started ({e})"), "");
-    let exe = std::env::current_exe().map_err(trouble)?;
-    let mut child = Command::new(exe)
+    let mut child = Command::new(own_program().map_err(trouble)?)
         .args(["daemon", "--foreground", "--announce"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -46,7 +46,8 @@ impl Holder {
     pub(super) fn sweep(&mut self, now: u64) {
         let Some(ending) = self.ending.as_mut().filter(|_| !self.swept) else { return };
         if let Some(step) = ending.step(now) {
-            for pid in ending.victims(&procfs::all(), self.pid) {
+            let family = procfs::family(self.pid, |pid| ending.knows(pid));
+            for pid in ending.victims(&family, self.pid) {
                 signal(pid, step);
             }
             if self.status.is_none() {
@@ -55,7 +56,10 @@ impl Holder {
             }
         }
         if self.status.is_some() {
-            self.swept = ending.given_up() || ending.victims(&procfs::all(), self.pid).is_empty();
+            self.swept = ending.given_up() || {
+                let family = procfs::family(self.pid, |pid| ending.knows(pid));
+                ending.victims(&family, self.pid).is_empty()
+            };
         }
     }
 

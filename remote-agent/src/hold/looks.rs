@@ -52,7 +52,8 @@ impl Holder {
             // Where the kernel does not list children, the thorough look decides.
             Depth::Shell => procfs::childless(self.pid) != Some(false),
             Depth::Session => {
-                let family = Ending::new(EndReason::Reaped, false, 0).victims(&procfs::all(), self.pid);
+                let all = procfs::family(self.pid, |_| false);
+                let family = Ending::new(EndReason::Reaped, false, 0).victims(&all, self.pid);
                 family == [self.pid]
             }
         };

@@ -178,12 +178,17 @@ impl Holder {
                 }
             }
             Frame::Describe(new) => {
-                (self.spec.name, self.spec.tags) = (new.name, new.tags);
+                if !new.keep_name {
+                    self.spec.name = new.name;
+                }
+                if !new.keep_tags {
+                    self.spec.tags = new.tags;
+                }
                 (self.spec.idle_timeout_ms, self.spec.reap_unattended) =
                     (new.idle_timeout_ms, new.reap_unattended);
                 self.idle.set_rules(rules_of(&self.spec));
                 self.look_no_later(now);
-                // What the manager keeps is the truth about names; it tells us again at the next link.
+                // The manager keeps what its user said. Ours is for whoever adopts the job.
                 let _ = self.folder.write_spec(&self.spec);
             }
             Frame::ExitAck(_) => self.exit_acked(now),
@@ -228,15 +233,16 @@ impl Holder {
         }
     }
 
-    /// The managers that are connected, by name, each once.
+    /// The managers that are connected, by name, each once. Two may have one name; one may have two links for a moment.
     pub(super) fn managers_now(&self) -> Vec<String> {
-        let mut names: Vec<String> = Vec::new();
-        for name in self.links.iter().map(|link| &link.watch.presence.manager_name) {
-            if !name.is_empty() && !names.contains(name) {
-                names.push(name.clone());
+        let mut seen: Vec<(&str, &str)> = Vec::new();
+        for presence in self.links.iter().map(|link| &link.watch.presence) {
+            let manager = (presence.manager_id.as_str(), presence.manager_name.as_str());
+            if !manager.1.is_empty() && !seen.contains(&manager) {
+                seen.push(manager);
             }
         }
-        names
+        seen.into_iter().map(|(_, name)| name.to_owned()).collect()
     }
 
     /// Our socket for whoever is not inside the job's folder. A path that is too long for an address leads through our

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::faults::point;
 use crate::manager::views::View;
 use crate::wire::OwnedFrame;
+use sessd_core::record::Untold;
 use sessd_proto::messages::{self as m};
 use sessd_proto::{Frame, Uuid};
 use tokio::sync::oneshot;
@@ -164,7 +165,9 @@ impl Task {
             sessd_core::names::check_name(&name).map_err(|e| Error::usage(e.to_string()))?;
             self.manager.check_free(&name, Some(self.record.id))?;
             new.name = Some(name);
+            new.untold.name = true;
         }
+        new.untold.tags |= !(tag.remove.is_empty() && tag.set.is_empty());
         for key in tag.remove {
             new.tags.remove(&key);
         }
@@ -177,5 +180,23 @@ impl Task {
         self.publish();
         self.describe();
         Ok(())
+    }
+
+    /// Tells the host what the user changed. Its holder's answer to what is sent behind it says that it was heard.
+    pub(super) fn describe(&mut self) {
+        if let Some(describe) = self.record.describe(&self.there) {
+            (self.there.name, self.there.tags) = (describe.name.clone(), describe.tags.clone());
+            self.told += 1;
+            self.send(&Frame::Describe(describe));
+            self.send(&Frame::Ping(self.told));
+        }
+    }
+
+    /// The holder has heard what it was told last, if `told` is the number of that.
+    pub(super) async fn heard(&mut self, told: u64) {
+        if told == self.told && self.record.untold.any() {
+            self.record.untold = Untold::default();
+            self.save_or_try_again().await;
+        }
     }
 }

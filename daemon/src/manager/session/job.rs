@@ -38,6 +38,9 @@ impl Task {
         } else if !self.record.place.is_empty() {
             self.missing_since.get_or_insert(now);
         }
+        if let Some(spec) = seen.spec(&self.record) {
+            self.there.clone_from(spec);
+        }
         let missing_for = self.missing_since.map_or(0, |since| now - since);
         let decision = seen.decide(&self.record, missing_for);
         tracing::debug!(session = %self.record.id, ?decision, "reconciled");
@@ -102,6 +105,7 @@ impl Task {
         point("spawn-before-request");
         self.spawn_asked = true;
         let spec = self.record.spec(&self.manager.id);
+        self.there.clone_from(&spec);
         let spawn = m::Spawn { spec: Some(spec), environment: self.environment.clone() };
         self.ask_agent(link, LinkAct::Spawn(spawn), Asked::Spawn);
     }
@@ -216,21 +220,13 @@ impl Task {
         self.talk(Stream { link: link.clone(), number, short_cut: ShortCut::Taken, before: Some(from) });
     }
 
-    /// The holder keeps what the record says of the session, for managers that do not know it.
-    pub(super) fn describe(&mut self) {
-        self.send(&Frame::Describe(m::Describe {
-            name: self.record.name.clone().unwrap_or_default(),
-            tags: self.record.tags.clone().into_iter().collect(),
-            idle_timeout_ms: self.record.idle_timeout_ms.map(|ms| ms as u64),
-            reap_unattended: self.record.reap_unattended,
-        }));
-    }
-
     pub(super) fn subscribe(&mut self) {
         let subscribe = if self.warm {
             self.replica.subscribe()
         } else {
-            m::Subscribe { status_only: true, ..m::Subscribe::default() }
+            // A holder that does not know `status_only` yet has to be told the same in other words: all output was seen, and
+            // none is allowed. To one that is asked for a screen it may not send, the end never comes.
+            m::Subscribe { status_only: true, from: Some(u64::MAX), ..m::Subscribe::default() }
         };
         self.send(&Frame::Subscribe(subscribe));
     }
@@ -377,6 +373,7 @@ impl Task {
                     self.pump();
                 }
             }
+            Frame::Pong(told) => self.heard(told).await,
             Frame::InputAck { view, seq } => self.views.acknowledge(view, seq),
             Frame::Resize(size) => {
                 if self.replica.resize(size.cols, size.rows) {

@@ -212,6 +212,8 @@ impl Session {
             views: Views::new(),
             epoch: 0,
             missing_since: None,
+            there: m::JobSpec::default(),
+            told: 0,
             ending: None,
             unsaved: false,
             forgetting: false,
@@ -225,6 +227,14 @@ impl Session {
         };
         tokio::task::spawn_local(task.run(receiver));
         session
+    }
+
+    /// The state as far as there is evidence for it: of a session whose link is silent it is not known that it runs.
+    pub fn state(&self) -> State {
+        match self.live.borrow().record.state {
+            State::Running if self.host.status().is_stalled() => State::Disconnected,
+            state => state,
+        }
     }
 
     /// Sends a message that is answered.
@@ -277,6 +287,10 @@ struct Task {
     /// Rises with each new path to the holder.
     epoch: u64,
     missing_since: Option<i64>,
+    /// What the host has of the session, as far as is known.
+    there: m::JobSpec,
+    /// How often the host was told of changes.
+    told: u64,
     /// The host may have been told of the job.
     spawn_asked: bool,
     asked_again_until: Option<Instant>,
