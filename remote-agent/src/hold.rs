@@ -93,6 +93,8 @@ struct Holder {
     spec: JobSpec,
     pty: pty::Pty,
     pid: u32,
+    /// The program by number and start time: once it is gone, its number is anybody's.
+    leader: (u32, u64),
     exit_watch: Option<File>,
     listener: UnixListener,
     hub: Hub,
@@ -190,6 +192,7 @@ impl Holder {
         Ok(Self {
             exit_watch: pty::exit_watch(&pty.child),
             pid: pty.child.id(),
+            leader: (pty.child.id(), procfs::stat(pty.child.id()).map_or(0, |s| s.start)),
             hub: Hub::new(size, SCROLLBACK_LINES, HOLDER_RING),
             sizes: Sizes::default(),
             input: Input::new(),
@@ -625,8 +628,8 @@ impl Holder {
     fn sweep(&mut self, now: u64) {
         let Some(ending) = self.ending.as_mut().filter(|_| !self.swept) else { return };
         if let Some(step) = ending.step(now) {
-            let family = procfs::family(self.pid, |pid| ending.knows(pid));
-            for pid in ending.victims(&family, self.pid) {
+            let family = procfs::family(self.leader, ending.known());
+            for pid in ending.victims(&family, self.leader) {
                 signal(pid, step);
             }
             if self.status.is_none() {
@@ -636,8 +639,8 @@ impl Holder {
         }
         if self.status.is_some() {
             self.swept = ending.given_up() || {
-                let family = procfs::family(self.pid, |pid| ending.knows(pid));
-                ending.victims(&family, self.pid).is_empty()
+                let family = procfs::family(self.leader, ending.known());
+                ending.victims(&family, self.leader).is_empty()
             };
         }
     }
@@ -649,8 +652,8 @@ impl Holder {
             // Where the kernel does not list children, the thorough look decides.
             Depth::Shell => procfs::childless(self.pid) != Some(false),
             Depth::Session => {
-                let all = procfs::family(self.pid, |_| false);
-                let family = Ending::new(EndReason::Reaped, false, 0).victims(&all, self.pid);
+                let all = procfs::family(self.leader, &[]);
+                let family = Ending::new(EndReason::Reaped, false, 0).victims(&all, self.leader);
                 family == [self.pid]
             }
         };
