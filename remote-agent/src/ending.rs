@@ -82,16 +82,18 @@ impl Ending {
         self.kills >= KILLS_MAX
     }
 
-    /// Was `pid` found before?
-    pub fn knows(&self, pid: u32) -> bool {
-        self.known.iter().any(|(known, _)| *known == pid)
+    /// What was found to belong to the job, by number and start time.
+    pub fn known(&self) -> &[(u32, u64)] {
+        &self.known
     }
 
     /// Which of `all` belong to the job and live: the POSIX session of `leader`, what was found before, and whatever
     /// descends from those. What was found once is followed even after it lost its parent or made a session of its own.
-    pub fn victims(&mut self, all: &[Stat], leader: u32) -> Vec<u32> {
+    /// Numbers are given again, so start times count, too: when the leader's is another process's, the session is as well.
+    pub fn victims(&mut self, all: &[Stat], leader: (u32, u64)) -> Vec<u32> {
         let known = &self.known;
-        let ours = |p: &Stat| p.sid == leader || p.pid == leader || known.contains(&(p.pid, p.start));
+        let session_is_ours = !all.iter().any(|p| p.pid == leader.0 && p.start != leader.1);
+        let ours = |p: &Stat| (session_is_ours && p.sid == leader.0) || known.contains(&(p.pid, p.start));
         let mut found: Vec<&Stat> = all.iter().filter(|p| ours(p)).collect();
         let mut looked_at = 0;
         while let Some(parent) = found.get(looked_at).map(|p| p.pid) {
@@ -153,7 +155,7 @@ mod tests {
             process(14, 10, 10, 'Z'),
             process(20, 5, 20, 'S'),
         ];
-        assert_eq!(ending.victims(&all, 10), [10, 11, 12, 13]);
+        assert_eq!(ending.victims(&all, (10, 100)), [10, 11, 12, 13]);
         // The shell and the stopped job are gone; their number may be anybody's, so only start times count.
         let all = [
             process(1, 0, 1, 'S'),
@@ -161,7 +163,18 @@ mod tests {
             process(30, 13, 13, 'S'),
             Stat { start: 999, ..process(12, 1, 12, 'S') },
         ];
-        assert_eq!(ending.victims(&all, 10), [13, 30], "followed without its parent, and what it starts");
-        assert_eq!(ending.victims(&[process(1, 0, 1, 'S')], 10), [] as [u32; 0]);
+        assert_eq!(
+            ending.victims(&all, (10, 100)),
+            [13, 30],
+            "followed without its parent, and what it starts"
+        );
+        let reused =
+            [process(1, 0, 1, 'S'), Stat { start: 999, ..process(10, 5, 10, 'S') }, process(40, 10, 10, 'S')];
+        assert_eq!(
+            ending.victims(&reused, (10, 100)),
+            [] as [u32; 0],
+            "the leader's number is another's now"
+        );
+        assert_eq!(ending.victims(&[process(1, 0, 1, 'S')], (10, 100)), [] as [u32; 0]);
     }
 }

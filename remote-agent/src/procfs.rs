@@ -64,17 +64,24 @@ fn all() -> Vec<Stat> {
 /// The POSIX session of `leader`, the processes in `known`, and whatever descends from those; the descendants are given as
 /// of the leader's session, whatever their own, because their parent may be gone when they are looked at again. A thousand
 /// holders may look at the same moment, on a host with thousands of processes: only what belongs to the job is read. Where
-/// the kernel does not list children, every process is.
-pub fn family(leader: u32, known: impl Fn(u32) -> bool) -> Vec<Stat> {
+/// the kernel does not list children, every process is. Each is named by number and start time: numbers are given again.
+pub fn family(leader: (u32, u64), known: &[(u32, u64)]) -> Vec<Stat> {
     if !std::path::Path::new("/proc/thread-self/children").exists() {
         return all();
     }
+    let is = |(pid, start): (u32, u64)| stat(pid).is_some_and(|now| now.start == start);
+    // With the number of the leader given to another process, there is nobody left of the session that had it.
+    let session_is_ours = stat(leader.0).is_none_or(|now| now.start == leader.1);
     let in_session = |pid: u32| {
         let sid = nix::unistd::getsid(Some(nix::unistd::Pid::from_raw(pid.cast_signed())));
-        sid.is_ok_and(|sid| sid.as_raw().cast_unsigned() == leader)
+        sid.is_ok_and(|sid| sid.as_raw().cast_unsigned() == leader.0)
     };
-    let mut found: Vec<u32> =
-        pids().into_iter().filter(|pid| *pid == leader || known(*pid) || in_session(*pid)).collect();
+    let mut found: Vec<u32> = known.iter().filter(|known| is(**known)).map(|(pid, _)| *pid).collect();
+    if session_is_ours {
+        let others: Vec<u32> =
+            pids().into_iter().filter(|pid| in_session(*pid) && !found.contains(pid)).collect();
+        found.extend(others);
+    }
     let roots = found.len();
     let mut looked_at = 0;
     while let Some(parent) = found.get(looked_at).copied() {
@@ -88,7 +95,7 @@ pub fn family(leader: u32, known: impl Fn(u32) -> bool) -> Vec<Stat> {
     }
     let stats = found.iter().enumerate().filter_map(|(at, pid)| {
         let stat = stat(*pid)?;
-        Some(if at < roots { stat } else { Stat { sid: leader, ..stat } })
+        Some(if at < roots { stat } else { Stat { sid: leader.0, ..stat } })
     });
     stats.collect()
 }
@@ -146,8 +153,9 @@ mod tests {
         let mut beside = Command::new("sleep").arg("1000").spawn().unwrap();
         leader.stdout.take().unwrap().read_exact(&mut [0]).unwrap();
         let sid = leader.id();
+        let start = stat(sid).unwrap().start;
         let names = || {
-            let mut names: Vec<String> = family(sid, |_| false).into_iter().map(|s| s.comm).collect();
+            let mut names: Vec<String> = family((sid, start), &[]).into_iter().map(|s| s.comm).collect();
             names.sort();
             names
         };
@@ -156,9 +164,12 @@ mod tests {
             assert!(begun.elapsed().as_secs() < 20, "{:?}", names());
             std::thread::sleep(std::time::Duration::from_millis(5));
         }
-        let found = family(sid, |_| false);
+        let found = family((sid, start), &[]);
         assert!(found.iter().all(|p| p.sid == sid && p.pid != beside.id()), "{found:?}");
-        let known = family(sid, |pid| pid == beside.id());
+        assert_eq!(family((sid, start + 1), &[]), [], "the number is another's now, and so is its session");
+        let other = (beside.id(), stat(beside.id()).unwrap().start);
+        assert_eq!(family((sid, start), &[(other.0, other.1 + 1)]).len(), 3);
+        let known = family((sid, start), &[other]);
         assert_eq!(known.len(), 4);
         for process in &known {
             let pid = rustix::process::Pid::from_raw(process.pid as i32).unwrap();

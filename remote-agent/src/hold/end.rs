@@ -46,8 +46,8 @@ impl Holder {
     pub(super) fn sweep(&mut self, now: u64) {
         let Some(ending) = self.ending.as_mut().filter(|_| !self.swept) else { return };
         if let Some(step) = ending.step(now) {
-            let family = procfs::family(self.pid, |pid| ending.knows(pid));
-            for pid in ending.victims(&family, self.pid) {
+            let family = procfs::family(self.leader, ending.known());
+            for pid in ending.victims(&family, self.leader) {
                 signal(pid, step);
             }
             if self.status.is_none() {
@@ -57,8 +57,8 @@ impl Holder {
         }
         if self.status.is_some() {
             self.swept = ending.given_up() || {
-                let family = procfs::family(self.pid, |pid| ending.knows(pid));
-                ending.victims(&family, self.pid).is_empty()
+                let family = procfs::family(self.leader, ending.known());
+                ending.victims(&family, self.leader).is_empty()
             };
         }
     }

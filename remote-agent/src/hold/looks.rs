@@ -52,8 +52,8 @@ impl Holder {
             // Where the kernel does not list children, the thorough look decides.
             Depth::Shell => procfs::childless(self.pid) != Some(false),
             Depth::Session => {
-                let all = procfs::family(self.pid, |_| false);
-                let family = Ending::new(EndReason::Reaped, false, 0).victims(&all, self.pid);
+                let all = procfs::family(self.leader, &[]);
+                let family = Ending::new(EndReason::Reaped, false, 0).victims(&all, self.leader);
                 family == [self.pid]
             }
         };

@@ -55,6 +55,8 @@ struct Holder {
     spec: JobSpec,
     pty: pty::Pty,
     pid: u32,
+    /// The program by number and start time: once it is gone, its number is anybody's.
+    leader: (u32, u64),
     exit_watch: Option<File>,
     listener: UnixListener,
     hub: Hub,
@@ -152,6 +154,7 @@ impl Holder {
         Ok(Self {
             exit_watch: pty::exit_watch(&pty.child),
             pid: pty.child.id(),
+            leader: (pty.child.id(), procfs::stat(pty.child.id()).map_or(0, |s| s.start)),
             hub: Hub::new(size, SCROLLBACK_LINES, HOLDER_RING),
             sizes: Sizes::default(),
             input: Input::new(),
