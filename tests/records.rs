@@ -42,6 +42,21 @@ fn attach_to_a_done_session_shows_its_end_and_ends_with_its_code() {
     assert_eq!(world.info("dev").expect("known")["state"], "done");
 }
 
+/// Ctrl-\\ would end a program that asks as usual, and a dump of its memory would be left.
+#[test]
+fn the_detach_key_leaves_the_question_of_a_done_session() {
+    let world = World::new();
+    world.create("dev", "exit 7");
+    world.wait_state("dev", "done", SOON);
+    let mut view = world.attach("dev");
+    let before = format!("{:?}", view.termios());
+    view.wait_text("restart? [y/N]", SOON);
+    view.type_(b"\x1c");
+    assert_eq!(view.wait_exit(SOON), 7);
+    assert_eq!(format!("{:?}", view.termios()), before);
+    assert_eq!(world.info("dev").expect("known")["state"], "done");
+}
+
 #[test]
 fn attach_to_a_done_session_restarts_it_when_told_so() {
     let world = World::new();
@@ -288,6 +303,32 @@ fn a_full_disk_is_one_line_and_nothing_is_lost() {
         procs::signal(manager, rustix::process::Signal::KILL);
         procs::wait_gone(manager, SOON);
     }
+}
+
+#[test]
+fn a_full_disk_on_the_host_refuses_a_job_in_one_line_and_keeps_the_last_words_of_another() {
+    let world = World::new();
+    let folder = world.home().join(".local/state/sessd-agent");
+    fs::create_dir_all(folder.parent().expect("a parent")).expect("a folder");
+    let Some(small) = Small::mount(&folder) else {
+        eprintln!("no file system can be mounted here: not tested");
+        return;
+    };
+    let go = Numbers::new(world.root());
+    world.create("ends", &format!("{}; echo last words; exit 7", go.script()));
+    let pid = go.pid();
+    small.fill();
+    let line = world.fails(&["create", "--name", "more", "--", "cat"], 1);
+    assert!(line.contains("No space left") && line.contains("nothing was started"), "{line}");
+    assert!(world.info("more").is_none());
+    drop(go);
+    procs::wait_gone(pid, SOON);
+    assert_eq!(world.wait_state("ends", "done", SOON)["end"]["code"], 7);
+    let shown = world.sessd(&["attach", "ends"]);
+    assert!(shown.stdout.ends_with("last words\n"), "{shown:#?}");
+    small.empty();
+    world.create("more", "exec cat");
+    world.ok(&["delete", "--all", "--force"]);
 }
 
 /// Files that nobody may write, whoever it is and however long it has had them open. `None` where that is not allowed.

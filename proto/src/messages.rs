@@ -150,6 +150,9 @@ pub struct ExitRecord {
     /// The kernel killed it because memory ran out.
     #[prost(bool, tag = "7")]
     pub out_of_memory: bool,
+    /// The last screen, only where the host's disk did not take it.
+    #[prost(message, optional, tag = "8")]
+    pub screen: Option<Screen>,
 }
 
 /// What a holder knows of its job now.

@@ -53,6 +53,7 @@ fn exit() -> m::ExitRecord {
         final_offset: 3,
         detail: "d".into(),
         out_of_memory: true,
+        ..m::ExitRecord::default()
     }
 }
 

@@ -234,10 +234,10 @@ impl JobFolder {
         self.read_message("exit", 0x08, |exit: &ExitRecord| exit.reason != 0 && exit.at_ms != 0)
     }
 
-    /// Keeps the last screen of `cols` by `rows` cells.
-    pub fn write_screen(&self, cols: u16, rows: u16, snapshot: &[u8]) -> io::Result<()> {
-        let mut bytes = format!("{cols}x{rows}\n").into_bytes();
-        bytes.extend_from_slice(snapshot);
+    /// Keeps the last screen.
+    pub fn write_screen(&self, screen: &Screen) -> io::Result<()> {
+        let mut bytes = format!("{}x{}\n", screen.cols, screen.rows).into_bytes();
+        bytes.extend_from_slice(&screen.snapshot);
         self.write("screen", &bytes)
     }
 
@@ -411,7 +411,7 @@ mod tests {
     fn a_last_screen_has_its_size() {
         let (_root, folder) = folder();
         assert_eq!(folder.screen().unwrap(), None);
-        folder.write_screen(120, 40, b"\x1b[Hx\ny").unwrap();
+        folder.write_screen(&Screen { snapshot: b"\x1b[Hx\ny".to_vec(), cols: 120, rows: 40 }).unwrap();
         assert_eq!(
             folder.screen().unwrap(),
             Some(Screen { cols: 120, rows: 40, snapshot: b"\x1b[Hx\ny".to_vec() })

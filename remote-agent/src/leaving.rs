@@ -56,7 +56,8 @@ impl Facts {
 
     /// What to say of a job that is in `self.place`.
     pub fn warnings(&self) -> Vec<String> {
-        const LINGER: &str = "the end of your last login on this host ends the job; to keep it run there: loginctl enable-linger";
+        const LINGER: &str = "the end of your last login on this host ends the job; to keep it run there: loginctl enable-linger \
+                              (where that is denied, as root: loginctl enable-linger USER)";
         const SCOPE_FAILED: &str = "the end of this login ends the job, because this host kills what a login leaves \
                                     (KillUserProcesses=yes) and no scope could be made; to see why run there: systemd-run --user --scope true";
         let warning = match (self.place, self.lingers, self.kills) {
@@ -122,17 +123,6 @@ pub fn place(cgroup: &str) -> Place {
         .map(|(_, path)| of(path))
         .max()
         .unwrap_or(Place::Other)
-}
-
-/// The job's own cgroup as a folder, where it has one and the kernel is new enough to count in it.
-pub fn own_cgroup(cgroup: &str) -> Option<PathBuf> {
-    let path = cgroup.lines().find_map(|line| line.strip_prefix("0::/"))?;
-    (place(cgroup) == Place::OwnScope).then(|| Path::new("/sys/fs/cgroup").join(path))
-}
-
-/// How many processes the kernel has killed for memory, by a cgroup's `memory.events`.
-pub fn killed_for_memory(events: &str) -> Option<u64> {
-    events.lines().find_map(|line| line.strip_prefix("oom_kill "))?.trim().parse().ok()
 }
 
 /// All of logind's configuration, in the order in which later lines win.
@@ -205,13 +195,6 @@ mod tests {
         ] {
             assert_eq!(place(cgroup), expected, "{cgroup}");
         }
-        assert_eq!(
-            own_cgroup("0::/a/sessd-job-x.scope\n"),
-            Some("/sys/fs/cgroup/a/sessd-job-x.scope".into())
-        );
-        assert_eq!(own_cgroup("0::/a/session-5.scope\n"), None);
-        assert_eq!(killed_for_memory("low 0\noom 3\noom_kill 2\noom_group_kill 0\n"), Some(2));
-        assert_eq!(killed_for_memory("low 0\n"), None);
     }
 
     #[test]

@@ -14,6 +14,7 @@
 //! * [`hold`]: the holder's loop; [`conn`]: one framed connection; [`input`]: what views typed, once each;
 //!   [`idle`]: the idle clock, pure; [`ending`]: HUP, TERM, KILL, pure;
 //!   [`asked`]: questions of the job that a view left unanswered;
+//!   [`memory`]: what the kernel killed because memory ran out;
 //!   [`sizes`]: which size the PTY had at which byte; [`upkeep`]: what of the job's folder a cleaner took
 //! * [`pty`]: opening a PTY and starting a program on it; [`procfs`]: what the kernel tells about processes
 //! * [`folder`]: the files of one job, and where they are
@@ -31,6 +32,7 @@ pub mod idle;
 pub mod input;
 pub mod inventory;
 pub mod leaving;
+pub mod memory;
 pub mod procfs;
 pub mod pty;
 pub mod serve;

@@ -182,6 +182,7 @@ impl Server {
                         // The last frames may still be worth something to the holder.
                         let _ = down.flush();
                         self.streams.remove(&raw.stream);
+                        self.look_until = Some(Instant::now() + LOOKS);
                     }
                 }
                 continue;
@@ -269,10 +270,15 @@ impl Server {
             let agent = own_program().map_err(folder::context("where the agent's own binary is"))?;
             Starting::begin(&folder, spawn, Plan { agent, scope })
         });
-        let starting = started.inspect_err(|_| {
-            // Nothing ran; what stays behind is only a folder that nobody asks for again.
-            let _ = folder.remove();
-        })?;
+        let starting = match started {
+            Ok(starting) => starting,
+            Err(error) => {
+                // Firm: nothing ran. What stays behind is only a folder that nobody asks for again.
+                let _ = folder.remove();
+                let detail = format!("the job cannot be started on the host ({error})");
+                return Ok(Some(refused(detail, true)));
+            }
+        };
         let environment = spawn.environment.clone();
         self.pending.push(Pending { request, folder, starting, environment, since: Instant::now() });
         Ok(None)

@@ -5,13 +5,14 @@ use crate::error::{Error, Result};
 use crate::manager::doc::{SessionDoc, StatusDoc};
 use crate::paths::Paths;
 use crate::view::client::Client;
+use rustix::termios::{OptionalActions, SpecialCodeIndex, Termios};
 use serde_json::{Value, json};
 use sessd_proto::limits::{SCROLLBACK_LINES, VIEW_WINDOW};
 use sessd_proto::messages::{self as m, Answer};
 use sessd_proto::{Frame, Uuid};
 use sessd_terminal::{Size, Terminal};
 use std::collections::BTreeMap;
-use std::io::{BufRead, IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read, Write};
 
 /// The exit code of a program that ends as the session did.
 pub fn exit_code(session: &SessionDoc) -> u8 {
@@ -44,10 +45,25 @@ pub fn show(paths: &Paths, session: &SessionDoc) -> Result<bool> {
         return Ok(false);
     }
     eprint!("restart? [y/N] ");
-    let mut answer = String::new();
-    // What cannot be read is no yes.
-    let _ = stdin.lock().read_line(&mut answer);
-    Ok(matches!(answer.trim(), "y" | "Y" | "yes"))
+    let mut line = [0; 256];
+    let before = without_quit(&stdin);
+    // One line, however it ends. What cannot be read is no yes.
+    let read = stdin.lock().read(&mut line).unwrap_or_default();
+    if let Some(before) = before {
+        let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &before);
+    }
+    Ok(matches!(line[..read].trim_ascii(), b"y" | b"Y" | b"yes"))
+}
+
+/// The detach key, which is what ends a program elsewhere, ends the question instead. What is to be put back afterwards.
+fn without_quit(stdin: &std::io::Stdin) -> Option<Termios> {
+    const OFF: u8 = 0;
+    let before = rustix::termios::tcgetattr(stdin).ok()?;
+    let mut modes = before.clone();
+    let quit = std::mem::replace(&mut modes.special_codes[SpecialCodeIndex::VQUIT], OFF);
+    modes.special_codes[SpecialCodeIndex::VEOL] = quit;
+    rustix::termios::tcsetattr(stdin, OptionalActions::Now, &modes).ok()?;
+    Some(before)
 }
 
 fn last_screen(paths: &Paths, id: &str) -> Result<Option<Terminal>> {

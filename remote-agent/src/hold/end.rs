@@ -2,9 +2,9 @@
 
 use super::{Holder, snapshot_options};
 use crate::ending::{Ending, Step};
-use crate::{leaving, procfs, wall_ms};
+use crate::{procfs, wall_ms};
 use rustix::process::{Pid, Signal};
-use sessd_proto::messages::{EndReason, ExitRecord};
+use sessd_proto::messages::{EndReason, ExitRecord, Screen};
 use std::os::unix::process::ExitStatusExt;
 
 /// How long to wait for more output of a program that has ended, when its terminal is still open elsewhere.
@@ -83,9 +83,9 @@ impl Holder {
         };
         let out_of_memory = self.ending.is_none()
             && (killed_by == Some(Signal::KILL.as_raw()) || code == Some(128 + Signal::KILL.as_raw()))
-            && self.memory_kills.as_ref().is_some_and(|(path, before)| {
-                let events = std::fs::read_to_string(path).unwrap_or_default();
-                leaving::killed_for_memory(&events).is_some_and(|now| now > *before)
+            && self.memory_kills.as_mut().is_some_and(|kills| {
+                kills.look(now);
+                kills.lately(now)
             });
         let detail = match &self.ending {
             _ if out_of_memory => "killed: out of memory",
@@ -100,6 +100,7 @@ impl Holder {
             final_offset: self.hub.head(),
             detail: detail.to_owned(),
             out_of_memory,
+            screen: None,
         };
         self.exit = Some(exit);
         self.keep_exit();
@@ -108,7 +109,7 @@ impl Holder {
     }
 
     /// Writes the last words to disk. A full disk must not keep them from a manager that is connected: it is told in any
-    /// case, and they are written as soon as there is room.
+    /// case, the screen included, and they are written as soon as there is room.
     pub(super) fn keep_exit(&mut self) {
         let Some(exit) = &self.exit else { return };
         // The folder, if a cleaner took it just before the end.
@@ -121,22 +122,33 @@ impl Holder {
             self.folder.write_exit(exit)
         });
         self.exit_kept = kept.is_ok();
-        let (terminal, mut screen) = (self.hub.terminal(), Vec::new());
-        for lines in LAST_SCREEN_LINES {
-            screen.clear();
-            terminal.snapshot(snapshot_options(lines), &mut screen);
-            if screen.len() <= LAST_SCREEN_MAX {
-                let size = terminal.size();
-                // Without it the record is still the truth.
-                let _ = self.folder.write_screen(size.cols, size.rows, &screen);
-                break;
-            }
-        }
+        self.screen_kept = self.last_screen().is_none_or(|screen| self.folder.write_screen(&screen).is_ok());
     }
 
-    /// A manager has the exit record.
+    /// The screen with as much of its scrollback as fits.
+    fn last_screen(&self) -> Option<Screen> {
+        let (terminal, mut snapshot) = (self.hub.terminal(), Vec::new());
+        for lines in LAST_SCREEN_LINES {
+            snapshot.clear();
+            terminal.snapshot(snapshot_options(lines), &mut snapshot);
+            if snapshot.len() <= LAST_SCREEN_MAX {
+                let size = terminal.size();
+                return Some(Screen { snapshot, cols: size.cols.into(), rows: size.rows.into() });
+            }
+        }
+        None
+    }
+
+    /// The last word as it is told: with the screen where the disk did not take it.
+    pub(super) fn told_exit(&self) -> Option<ExitRecord> {
+        let exit = self.exit.clone()?;
+        let screen = if self.screen_kept { None } else { self.last_screen() };
+        Some(ExitRecord { screen, ..exit })
+    }
+
+    /// A manager has the exit record. One that is not on disk is kept for the others as long as we can.
     pub(super) fn exit_acked(&mut self, now: u64) {
-        if self.exit.is_some() {
+        if self.exit.is_some() && (self.exit_kept || self.managers.len() <= 1) {
             self.leave_at_ms = Some(self.leave_at_ms.unwrap_or(u64::MAX).min(now + LEAVE_MS));
         }
     }

@@ -64,19 +64,20 @@ impl Holder {
     pub(super) fn keep_up(&mut self, now: u64) {
         if self.exit.is_some() {
             // Whoever removes the folder of a job that has ended means it. A disk that was full may have room now.
-            if !self.exit_kept {
+            if !(self.exit_kept && self.screen_kept) {
                 self.keep_exit();
             }
             return;
         }
         // What fails now is tried again in a minute: the disk may be full, or away.
         let _ = self.make_again();
-        if !self.warnings.is_empty() {
-            // The user may have done what they say.
-            self.warnings = warnings(&own_cgroup_text());
-            if self.warnings != self.last_status.warnings {
-                self.status_soon(now);
-            }
+        // The user may have done what they say; and what protected the job may be gone.
+        self.warnings = warnings(&own_cgroup_text());
+        if self.warnings != self.last_status.warnings {
+            self.status_soon(now);
+        }
+        if let Some(kills) = &mut self.memory_kills {
+            kills.look(now);
         }
         if now >= self.touch_due_ms {
             self.touch_due_ms = now + TOUCH_MS;

@@ -20,6 +20,7 @@ use crate::ending::Ending;
 use crate::folder::{HolderMark, JobFolder, boot_id, context, fault};
 use crate::idle::{IdleClock, Rules};
 use crate::input::Input;
+use crate::memory::MemoryKills;
 use crate::sizes::Sizes;
 use crate::{detach, leaving, procfs, pty, upkeep, wall_ms};
 use end::DRAIN_MS;
@@ -32,7 +33,7 @@ use sessd_terminal::{Hub, Size, SnapshotOptions};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::net::UnixListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::ExitStatus;
 use std::time::Instant;
 use talk::{Acks, Link};
@@ -74,6 +75,8 @@ struct Holder {
     exit: Option<ExitRecord>,
     /// The exit record is on disk.
     exit_kept: bool,
+    /// The last screen is on disk.
+    screen_kept: bool,
     leave_at_ms: Option<u64>,
     links: Vec<Link>,
     /// In this turn a manager said that its last view left on purpose.
@@ -90,8 +93,8 @@ struct Holder {
     managers: Vec<String>,
     /// What a logout could do to the job.
     warnings: Vec<String>,
-    /// Where the kernel counts what it killed of this job, and the count at the start.
-    memory_kills: Option<(PathBuf, u64)>,
+    /// Where the kernel counts what it kills for memory.
+    memory_kills: Option<MemoryKills>,
     lock: File,
     socket: Option<upkeep::Id>,
 }
@@ -168,6 +171,7 @@ impl Holder {
             pty_open: true,
             exit: None,
             exit_kept: false,
+            screen_kept: false,
             leave_at_ms: None,
             links: Vec::new(),
             left_on_purpose: false,
@@ -181,11 +185,7 @@ impl Holder {
             mark,
             managers,
             warnings: warnings(&cgroup),
-            memory_kills: leaving::own_cgroup(&cgroup).and_then(|path| {
-                let path = path.join("memory.events");
-                let count = leaving::killed_for_memory(&std::fs::read_to_string(&path).ok()?)?;
-                Some((path, count))
-            }),
+            memory_kills: MemoryKills::of(&cgroup),
             folder,
             spec,
             pty,

@@ -261,6 +261,9 @@ impl Holder {
     }
 
     pub(super) fn look_at_status(&mut self, now: u64) -> JobStatus {
+        if let Some(kills) = &mut self.memory_kills {
+            kills.look(now);
+        }
         let terminal = self.hub.terminal();
         let size = terminal.size();
         let status = JobStatus {
@@ -297,6 +300,8 @@ impl Holder {
                 link.conn.put(0, &Frame::Status(status.clone()));
             }
         }
+        let waits = |link: &Link| link.watch.subscribed && !link.watch.exit_sent;
+        let exit = if self.links.iter().any(waits) { self.told_exit() } else { None };
         let acks_due = self.acks.due_ms().is_some_and(|at| now >= at);
         for link in &mut self.links {
             let before = link.conn.waiting();
@@ -305,7 +310,7 @@ impl Holder {
             if acks_due || link.conn.waiting() > before {
                 self.acks.put(&link.watch.presence.view_ids, &mut link.conn);
             }
-            if let Some(exit) = &self.exit
+            if let Some(exit) = &exit
                 && !link.watch.exit_sent
                 && link.watch.subscribed
                 && link.watch.cursor.as_ref().is_none_or(|c| c.offset() >= self.hub.head())

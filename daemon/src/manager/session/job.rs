@@ -429,12 +429,17 @@ impl Task {
 
     /// The job has ended. Its last screen is looked for first: in the replica, if that has all of the output, else on the
     /// host, which keeps both until the record has them.
-    pub(super) async fn job_ended(&mut self, end: End, exit: m::ExitRecord) -> Result<()> {
+    pub(super) async fn job_ended(&mut self, end: End, mut exit: m::ExitRecord) -> Result<()> {
         if self.finished || self.ending.is_some() {
             return Ok(());
         }
-        let screen =
-            if self.record.delete_requested { Some(None) } else { self.last_screen(&end, &exit).map(Some) };
+        // Told with the end where the host has no room to keep it.
+        let told = exit.screen.take();
+        let screen = if self.record.delete_requested {
+            Some(None)
+        } else {
+            self.last_screen(&end, &exit).or_else(|| self.screen_of(told?)).map(Some)
+        };
         let known = screen.is_some();
         self.ending = Some(Ending { end, exit, screen });
         match self.link() {
