@@ -1,6 +1,7 @@
 //! The messages. Fields are only added, numbers never used again; a number out of an enum's range is kept as it came.
 //!
-//! Times are milliseconds since the Unix epoch by the clock of whoever sends them; lengths of time are milliseconds.
+//! Times are milliseconds since the Unix epoch by the clock of whoever sends them, which may be wrong; lengths of time are
+//! milliseconds.
 
 #![allow(missing_docs)] // the derives add items without docs; every message and every field that needs it has its own
 
@@ -150,6 +151,9 @@ pub struct ExitRecord {
     /// The kernel killed it because memory ran out.
     #[prost(bool, tag = "7")]
     pub out_of_memory: bool,
+    /// How long ago that was, by a clock of the host that nobody sets; only in what a holder says, never in what it writes.
+    #[prost(uint64, optional, tag = "20")]
+    pub age_ms: Option<u64>,
 }
 
 /// What a holder knows of its job now.
@@ -196,6 +200,9 @@ pub struct JobStatus {
     /// fits into a socket's address. Empty: not known.
     #[prost(string, tag = "16")]
     pub socket: String,
+    /// The host's wall clock when this was said: the times above mean something only beside it. 0: not told.
+    #[prost(uint64, tag = "17")]
+    pub now_ms: u64,
 }
 
 /// A request to the agent.

@@ -2,7 +2,7 @@
 
 use super::{Holder, snapshot_options};
 use crate::ending::{Ending, Step};
-use crate::{leaving, procfs, wall_ms};
+use crate::{leaving, procfs, steady_ms, wall_ms};
 use rustix::process::{Pid, Signal};
 use sessd_proto::messages::{EndReason, ExitRecord};
 use std::os::unix::process::ExitStatusExt;
@@ -100,8 +100,10 @@ impl Holder {
             final_offset: self.hub.head(),
             detail: detail.to_owned(),
             out_of_memory,
+            age_ms: None,
         };
         self.exit = Some(exit);
+        self.ended_at_ms = steady_ms();
         self.keep_exit();
         self.leave_at_ms = Some(now + LINGER_MS);
         self.status_due_ms = None;
