@@ -179,7 +179,8 @@ pub struct JobStatus {
     pub pid: u32,
     #[prost(uint64, tag = "9")]
     pub last_active_ms: u64,
-    /// How long the job has been idle by the holder's monotonic clock.
+    /// How long the job has been idle by the holder's monotonic clock. 0: it is not idle, and will not be before another
+    /// status says so.
     #[prost(uint64, tag = "10")]
     pub idle_ms: u64,
     /// When it will be reaped if nothing happens; set once most of the limit has passed.

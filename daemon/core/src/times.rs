@@ -35,6 +35,11 @@ pub fn of_exit(exit: ExitRecord, their_now_ms: u64, now_ms: i64) -> ExitRecord {
     ExitRecord { at_ms: at.max(0) as u64, age_ms: None, ..exit }
 }
 
+/// For how many seconds a job has been idle that said `idle_ms` so long ago. One that is not idle says 0.
+pub fn idle_seconds(idle_ms: u64, said_ago_ms: u64) -> u64 {
+    if idle_ms == 0 { 0 } else { idle_ms.saturating_add(said_ago_ms) / 1000 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -92,6 +97,21 @@ mod tests {
         for (age_ms, at_ms, their_now, at) in table {
             let exit = of_exit(ExitRecord { age_ms, at_ms, ..ExitRecord::default() }, their_now, NOW);
             assert_eq!((exit.at_ms, exit.age_ms), (at as u64, None), "{age_ms:?} {at_ms} {their_now}");
+        }
+    }
+
+    #[test]
+    fn only_what_is_idle_grows_idle() {
+        let table = [
+            (0, 0, 0),
+            (0, 900_000, 0),
+            (1, 0, 0),
+            (1, 2_000, 2),
+            (600, 600, 1),
+            (u64::MAX, 5, u64::MAX / 1000),
+        ];
+        for (idle_ms, ago, seconds) in table {
+            assert_eq!(idle_seconds(idle_ms, ago), seconds, "{idle_ms} {ago}");
         }
     }
 }

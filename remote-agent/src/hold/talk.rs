@@ -261,6 +261,10 @@ impl Holder {
     }
 
     pub(super) fn look_at_status(&mut self, now: u64) -> JobStatus {
+        if !self.idle.is_watched() {
+            // What was typed or written since the last look may have begun something, or been its end.
+            self.look(now);
+        }
         let terminal = self.hub.terminal();
         let (size, now_ms) = (terminal.size(), wall_ms());
         let status = JobStatus {
