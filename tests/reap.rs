@@ -111,6 +111,41 @@ fn the_time_of_the_end_is_told_before_and_goes_with_activity() {
     assert_eq!(end(&world, "dev")["reason"], "reaped");
 }
 
+/// What `list` and `info` say: a job that does something is not idle however long it is silent, and one that is idle counts
+/// on though its holder says nothing.
+#[test]
+fn only_what_is_idle_is_shown_to_grow_idle() {
+    let world = World::new();
+    let idle = |name: &str| world.info(name).expect("known")["idle_seconds"].as_u64();
+    world.ok(&["create", "--name", "silent", "--", "sleep", "1000"]);
+    shell(&world, "prompt", &["--idle-timeout", "1h"], "");
+    shell(&world, "typed", &["--idle-timeout", "1h"], "sleep 1000");
+    // A shell that takes note of the end of its children at once.
+    world.ok(&["create", "--name", "short", "--idle-timeout", "24s", "--", "bash", "--norc"]);
+    type_(&world, "short", "sleep 5 &");
+    world.wait_session("silent", "its status", SOON, |info| info["foreground"] == "sleep");
+    world.wait_session("typed", "its status", SOON, |info| info["foreground"] == "sleep");
+    let begun = Instant::now();
+    until("the silent ones to be silent for seconds", STAYS * 2, || {
+        let known = [idle("silent"), idle("typed")];
+        assert_eq!(known, [Some(0), Some(0)], "after {:?}", begun.elapsed());
+        (begun.elapsed() >= STAYS / 2).then_some(())
+    });
+    // A manager and a link that are new ask the holder anew.
+    world.kill_manager();
+    let begun = Instant::now();
+    until("the silent ones to be silent again", STAYS * 2, || {
+        for name in ["silent", "typed"] {
+            assert!(idle(name).is_none_or(|idle| idle == 0), "{name} after {:?}", begun.elapsed());
+        }
+        (begun.elapsed() >= STAYS / 2).then_some(())
+    });
+    let counts = |info: &Value| info["idle_seconds"].as_u64().is_some_and(|idle| idle >= 3);
+    world.wait_session("prompt", "some seconds of idleness", SOON, counts);
+    // Its child has ended without a word, which a look finds.
+    world.wait_session("short", "some seconds of idleness", SOON, counts);
+}
+
 #[test]
 fn nobody_needs_to_come_back_for_the_reaper() {
     let world = World::new();

@@ -9,12 +9,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 use sessd_proto::messages::{
-    Act, Empty, EndReason, ExitRecord, Hello, JobName, LinkAct, LinkAnswer, LinkRequest, List, Request,
+    Act, Empty, EndReason, ExitRecord, Hello, JobName, JobStatus, LinkAct, LinkAnswer, LinkRequest, List,
+    Request,
 };
 use sessd_proto::{Decoder, Frame, Uuid, hello};
 use sessd_tests::world::{files_below, sessd_binary, set_mode};
@@ -268,6 +269,16 @@ impl Played {
         self.say(&bytes);
     }
 
+    /// What the test wants said of the job: its end, or anything else.
+    fn order(&mut self, frame: &[u8]) {
+        if frame[4] == sessd_proto::frame::kind::EXITED {
+            return self.end(frame);
+        }
+        let mut bytes = frame.to_vec();
+        bytes[6..8].copy_from_slice(&self.stream.to_le_bytes());
+        self.say(&bytes);
+    }
+
     fn end(&mut self, exited: &[u8]) {
         self.ended = true;
         if !self.owes {
@@ -318,7 +329,7 @@ impl Played {
         }
     }
 
-    /// Until nobody holds the other end of `orders`: reads the link, and ends the job when told with which words.
+    /// Until nobody holds the other end of `orders`: reads the link, and says of the job what it is told to.
     fn run(mut self, mut up: File, orders: &Receiver<Vec<u8>>) {
         let (tell, frames) = channel();
         thread::spawn(move || {
@@ -332,7 +343,7 @@ impl Played {
         let mut decoder = Decoder::new();
         loop {
             match orders.try_recv() {
-                Ok(exited) => self.end(&exited),
+                Ok(frame) => self.order(&frame),
                 Err(std::sync::mpsc::TryRecvError::Empty) => {}
                 Err(std::sync::mpsc::TryRecvError::Disconnected) => return,
             }
@@ -381,7 +392,12 @@ impl Host {
 
     /// The job ends with these words of its holder.
     fn end(&self, exit: ExitRecord) {
-        self.tell.send(Frame::Exited(exit).to_bytes(0)).expect("the agent is there");
+        self.say(&Frame::Exited(exit));
+    }
+
+    /// The job's holder says this.
+    fn say(&self, frame: &Frame<'_>) {
+        self.tell.send(frame.to_bytes(0)).expect("the agent is there");
     }
 
     fn finish(self) {
@@ -439,6 +455,47 @@ fn a_host_with_a_wrong_clock_makes_no_impossible_end() {
         assert_eq!(world.info("dev").expect("still kept")["end"]["code"], 3);
         host.finish();
     }
+}
+
+/// The clock of a host is days behind or ahead, and is set while the job runs: every time that is shown is one of ours.
+#[test]
+fn times_of_a_host_with_a_wrong_clock_are_told_by_ours() {
+    const DAYS: u64 = 3 * 24 * 3_600_000;
+    let host = Host::start();
+    let world = &host.world;
+    world.wait_state("dev", "running", SOON);
+    let before = world.json(&["daemon", "status"])["since"].as_str().expect("a time").to_owned();
+    // Two times of one clock in one form: the text that is less is the earlier one.
+    let after = |name: &str| {
+        world.create(name, "exec cat");
+        world.info(name).expect("known")["created_at"].as_str().expect("a time").to_owned()
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_millis() as u64;
+    for (title, theirs) in [("behind", now - DAYS), ("ahead", now + DAYS)] {
+        host.say(&Frame::Status(JobStatus {
+            title: title.into(),
+            last_active_ms: theirs,
+            reap_at_ms: Some(theirs + 1),
+            now_ms: theirs,
+            ..JobStatus::default()
+        }));
+        let info = world.wait_session("dev", "the status", SOON, |info| info["title"] == title);
+        let after = after(title);
+        for field in ["last_active_at", "reap_at"] {
+            let at = info[field].as_str().expect("a time").to_owned();
+            assert!(before < at && at <= after, "{title}: {field} {at} is not from {before} to {after}");
+        }
+    }
+    host.end(ExitRecord {
+        reason: EndReason::Exited as i32,
+        at_ms: now - DAYS,
+        age_ms: Some(1),
+        ..ExitRecord::default()
+    });
+    let done = world.wait_state("dev", "done", SOON);
+    let (at, after) = (done["end"]["at"].as_str().expect("a time").to_owned(), after("more"));
+    assert!(before < at && at <= after, "{at} is not from {before} to {after}");
+    host.finish();
 }
 
 #[test]

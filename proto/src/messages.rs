@@ -1,6 +1,7 @@
 //! The messages. Fields are only added, numbers never used again; a number out of an enum's range is kept as it came.
 //!
-//! Times are milliseconds since the Unix epoch by the clock of whoever sends them; lengths of time are milliseconds.
+//! Times are milliseconds since the Unix epoch by the clock of whoever sends them, which may be wrong; lengths of time are
+//! milliseconds.
 
 #![allow(missing_docs)] // the derives add items without docs; every message and every field that needs it has its own
 
@@ -153,6 +154,9 @@ pub struct ExitRecord {
     /// The last screen, only where the host's disk did not take it.
     #[prost(message, optional, tag = "8")]
     pub screen: Option<Screen>,
+    /// How long ago that was, by a clock of the host that nobody sets; only in what a holder says, never in what it writes.
+    #[prost(uint64, optional, tag = "20")]
+    pub age_ms: Option<u64>,
 }
 
 /// What a holder knows of its job now.
@@ -178,7 +182,8 @@ pub struct JobStatus {
     pub pid: u32,
     #[prost(uint64, tag = "9")]
     pub last_active_ms: u64,
-    /// How long the job has been idle by the holder's monotonic clock.
+    /// How long the job has been idle by the holder's monotonic clock. 0: it is not idle, and will not be before another
+    /// status says so.
     #[prost(uint64, tag = "10")]
     pub idle_ms: u64,
     /// When it will be reaped if nothing happens; set once most of the limit has passed.
@@ -199,6 +204,9 @@ pub struct JobStatus {
     /// fits into a socket's address. Empty: not known.
     #[prost(string, tag = "16")]
     pub socket: String,
+    /// The host's wall clock when this was said: the times above mean something only beside it. 0: not told.
+    #[prost(uint64, tag = "17")]
+    pub now_ms: u64,
 }
 
 /// A request to the agent.

@@ -147,6 +147,8 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("describe-some", Frame::Describe(m::Describe {
             name: "n".into(), tags: [("t".to_owned(), "1".to_owned())].into(), keep_name: true, keep_tags: true, ..m::Describe::default()
         })),
+        ("status-now", Frame::Status(m::JobStatus { last_active_ms: 8, reap_at_ms: Some(10), now_ms: 9, ..m::JobStatus::default() })),
+        ("exited-ago", Frame::Exited(m::ExitRecord { age_ms: Some(0), ..exit() })),
     ]
 }
 

@@ -62,6 +62,8 @@ pub struct IdleClock {
     views: bool,
     left_on_purpose: bool,
     cpu: Option<u64>,
+    /// The last look saw nothing but a shell at its prompt.
+    at_prompt: bool,
     looked_ms: Option<u64>,
     thorough_ms: Option<u64>,
 }
@@ -76,6 +78,7 @@ impl IdleClock {
             views: false,
             left_on_purpose: false,
             cpu: None,
+            at_prompt: false,
             looked_ms: None,
             thorough_ms: Some(now_ms),
         }
@@ -112,8 +115,8 @@ impl IdleClock {
         if long_ago || unproved || self.is_due(now_ms) { Depth::Session } else { Depth::Shell }
     }
 
-    /// A look at the processes; `None` when they could not be seen.
-    pub fn look(&mut self, seen: Option<Processes>, depth: Depth, now_ms: u64) {
+    /// A look at the processes; `None` when they could not be seen. Whether they have worked since the last one.
+    pub fn look(&mut self, seen: Option<Processes>, depth: Depth, now_ms: u64) -> bool {
         self.looked_ms = Some(now_ms);
         if depth == Depth::Session {
             self.thorough_ms = Some(now_ms);
@@ -126,14 +129,21 @@ impl IdleClock {
                 used || !seen.bare_prompt
             }
         };
+        self.at_prompt = seen.is_some_and(|seen| seen.bare_prompt);
         if worked {
             self.idle_since_ms = now_ms;
         }
+        worked
     }
 
-    /// How long the job has been idle.
+    /// A view is attached: nothing has to be looked at.
+    pub fn is_watched(&self) -> bool {
+        self.views
+    }
+
+    /// How long the job has been idle; 0 when it is not and the next look would say the same.
     pub fn idle_ms(&self, now_ms: u64) -> u64 {
-        if self.views { 0 } else { now_ms.saturating_sub(self.idle_since_ms) }
+        if self.views || !self.at_prompt { 0 } else { now_ms.saturating_sub(self.idle_since_ms).max(1) }
     }
 
     /// The limit that holds now.
@@ -237,6 +247,7 @@ mod tests {
         assert_eq!(after_two_days(STRICT, |_, _| Some(WORK)), Some(2 * DAY));
         assert_eq!(after_two_days(STRICT, |_, _| None), Some(2 * DAY));
         let mut clock = IdleClock::new(STRICT, 0);
+        clock.look(Some(PROMPT), Depth::Session, 0);
         clock.views(true, false, DAY);
         assert!(!clock.is_due(9 * DAY));
         clock.views(false, true, 9 * DAY);
@@ -287,6 +298,30 @@ mod tests {
     }
 
     #[test]
+    fn only_what_the_last_look_found_at_a_prompt_is_idle() {
+        let table = [
+            (None, 0),
+            (Some(WORK), 0),
+            (Some(Processes { cpu: 6, ..WORK }), 0),
+            (Some(PROMPT), HOUR),
+            (Some(Processes { cpu: 6, ..PROMPT }), 1),
+        ];
+        for (seen, idle) in table {
+            let mut clock = IdleClock::new(TWO_DAYS, 0);
+            assert_eq!(clock.idle_ms(HOUR), 0, "nobody has looked");
+            clock.look(Some(PROMPT), Depth::Session, 0);
+            let worked = clock.look(seen, Depth::Shell, HOUR);
+            assert_eq!((clock.idle_ms(HOUR), worked), (idle, idle <= 1), "{seen:?}");
+            clock.views(true, false, HOUR);
+            assert_eq!(clock.idle_ms(2 * HOUR), 0, "{seen:?} and a view");
+        }
+        let mut clock = IdleClock::new(TWO_DAYS, 0);
+        clock.look(Some(PROMPT), Depth::Session, 0);
+        clock.traffic(HOUR);
+        assert_eq!(clock.idle_ms(HOUR), 1, "it wrote just now and will be idle if that was all");
+    }
+
+    #[test]
     fn the_warning_comes_at_four_fifths_and_goes_with_activity() {
         let mut clock = IdleClock::new(Rules { limit_ms: Some(10 * HOUR), ..TWO_DAYS }, 0);
         clock.look(Some(PROMPT), Depth::Session, 0);
@@ -326,7 +361,7 @@ mod tests {
                     1 => { clock.views(false, true, now); if views { last = now; } views = false; }
                     2 => { clock.traffic(now); if !strict { last = now; } }
                     3 => { clock.look(Some(WORK), Depth::Shell, now); if !strict { last = now; } }
-                    _ => clock.look(Some(Processes { cpu: 5, bare_prompt: true }), Depth::Shell, now),
+                    _ => { clock.look(Some(Processes { cpu: 5, bare_prompt: true }), Depth::Shell, now); }
                 }
             }
         }

@@ -42,6 +42,12 @@ pub mod upkeep;
 /// This agent's version, for people.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
+/// Milliseconds by a clock of this host that nobody sets and that goes on while it sleeps: how long ago something was.
+pub fn steady_ms() -> u64 {
+    let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+    at.tv_sec as u64 * 1000 + at.tv_nsec as u64 / 1_000_000
+}
+
 /// Milliseconds since the Unix epoch by this host's wall clock. Only ever shown and recorded, never counted with.
 pub fn wall_ms() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |d| d.as_millis() as u64)

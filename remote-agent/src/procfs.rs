@@ -112,9 +112,11 @@ fn children(pid: u32) -> Option<Vec<u32>> {
     Some(all)
 }
 
-/// Is the process without children? `None` where the kernel does not tell.
+/// Is the process without children that live? `None` where the kernel does not tell. Some shells leave a child that has
+/// ended to their next command.
 pub fn childless(pid: u32) -> Option<bool> {
-    Some(children(pid)?.is_empty())
+    let lives = |child: &u32| stat(*child).is_some_and(|child| !matches!(child.state, 'Z' | 'X' | 'x'));
+    Some(!children(pid)?.iter().any(lives))
 }
 
 /// The programs that run, as far as this user may look: those of its own processes.

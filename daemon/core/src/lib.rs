@@ -9,6 +9,7 @@
 //! * [`backoff`]: when to dial again
 //! * [`wake`]: whether this machine has slept
 //! * [`adopt`]: a job another manager made → a record of ours
+//! * [`times`]: what a host's clock says → what ours says
 //! * [`leader`]: which view sets the size and answers the terminal's queries
 
 pub mod adopt;
@@ -17,6 +18,7 @@ pub mod leader;
 pub mod names;
 pub mod reconcile;
 pub mod record;
+pub mod times;
 pub mod wake;
 
 pub use record::{End, Record, State};

@@ -82,7 +82,7 @@ impl From<&ExitRecord> for End {
             reason: EndReason::try_from(exit.reason).unwrap_or(EndReason::Unspecified),
             code: exit.code,
             signal: exit.signal,
-            at_ms: exit.at_ms as i64,
+            at_ms: i64::try_from(exit.at_ms).unwrap_or(i64::MAX),
             detail: exit.detail.clone(),
         }
     }
@@ -143,7 +143,7 @@ pub struct Record {
     pub state: State,
     /// The user wants it gone; the host may not know yet.
     pub delete_requested: bool,
-    /// When it last wrote or was typed into, by the host's clock.
+    /// When it last wrote or was typed into, by our clock.
     pub last_active_ms: Option<i64>,
     /// Which machine, and which folder on it, holds the job; empty until it ran.
     pub place: String,

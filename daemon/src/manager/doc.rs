@@ -5,7 +5,7 @@ use crate::manager::host::Status;
 use crate::manager::session::Session;
 use serde::{Deserialize, Serialize};
 use sessd_core::record::reason_word;
-use sessd_core::{End, Record, State};
+use sessd_core::{End, Record, State, times};
 use sessd_proto::messages::JobStatus;
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -152,8 +152,7 @@ fn add_status(doc: &mut SessionDoc, status: &JobStatus, came: Instant, live: boo
     if live {
         // What runs and how long it has been idle is only known while the holder can tell us.
         doc.foreground = said(&status.foreground);
-        doc.idle_seconds =
-            Some(status.idle_ms / 1000 + if status.idle_ms > 0 { came.elapsed().as_secs() } else { 0 });
+        doc.idle_seconds = Some(times::idle_seconds(status.idle_ms, came.elapsed().as_millis() as u64));
         doc.reap_at = status.reap_at_ms.map(|ms| clock::rfc3339(ms as i64));
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{Holder, snapshot_options};
 use crate::ending::{Ending, Step};
-use crate::{procfs, wall_ms};
+use crate::{procfs, steady_ms, wall_ms};
 use rustix::process::{Pid, Signal};
 use sessd_proto::messages::{EndReason, ExitRecord, Screen};
 use std::os::unix::process::ExitStatusExt;
@@ -101,8 +101,10 @@ impl Holder {
             detail: detail.to_owned(),
             out_of_memory,
             screen: None,
+            age_ms: None,
         };
         self.exit = Some(exit);
+        self.ended_at_ms = steady_ms();
         self.keep_exit();
         self.leave_at_ms = Some(now + LINGER_MS);
         self.status_due_ms = None;

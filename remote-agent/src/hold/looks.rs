@@ -19,8 +19,12 @@ impl Holder {
             return;
         }
         if self.exit.is_none() {
-            let depth = self.idle.depth(now);
-            self.idle.look(self.look_at_processes(depth), depth, now);
+            let worked = self.look(now);
+            let (idle, said) = (self.idle.idle_ms(now) > 0, self.last_status.idle_ms > 0);
+            if idle != said || (worked && idle) {
+                // Now, and not in a moment: we are awake. Whoever was told that it is idle goes on counting.
+                self.status_due_ms = Some(now);
+            }
             if self.idle.is_due(now) {
                 self.end(EndReason::Reaped, false, now);
             }
@@ -37,6 +41,12 @@ impl Holder {
         self.look_due_ms = look.map_or(self.upkeep_due_ms, |at| at.max(now + 1).min(self.upkeep_due_ms));
     }
 
+    /// Looks at the job's processes; whether they have worked since the last look.
+    pub(super) fn look(&mut self, now: u64) -> bool {
+        let depth = self.idle.depth(now);
+        self.idle.look(self.look_at_processes(depth), depth, now)
+    }
+
     /// Something changed that may bring the next look forward.
     pub(super) fn look_no_later(&mut self, now: u64) {
         if let Some(at) = self.idle.next_look_ms(now).filter(|_| self.ending.is_none() && self.exit.is_none())
@@ -45,7 +55,7 @@ impl Holder {
         }
     }
 
-    pub(super) fn look_at_processes(&self, depth: Depth) -> Option<Processes> {
+    fn look_at_processes(&self, depth: Depth) -> Option<Processes> {
         let leader = procfs::stat(self.pid)?;
         let at_prompt = leader.state == 'S' && procfs::arguments(self.pid).is_some_and(|a| is_prompt(&a));
         let alone = || match depth {

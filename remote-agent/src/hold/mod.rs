@@ -22,7 +22,7 @@ use crate::idle::{IdleClock, Rules};
 use crate::input::Input;
 use crate::memory::MemoryKills;
 use crate::sizes::Sizes;
-use crate::{detach, leaving, procfs, pty, upkeep, wall_ms};
+use crate::{detach, leaving, procfs, pty, steady_ms, upkeep};
 use end::DRAIN_MS;
 use looks::TOUCH_MS;
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -82,7 +82,9 @@ struct Holder {
     /// In this turn a manager said that its last view left on purpose.
     left_on_purpose: bool,
     began: Instant,
-    last_active_ms: u64,
+    /// When the job last wrote or was typed into, and when it ended, by [`steady_ms`].
+    active_at_ms: u64,
+    ended_at_ms: u64,
     status_due_ms: Option<u64>,
     last_status: JobStatus,
     look_due_ms: u64,
@@ -176,7 +178,8 @@ impl Holder {
             links: Vec::new(),
             left_on_purpose: false,
             began: Instant::now(),
-            last_active_ms: wall_ms(),
+            active_at_ms: steady_ms(),
+            ended_at_ms: 0,
             status_due_ms: None,
             last_status: JobStatus::default(),
             look_due_ms: 0,
@@ -326,7 +329,7 @@ impl Holder {
         if taken > 0 {
             let now = self.now();
             self.idle.traffic(now);
-            self.last_active_ms = wall_ms();
+            self.active_at_ms = steady_ms();
             self.status_soon(now);
             if let Some(until) = &mut self.drain_until_ms {
                 *until = now + DRAIN_MS;

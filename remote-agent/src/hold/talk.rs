@@ -4,10 +4,10 @@ use super::{Holder, SOCKET, rules_of, size_of, snapshot_options};
 use crate::conn::{Conn, OUT_LOW, OUT_MAX, Read};
 use crate::input::Accept;
 use crate::sizes::Sizes;
-use crate::{VERSION, procfs, pty, wall_ms};
+use crate::{VERSION, procfs, pty, steady_ms, wall_ms};
 use sessd_proto::frame::put_snapshot;
 use sessd_proto::limits::{CHUNK, SCROLLBACK_LINES};
-use sessd_proto::messages::{self as m, CloseReason, EndReason, JobStatus};
+use sessd_proto::messages::{self as m, CloseReason, EndReason, ExitRecord, JobStatus};
 use sessd_proto::{Frame, Uuid, hello};
 use sessd_terminal::{Cursor, Hub, Next};
 use std::os::unix::net::UnixStream;
@@ -140,7 +140,7 @@ impl Holder {
                     return Ok(());
                 }
                 self.idle.traffic(now);
-                self.last_active_ms = wall_ms();
+                self.active_at_ms = steady_ms();
                 match self.input.accept(view, seq, withdrawn, bytes) {
                     Accept::New => self.asked.input(bytes),
                     Accept::Seen(seq) | Accept::Missing(seq) => Frame::InputAck { view, seq }.put(0, out),
@@ -264,8 +264,12 @@ impl Holder {
         if let Some(kills) = &mut self.memory_kills {
             kills.look(now);
         }
+        if !self.idle.is_watched() {
+            // What was typed or written since the last look may have begun something, or been its end.
+            self.look(now);
+        }
         let terminal = self.hub.terminal();
-        let size = terminal.size();
+        let (size, now_ms) = (terminal.size(), wall_ms());
         let status = JobStatus {
             head: self.hub.head(),
             oldest: self.hub.oldest(),
@@ -278,14 +282,15 @@ impl Holder {
                 .map(|s| s.comm)
                 .unwrap_or_default(),
             pid: self.pid,
-            last_active_ms: self.last_active_ms,
+            last_active_ms: now_ms.saturating_sub(ago_ms(self.active_at_ms)),
             idle_ms: self.idle.idle_ms(now),
-            reap_at_ms: self.idle.warning_ms(now).map(|ms| wall_ms() + ms),
+            reap_at_ms: self.idle.warning_ms(now).map(|ms| now_ms + ms),
             agent_version: VERSION.to_owned(),
             command: self.pty.command.clone(),
             managers: self.managers_now(),
             warnings: self.warnings.clone(),
             socket: self.socket_path(),
+            now_ms,
         };
         self.last_status = status.clone();
         status
@@ -316,7 +321,8 @@ impl Holder {
                 && link.watch.cursor.as_ref().is_none_or(|c| c.offset() >= self.hub.head())
             {
                 link.watch.exit_sent = true;
-                link.conn.put(0, &Frame::Exited(exit.clone()));
+                let age_ms = Some(ago_ms(self.ended_at_ms));
+                link.conn.put(0, &Frame::Exited(ExitRecord { age_ms, ..exit.clone() }));
             }
             match link.conn.flush() {
                 Ok(Read::Open) => {}
@@ -333,6 +339,10 @@ impl Holder {
             self.watchers_changed();
         }
     }
+}
+
+fn ago_ms(at_ms: u64) -> u64 {
+    steady_ms().saturating_sub(at_ms)
 }
 
 /// Acknowledgements on their way. They wait a moment for the output that the input brings, so that the echo of a key does

@@ -12,6 +12,7 @@ use crate::store::Screen;
 use crate::wire::OwnedFrame;
 use sessd_core::reconcile::{Decision, Seen, place};
 use sessd_core::record::{End, State};
+use sessd_core::times;
 use sessd_proto::Frame;
 use sessd_proto::messages::{self as m, CloseReason, EndReason, LinkAct, LinkAnswer};
 use sessd_terminal::{Size, SnapshotOptions, Terminal};
@@ -49,7 +50,7 @@ impl Task {
                 self.record.place = place(seen.inventory());
                 self.open_stream(link);
             }
-            Decision::Finish(exit) => self.job_ended(End::from(&exit), exit).await?,
+            Decision::Finish(exit) => self.job_ended(exit, seen.inventory().now_ms).await?,
             Decision::Lost(end) => {
                 let exit = m::ExitRecord {
                     reason: end.reason as i32,
@@ -57,7 +58,7 @@ impl Task {
                     detail: end.detail.clone(),
                     ..m::ExitRecord::default()
                 };
-                self.job_ended(end, exit).await?;
+                self.job_ended(exit, seen.inventory().now_ms).await?;
             }
             Decision::Spawn
                 if self.asked_again_until.is_some_and(|until| Instant::now() < until)
@@ -383,8 +384,8 @@ impl Task {
                 self.tell_views();
             }
             Frame::Status(status) => {
-                self.record.last_active_ms =
-                    Some(i64::try_from(status.last_active_ms).unwrap_or(i64::MAX).min(clock::wall_ms()));
+                let (active, status) = times::of_status(status, clock::wall_ms());
+                self.record.last_active_ms = Some(active);
                 if self.record.command.is_empty() && !status.command.is_empty() {
                     // The login shell by its name: a restart runs the same.
                     self.record.command =
@@ -402,7 +403,7 @@ impl Task {
                 self.tell_views();
                 self.publish();
             }
-            Frame::Exited(exit) => self.job_ended(End::from(&exit), exit).await?,
+            Frame::Exited(exit) => self.job_ended(exit, 0).await?,
             Frame::Close(close) => {
                 if let Some(Stream { link, before: Some(number), .. }) = self.stream.take() {
                     // The short cut led nowhere; the way round is still open.
@@ -428,13 +429,16 @@ impl Task {
     }
 
     /// The job has ended. Its last screen is looked for first: in the replica, if that has all of the output, else on the
-    /// host, which keeps both until the record has them.
-    pub(super) async fn job_ended(&mut self, end: End, mut exit: m::ExitRecord) -> Result<()> {
+    /// host, which keeps both until the record has them. `their_now_ms`: the host's clock when the record was read there; 0:
+    /// the holder said it.
+    pub(super) async fn job_ended(&mut self, mut exit: m::ExitRecord, their_now_ms: u64) -> Result<()> {
         if self.finished || self.ending.is_some() {
             return Ok(());
         }
         // Told with the end where the host has no room to keep it.
         let told = exit.screen.take();
+        let exit = times::of_exit(exit, their_now_ms, clock::wall_ms());
+        let end = End::from(&exit);
         let screen = if self.record.delete_requested {
             Some(None)
         } else {
