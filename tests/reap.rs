@@ -66,6 +66,14 @@ fn a_bare_prompt_is_reaped_and_work_stays() {
     assert!(procs::alive(stopped));
 }
 
+/// The shell does not look at its children before its next command: what has ended is a zombie until then.
+#[test]
+fn a_background_child_that_has_ended_keeps_no_prompt() {
+    let world = World::new();
+    shell(&world, "prompt", &[], "sleep 1 &");
+    assert_eq!(end(&world, "prompt")["reason"], "reaped");
+}
+
 #[test]
 fn unattended_ends_whatever_runs_once_nobody_watches() {
     let world = World::new();
