@@ -54,3 +54,6 @@ pub const STALLED_MS: u64 = 12_000;
 
 /// Silence after which a link is given up and dialled again, in milliseconds.
 pub const GIVE_UP_MS: u64 = 25_000;
+
+/// A manager that was silent for so long on a connection of its own to a holder is gone: sshd may not notice for hours.
+pub const SHORT_CUT_SILENCE_MS: u64 = 90_000;

@@ -463,6 +463,10 @@ pub struct Presence {
     pub manager_id: String,
     #[prost(string, tag = "7")]
     pub manager_name: String,
+    /// The manager is heard on this connection at least so often, in milliseconds, or it is gone without anybody having
+    /// said so; 0: it promises nothing.
+    #[prost(uint64, tag = "8")]
+    pub silence_ms: u64,
 }
 
 /// New facts of the job's session. Several managers may hold the job: each tells what its user changed, and leaves the rest

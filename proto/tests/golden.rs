@@ -100,7 +100,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("end", Frame::End(m::End { reason: 3, force: true })),
         ("presence", Frame::Presence(m::Presence {
             views: 2, interactive: true, lossless: true, left_on_purpose: true, view_ids: vec![vec![1]],
-            manager_id: "m".into(), manager_name: "n".into(),
+            manager_id: "m".into(), manager_name: "n".into(), ..m::Presence::default()
         })),
         ("describe", Frame::Describe(m::Describe {
             name: "n".into(), tags: [("t".to_owned(), "1".to_owned())].into(), idle_timeout_ms: Some(9), reap_unattended: true,

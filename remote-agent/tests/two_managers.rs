@@ -91,10 +91,16 @@ impl Manager {
 
     /// Opens the job's stream and watches it.
     fn hold(&mut self) {
+        self.hold_promising(0);
+    }
+
+    /// The same, and says that it will be heard within `silence_ms`.
+    fn hold_promising(&mut self, silence_ms: u64) {
         self.say(1, &Frame::Open(m::Open { job_id: JOB.into() }));
         self.say(1, &Frame::Hello(hello::hello("test", "")));
         let (manager_id, manager_name) = (self.id.clone(), self.name.to_owned());
-        self.say(1, &Frame::Presence(m::Presence { manager_id, manager_name, ..m::Presence::default() }));
+        let presence = m::Presence { manager_id, manager_name, silence_ms, ..m::Presence::default() };
+        self.say(1, &Frame::Presence(presence));
         self.say(1, &Frame::Subscribe(m::Subscribe { credit: 1 << 20, ..m::Subscribe::default() }));
     }
 
@@ -174,6 +180,27 @@ fn each_manager_gets_the_last_word_and_forgets_for_itself() {
     let job = two.job();
     assert!(matches!(two.ask(LinkAct::Forget(job)), LinkAnswer::Done(_)));
     assert!(two.report().is_none(), "nobody needs it any more");
+}
+
+/// The network went without a word, and sshd keeps the connection for hours: a lossless view must not hold the job so long.
+#[test]
+fn a_manager_that_falls_silent_on_a_connection_of_its_own_is_gone() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut one, mut two) = (Manager::new(home.path(), 1, "laptop"), Manager::new(home.path(), 2, "desk"));
+    let spec = m::JobSpec {
+        job_id: JOB.into(),
+        command: vec!["sleep".into(), "1000".into()],
+        manager_id: one.id.clone(),
+        ..m::JobSpec::default()
+    };
+    spawned(one.ask(LinkAct::Spawn(m::Spawn { spec: Some(spec), ..m::Spawn::default() })));
+    one.hold();
+    one.managers(&["laptop"]);
+    two.hold_promising(1_500);
+    one.managers(&["laptop", "desk"]);
+    one.managers(&["laptop"]);
+    one.say(1, &Frame::End(m::End { reason: m::EndReason::Deleted as i32, force: true }));
+    one.until("the end", |heard| matches!(heard, Heard::Exited(_)).then_some(()));
 }
 
 fn spawned(answer: LinkAnswer) -> m::Spawned {

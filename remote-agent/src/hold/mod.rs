@@ -281,10 +281,20 @@ impl Holder {
         let ask = (self.exit_watch.is_none() && !gone && (!self.pty_open || self.held_back()))
             .then(|| now + ASK_MS);
         let drain = self.drain_until_ms.filter(|_| self.exit.is_none() && self.is_swept());
-        [ending, ask, drain, self.leave_at_ms, self.status_due_ms, self.acks.due_ms(), Some(self.look_due_ms)]
-            .into_iter()
-            .flatten()
-            .min()
+        let silent = self.links.iter().filter_map(Link::silent_at_ms).min();
+        [
+            ending,
+            ask,
+            drain,
+            silent,
+            self.leave_at_ms,
+            self.status_due_ms,
+            self.acks.due_ms(),
+            Some(self.look_due_ms),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// A lossless view is so far behind that the job has to wait for it.

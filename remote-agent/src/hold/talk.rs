@@ -44,6 +44,16 @@ pub(super) struct Link {
     pub(super) conn: Stream,
     pub(super) watch: Watch,
     pub(super) broken: bool,
+    /// When something came on it last.
+    heard_ms: u64,
+}
+
+impl Link {
+    /// When it counts as gone if nothing more is heard. One that comes through an agent is that agent's to close.
+    pub(super) fn silent_at_ms(&self) -> Option<u64> {
+        let silence = self.watch.presence.silence_ms;
+        (silence > 0).then(|| self.heard_ms.saturating_add(silence))
+    }
 }
 
 impl Holder {
@@ -57,16 +67,18 @@ impl Holder {
             let stream = Rc::new(stream);
             if let Ok(mut conn) = Conn::new(stream.clone(), stream) {
                 conn.put(0, &Frame::Hello(hello::hello(VERSION, "")));
-                self.links.push(Link { conn, watch: Watch::default(), broken: false });
+                let heard_ms = self.now();
+                self.links.push(Link { conn, watch: Watch::default(), broken: false, heard_ms });
             }
         }
     }
 
     pub(super) fn read_links(&mut self, ready: &[bool]) {
         let mut links = std::mem::take(&mut self.links);
-        let mut watchers_changed = false;
+        let (mut watchers_changed, now) = (false, self.now());
         // A connection accepted in this turn was not waited for.
         for (link, _) in links.iter_mut().zip(ready).filter(|(_, ready)| **ready) {
+            link.heard_ms = now;
             match link.conn.read() {
                 Ok(Read::Open) => {}
                 Ok(Read::Closed) | Err(_) => link.broken = true,
@@ -328,7 +340,7 @@ impl Holder {
                 Ok(Read::Open) => {}
                 Ok(Read::Closed) | Err(_) => link.broken = true,
             }
-            link.broken |= link.conn.waiting() > OUT_MAX;
+            link.broken |= link.conn.waiting() > OUT_MAX || link.silent_at_ms().is_some_and(|at| now >= at);
         }
         if acks_due {
             self.acks.forget();

@@ -1,12 +1,13 @@
 //! A session and its views: who comes and goes, what each is sent, and what is told of them.
 
-use super::Task;
+use super::{ShortCut, Task};
 use crate::error::{Error, Result};
 use crate::faults::point;
 use crate::manager::views::View;
 use crate::wire::OwnedFrame;
 use sessd_core::record::Untold;
-use sessd_proto::messages::{self as m};
+use sessd_proto::limits::SHORT_CUT_SILENCE_MS;
+use sessd_proto::messages as m;
 use sessd_proto::{Frame, Uuid};
 use tokio::sync::oneshot;
 
@@ -97,6 +98,9 @@ impl Task {
     pub(super) fn send_presence(&self, left_on_purpose: bool) {
         let mut presence = self.views.presence();
         presence.left_on_purpose = left_on_purpose;
+        if self.stream.as_ref().is_some_and(|stream| stream.short_cut == ShortCut::Taken) {
+            presence.silence_ms = SHORT_CUT_SILENCE_MS;
+        }
         (presence.manager_id, presence.manager_name) = (self.manager.id.clone(), self.manager.name.clone());
         self.send(&Frame::Presence(presence));
     }
