@@ -242,7 +242,10 @@ impl Link {
         self.out.put(0, &Frame::Ping(self.began.elapsed().as_micros() as u64));
         // The holders behind short cuts hear only this of us while nothing is typed.
         for own in self.streams.borrow().values().filter_map(|stream| stream.own.as_ref()) {
-            own.put(0, &Frame::Ping(HEARTBEAT));
+            // What waits for a holder that takes nothing says the same, and must not grow for as long as it stands still.
+            if own.is_empty() {
+                own.put(0, &Frame::Ping(HEARTBEAT));
+            }
         }
     }
 
