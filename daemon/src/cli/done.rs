@@ -49,6 +49,10 @@ pub fn show(paths: &Paths, session: &SessionDoc) -> Result<bool> {
     let before = without_quit(&stdin);
     // One line, however it ends. What cannot be read is no yes.
     let read = stdin.lock().read(&mut line).unwrap_or_default();
+    if !line[..read].ends_with(b"\n") {
+        // The shell's prompt begins on a line of its own.
+        eprintln!();
+    }
     if let Some(before) = before {
         let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &before);
     }
