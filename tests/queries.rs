@@ -364,3 +364,37 @@ fn vim_starts_clean_with_and_without_a_view() {
     with_a_terminal(&view, || clean(&view));
     assert_eq!(view.wait_exit(SOON), 0, "nothing was changed");
 }
+
+/// A file that is only shown asks for the clipboard, by a name that is a command in a line of its own.
+#[test]
+fn a_file_that_is_shown_runs_no_command() {
+    let world = World::new();
+    let path = |name: &str| world.root().join(name);
+    let (evil, go, ran, fine) = (path("evil.txt"), path("go"), path("ran"), path("fine"));
+    fs::write(&evil, format!("\x1b]52;\ntouch {}\n;?\x07shown", ran.display())).expect("a file");
+    for attended in [false, true] {
+        let job =
+            format!("until [ -e {} ]; do sleep 0.05; done; cat {}; exec sh", go.display(), evil.display());
+        let _ = (fs::remove_file(&go), fs::remove_file(&fine));
+        world.create("dev", &job);
+        if attended {
+            // This view's terminal answers nothing, and it leaves.
+            let mut view = world.attach("dev");
+            wait_views(&world, 1);
+            fs::write(&go, "").expect("a file");
+            view.wait_raw("the question", SOON, |raw| contains(raw, b"\x1b]52;"));
+            view.kill();
+            wait_views(&world, 0);
+        } else {
+            fs::write(&go, "").expect("a file");
+        }
+        let view = world.attach("dev");
+        view.wait_text("shown", SOON);
+        // Ctrl-U: what the answer has left in the line is not this command's.
+        view.type_(format!("\x15touch {}\r", fine.display()));
+        until("the shell to have read all before", SOON, || fine.exists().then_some(()));
+        assert!(!ran.exists(), "the answer was a command: {}", view.describe());
+        view.close();
+        world.ok(&["delete", "--force", "dev"]);
+    }
+}

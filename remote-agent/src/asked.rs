@@ -75,6 +75,19 @@ mod tests {
     }
 
     #[test]
+    fn what_a_view_left_unanswered_is_not_answered_in_its_own_words() {
+        let mut asked = Asked::default();
+        asked.output(
+            b"\x1b]52;\necho PWNED > /tmp/pwned\n;?\x07\x1bP+q\nls\n;544e\x1b\\\x1bP$q\nls\n\x1b\\",
+            0,
+        );
+        let hub = sessd_terminal::Hub::new(sessd_terminal::Size { cols: 80, rows: 24 }, 0, 1024);
+        let mut replies = Vec::new();
+        asked.left(10).iter().for_each(|query| hub.answer(query, &mut replies));
+        assert_eq!(replies, b"\x1b]52;cp;\x1b\\\x1bP0+r;544e\x1b\\\x1bP0$r\x1b\\");
+    }
+
+    #[test]
     fn who_waited_too_long_has_given_up() {
         let mut asked = Asked::default();
         asked.output(b"\x1b[c", 0);

@@ -45,7 +45,7 @@ mod width;
 mod tests;
 
 pub use hub::{Cursor, Hub, Next};
-pub use query::{Query, QueryScanner};
+pub use query::{Names, Query, QueryScanner, Selections, Setting};
 pub use reply_filter::{Outstanding, ReplyFilter};
 pub use ring::{Expired, Ring};
 pub use scrollback::MAX_SCROLLBACK_BYTES;

@@ -1,4 +1,8 @@
 //! What a program asks its terminal, and what the model answers when no view is there to do so.
+//!
+//! An answer is typed into the job: text that somebody else wrote and that is only shown must not become a command there.
+//! So a [`Query`] holds nothing of the question but numbers, settings we know by name, and letters of a fixed alphabet
+//! ([`Selections`], [`Names`]); what is answered is written from these and from the model's numbers and colours.
 
 use std::io::Write as _;
 
@@ -31,7 +35,7 @@ pub enum Query {
     /// `CSI ? Ps $ p`.
     PrivateMode(u16),
     /// DECRQSS, `DCS $ q Pt ST`.
-    Setting(Vec<u8>),
+    Setting(Setting),
     /// `CSI > q`.
     Version,
     /// OSC 4 with `?`: one palette entry.
@@ -40,20 +44,85 @@ pub enum Query {
     SpecialColor(u8),
     /// OSC 10–19 with `?`.
     DynamicColor(u16),
-    /// OSC 52 with `?`: the selection's name.
-    Clipboard(Vec<u8>),
+    /// OSC 52 with `?`.
+    Clipboard(Selections),
     /// `CSI ? u`: the kitty keyboard flags.
     Keyboard,
     /// `CSI > Ps ... ? m`-like questions: XTQMODKEYS, `CSI ? Ps m`.
     ModifyKeys(u16),
     /// `CSI Ps t` that reports.
     Window(u16),
-    /// XTGETTCAP, `DCS + q Pt ST`: the names, in hex.
-    Capabilities(Vec<u8>),
+    /// XTGETTCAP, `DCS + q Pt ST`.
+    Capabilities(Names),
     /// DECREQTPARM, `CSI Ps x`.
     Parameters(u16),
     /// Several in one sequence.
     Many(Vec<Query>),
+}
+
+/// What DECRQSS can ask for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Setting {
+    /// SGR.
+    Pen,
+    /// DECSTBM.
+    Rows,
+    /// DECSLRM.
+    Columns,
+    /// DECSCUSR.
+    CursorStyle,
+    /// DECSCA.
+    Protection,
+    /// DECSCL.
+    Conformance,
+    /// DECSLPP.
+    Height,
+    /// DECSCPP.
+    Width,
+    /// Anything else; it is answered as not known, and not by its name.
+    Unknown,
+}
+
+impl Setting {
+    fn named(what: &[u8]) -> Self {
+        match what {
+            b"m" => Self::Pen,
+            b"r" => Self::Rows,
+            b"s" => Self::Columns,
+            b" q" => Self::CursorStyle,
+            b"\"q" => Self::Protection,
+            b"\"p" => Self::Conformance,
+            b"t" => Self::Height,
+            b"$|" => Self::Width,
+            _ => Self::Unknown,
+        }
+    }
+}
+
+/// The selections that OSC 52 names: `c`, `p`, `q`, `s`, `0` to `7`, each once. What else stood there is not kept.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Selections(Vec<u8>);
+
+impl Selections {
+    fn named(names: &[u8]) -> Self {
+        let mut kept = Vec::new();
+        for known in names.iter().filter_map(|b| b"cpqs01234567".iter().find(|k| *k == b)) {
+            if !kept.contains(known) {
+                kept.push(*known);
+            }
+        }
+        Self(kept)
+    }
+}
+
+/// The names that XTGETTCAP asks for: digits of hex, and semicolons between them. What else stood there is not kept.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Names(Vec<u8>);
+
+impl Names {
+    fn named(names: &[u8]) -> Self {
+        Self(names.iter().copied().filter(|b| b.is_ascii_hexdigit() || *b == b';').collect())
+    }
 }
 
 impl Query {
@@ -310,7 +379,7 @@ fn of_osc(body: &[u8]) -> Option<(Query, Vec<u8>)> {
         }
         52 => {
             let name = rest.strip_suffix(b";?")?;
-            return Some((Query::Clipboard(name.to_vec()), Vec::new()));
+            return Some((Query::Clipboard(Selections::named(name)), Vec::new()));
         }
         _ => return None,
     }
@@ -320,9 +389,9 @@ fn of_osc(body: &[u8]) -> Option<(Query, Vec<u8>)> {
 
 fn of_dcs(body: &[u8]) -> Option<Query> {
     if let Some(what) = body.strip_prefix(b"$q") {
-        return Some(Query::Setting(what.to_vec()));
+        return Some(Query::Setting(Setting::named(what)));
     }
-    body.strip_prefix(b"+q").map(|names| Query::Capabilities(names.to_vec()))
+    body.strip_prefix(b"+q").map(|names| Query::Capabilities(Names::named(names)))
 }
 
 /// Writes what a terminal in this state would answer.
@@ -368,7 +437,7 @@ pub(crate) fn answer(t: &Terminal, query: &Query, out: &mut Vec<u8>) {
             write!(out, "\x1b[{n};{v}$y")
         }
         Query::PrivateMode(n) => write!(out, "\x1b[?{n};{}$y", private_mode(t, *n)),
-        Query::Setting(what) => setting(t, what, out),
+        Query::Setting(what) => setting(t, *what, out),
         Query::Version => write!(out, "\x1bP>|sessd({})\x1b\\", env!("CARGO_PKG_VERSION")),
         Query::Palette(i) => {
             let [r, g, b] = m.palette.get(i).copied().unwrap_or_else(|| default_palette(*i));
@@ -380,9 +449,9 @@ pub(crate) fn answer(t: &Terminal, query: &Query, out: &mut Vec<u8>) {
             let [r, g, b] = m.colors[usize::from((n - 10).min(9))].unwrap_or(fallback);
             write!(out, "\x1b]{n};rgb:{r:02x}{r:02x}/{g:02x}{g:02x}/{b:02x}{b:02x}\x1b\\")
         }
-        Query::Clipboard(name) => {
+        Query::Clipboard(Selections(names)) => {
             out.extend_from_slice(b"\x1b]52;");
-            out.extend_from_slice(name);
+            out.extend_from_slice(names);
             write!(out, ";\x1b\\")
         }
         Query::Keyboard => write!(out, "\x1b[?{}u", s.keyboard.flags),
@@ -403,9 +472,9 @@ pub(crate) fn answer(t: &Terminal, query: &Query, out: &mut Vec<u8>) {
             20 => write!(out, "\x1b]L\x1b\\"),
             _ => write!(out, "\x1b]l\x1b\\"),
         },
-        Query::Capabilities(names) => {
+        Query::Capabilities(Names(names)) => {
             out.extend_from_slice(b"\x1bP0+r");
-            out.extend(names.iter().filter(|b| b.is_ascii_hexdigit() || **b == b';'));
+            out.extend_from_slice(names);
             write!(out, "\x1b\\")
         }
         Query::Parameters(n) => write!(out, "\x1b[{};1;1;128;128;1;0x", n + 2),
@@ -432,11 +501,11 @@ fn private_mode(t: &Terminal, n: u16) -> u8 {
     if on { 1 } else { 2 }
 }
 
-fn setting(t: &Terminal, what: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> {
+fn setting(t: &Terminal, what: Setting, out: &mut Vec<u8>) -> std::io::Result<()> {
     let m = &t.state;
     let s = m.screen_ref();
     match what {
-        b"m" => {
+        Setting::Pen => {
             let pen = m.cursor.pen;
             let mut sgr = Vec::new();
             push_sgr(&mut sgr, pen, if pen.ext == 0 { Color::DEFAULT } else { m.ext.get(pen.ext).underline });
@@ -445,16 +514,16 @@ fn setting(t: &Terminal, what: &[u8], out: &mut Vec<u8>) -> std::io::Result<()> 
             out.extend_from_slice(if body == b"m" { b"0m" } else { body });
             write!(out, "\x1b\\")
         }
-        b"r" => write!(out, "\x1bP1$r{};{}r\x1b\\", s.top + 1, s.bottom + 1),
-        b"s" => write!(out, "\x1bP1$r{};{}s\x1b\\", s.left + 1, s.right + 1),
-        b" q" => write!(out, "\x1bP1$r{} q\x1b\\", m.cursor_style),
-        b"\"q" => {
+        Setting::Rows => write!(out, "\x1bP1$r{};{}r\x1b\\", s.top + 1, s.bottom + 1),
+        Setting::Columns => write!(out, "\x1bP1$r{};{}s\x1b\\", s.left + 1, s.right + 1),
+        Setting::CursorStyle => write!(out, "\x1bP1$r{} q\x1b\\", m.cursor_style),
+        Setting::Protection => {
             write!(out, "\x1bP1$r{}\"q\x1b\\", u8::from(m.cursor.pen.attrs & attr::PROTECTED != 0))
         }
-        b"\"p" => write!(out, "\x1bP1$r62;1\"p\x1b\\"),
-        b"t" => write!(out, "\x1bP1$r{}t\x1b\\", m.size.rows),
-        b"$|" => write!(out, "\x1bP1$r{}$|\x1b\\", m.size.cols),
-        _ => write!(out, "\x1bP0$r\x1b\\"),
+        Setting::Conformance => write!(out, "\x1bP1$r62;1\"p\x1b\\"),
+        Setting::Height => write!(out, "\x1bP1$r{}t\x1b\\", m.size.rows),
+        Setting::Width => write!(out, "\x1bP1$r{}$|\x1b\\", m.size.cols),
+        Setting::Unknown => write!(out, "\x1bP0$r\x1b\\"),
     }
 }
 

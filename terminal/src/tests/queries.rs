@@ -373,3 +373,124 @@ proptest! {
         prop_assert_eq!(filter(&split(&bytes, &cuts), 3), bytes);
     }
 }
+
+/// Every way in which a question can hold bytes of its own, as what comes before and after them.
+const HOLDERS: [(&str, &str); 27] = [
+    ("\x1b]52;", ";?\x07"),
+    ("\x1b]52;", ";?\x1b\\"),
+    ("\x1b]52;c", ";?\x1b[5n"),
+    ("\x1b]52;c;", "?\x07"),
+    ("\x1b]4;", ";?\x07"),
+    ("\x1b]4;1;?;", ";?\x1b\\"),
+    ("\x1b]4;1;", ";2;?\x1b\\"),
+    ("\x1b]5;", ";?\x07"),
+    ("\x1b]10;", ";?\x07"),
+    ("\x1b]11;?;", "\x07"),
+    ("\x1b]19;?", "\x1b\\"),
+    ("\x1b]1", ";?\x07"),
+    ("\x1bP$q", "\x1b\\"),
+    ("\x1bP$q", "m\x1b\\"),
+    ("\x1bP+q", "\x1b\\"),
+    ("\x1bP+q544e;", "\x1b[5n"),
+    ("\x1b[", "c"),
+    ("\x1b[?", "n"),
+    ("\x1b[", "$p"),
+    ("\x1b[?", "$p"),
+    ("\x1b[>", "q"),
+    ("\x1b[?", "u"),
+    ("\x1b[?", "m"),
+    ("\x1b[", "t"),
+    ("\x1b[", "x"),
+    // What a job may set, so that it is read back by what follows.
+    ("\x1b]2;", "\x07\x1b]1;icon\x07\x1b[20t\x1b[21t\x1b[22t\x1b[23t\x1b[21t"),
+    ("\x1b]7;file://", "\x07\x1b]11;#123\x07\x1b]11;?\x07\x1b[1;3m\x1bP$qm\x1b\\\x1b[6n"),
+];
+
+/// What all answers are made of, their ESC apart. Nothing in it ends a line, and nothing quotes.
+const ALPHABET: &[u8] = b"0123456789abcdefABCDEFpqsrgbtunxycRmL l[]\\P?>=;:/!|$*{~+\"().ose";
+
+/// Each answer begins with ESC and is one of the forms that an answer may have; no control stands in it.
+fn well_formed(replies: &[u8]) -> Result<(), String> {
+    let mut rest = replies;
+    while !rest.is_empty() {
+        let end = match rest {
+            [0x1b, b'[', body @ ..] => body.iter().position(|b| (0x40..=0x7e).contains(b)).map(|n| n + 3),
+            [0x1b, b']' | b'P', body @ ..] => body.windows(2).position(|w| w == b"\x1b\\").map(|n| n + 4),
+            _ => None,
+        };
+        let (answer, later) = rest.split_at(end.ok_or_else(|| format!("at {}", rest.escape_ascii()))?);
+        let inside = answer[1..].strip_suffix(b"\x1b\\").unwrap_or(&answer[1..]);
+        if let Some(bad) = inside.iter().find(|b| !ALPHABET.contains(b)) {
+            return Err(format!("{} in {}", bad.escape_ascii(), answer.escape_ascii()));
+        }
+        rest = later;
+    }
+    Ok(())
+}
+
+#[test]
+fn text_that_is_shown_types_no_command() {
+    let evil = b"\x1b]52;\necho PWNED > /tmp/pwned\n;?\x07";
+    let (hub, replies) = answers(&[evil]);
+    // Of all that text, what names selections: `c` and `p`, each once.
+    assert_eq!(replies, b"\x1b]52;cp;\x1b\\");
+    assert_eq!(stream(&hub), b"", "no terminal is asked it later");
+    // The same for a question that a view left behind.
+    let asked = QueryScanner::default().sees_query(evil).unwrap();
+    let mut replies = Vec::new();
+    asked.iter().for_each(|q| hub.answer(q, &mut replies));
+    well_formed(&replies).unwrap();
+}
+
+#[test]
+fn every_answer_of_the_table_is_well_formed() {
+    for (query, want) in QUERIES {
+        well_formed(want.as_bytes()).unwrap_or_else(|e| panic!("{query:?}: {e}"));
+    }
+}
+
+fn hostile() -> impl Strategy<Value = Vec<u8>> {
+    prop_oneof![
+        3 => prop::collection::vec(any::<u8>(), 0..40),
+        2 => prop::collection::vec(prop::sample::select(&b"\n\r\x03\x04\x08\x15;?0123456789mrs$|\" q"[..]), 0..40),
+        1 => Just(b"\necho PWNED > /tmp/pwned\n".to_vec()),
+        1 => Just(b"`reboot`$(reboot);reboot&&'reboot'\x85\xc2\x85\xe2\x80\xae".to_vec()),
+        1 => (0u32..100_000).prop_map(|n| n.to_string().into_bytes()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 4000, failure_persistence: None, ..Default::default() })]
+
+    /// Answered at once, cut anywhere, or left behind by a view: an answer holds no control but its own ESCs, and no byte
+    /// of the question but digits and letters that we have a list of.
+    #[test]
+    fn no_answer_holds_what_the_question_brought(
+        questions in prop::collection::vec((any::<prop::sample::Index>(), hostile()), 1..6),
+        cuts in prop::collection::vec(1usize..30, 1..30),
+        passed_on in any::<prop::sample::Index>(),
+    ) {
+        let mut bytes = Vec::new();
+        for (holder, inside) in &questions {
+            let (before, after) = holder.get(&HOLDERS);
+            bytes.extend_from_slice(before.as_bytes());
+            bytes.extend_from_slice(inside);
+            bytes.extend_from_slice(after.as_bytes());
+        }
+        let parts = split(&bytes, &cuts);
+        let (hub, replies) = answers(&parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
+        prop_assert_eq!(well_formed(&replies), Ok(()), "{}", bytes.escape_ascii());
+
+        // A view was there for the first of it, and left.
+        let (seen, rest) = bytes.split_at(passed_on.index(bytes.len() + 1));
+        let mut left = Hub::new(SIZE, 100, 1 << 16);
+        left.feed(seen);
+        let mut replies = Vec::new();
+        for query in QueryScanner::default().sees_query(seen).into_iter().flatten() {
+            left.answer(&query, &mut replies);
+            hub.answer(&query, &mut replies);
+        }
+        left.feed_answering(rest, &mut replies);
+        prop_assert_eq!(well_formed(&replies), Ok(()), "{}", bytes.escape_ascii());
+    }
+}
