@@ -6,7 +6,8 @@
 //! * [`names`]: what a session, a tag and a selector may look like
 //! * [`record`]: the durable facts of one session, and its states
 //! * [`reconcile`]: a record and what a host says → what to do
-//! * [`backoff`]: when to dial again
+//! * [`backoff`]: how long until the next attempt
+//! * [`dialling`]: when a host is dialled, who waits for it, what each is told
 //! * [`wake`]: whether this machine has slept
 //! * [`adopt`]: a job another manager made → a record of ours
 //! * [`times`]: what a host's clock says → what ours says
@@ -14,6 +15,7 @@
 
 pub mod adopt;
 pub mod backoff;
+pub mod dialling;
 pub mod leader;
 pub mod names;
 pub mod reconcile;

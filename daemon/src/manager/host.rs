@@ -1,35 +1,31 @@
 //! One task per host: the only one that dials it.
 //!
-//! ```text
-//!            wanted               dialled, greeted, inventory taken
-//!  dormant ─────────▶ connecting ───────────────────────────────────▶ up ──(silent)──▶ stalled ──▶ lost
-//!     ▲                 │   ▲                                          │                             │
-//!     │ nobody left     │   └── backoff, or a person asks ── down ◀────┴─────────────────────────────┘
-//!     └─────────────────┴─▶ needs-login: only a person's asking dials again
-//! ```
+//! When it is dialled, and what each who waits is told, is [`sessd_core::dialling`]. The task carries that out, looks at
+//! what the host has, and tells the sessions that live there.
 
 use crate::clock;
 use crate::error::{Error, Kind, Result};
 use crate::manager::Manager;
 use crate::manager::dial::{self, LOCAL};
-use crate::manager::link::{Link, LinkEnd};
+use crate::manager::link::{Link, LinkEnd, NoAnswer};
 use crate::manager::session::{Mailbox, ToSession};
 use crate::ssh::Failure;
-use sessd_core::backoff::Backoff;
+use sessd_core::dialling::{Dialling, Effect, Event, Origin, Stage, Why};
 use sessd_core::reconcile::{Seen, place};
 use sessd_proto::Uuid;
 use sessd_proto::messages::{Empty, LinkAct, LinkAnswer};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
-/// How long a link nobody needs is kept.
-const UNUSED: Duration = Duration::from_secs(60);
-/// How long the agent may take for its first words and the inventory.
-const GREETING: Duration = Duration::from_secs(30);
+/// How long the agent may take for its first words and for each inventory.
+const GREETING: Duration = Duration::from_secs(15);
+/// How long a link that takes no more questions may take to say why.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How soon to look again at jobs about which nothing firm is known, and how often at the least.
 const LOOK_AGAIN_FIRST: Duration = Duration::from_millis(250);
 const LOOK_AGAIN_LAST: Duration = Duration::from_secs(30);
@@ -98,17 +94,21 @@ pub enum ToHost {
     /// This session needs the host no more.
     Dismiss(Uuid),
     /// A person wants the link now: the answer is its state after one attempt.
-    Want(oneshot::Sender<Result<()>>),
+    Want(Origin, oneshot::Sender<Result<()>>),
+    /// A person looks at a session there.
+    Person(Origin),
+    /// A person is there, and does something else.
+    Hasten,
     /// A session waits for firm news: take another inventory soon.
     LookAgain,
     /// Take an inventory now, and tell what it says.
     Look(oneshot::Sender<Result<Rc<Seen>>>),
     /// This machine slept, or may have: nothing that was known of the link is.
     Woke,
-    /// The link has ended.
-    Ended(LinkEnd),
-    /// The link stalled or recovered.
-    Changed,
+    /// The link of that number has ended.
+    Ended(u64, LinkEnd),
+    /// The link of that number stalled or recovered.
+    Changed(u64),
 }
 
 /// A handle to a host's task.
@@ -122,6 +122,9 @@ pub struct Host {
     /// The word that listeners heard last.
     told: Cell<&'static str>,
 }
+
+/// The environment of the manager itself.
+const OWN: Origin = 0;
 
 impl Host {
     /// Starts the task of a host.
@@ -140,8 +143,13 @@ impl Host {
             manager,
             receiver,
             members: HashMap::new(),
-            waiting: Vec::new(),
-            backoff: Backoff::new(seed),
+            dialling: Dialling::new(seed, OWN),
+            clock: Instant::now(),
+            attempt: None,
+            live: None,
+            links: 0,
+            error: Error::failed("it was not dialled yet", ""),
+            published: Stage::Dormant,
         };
         tokio::task::spawn_local(task.run());
         host
@@ -153,14 +161,14 @@ impl Host {
         let _ = self.mailbox.send(message);
     }
 
-    /// Wants the link now and waits for one attempt.
+    /// Wants the link now. What is awaited is the end of one attempt; it is asked for at once.
     ///
     /// # Errors
     /// Why it is not up.
-    pub async fn want(&self) -> Result<()> {
+    pub fn want(&self) -> impl Future<Output = Result<()>> + use<> {
         let (sender, answer) = oneshot::channel();
-        self.tell(ToHost::Want(sender));
-        answer.await.unwrap_or_else(|_| Err(Error::failed("the manager is stopping", "try again")))
+        self.tell(ToHost::Want(OWN, sender));
+        async move { answer.await.unwrap_or_else(|_| Err(Error::failed("the manager is stopping", "try again"))) }
     }
 
     /// The link, dialled if need be, and what the host has now.
@@ -176,10 +184,18 @@ impl Host {
         })
     }
 
-    /// A person is there: whatever waits for one is tried now. Nobody waits for the answer.
+    /// A person looks at a session there: whatever waits for one is tried now. Nobody waits for the answer.
     pub fn person_is_here(&self) {
         if !matches!(self.status(), Status::Up(_)) {
-            self.tell(ToHost::Want(oneshot::channel().0));
+            self.tell(ToHost::Person(OWN));
+        }
+    }
+
+    /// A person is there, and does not ask for the host by that: what is tried again by itself is tried soon, at most
+    /// once a second. What waits for a person waits on.
+    pub fn hasten(&self) {
+        if matches!(self.status(), Status::Down { .. }) {
+            self.tell(ToHost::Hasten);
         }
     }
 
@@ -194,35 +210,118 @@ impl Host {
     }
 }
 
+/// A future of this task's own.
+type Coming<T> = Pin<Box<dyn Future<Output = T>>>;
+
 struct Task {
     host: Weak<Host>,
     manager: Weak<Manager>,
     receiver: mpsc::UnboundedReceiver<ToHost>,
     members: HashMap<Uuid, Mailbox>,
-    waiting: Vec<oneshot::Sender<Result<()>>>,
-    backoff: Backoff,
+    dialling: Dialling<oneshot::Sender<Result<()>>>,
+    /// Where the decisions' clock begins.
+    clock: Instant,
+    /// The attempt on its way, up to the agent's byte stream, and since when.
+    attempt: Option<(Coming<Result<dial::Dialled, Failure>>, Instant)>,
+    /// From there on.
+    live: Option<Live>,
+    /// Links so far.
+    links: u64,
+    /// Why the last attempt failed, or the last link ended.
+    error: Error,
+    /// The stage that everybody knows of.
+    published: Stage,
 }
 
-/// What the task goes on with.
-enum Go {
-    Dial,
-    Stop,
+/// One link.
+struct Live {
+    number: u64,
+    link: Rc<Link>,
+    _child: Option<tokio::process::Child>,
+    since: Instant,
+    /// What the host had when it was looked at last; none: it was not greeted yet.
+    seen: Option<Rc<Seen>>,
+    /// The look on its way, and who asked for it.
+    looking: Option<Coming<std::result::Result<LinkAnswer, LinkEnd>>>,
+    lookers: Vec<oneshot::Sender<Result<Rc<Seen>>>>,
+    /// Who wants one that begins later.
+    next_lookers: Vec<oneshot::Sender<Result<Rc<Seen>>>>,
+    /// Soon after the first doubt, then ever more slowly while it lasts.
+    look_at: Option<Instant>,
+    delay: Duration,
+    doubted: Instant,
+}
+
+/// Waits for what may not be there.
+async fn coming<T>(future: Option<&mut Coming<T>>) -> T {
+    match future {
+        Some(future) => future.await,
+        None => std::future::pending().await,
+    }
 }
 
 impl Task {
     async fn run(mut self) {
         loop {
-            let go = match self.dormant_or_down(None).await {
-                Go::Dial => self.dial_until_nobody_wants().await,
-                Go::Stop => return,
-            };
-            if matches!(go, Go::Stop) {
-                return;
+            self.carry_out();
+            let now = Instant::now();
+            let dial_at = self.dialling.deadline().map(|at| self.clock + Duration::from_millis(at));
+            let look_at = self.live.as_ref().filter(|live| live.looking.is_none()).and_then(|l| l.look_at);
+            let wake = dial_at.into_iter().chain(look_at).min().unwrap_or(now + FAR);
+            tokio::select! {
+                biased;
+                message = self.receiver.recv() => match message {
+                    Some(message) => self.take(message),
+                    // Nobody has the handle any more.
+                    None => break,
+                },
+                dialled = coming(self.attempt.as_mut().map(|(attempt, _)| attempt)) => self.dialled(dialled),
+                answer = coming(self.live.as_mut().and_then(|live| live.looking.as_mut())) => self.looked(answer),
+                () = tokio::time::sleep_until(wake) => {
+                    self.decide(Event::Tick);
+                    if look_at.is_some_and(|at| at <= Instant::now()) {
+                        self.look();
+                    }
+                }
             }
+        }
+        self.hang_up();
+    }
+
+    fn decide(&mut self, event: Event<oneshot::Sender<Result<()>>>) {
+        let now = self.clock.elapsed().as_millis() as u64;
+        self.dialling.handle(now, event);
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.dialling.poll() {
+            match effect {
+                Effect::Dial { .. } => self.dial(),
+                Effect::Abandon | Effect::HangUp => self.hang_up(),
+                Effect::Tell(who, up) => {
+                    // Who asked may have gone.
+                    let _ = who.send(if up { Ok(()) } else { Err(self.error.clone()) });
+                }
+            }
+        }
+        if self.dialling.stage() != self.published {
+            self.publish();
         }
     }
 
-    fn set(&self, status: Status) {
+    /// Everybody hears where the link stands.
+    fn publish(&mut self) {
+        self.published = self.dialling.stage();
+        let status = match (self.published, &self.live) {
+            (Stage::Dormant, _) => Status::Dormant,
+            (Stage::Up, Some(live)) => Status::Up(live.link.clone()),
+            (Stage::Dialling | Stage::Up, _) => Status::Connecting,
+            (Stage::Waiting(at), _) => {
+                let left = at.saturating_sub(self.clock.elapsed().as_millis() as u64);
+                Status::Down { next_try_ms: clock::wall_ms() + left as i64, why: self.error.clone() }
+            }
+            (Stage::Parked(_), _) => Status::NeedsPerson(self.error.clone()),
+        };
         if let Some(host) = self.host.upgrade() {
             let (is, why) = (status.word(&host.name), status.why().map(|e| e.message.clone()));
             *host.status.borrow_mut() = status;
@@ -236,192 +335,193 @@ impl Task {
         }
     }
 
-    fn answer_waiting(&mut self, answer: &Result<()>) {
-        for waiting in self.waiting.drain(..) {
-            // Who asked may have gone.
-            let _ = waiting.send(answer.clone());
-        }
-    }
-
-    /// Waits until the host is to be dialled: at once when somebody comes, or after `delay`.
-    async fn dormant_or_down(&mut self, delay: Option<Duration>) -> Go {
-        let sleep = tokio::time::sleep(delay.unwrap_or(FAR));
-        tokio::pin!(sleep);
-        loop {
-            tokio::select! {
-                () = &mut sleep, if delay.is_some() => return if self.members.is_empty() { Go::Stop } else { Go::Dial },
-                message = self.receiver.recv() => match message {
-                    None => return Go::Stop,
-                    Some(ToHost::Enlist(id, mailbox)) => {
-                        self.members.insert(id, mailbox);
-                        if delay.is_none() {
-                            return Go::Dial;
-                        }
-                    }
-                    Some(ToHost::Dismiss(id)) => {
-                        self.members.remove(&id);
-                    }
-                    Some(ToHost::Want(sender)) => {
-                        self.waiting.push(sender);
-                        self.backoff.reset();
-                        return Go::Dial;
-                    }
-                    Some(ToHost::Woke) => {
-                        self.backoff.reset();
-                        if delay.is_some() && !self.members.is_empty() {
-                            return Go::Dial;
-                        }
-                    }
-                    // Who wants a look has no link to look through.
-                    Some(ToHost::Look(_) | ToHost::LookAgain | ToHost::Ended(_) | ToHost::Changed) => {}
-                },
+    fn take(&mut self, message: ToHost) {
+        match message {
+            ToHost::Enlist(id, mailbox) => {
+                if let Some(Live { link, seen: Some(seen), .. }) = &self.live {
+                    mailbox.send(ToSession::LinkUp { link: link.clone(), seen: seen.clone() });
+                }
+                self.members.insert(id, mailbox);
+                self.decide(Event::Members(true));
+            }
+            ToHost::Dismiss(id) => {
+                self.members.remove(&id);
+                if self.members.is_empty() {
+                    self.decide(Event::Members(false));
+                }
+            }
+            ToHost::Want(origin, sender) => self.decide(Event::Want(sender, origin)),
+            ToHost::Person(origin) => self.decide(Event::Person(origin)),
+            ToHost::Hasten => self.decide(Event::Hasten),
+            ToHost::LookAgain => {
+                if let Some(live) = &mut self.live {
+                    live.doubt();
+                }
+            }
+            ToHost::Look(sender) => {
+                // Without a link whoever asks is told so by the loss of their question.
+                if let Some(live) = self.live.as_mut().filter(|live| live.seen.is_some()) {
+                    live.next_lookers.push(sender);
+                    self.look();
+                }
+            }
+            ToHost::Woke => {
+                if let Some(live) = &self.live {
+                    live.link.doubt();
+                    self.publish();
+                }
+                self.decide(Event::Woke);
+            }
+            ToHost::Ended(number, end) => {
+                if self.live.as_ref().is_some_and(|live| live.number == number) {
+                    self.lost(end);
+                }
+            }
+            ToHost::Changed(number) => {
+                if self.live.as_ref().is_some_and(|live| live.number == number) {
+                    self.publish();
+                }
             }
         }
     }
 
-    async fn dial_until_nobody_wants(&mut self) -> Go {
-        loop {
-            let Some(manager) = self.manager.upgrade() else { return Go::Stop };
-            let Some(name) = self.host.upgrade().map(|h| h.name.clone()) else { return Go::Stop };
-            self.set(Status::Connecting);
-            let (config, home) = (manager.config.clone(), manager.paths.home.clone());
-            drop(manager);
-            let began = Instant::now();
-            let failure = match dial::dial(&name, &config, &home).await {
-                Ok(dialled) => match self.live(dialled).await {
-                    Live::Unused => {
-                        self.set(Status::Dormant);
-                        return Go::Dial;
-                    }
-                    Live::Stop => return Go::Stop,
-                    Live::Ended(error) => Ok(error),
-                },
-                Err(failure) => Err(failure),
-            };
-            let unreached = failure.is_err();
-            // Every attempt that failed answers whoever waits; what is not retried waits for a person.
-            let (error, retried) = match failure {
-                Ok(error) => (error, true),
-                Err(failure) => {
-                    tracing::info!(host = name, %failure, "the host could not be reached");
-                    let retried = !matches!(
-                        failure,
-                        Failure::NeedsLogin { .. } | Failure::HostKey { .. } | Failure::Config { .. }
-                    );
-                    (Error::from(failure), retried)
-                }
-            };
-            self.answer_waiting(&Err(error.clone()));
-            let go = if retried {
-                // A link that was up and broke is not a host that was silent.
-                let took_ms = if unreached { began.elapsed().as_millis() as u64 } else { 0 };
-                let delay = self.backoff.failed(took_ms);
-                self.set(Status::Down { next_try_ms: clock::wall_ms() + delay as i64, why: error });
-                self.dormant_or_down(Some(Duration::from_millis(delay))).await
-            } else {
-                self.set(Status::NeedsPerson(error));
-                self.until_a_person_asks().await
-            };
-            if matches!(go, Go::Stop) {
-                self.set(Status::Dormant);
-                return if self.receiver.is_closed() { Go::Stop } else { Go::Dial };
+    fn dial(&mut self) {
+        let (Some(manager), Some(host)) = (self.manager.upgrade(), self.host.upgrade()) else { return };
+        let (name, config, home) = (host.name.clone(), manager.config.clone(), manager.paths.home.clone());
+        let attempt = async move { dial::dial(&name, &config, &home).await };
+        self.attempt = Some((Box::pin(attempt), Instant::now()));
+    }
+
+    fn dialled(&mut self, dialled: Result<dial::Dialled, Failure>) {
+        let took = self.attempt.take().map(|(_, since)| since.elapsed()).unwrap_or_default();
+        match dialled {
+            Ok(dialled) => self.greet(dialled),
+            Err(failure) => {
+                let host = self.host.upgrade().map(|h| h.name.clone()).unwrap_or_default();
+                tracing::info!(host, %failure, "the host could not be reached");
+                let (why, by_environment) = why(&failure);
+                self.error = Error::from(failure);
+                self.decide(Event::Failed { why, by_environment, took_ms: took.as_millis() as u64 });
             }
         }
     }
 
-    async fn until_a_person_asks(&mut self) -> Go {
-        loop {
-            match self.receiver.recv().await {
-                None => return Go::Stop,
-                Some(ToHost::Want(sender)) => {
-                    self.waiting.push(sender);
-                    return Go::Dial;
-                }
-                Some(ToHost::Enlist(id, mailbox)) => {
-                    self.members.insert(id, mailbox);
-                }
-                Some(ToHost::Dismiss(id)) => {
-                    self.members.remove(&id);
-                }
-                Some(_) => {}
-            }
-        }
-    }
-
-    /// Runs one link from its greeting to its end.
-    async fn live(&mut self, dialled: dial::Dialled) -> Live {
+    /// A link begins: its first words are a greeting and the inventory.
+    fn greet(&mut self, dialled: dial::Dialled) {
+        let Some(host) = self.host.upgrade() else { return };
         let link = Link::new(dialled.sockets);
-        let _child = dialled.child;
-        let Some(host) = self.host.upgrade() else { return Live::Stop };
+        self.links += 1;
+        let number = self.links;
         let (ended, changed) = (host.mailbox.clone(), host.mailbox.clone());
-        drop(host);
         let running = link.clone().run(dialled.reader, dialled.writer, move || {
             // The task lives as long as the host's handle.
-            let _ = changed.send(ToHost::Changed);
+            let _ = changed.send(ToHost::Changed(number));
         });
         tokio::task::spawn_local(async move {
-            let _ = ended.send(ToHost::Ended(running.await));
+            let _ = ended.send(ToHost::Ended(number, running.await));
         });
-        let seen = match self.take_inventory(&link).await {
-            Ok(seen) => seen,
-            Err(live) => {
-                link.hang_up();
-                return live;
+        let now = Instant::now();
+        self.live = Some(Live {
+            number,
+            link,
+            _child: dialled.child,
+            since: now,
+            seen: None,
+            looking: None,
+            lookers: Vec::new(),
+            next_lookers: Vec::new(),
+            look_at: None,
+            delay: LOOK_AGAIN_FIRST,
+            doubted: now,
+        });
+        self.look();
+    }
+
+    /// Begins a look, where none is on its way.
+    fn look(&mut self) {
+        let Some(live) = self.live.as_mut().filter(|live| live.looking.is_none()) else { return };
+        live.look_at = None;
+        live.lookers.append(&mut live.next_lookers);
+        let link = live.link.clone();
+        live.looking = Some(Box::pin(async move {
+            match tokio::time::timeout(GREETING, link.request(LinkAct::Inventory(Empty {}))).await {
+                Ok(Ok(answer)) => Ok(answer),
+                Ok(Err(NoAnswer)) => {
+                    // The link's own end says why, and comes as a message.
+                    tokio::time::sleep(LAST_WORDS).await;
+                    Err(LinkEnd::Lost("it ended at once".into()))
+                }
+                Err(_) => Err(LinkEnd::Lost(format!(
+                    "the agent there runs and says nothing for {} s",
+                    GREETING.as_secs()
+                ))),
             }
+        }));
+    }
+
+    fn looked(&mut self, answer: std::result::Result<LinkAnswer, LinkEnd>) {
+        let Some(live) = &mut self.live else { return };
+        live.looking = None;
+        let inventory = match answer {
+            Ok(LinkAnswer::Inventory(inventory)) => inventory,
+            Ok(LinkAnswer::Refused(refused)) => {
+                return self.failed(Error::failed(crate::ssh::clean(&refused.detail, 300), ""));
+            }
+            Ok(_) => return self.lost(LinkEnd::Lost("the agent answers what was not asked".into())),
+            Err(end) => return self.lost(end),
         };
-        self.backoff.reset();
-        self.set(Status::Up(link.clone()));
-        self.answer_waiting(&Ok(()));
+        let Some(host) = self.host.upgrade() else { return };
+        *host.place.borrow_mut() = Some(place(&inventory));
+        let seen = Rc::new(Seen::new(inventory));
+        let first = live.seen.replace(seen.clone()).is_none();
+        let link = live.link.clone();
+        for looker in live.lookers.drain(..) {
+            // Who asked may have gone.
+            let _ = looker.send(Ok(seen.clone()));
+        }
+        if !live.next_lookers.is_empty() {
+            self.look();
+        }
+        if !first {
+            for mailbox in self.members.values() {
+                mailbox.send(ToSession::Looked { seen: seen.clone() });
+            }
+            return;
+        }
+        self.decide(Event::Up);
+        self.publish();
         for mailbox in self.members.values() {
             mailbox.send(ToSession::LinkUp { link: link.clone(), seen: seen.clone() });
         }
-        if let (Some(manager), Some(host)) = (self.manager.upgrade(), self.host.upgrade()) {
+        if let Some(manager) = self.manager.upgrade() {
             manager.sweep(&host.name, &link, &seen);
         }
-        let end = self.up(&link, seen).await;
-        link.hang_up();
-        end
     }
 
-    /// The first words of a link: greeting and inventory, while members come and go.
-    async fn take_inventory(&mut self, link: &Rc<Link>) -> std::result::Result<Rc<Seen>, Live> {
-        let inventory = tokio::time::timeout(GREETING, link.request(LinkAct::Inventory(Empty {})));
-        tokio::pin!(inventory);
-        loop {
-            tokio::select! {
-                biased;
-                message = self.receiver.recv() => match message {
-                    None => return Err(Live::Stop),
-                    Some(ToHost::Ended(end)) => return Err(Live::Ended(self.ended(end))),
-                    Some(ToHost::Enlist(id, mailbox)) => {
-                        self.members.insert(id, mailbox);
-                    }
-                    Some(ToHost::Dismiss(id)) => {
-                        self.members.remove(&id);
-                    }
-                    Some(ToHost::Want(sender)) => self.waiting.push(sender),
-                    Some(ToHost::Woke) => link.doubt(),
-                    // Whoever asks for a look was given a link before.
-                    Some(ToHost::Look(_) | ToHost::LookAgain | ToHost::Changed) => {}
-                },
-                answer = &mut inventory => return match answer {
-                    Ok(Ok(LinkAnswer::Inventory(inventory))) => {
-                        if let Some(host) = self.host.upgrade() {
-                            *host.place.borrow_mut() = Some(place(&inventory));
-                        }
-                        Ok(Rc::new(Seen::new(inventory)))
-                    }
-                    Ok(Ok(LinkAnswer::Refused(refused))) => {
-                        Err(Live::Ended(Error::failed(crate::ssh::clean(&refused.detail, 300), "")))
-                    }
-                    // The link's own end says why, and comes as a message.
-                    Ok(Err(_)) => match self.receiver.recv().await {
-                        Some(ToHost::Ended(end)) => Err(Live::Ended(self.ended(end))),
-                        _ => Err(Live::Ended(self.ended(LinkEnd::Lost("it ended at once".into())))),
-                    },
-                    Ok(Ok(_)) | Err(_) => Err(Live::Ended(self.ended(LinkEnd::Lost("the agent does not answer".into())))),
-                },
-            }
+    fn lost(&mut self, end: LinkEnd) {
+        let error = self.ended(end);
+        self.failed(error);
+    }
+
+    /// The link is of no use any more.
+    fn failed(&mut self, error: Error) {
+        let took = self.live.as_ref().map(|live| live.since.elapsed()).unwrap_or_default();
+        self.hang_up();
+        self.error = error;
+        if self.dialling.stage() == Stage::Up {
+            self.decide(Event::Lost);
+        } else {
+            // An agent that says nothing is as silent as a host that does.
+            let took_ms = if took < GREETING { 0 } else { took.as_millis() as u64 };
+            self.decide(Event::Failed { why: Why::Network, by_environment: false, took_ms });
+        }
+    }
+
+    /// Whatever there is of an attempt or a link ends.
+    fn hang_up(&mut self) {
+        self.attempt = None;
+        if let Some(live) = self.live.take() {
+            live.link.hang_up();
         }
     }
 
@@ -443,80 +543,29 @@ impl Task {
             }
         }
     }
+}
 
-    async fn up(&mut self, link: &Rc<Link>, mut seen: Rc<Seen>) -> Live {
-        // Soon after the first doubt, then ever more slowly while it lasts.
-        let mut delay = LOOK_AGAIN_FIRST;
-        let mut look_at: Option<Instant> = None;
-        let mut doubted = Instant::now();
-        loop {
-            let wake = match look_at {
-                Some(at) => at,
-                None if self.members.is_empty() => Instant::now() + UNUSED,
-                None => Instant::now() + FAR,
-            };
-            tokio::select! {
-                message = self.receiver.recv() => match message {
-                    None => return Live::Stop,
-                    Some(ToHost::Ended(end)) => return Live::Ended(self.ended(end)),
-                    Some(ToHost::Enlist(id, mailbox)) => {
-                        mailbox.send(ToSession::LinkUp { link: link.clone(), seen: seen.clone() });
-                        self.members.insert(id, mailbox);
-                    }
-                    Some(ToHost::Dismiss(id)) => {
-                        self.members.remove(&id);
-                    }
-                    Some(ToHost::Want(sender)) => {
-                        // Who asked may have gone.
-                        let _ = sender.send(Ok(()));
-                    }
-                    Some(ToHost::LookAgain) => {
-                        if doubted.elapsed() > 2 * LOOK_AGAIN_LAST {
-                            delay = LOOK_AGAIN_FIRST;
-                        }
-                        doubted = Instant::now();
-                        look_at.get_or_insert(Instant::now() + delay);
-                    }
-                    Some(ToHost::Look(sender)) => match self.take_inventory(link).await {
-                        Ok(fresh) => {
-                            seen = fresh;
-                            // Who asked may have gone.
-                            let _ = sender.send(Ok(seen.clone()));
-                            self.answer_waiting(&Ok(()));
-                        }
-                        Err(live) => return live,
-                    },
-                    Some(ToHost::Woke) => {
-                        link.doubt();
-                        self.set(Status::Up(link.clone()));
-                    }
-                    Some(ToHost::Changed) => self.set(Status::Up(link.clone())),
-                },
-                () = tokio::time::sleep_until(wake) => {
-                    if look_at.take().is_none() {
-                        if self.members.is_empty() {
-                            return Live::Unused;
-                        }
-                        continue;
-                    }
-                    delay = (delay * 2).min(LOOK_AGAIN_LAST);
-                    match self.take_inventory(link).await {
-                        Ok(fresh) => seen = fresh,
-                        Err(live) => return live,
-                    }
-                    // Who came meanwhile has its link.
-                    self.answer_waiting(&Ok(()));
-                    for mailbox in self.members.values() {
-                        mailbox.send(ToSession::Looked { seen: seen.clone() });
-                    }
-                }
-            }
+impl Live {
+    /// Somebody waits for firm news.
+    fn doubt(&mut self) {
+        if self.doubted.elapsed() > 2 * LOOK_AGAIN_LAST {
+            self.delay = LOOK_AGAIN_FIRST;
+        }
+        self.doubted = Instant::now();
+        if self.look_at.is_none() {
+            self.look_at = Some(self.doubted + self.delay);
+            self.delay = (self.delay * 2).min(LOOK_AGAIN_LAST);
         }
     }
 }
 
-enum Live {
-    Unused,
-    Stop,
-    Ended(Error),
+/// What has to change before the host is dialled again, and whether the environment of the attempt may be at fault.
+fn why(failure: &Failure) -> (Why, bool) {
+    match failure {
+        Failure::NeedsLogin { .. } | Failure::HostKey { .. } => (Why::Person, true),
+        Failure::Config { .. } => (Why::Config, true),
+        Failure::Unreachable { .. } | Failure::AgentInstall { .. } | Failure::Protocol { .. } => {
+            (Why::Network, false)
+        }
+    }
 }

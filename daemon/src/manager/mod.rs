@@ -261,7 +261,7 @@ impl Manager {
         let known = self.sessions.borrow().get(&id).cloned();
         if let Some(session) = known {
             session.mailbox.send(ToSession::AskedAgain(create.environment));
-            self.wait_until_running(&session).await?;
+            self.wait_until_running(&session, session.host.want()).await?;
             return self.info(&id.to_string()).await;
         }
         if !create.session_id.is_empty()
@@ -307,14 +307,20 @@ impl Manager {
         self.store.save(&record).await?;
         point("create-after-save");
         self.events.session("created", &record);
+        // Asked before the session is there: it joins this attempt instead of making one of its own.
+        let up = self.host(&record.host).want();
         let session = self.start_session(record, Some(create.environment));
-        self.wait_until_running(&session).await?;
+        self.wait_until_running(&session, up).await?;
         point("create-before-reply");
         self.info(&session.id.to_string()).await
     }
 
-    async fn wait_until_running(&self, session: &Rc<Session>) -> Result<()> {
-        let result = match session.host.want().await {
+    async fn wait_until_running(
+        &self,
+        session: &Rc<Session>,
+        up: impl Future<Output = Result<()>>,
+    ) -> Result<()> {
+        let result = match up.await {
             Ok(()) => session.ask(ToSession::WhenRunning).await,
             Err(error) => Err(error),
         };
