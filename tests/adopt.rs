@@ -98,7 +98,13 @@ fn a_job_that_ended_while_nobody_listened_is_adopted_as_done_with_its_last_scree
         ended.then_some(())
     });
     other_machine(&mut world);
-    let line = world.ok(&["host", "adopt", "local"]).stdout;
+    let running = world.ok(&["host", "adopt", "local"]);
+    assert!(
+        running.stdout.starts_with("nothing new on local"),
+        "what has ended is not brought in unasked: {running:#?}"
+    );
+    assert!(running.stderr.contains("1 session there ended before"), "{running:#?}");
+    let line = world.ok(&["host", "adopt", "local", "--all"]).stdout;
     assert!(line.starts_with("adopted dev (done, exited 7"), "{line}");
     let shown = world.sessd(&["attach", "dev"]);
     assert_eq!(shown.code, 7, "{shown:#?}");

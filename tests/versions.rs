@@ -512,7 +512,7 @@ fn what_the_first_holder_left_on_disk_is_read() {
     for (name, bytes) in recorded(FIRST_JOB) {
         fs::write(folder.join(name), bytes).expect("a file of the job");
     }
-    let said = world.ok(&["host", "adopt", "local"]).stdout;
+    let said = world.ok(&["host", "adopt", "local", "--all"]).stdout;
     assert!(said.starts_with("adopted late (done, signal 15"), "{said}");
     let done = world.wait_state("late", "done", SOON);
     assert_eq!(

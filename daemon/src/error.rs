@@ -110,11 +110,16 @@ impl Error {
 
     /// No session fits `selector`.
     pub fn no_such_session(selector: &str) -> Self {
-        Self::new(
-            Kind::NoSuchSession,
-            format!("there is no session `{selector}`"),
-            "`sessd list --all` shows what there is",
-        )
+        Self::no_such_session_but(selector, None)
+    }
+
+    /// No session fits `selector`; `meant` is one that nearly does.
+    pub fn no_such_session_but(selector: &str, meant: Option<&str>) -> Self {
+        let hint = match meant {
+            Some(name) => format!("did you mean `{name}`? `sessd list --all` shows what there is"),
+            None => "`sessd list --all` shows what there is".to_owned(),
+        };
+        Self::new(Kind::NoSuchSession, format!("there is no session `{selector}`"), hint)
     }
 
     /// The line on stderr: `sessd: what happened: what to do next`.
@@ -164,6 +169,12 @@ impl From<Failure> for Error {
             Failure::AgentInstall { .. } => Self::failed(message, ""),
             Failure::Protocol { .. } => Self::failed(message, "try `ssh` to the same host"),
         }
+    }
+}
+
+impl From<sessd_core::names::BadName> for Error {
+    fn from(bad: sessd_core::names::BadName) -> Self {
+        Self::new(Kind::Usage, bad.to_string(), bad.rule())
     }
 }
 

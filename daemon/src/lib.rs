@@ -3,13 +3,15 @@
 //! One binary: the command line and views, and the manager they talk to.
 //!
 //! In the order data flows, from a key to the host:
-//! * [`cli`]: flags, verbs, what is printed · [`view`]: one terminal that shows a session
+//! * [`cli`]: flags, verbs, how answers look · [`out`]: the one way to print · [`view`]: one terminal that shows a session
 //! * [`api`]: the manager's socket · [`manager`]: sessions, hosts, links; every task
 //! * [`ssh`]: from a host's name to an agent's byte stream · [`agents`]: the agents we carry
 //! * [`store`]: the records in SQLite · [`wire`]: frames over tokio's streams · [`unix`]: a unix socket's two halves
 //! * [`config`], [`paths`], [`error`], [`clock`]: what all of them share · [`faults`]: where tests kill it · [`server`]: the manager's process
 //!
 //! Decisions are not here but in `sessd-core`, which can reach no I/O.
+
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod agents;
 pub mod api;
@@ -19,6 +21,7 @@ pub mod config;
 pub mod error;
 pub mod faults;
 pub mod manager;
+pub mod out;
 pub mod paths;
 pub mod server;
 pub mod ssh;

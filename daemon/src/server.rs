@@ -6,9 +6,9 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::faults;
 use crate::manager::Manager;
+use crate::out;
 use crate::paths::Paths;
 use crate::store::Store;
-use std::io::Write;
 use tokio::runtime::LocalOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -31,15 +31,9 @@ pub mod said {
 pub fn run(paths: Paths, announce: bool) -> Result<()> {
     let result = run_inner(paths, announce);
     if let (true, Err(error)) = (announce, &result) {
-        say(&format!("{}{}", said::FAILED, error.json()));
+        out::announce(&format!("{}{}", said::FAILED, error.json()));
     }
     result
-}
-
-fn say(line: &str) {
-    let mut out = std::io::stdout().lock();
-    // Nobody may be there to read it any more.
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
 }
 
 fn run_inner(paths: Paths, announce: bool) -> Result<()> {
@@ -55,7 +49,7 @@ fn run_inner(paths: Paths, announce: bool) -> Result<()> {
     let server = runtime.spawn_local(async move {
         let Some(seat) = api::take_seat(&paths)? else {
             if announce {
-                say(said::BUSY);
+                out::announce(said::BUSY);
                 return Ok(());
             }
             return Err(Error::failed(
@@ -72,15 +66,15 @@ fn run_inner(paths: Paths, announce: bool) -> Result<()> {
             );
             tracing::error!("{note}");
             if announce {
-                say(&format!("{}{note}", said::NOTE));
+                out::announce(&format!("{}{note}", said::NOTE));
             } else {
-                eprintln!("sessd: {note}");
+                out::note(&note);
             }
         }
         let store = opened.store;
         let manager = Manager::start(paths.clone(), config, store.clone()).await?;
         if announce {
-            say(said::READY);
+            out::announce(said::READY);
             hush();
         }
         tracing::info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "the manager runs");

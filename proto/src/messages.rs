@@ -541,6 +541,9 @@ pub struct Stop {
 pub struct HostName {
     #[prost(string, tag = "1")]
     pub host: String,
+    /// Of an adoption: jobs that have ended, too.
+    #[prost(bool, tag = "2")]
+    pub all: bool,
 }
 
 /// A change of state.

@@ -129,7 +129,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("restart?", ask(m::Act::Restart(m::Select { session: "s".into(), ..m::Select::default() }))),
         ("status?", ask(m::Act::DaemonStatus(m::Empty {}))),
         ("stop?", ask(m::Act::DaemonStop(m::Stop { restart: true }))),
-        ("adopt?", ask(m::Act::Adopt(m::HostName { host: "h".into() }))),
+        ("adopt?", ask(m::Act::Adopt(m::HostName { host: "h".into(), ..m::HostName::default() }))),
         ("events?", ask(m::Act::Events(m::Empty {}))),
         ("json!", answer(m::Answer::Json("{}".into()))),
         ("error!", answer(m::Answer::Error(m::Error { kind: "k".into(), message: "m".into(), hint: "h".into() }))),

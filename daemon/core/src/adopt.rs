@@ -3,6 +3,7 @@
 
 use crate::names::{check_name, check_tags};
 use crate::record::{Record, State, Untold};
+use crate::text::stripped;
 use sessd_proto::Uuid;
 use sessd_proto::limits::SIDE_MAX;
 use sessd_proto::messages::JobSpec;
@@ -18,10 +19,6 @@ pub fn free_name(wanted: &str, taken: impl Fn(&str) -> bool) -> Option<String> {
     }
     let numbered = (2..=NUMBERS).map(|n| format!("{wanted}-{n}"));
     std::iter::once(wanted.to_owned()).chain(numbered).find(|name| check_name(name).is_ok() && !taken(name))
-}
-
-fn printable(text: &str) -> String {
-    text.chars().filter(|c| !c.is_control()).collect()
 }
 
 /// The record of a job that is on `host` in `place`. `None`: its ids are none.
@@ -42,8 +39,8 @@ pub fn record(
         name,
         host: host.to_owned(),
         tags: if check_tags(&tags).is_ok() { tags } else { BTreeMap::new() },
-        command: spec.command.iter().map(|word| printable(word)).collect(),
-        cwd: printable(&spec.cwd),
+        command: spec.command.iter().map(|word| stripped(word.clone(), true)).collect(),
+        cwd: stripped(spec.cwd.clone(), false),
         env: spec.env.clone().into_iter().collect(),
         size: (side(spec.cols, 80), side(spec.rows, 24)),
         idle_timeout_ms: spec.idle_timeout_ms.and_then(|ms| i64::try_from(ms).ok()),

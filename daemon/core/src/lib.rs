@@ -12,6 +12,8 @@
 //! * [`adopt`]: a job another manager made → a record of ours
 //! * [`times`]: what a host's clock says → what ours says
 //! * [`leader`]: which view sets the size and answers the terminal's queries
+//! * [`words`]: how durations, ends and commands read
+//! * [`text`]: text of others, made fit for a terminal · [`untrusted`]: every text in a frame of a host
 
 pub mod adopt;
 pub mod backoff;
@@ -20,7 +22,10 @@ pub mod leader;
 pub mod names;
 pub mod reconcile;
 pub mod record;
+pub mod text;
 pub mod times;
+pub mod untrusted;
 pub mod wake;
+pub mod words;
 
 pub use record::{End, Record, State};

@@ -185,7 +185,7 @@ async fn act(act: Option<Act>, manager: &Rc<Manager>) -> Result<String> {
             manager.stop();
             Ok("null".to_owned())
         }
-        Some(Act::Adopt(host)) => json(&manager.adopt(&host.host).await?),
+        Some(Act::Adopt(host)) => json(&manager.adopt(&host.host, host.all).await?),
         Some(Act::Events(_)) => Ok("null".to_owned()),
         None => Err(Error::new(
             Kind::VersionSkew,

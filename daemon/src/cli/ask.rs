@@ -2,6 +2,7 @@
 //! here and acts are done once per id; so the next manager is asked the same.
 
 use crate::error::{Error, Kind, Result};
+use crate::out::Printed;
 use crate::paths::Paths;
 use crate::view::client::Client;
 use sessd_proto::messages::{Act, Answer, Empty, Request};
@@ -40,6 +41,17 @@ pub fn ask(paths: &Paths, act: &Act) -> Result<String> {
         }
     }
     Err(Error::failed("the manager ends before it answers", format!("see {}", paths.log.display())))
+}
+
+/// Asks a manager that runs already, for so long. `None`: there is none, or no answer.
+pub fn ask_running(paths: &Paths, act: &Act, limit: Duration) -> Option<String> {
+    let mut client = Client::connect_running(paths).ok()??;
+    client.stream.set_read_timeout(Some(limit)).ok()?;
+    client.stream.set_write_timeout(Some(limit)).ok()?;
+    match talk(&mut client, act) {
+        Talk::Answer(answer) => answer.ok(),
+        Talk::Gone => None,
+    }
 }
 
 fn talk(client: &mut Client, act: &Act) -> Talk {
@@ -114,17 +126,21 @@ fn next(client: &mut Client) -> Next {
     }
 }
 
-/// Gives every event to `tell`, until the manager is gone for good.
+/// Gives every event to `tell`, until the manager is gone for good, or nobody reads any more.
 ///
 /// # Errors
 /// When that is so, or it cannot be heard at all.
-pub fn events(paths: &Paths, tell: impl Fn(&str)) -> Result<()> {
+pub fn events(paths: &Paths, tell: impl Fn(&str) -> Result<Printed>) -> Result<()> {
     let mut client = Client::connect(paths)?;
     loop {
         if client.send(&Frame::Request(Request { id: 1, act: Some(Act::Events(Empty {})) })).is_ok() {
             loop {
                 match next(&mut client) {
-                    Next::Event(json) => tell(&json),
+                    Next::Event(json) => {
+                        if tell(&json)? == Printed::NobodyReads {
+                            return Ok(());
+                        }
+                    }
                     Next::Reply(Some(Answer::Error(error)), _) => return Err(error.into()),
                     Next::Reply(..) => {}
                     Next::Failed(error) => return Err(error),

@@ -1,8 +1,10 @@
 //! A session that has ended: its last screen, its end, and the question whether to run it again.
 
 use crate::cli::print;
+use crate::cli::when::Wall;
 use crate::error::{Error, Result};
-use crate::manager::doc::{SessionDoc, StatusDoc};
+use crate::manager::doc::{InfoDoc, SessionDoc, StatusDoc};
+use crate::out;
 use crate::paths::Paths;
 use crate::view::client::Client;
 use rustix::termios::{OptionalActions, SpecialCodeIndex, Termios};
@@ -12,7 +14,7 @@ use sessd_proto::messages::{self as m, Answer};
 use sessd_proto::{Frame, Uuid};
 use sessd_terminal::{Size, Terminal};
 use std::collections::BTreeMap;
-use std::io::{IsTerminal, Read, Write};
+use std::io::{IsTerminal, Read};
 
 /// The exit code of a program that ends as the session did.
 pub fn exit_code(session: &SessionDoc) -> u8 {
@@ -24,34 +26,35 @@ pub fn exit_code(session: &SessionDoc) -> u8 {
 ///
 /// # Errors
 /// When the manager cannot be asked.
-pub fn show(paths: &Paths, session: &SessionDoc) -> Result<bool> {
-    let (stdin, stdout) = (std::io::stdin(), std::io::stdout());
-    let person = stdin.is_terminal() && stdout.is_terminal();
+pub fn show(paths: &Paths, doc: &InfoDoc) -> Result<bool> {
+    let session = &doc.session;
+    let stdin = std::io::stdin();
+    let person = stdin.is_terminal() && out::is_terminal();
     if let Some(screen) = last_screen(paths, &session.id)? {
-        let text = if stdout.is_terminal() {
+        let mut text = if out::is_terminal() {
             screen.ansi(SCROLLBACK_LINES)
         } else {
             screen.text(SCROLLBACK_LINES).into_bytes()
         };
-        let mut out = stdout.lock();
-        // Whoever reads it may have read enough.
-        let _ = out.write_all(&text).and_then(|()| {
-            if text.is_empty() || text.ends_with(b"\n") { Ok(()) } else { out.write_all(b"\n") }
-        });
+        if !text.is_empty() && !text.ends_with(b"\n") {
+            text.push(b'\n');
+        }
+        out::own(&text)?;
     }
-    let label = session.name.as_deref().unwrap_or(&session.id);
-    eprintln!("[{label}: {}; `sessd restart {label}` runs it again]", print::ended(session));
+    let label = print::label(session);
+    let ended = print::ended(doc, &Wall::here());
+    out::say(&format!("[{label}: {ended}; `sessd restart {label}` runs it again]"));
     if !person {
         return Ok(false);
     }
-    eprint!("restart? [y/N] ");
+    out::question("restart? [y/N] ");
     let mut line = [0; 256];
     let before = without_quit(&stdin);
     // One line, however it ends. What cannot be read is no yes.
     let read = stdin.lock().read(&mut line).unwrap_or_default();
     if !line[..read].ends_with(b"\n") {
         // The shell's prompt begins on a line of its own.
-        eprintln!();
+        out::new_line();
     }
     if let Some(before) = before {
         let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &before);

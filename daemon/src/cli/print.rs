@@ -1,146 +1,150 @@
 //! How answers look. No fetching here.
 
+use super::table::{column, table};
+use super::when::{Wall, milliseconds};
 use crate::manager::doc::{EndDoc, InfoDoc, LinkDoc, SessionDoc, StatusDoc};
+use sessd_core::names::{HANDLE, handle, handle_length};
+use sessd_core::words;
 use std::borrow::Cow;
-use std::io::Write;
-use std::time::Duration;
-use unicode_width::UnicodeWidthStr;
 
-/// Prints text. A reader that went away is no failure of ours.
-pub fn out(text: &str) {
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+/// A host that does not tell ends this much later than it would, in seconds.
+const SLACK: u64 = 60;
+
+/// What people call a session: its name, else the end of its id.
+pub fn label(session: &SessionDoc) -> String {
+    session.name.clone().unwrap_or_else(|| handle(&session.id, HANDLE))
 }
 
-/// Prints a line.
-pub fn line(text: &str) {
-    out(&format!("{text}\n"));
-}
-
-/// Rows under a header, one line each, every column as wide as its widest cell. There may be many thousands.
-fn columns<const N: usize>(header: [&str; N], rows: &[[Cow<'_, str>; N]]) -> String {
-    let width = |text: &str| if text.is_ascii() { text.len() } else { text.width() };
-    let mut widths = header.map(width);
-    for row in rows {
-        for (widest, cell) in widths.iter_mut().zip(row) {
-            *widest = width(cell).max(*widest);
-        }
-    }
-    let mut text = String::with_capacity((widths.iter().sum::<usize>() + 2 * N) * (rows.len() + 1));
-    let mut line = |cells: &mut dyn Iterator<Item = &str>| {
-        let mut missing = 0;
-        for (cell, widest) in cells.zip(widths) {
-            if !cell.is_empty() {
-                text.extend(std::iter::repeat_n(' ', missing));
-                missing = 0;
-                // A row is a line, whatever is in it.
-                if cell.contains(char::is_control) {
-                    text.extend(cell.chars().map(|c| if c.is_control() { ' ' } else { c }));
-                } else {
-                    text.push_str(cell);
-                }
-            }
-            missing += widest.saturating_sub(width(cell)) + 2;
-        }
-        text.push('\n');
-    };
-    line(&mut header.into_iter());
-    for row in rows {
-        line(&mut row.iter().map(AsRef::as_ref));
-    }
-    text
-}
-
-fn duration(seconds: u64) -> String {
-    let rounded = match seconds {
-        0..=119 => seconds,
-        120..=7199 => seconds / 60 * 60,
-        7200..=172_799 => seconds / 3600 * 3600,
-        _ => seconds / 86_400 * 86_400,
-    };
-    humantime::format_duration(Duration::from_secs(rounded)).to_string()
-}
-
-fn end(end: &EndDoc) -> String {
-    match (end.reason.as_str(), end.code, end.signal) {
-        ("exited", Some(code), _) => format!("exited {code}"),
-        ("signaled", _, Some(signal)) => format!("signal {signal}"),
-        (reason, ..) => reason.to_owned(),
+/// How long it was idle when it was ended for that, in seconds: its limit, or what was seen where that is less, as for
+/// one without a name that was left on purpose.
+fn was_idle(session: &SessionDoc, end: &EndDoc) -> Option<u64> {
+    let limit = session.idle_timeout_seconds;
+    let seen = milliseconds(&end.at).zip(session.last_active_at.as_deref().and_then(milliseconds));
+    let seen = seen.and_then(|(end, active)| u64::try_from((end - active) / 1000).ok());
+    match (limit, seen) {
+        (Some(limit), Some(seen)) if seen + SLACK < limit => Some(seen),
+        _ => limit,
     }
 }
 
-/// How a session ended, in a few words.
-pub fn ended(session: &SessionDoc) -> String {
-    session.end.as_ref().map_or_else(
-        || session.state.clone(),
-        |e| {
-            let why = e.detail.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
-            format!("{} at {}{why}", end(e), e.at)
+/// How a session ended, in words; `unattended`: by which rule it was idle.
+pub fn how_it_ended(session: &SessionDoc, unattended: bool) -> String {
+    match &session.end {
+        None => session.state.clone(),
+        Some(end) if end.reason == "reaped" => words::reaped(was_idle(session, end), unattended),
+        Some(end) => words::end(&end.reason, end.code, end.signal),
+    }
+}
+
+/// The same with when and why.
+pub fn ended(InfoDoc { session, more }: &InfoDoc, wall: &Wall) -> String {
+    let how = how_it_ended(session, more.reap == "unattended");
+    let Some(end) = &session.end else { return how };
+    let why = end.detail.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
+    format!("{how}{why}, {}", wall.full(&end.at))
+}
+
+fn command(command: &[String]) -> String {
+    if command.is_empty() { "(login shell)".to_owned() } else { words::command(command) }
+}
+
+/// Tags as they are typed.
+pub fn tags(session: &SessionDoc) -> String {
+    tag_words(session).join(" ")
+}
+
+/// The same, one by one.
+pub fn tag_words(session: &SessionDoc) -> Vec<String> {
+    session.tags.iter().map(|(k, v)| if v.is_empty() { k.clone() } else { format!("{k}={v}") }).collect()
+}
+
+/// A state in few words; what is about to end says so.
+fn state(session: &SessionDoc, wall: &Wall) -> String {
+    match (&session.end, &session.reap_at) {
+        (Some(end), _) if end.reason == "reaped" => "done, was idle".to_owned(),
+        (Some(end), _) => match (end.reason.as_str(), end.signal) {
+            ("signaled", Some(signal)) => format!("done, signal {signal}"),
+            _ => format!("done, {}", words::end(&end.reason, end.code, end.signal)),
         },
-    )
-}
-
-fn command(words: &[String]) -> String {
-    if words.is_empty() { "(login shell)".to_owned() } else { words.join(" ") }
-}
-
-fn short(text: Cow<'_, str>, max: usize) -> Cow<'_, str> {
-    if text.len() <= max || text.chars().count() <= max {
-        text
-    } else {
-        text.chars().take(max - 1).chain(['…']).collect()
+        (None, Some(at)) => format!("{}, ends {}", session.state, wall.relative(at)),
+        (None, None) => session.state.clone(),
     }
 }
 
-fn tags(session: &SessionDoc) -> String {
-    let words: Vec<String> =
-        session.tags.iter().map(|(k, v)| if v.is_empty() { k.clone() } else { format!("{k}={v}") }).collect();
-    words.join(" ")
+const LIST: [super::table::Column; 10] = [
+    column("NAME", 100, 8),
+    column("HOST", 80, 5),
+    column("STATE", 90, 12),
+    column("LINK", 50, 5),
+    column("VIEWS", 40, 5),
+    column("ACTIVE", 60, 7),
+    column("CREATED", 30, 7),
+    column("TAGS", 20, 6),
+    column("RUNS", 70, 8),
+    column("ID", 10, 36),
+];
+
+/// The list as a table. `room`: the terminal's width; `long`: with every column.
+pub fn sessions(sessions: &[SessionDoc], wall: &Wall, room: Option<usize>, long: bool) -> String {
+    let length = handle_length(sessions.iter().map(|session| session.id.as_str()));
+    let row = |session: &SessionDoc| -> [Cow<'_, str>; 10] {
+        let runs = session
+            .foreground
+            .as_deref()
+            .filter(|_| session.end.is_none())
+            .map_or_else(|| command(&session.command), str::to_owned);
+        let active = match &session.end {
+            Some(end) => wall.relative(&end.at),
+            None => session.last_active_at.as_deref().map(|at| wall.relative(at)).unwrap_or_default(),
+        };
+        [
+            session.name.clone().unwrap_or_else(|| handle(&session.id, length)).into(),
+            session.host.clone().into(),
+            state(session, wall).into(),
+            if session.end.is_some() { "".into() } else { session.link.clone().into() },
+            if session.views.is_empty() { "".into() } else { session.views.len().to_string().into() },
+            active.into(),
+            wall.relative(&session.created_at).into(),
+            tags(session).into(),
+            runs.into(),
+            if long { session.id.clone().into() } else { "".into() },
+        ]
+    };
+    let rows: Vec<_> = sessions.iter().map(row).collect();
+    table(LIST, &rows, room)
 }
 
-fn session_row(session: &SessionDoc) -> [Cow<'_, str>; 8] {
-    let runs = session.foreground.as_deref().map_or_else(|| command(&session.command).into(), Cow::from);
-    [
-        session.name.as_deref().unwrap_or(&session.id).into(),
-        session.host.as_str().into(),
-        session
-            .end
-            .as_ref()
-            .map_or_else(|| session.state.as_str().into(), |e| format!("done, {}", end(e)).into()),
-        if session.end.is_some() { "".into() } else { session.link.as_str().into() },
-        if session.views.is_empty() { "".into() } else { session.views.len().to_string().into() },
-        session.idle_seconds.map(duration).unwrap_or_default().into(),
-        short(runs, 40),
-        tags(session).into(),
-    ]
-}
-
-/// The list as a table.
-pub fn table(sessions: &[SessionDoc]) -> String {
-    if sessions.is_empty() {
-        return "no sessions\n".to_owned();
+/// What `list` says when there is nothing to show, or more than it shows. `hidden`: anonymous sessions that run.
+pub fn about_anonymous(shown: usize, hidden: usize) -> Option<String> {
+    match (shown, hidden) {
+        (0, 0) => Some("no sessions".to_owned()),
+        (0, hidden) => Some(format!("no named sessions; {hidden} anonymous: sessd list --all")),
+        (_, 0) => None,
+        (_, hidden) => Some(format!("and {hidden} anonymous: sessd list --all")),
     }
-    let rows: Vec<_> = sessions.iter().map(session_row).collect();
-    columns(["NAME", "HOST", "STATE", "LINK", "VIEWS", "IDLE", "RUNS", "TAGS"], &rows)
 }
 
 /// Everything about one session.
-pub fn info(InfoDoc { session, more }: &InfoDoc) -> String {
+pub fn info(doc: &InfoDoc, wall: &Wall) -> String {
+    let InfoDoc { session, more } = doc;
     let mut rows: Vec<(&str, String)> = vec![
         ("name", session.name.clone().unwrap_or_else(|| "(anonymous)".to_owned())),
         ("id", session.id.clone()),
         ("host", session.host.clone()),
-        (
-            "state",
-            session
-                .end
-                .as_ref()
-                .map_or_else(|| session.state.clone(), |e| format!("done, {} at {}", end(e), e.at)),
-        ),
     ];
-    rows.extend(session.end.as_ref().and_then(|e| e.detail.clone()).map(|d| ("why", d)));
+    match &session.end {
+        None => rows.push(("state", session.state.clone())),
+        Some(end) => {
+            rows.push(("state", format!("done, {}", how_it_ended(session, more.reap == "unattended"))));
+            rows.push(("ended", wall.full(&end.at)));
+            rows.extend(end.detail.clone().map(|why| ("why", why)));
+        }
+    }
     if session.end.is_none() {
         rows.push(("link", session.link.clone()));
+        if more.delete_requested {
+            rows.push(("delete", "pending".to_owned()));
+        }
     }
     rows.push(("command", command(&session.command)));
     rows.extend(session.foreground.clone().map(|f| ("runs", f)));
@@ -150,36 +154,37 @@ pub fn info(InfoDoc { session, more }: &InfoDoc) -> String {
     if !session.tags.is_empty() {
         rows.push(("tags", tags(session)));
     }
-    rows.push(("created", session.created_at.clone()));
-    rows.extend(session.last_active_at.clone().map(|a| ("last active", a)));
-    rows.extend(session.idle_seconds.map(|s| ("idle", duration(s))));
-    rows.push(("idle timeout", session.idle_timeout_seconds.map_or_else(|| "never".to_owned(), duration)));
-    rows.extend(session.reap_at.clone().map(|r| ("ends at", r)));
+    rows.push(("created", wall.full(&session.created_at)));
+    rows.extend(session.last_active_at.as_deref().map(|at| ("last active", wall.full(at))));
+    rows.extend(session.idle_seconds.map(|s| ("idle", words::rough(s))));
+    let limit = session.idle_timeout_seconds.map_or_else(|| "never".to_owned(), words::exact);
+    let rule = if more.reap == "unattended" { " without a view (--reap unattended)" } else { "" };
+    rows.push(("idle timeout", format!("{limit}{rule}")));
+    rows.extend(session.reap_at.as_deref().map(|at| ("ends", wall.full(at))));
     rows.push(("job", session.job_id.clone()));
     rows.extend(session.agent_version.clone().map(|v| ("agent", v)));
     rows.extend(more.job_pid.map(|pid| ("pid", pid.to_string())));
     rows.extend(more.link_detail.clone().map(|d| ("link says", d)));
-    rows.extend(more.next_try_at.clone().map(|t| ("next try", t)));
+    rows.extend(more.next_try_at.as_deref().map(|at| ("next try", wall.relative(at))));
     if !more.held_by.is_empty() {
         rows.push(("held also by", more.held_by.join(", ")));
     }
     rows.extend(more.notes.iter().map(|n| ("note", n.clone())));
     for view in &session.views {
         let only = if view.read_only { ", read only" } else { "" };
-        rows.push(("view", format!("{} ({}{only}, since {})", view.id, view.kind, view.attached_at)));
+        let since = wall.relative(&view.attached_at);
+        rows.push(("view", format!("{} ({}{only}, since {since})", view.id, view.kind)));
     }
-    rows.iter().map(|(key, value)| format!("{key:<13} {value}\n")).collect()
+    // A value is a line, whatever is in it.
+    rows.iter().map(|(key, value)| format!("{key:<13} {}\n", sessd_core::text::shown(value))).collect()
 }
 
 /// One session that was taken over.
-pub fn adopted(session: &SessionDoc) -> String {
-    let name = session.name.as_deref().unwrap_or(&session.id);
-    let state = session.end.as_ref().map_or_else(|| session.state.clone(), |e| format!("done, {}", end(e)));
-    format!(
-        "adopted {name} ({state}, made {}, {})",
-        session.created_at,
-        short(command(&session.command).into(), 60)
-    )
+pub fn adopted(session: &SessionDoc, wall: &Wall) -> String {
+    let made = wall.relative(&session.created_at);
+    let command = command(&session.command);
+    let command = super::table::cut(&command, 60).into_owned();
+    format!("adopted {} ({}, made {made}, {command})", label(session), state(session, wall))
 }
 
 fn text_of(value: &serde_json::Value) -> Cow<'_, str> {
@@ -191,38 +196,57 @@ fn text_of(value: &serde_json::Value) -> Cow<'_, str> {
 }
 
 /// The hosts.
-pub fn hosts(hosts: &[serde_json::Value]) -> String {
+pub fn hosts(hosts: &[serde_json::Value], wall: &Wall, room: Option<usize>) -> String {
     if hosts.is_empty() {
         return "no hosts\n".to_owned();
     }
     let keys = ["host", "link", "sessions", "done", "next_try_at", "detail"];
-    let rows: Vec<_> = hosts.iter().map(|host| keys.map(|key| text_of(&host[key]))).collect();
-    columns(["HOST", "LINK", "SESSIONS", "DONE", "NEXT TRY", "WHY"], &rows)
+    let cell = |host: &'_ serde_json::Value, key: &str| -> Cow<'static, str> {
+        let text = text_of(&host[key]).into_owned();
+        if key == "next_try_at" && !text.is_empty() { wall.relative(&text).into() } else { text.into() }
+    };
+    let rows: Vec<_> = hosts.iter().map(|host| keys.map(|key| cell(host, key))).collect();
+    let columns = [
+        column("HOST", 100, 8),
+        column("LINK", 90, 11),
+        column("SESSIONS", 60, 8),
+        column("DONE", 50, 4),
+        column("NEXT TRY", 70, 8),
+        column("WHY", 80, 12),
+    ];
+    table(columns, &rows, room)
 }
 
-fn link_row(link: &LinkDoc) -> [Cow<'_, str>; 5] {
+fn link_row<'a>(link: &'a LinkDoc, wall: &Wall) -> [Cow<'a, str>; 5] {
     [
         link.host.as_str().into(),
         link.link.as_str().into(),
         link.rtt_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or_default().into(),
-        link.next_try_at.as_deref().unwrap_or_default().into(),
+        link.next_try_at.as_deref().map(|at| wall.relative(at)).unwrap_or_default().into(),
         link.detail.as_deref().unwrap_or_default().into(),
     ]
 }
 
 /// The manager.
-pub fn status(status: &StatusDoc) -> String {
+pub fn status(status: &StatusDoc, wall: &Wall, room: Option<usize>) -> String {
     let mut text = format!(
-        "manager {} (pid {}) since {}, {} session{}\n",
+        "manager {} (pid {}), runs since {}, {} session{}\n",
         status.version,
         status.pid,
-        status.since,
+        wall.full(&status.since),
         status.sessions,
         if status.sessions == 1 { "" } else { "s" }
     );
     if !status.links.is_empty() {
-        let rows: Vec<_> = status.links.iter().map(link_row).collect();
-        text += &columns(["HOST", "LINK", "RTT", "NEXT TRY", "WHY"], &rows);
+        let rows: Vec<_> = status.links.iter().map(|link| link_row(link, wall)).collect();
+        let columns = [
+            column("HOST", 100, 8),
+            column("LINK", 90, 11),
+            column("RTT", 60, 7),
+            column("NEXT TRY", 70, 8),
+            column("WHY", 80, 12),
+        ];
+        text += &table(columns, &rows, room);
     }
     text
 }
@@ -230,15 +254,110 @@ pub fn status(status: &StatusDoc) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::manager::doc::MoreDoc;
+    use unicode_width::UnicodeWidthStr;
+
+    const NOW: i64 = 1_800_000_000_000;
+
+    fn wall() -> Wall {
+        Wall::at(NOW, jiff::tz::TimeZone::UTC)
+    }
+
+    fn before(seconds: i64) -> String {
+        crate::clock::rfc3339(NOW - seconds * 1000)
+    }
+
+    fn session(name: Option<&str>) -> SessionDoc {
+        serde_json::from_value(serde_json::json!({
+            "id": "0193abcd-0000-7000-8000-00000012abef", "name": name, "host": "box", "state": "running", "end": null,
+            "tags": {"gpu": "", "team": "ml"}, "command": ["sh", "-c", "kill -9 $$"], "cwd": "/home/me",
+            "foreground": null, "title": null, "size": {"cols": 80, "rows": 24}, "views": [],
+            "created_at": before(7_300), "last_active_at": before(65), "idle_seconds": 0,
+            "idle_timeout_seconds": 172_800, "reap_at": null, "link": "up", "job_id": "j", "agent_version": null
+        }))
+        .unwrap()
+    }
+
+    fn done(reason: &str, code: Option<i32>, signal: Option<i32>) -> SessionDoc {
+        let end = EndDoc { reason: reason.into(), code, signal, at: before(180), detail: None };
+        SessionDoc { state: "done".into(), end: Some(end), ..session(Some("old")) }
+    }
 
     #[test]
-    fn columns_are_as_wide_as_they_must_be_and_a_row_is_a_line() {
-        let rows =
-            [["a", "", "x"], ["名前", "two\nlines\u{1b}", ""], ["", "", "end"]].map(|row| row.map(Cow::from));
+    fn the_list_says_when_it_began_and_ended_and_what_would_be_typed() {
+        let text = sessions(&[session(Some("dev")), done("exited", Some(1), None)], &wall(), None, false);
         assert_eq!(
-            columns(["ONE", "TWO", "THREE"], &rows),
-            "ONE   TWO         THREE\na                 x\n名前  two lines \n                  end\n"
+            text,
+            "NAME  HOST  STATE           LINK  ACTIVE  CREATED  TAGS         RUNS\n\
+             dev   box   running         up    1m ago  2h ago   gpu team=ml  sh -c 'kill -9 $$'\n\
+             old   box   done, exited 1        3m ago  2h ago   gpu team=ml  sh -c 'kill -9 $$'\n"
         );
-        assert_eq!(columns(["A", "B"], &[]), "A  B\n");
+    }
+
+    #[test]
+    fn the_list_fits_every_terminal() {
+        let long = SessionDoc {
+            name: Some("x".repeat(64)),
+            tags: [("t".repeat(80), String::new())].into(),
+            foreground: Some("名".repeat(40)),
+            ..session(None)
+        };
+        let all = [session(Some("dev")), long, session(None), done("signaled", None, Some(9))];
+        for room in [10, 20, 40, 80, 100, 120, 200] {
+            let text = sessions(&all, &wall(), Some(room), false);
+            assert_eq!(text.lines().count(), 5, "{text}");
+            assert!(text.lines().all(|line| line.width() <= room), "{room}: {text}");
+            assert!(room < 20 || text.contains("12abef"), "one without a name has a handle: {text}");
+        }
+        assert!(sessions(&all, &wall(), None, true).contains("0193abcd-0000-7000-8000-00000012abef"));
+    }
+
+    #[test]
+    fn ends_and_warnings_are_in_plain_words() {
+        let soon = SessionDoc { reap_at: Some(before(-7_300)), ..session(Some("dev")) };
+        assert_eq!(state(&soon, &wall()), "running, ends in 2h");
+        assert_eq!(state(&done("reaped", None, Some(1)), &wall()), "done, was idle");
+        let idle = |active: i64| SessionDoc {
+            last_active_at: Some(before(active)),
+            ..done("reaped", None, Some(1))
+        };
+        let says = |active| how_it_ended(&idle(active), false);
+        assert_eq!(says(172_990), "ended after 2 days without activity (--idle-timeout never keeps it)");
+        assert_eq!(
+            says(3_780),
+            "ended after 1 hour without activity (--idle-timeout never keeps it)",
+            "left on purpose"
+        );
+        assert!(how_it_ended(&idle(172_990), true).contains("without a view"));
+        assert_eq!(how_it_ended(&done("signaled", None, Some(9)), false), "killed by signal 9, SIGKILL");
+    }
+
+    #[test]
+    fn nobody_says_no_sessions_while_one_runs() {
+        for (shown, hidden, want) in [
+            (0, 0, Some("no sessions")),
+            (0, 1, Some("no named sessions; 1 anonymous: sessd list --all")),
+            (2, 0, None),
+            (2, 3, Some("and 3 anonymous: sessd list --all")),
+        ] {
+            assert_eq!(about_anonymous(shown, hidden).as_deref(), want);
+        }
+    }
+
+    #[test]
+    fn every_value_of_info_is_one_line_and_acts_on_nothing() {
+        let bad = "a\u{1b}]0;x\u{7}\nb\u{202e}".to_owned();
+        let session = SessionDoc {
+            title: Some(bad.clone()),
+            cwd: Some(bad.clone()),
+            command: vec![bad.clone()],
+            ..session(Some("dev"))
+        };
+        let more = MoreDoc { notes: vec![bad], reap: "unattended".into(), ..MoreDoc::default() };
+        let text = info(&InfoDoc { session, more }, &wall());
+        assert!(!text.contains(|c| sessd_core::text::is_hidden(c) && c != '\n'), "{text:?}");
+        assert!(text.lines().all(|line| line.len() > 14), "{text}");
+        assert!(text.contains("created       2027-01-15 05:58:20 (2h ago)"), "{text}");
+        assert!(text.contains("idle timeout  2d without a view"), "{text}");
     }
 }

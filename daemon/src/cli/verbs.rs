@@ -1,55 +1,50 @@
 //! What each verb does: a request to the manager, and its answer printed.
 
-use crate::cli::{
-    AttachArgs, Cli, CreateArgs, DaemonArgs, DaemonVerb, DeleteArgs, DetachArgs, HostArgs, HostVerb,
-    InfoArgs, ListArgs, RestartArgs, TagArgs, Verb, ask, done, print, service,
+use super::args::{
+    DaemonArgs, DaemonVerb, DetachArgs, HostArgs, HostVerb, InfoArgs, ListArgs, RestartArgs, TagArgs, Verb,
 };
-use crate::config::{Config, duration_or_never};
+use super::when::Wall;
+use super::{ask, complete, create, delete, done, events, print, service};
+use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::manager::adopt::AdoptDoc;
-use crate::manager::dial::LOCAL;
 use crate::manager::doc::{InfoDoc, SessionDoc, StatusDoc};
-use crate::manager::events;
-use crate::manager::session::describe_end;
+use crate::out;
 use crate::paths::Paths;
 use crate::server;
-use crate::view::attach::{self, Outcome, Request};
 use crate::view::client::Client;
 use crate::view::terminal;
-use clap::CommandFactory;
 use serde::de::DeserializeOwned;
+use serde_json::json;
 use sessd_proto::Uuid;
 use sessd_proto::messages::{self as m, Act};
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
-/// Carries a verb out. The code is what the program ends with.
+/// Carries a verb out. The code is what the program ends with. `json`: documents are wanted, and no words.
 ///
 /// # Errors
 /// What a person is told, in one line.
-pub fn run(verb: Verb) -> Result<u8> {
+pub fn run(verb: Verb, json: bool) -> Result<u8> {
     if let Verb::Completion { shell } = verb {
-        let mut script = Vec::new();
-        clap_complete::generate(shell, &mut Cli::command(), "sessd", &mut script);
-        print::out(&String::from_utf8_lossy(&script));
-        return Ok(0);
+        return complete::script(shell).map(|()| 0);
     }
     let paths = Paths::from_environment()?;
     match verb {
-        Verb::Create(args) => create(&paths, args),
-        Verb::Attach(args) => attach(&paths, args),
-        Verb::Detach(args) => detach(&paths, args),
-        Verb::List(args) => list(&paths, args),
-        Verb::Info(args) => info(&paths, args),
-        Verb::Tag(args) => tag(&paths, args),
-        Verb::Delete(args) => delete(&paths, args),
-        Verb::Restart(args) => restart(&paths, args),
-        Verb::Events { json } => ask::events(&paths, |event| {
-            print::line(&if json { event.to_owned() } else { events::line(event) })
+        Verb::Create(args) => create::create(&paths, &args, json),
+        Verb::Attach(args) => create::attach(&paths, args, json),
+        Verb::Detach(args) => detach(&paths, args, json),
+        Verb::List(args) => list(&paths, args, json),
+        Verb::Info(args) => info(&paths, args, json),
+        Verb::Tag(args) => tag(&paths, args, json),
+        Verb::Delete(args) => delete::delete(&paths, &args, json),
+        Verb::Restart(args) => restart(&paths, args, json),
+        Verb::Events => ask::events(&paths, |event| {
+            if json { out::json(event) } else { out::line(&events::line(event, &Wall::here())) }
         })
         .map(|()| 0),
-        Verb::Host(args) => host(&paths, args),
-        Verb::Daemon(args) => daemon(paths, args),
+        Verb::Host(args) => host(&paths, args, json),
+        Verb::Daemon(args) => daemon(paths, args, json),
         Verb::Completion { .. } => Ok(0),
     }
 }
@@ -64,11 +59,24 @@ pub(super) fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
     })
 }
 
-fn ask(paths: &Paths, act: Act) -> Result<String> {
+pub(super) fn ask(paths: &Paths, act: Act) -> Result<String> {
     ask::ask(paths, &act)
 }
 
-fn pairs(items: &[String], what: &str, value_needed: bool) -> Result<HashMap<String, String>> {
+/// One session with everything known, as the manager says it and as it is read.
+pub(super) fn known(paths: &Paths, session: &str) -> Result<(String, InfoDoc)> {
+    let select = m::Select { session: session.to_owned(), ..m::Select::default() };
+    let text = ask(paths, Act::Info(select))?;
+    let doc = read(&text)?;
+    Ok((text, doc))
+}
+
+/// The terminal's width, where a table is to fit into it.
+fn room() -> Option<usize> {
+    if out::is_terminal() { terminal::size().map(|(cols, _)| cols.into()) } else { None }
+}
+
+pub(super) fn pairs(items: &[String], what: &str, value_needed: bool) -> Result<HashMap<String, String>> {
     items
         .iter()
         .map(|item| match item.split_once('=') {
@@ -79,287 +87,167 @@ fn pairs(items: &[String], what: &str, value_needed: bool) -> Result<HashMap<Str
         .collect()
 }
 
-fn size(text: &str) -> Result<(u32, u32)> {
-    let wrong = || {
-        Error::usage(format!(
-            "`{text}` is not a size such as 120x40, at most {0}x{0}",
-            sessd_proto::limits::SIDE_MAX
-        ))
-    };
-    let (cols, rows) = text.split_once(['x', 'X']).ok_or_else(wrong)?;
-    let side =
-        |text: &str| text.parse().ok().filter(|n| (1..=u32::from(sessd_proto::limits::SIDE_MAX)).contains(n));
-    Ok((side(cols).ok_or_else(wrong)?, side(rows).ok_or_else(wrong)?))
-}
-
-/// The caller's environment and folder belong to a session on the caller's own machine, as with any other program.
-fn environment_for(host: &str) -> HashMap<String, String> {
-    if host == LOCAL {
-        std::env::vars_os()
-            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-            .collect()
-    } else {
-        HashMap::new()
-    }
-}
-
-fn create_message(args: &CreateArgs) -> Result<m::Create> {
-    let (cols, rows) = match &args.size {
-        Some(text) => size(text)?,
-        None => terminal::size().map_or((0, 0), |(cols, rows)| (cols.into(), rows.into())),
-    };
-    let here = || std::env::current_dir().ok().and_then(|d| d.into_os_string().into_string().ok());
-    let cwd = match (&args.cwd, args.host == LOCAL) {
-        (None, true) => here().unwrap_or_default(),
-        // A relative folder is relative to where the caller is; on another host, to the home there.
-        (Some(dir), true) if !dir.starts_with(['/', '~']) => here().map_or_else(
-            || dir.clone(),
-            |here| std::path::Path::new(&here).join(dir).to_string_lossy().into_owned(),
-        ),
-        (Some(dir), _) => dir.clone(),
-        (None, false) => String::new(),
-    };
-    let idle_timeout = match &args.idle_timeout {
-        None => None,
-        Some(text) => Some(m::IdleTimeout { ms: duration_or_never(text)?.map(|d| d.as_millis() as u64) }),
-    };
-    if args.name.as_deref() == Some("") {
-        return Err(Error::usage("`` cannot be a session's name"));
-    }
-    if args.host.is_empty() {
-        return Err(Error::usage("the host is empty"));
-    }
-    if args.command.first().is_some_and(String::is_empty) {
-        return Err(Error::usage("the command is empty"));
-    }
-    Ok(m::Create {
-        name: args.name.clone().unwrap_or_default(),
-        host: args.host.clone(),
-        tags: pairs(&args.tags, "a tag such as KEY or KEY=VALUE", false)?,
-        cwd,
-        env: pairs(&args.env, "a variable such as KEY=VALUE", true)?,
-        idle_timeout,
-        reap_unattended: args.reap == "unattended",
-        cols,
-        rows,
-        command: args.command.clone(),
-        environment: environment_for(&args.host),
-        // Chosen here, so that the next manager can be asked for the same session when this one dies over it.
-        session_id: Uuid::now_v7().to_string(),
-        job_id: Uuid::now_v7().to_string(),
-    })
-}
-
-fn create(paths: &Paths, args: CreateArgs) -> Result<u8> {
-    let json = ask(paths, Act::Create(create_message(&args)?))?;
-    let InfoDoc { session, more } = read(&json)?;
-    if args.json {
-        print::line(&json);
-    } else if !args.attach {
-        print::line(session.name.as_deref().unwrap_or(&session.id));
-    }
-    for note in &more.notes {
-        eprintln!("sessd: {note}");
-    }
-    if !args.attach {
-        return Ok(0);
-    }
-    view(paths, request(session.id))
-}
-
-fn request(session: String) -> Request {
-    Request { session, read_only: false, take: false, lossless: false, no_detach_key: false }
-}
-
-fn attach(paths: &Paths, args: AttachArgs) -> Result<u8> {
-    let session = match args.session {
-        Some(session) => session,
-        None => the_only_one(paths)?,
-    };
-    if args.create {
-        let create = CreateArgs {
-            name: Some(session.clone()),
-            host: args.host.unwrap_or_else(|| LOCAL.to_owned()),
-            tags: Vec::new(),
-            cwd: None,
-            env: Vec::new(),
-            idle_timeout: None,
-            reap: "idle".to_owned(),
-            size: None,
-            attach: true,
-            json: false,
-            command: Vec::new(),
-        };
-        match ask(paths, Act::Create(create_message(&create)?)) {
-            Ok(_) => {}
-            // It is there already, which is just as well.
-            Err(error) if error.kind == Kind::NameTaken => {}
-            Err(error) => return Err(error),
-        }
-    }
-    let shown: SessionDoc = read(&ask(paths, Act::Info(m::Select { session, ..m::Select::default() }))?)?;
-    let session = shown.id.clone();
-    if shown.end.is_some() {
-        let restart = done::show(paths, &shown)?;
-        if !restart {
-            return Ok(done::exit_code(&shown));
-        }
-        ask(paths, Act::Restart(again(session.clone())))?;
-    }
-    view(
-        paths,
-        Request {
-            session,
-            read_only: args.read_only,
-            take: args.take,
-            lossless: args.lossless,
-            no_detach_key: args.no_detach_key,
-        },
-    )
-}
-
 /// A restart that can be asked for twice.
-fn again(session: String) -> m::Select {
+pub(super) fn again(session: String) -> m::Select {
     m::Select { session, job_id: Uuid::now_v7().to_string() }
 }
 
-fn the_only_one(paths: &Paths) -> Result<String> {
-    let list = m::List { all: true, state: "running".into(), ..m::List::default() };
-    let running: Vec<SessionDoc> = read(&ask(paths, Act::List(list))?)?;
-    match running.as_slice() {
-        [] => Err(Error::new(
-            Kind::NoSuchSession,
-            "no session is running",
-            "`sessd create --attach` starts one",
-        )),
-        [one] => Ok(one.id.clone()),
-        more => {
-            let names: Vec<&str> = more.iter().take(8).map(|s| s.name.as_deref().unwrap_or(&s.id)).collect();
-            Err(Error::usage(format!("{} sessions are running ({}): name one", more.len(), names.join(", "))))
-        }
+fn detach(paths: &Paths, args: DetachArgs, json: bool) -> Result<u8> {
+    let view = args.view.unwrap_or_default();
+    let answer = ask(paths, Act::DetachViews(m::DetachViews { session: args.session.clone(), view }))?;
+    // How many that were; a manager of before that was told may say nothing of it.
+    let views: Option<u64> = serde_json::from_str(&answer).ok();
+    if json {
+        out::json(&json!({"views": views}).to_string())?;
+    } else {
+        match views {
+            Some(0) => out::line(&format!("nobody looks at {}", args.session))?,
+            Some(1) | None => out::line(&format!("{}: one view sent away, the job runs on", args.session))?,
+            Some(n) => out::line(&format!("{}: {n} views sent away, the job runs on", args.session))?,
+        };
     }
+    Ok(0)
 }
 
-fn view(paths: &Paths, request: Request) -> Result<u8> {
-    let config = Config::load(paths)?;
-    match attach::run(paths, &config, request)? {
-        Outcome::Detached(label) => {
-            eprintln!("[detached from {label}]");
+fn list(paths: &Paths, args: ListArgs, json: bool) -> Result<u8> {
+    // People are told of what they are not shown.
+    let all = args.all || !(json || args.quiet);
+    let list = m::List {
+        all,
+        host: args.filter.host.unwrap_or_default(),
+        tags: args.filter.tags,
+        state: args.filter.state.clone().unwrap_or_default(),
+    };
+    let answer = ask(paths, Act::List(list))?;
+    if json {
+        out::json(&answer)?;
+        return Ok(0);
+    }
+    let mut sessions: Vec<SessionDoc> = read(&answer)?;
+    if args.quiet {
+        let ids: String = sessions.iter().map(|session| format!("{}\n", session.id)).collect();
+        out::lines(&ids)?;
+        return Ok(0);
+    }
+    let mut hidden = 0;
+    if !args.all {
+        let counts = |s: &SessionDoc| s.end.is_none() || args.filter.state.is_some();
+        hidden = sessions.iter().filter(|s| s.name.is_none() && counts(s)).count();
+        sessions.retain(|session| session.name.is_some());
+    }
+    if !sessions.is_empty() {
+        let room = if args.long { None } else { room() };
+        out::lines(&print::sessions(&sessions, &Wall::here(), room, args.long))?;
+    }
+    match print::about_anonymous(sessions.len(), hidden) {
+        Some(text) if sessions.is_empty() => out::line(&text).map(|_| 0),
+        // Behind a table it is for eyes only.
+        Some(text) if out::is_terminal() => {
+            out::say(&text);
             Ok(0)
         }
-        Outcome::Ended(label, end) => {
-            eprintln!("[{label}: {}]", describe_end(&end));
-            Ok(end.exit_code() as u8)
-        }
-        Outcome::Signal(signal) => Ok((128 + signal) as u8),
+        _ => Ok(0),
     }
 }
 
-fn detach(paths: &Paths, args: DetachArgs) -> Result<u8> {
-    ask(
-        paths,
-        Act::DetachViews(m::DetachViews { session: args.session, view: args.view.unwrap_or_default() }),
-    )?;
-    Ok(0)
-}
-
-fn list(paths: &Paths, args: ListArgs) -> Result<u8> {
-    let list = m::List {
-        all: args.all,
-        host: args.host.unwrap_or_default(),
-        tags: args.tags,
-        state: args.state.unwrap_or_default(),
-    };
-    let json = ask(paths, Act::List(list))?;
-    if args.json {
-        print::line(&json);
+fn info(paths: &Paths, args: InfoArgs, json: bool) -> Result<u8> {
+    let (text, doc) = known(paths, &args.session)?;
+    if json {
+        out::json(&text)?;
     } else {
-        print::out(&print::table(&read::<Vec<SessionDoc>>(&json)?));
+        out::lines(&print::info(&doc, &Wall::here()))?;
     }
     Ok(0)
 }
 
-fn info(paths: &Paths, args: InfoArgs) -> Result<u8> {
-    let json = ask(paths, Act::Info(m::Select { session: args.session, ..m::Select::default() }))?;
-    if args.json {
-        print::line(&json);
-    } else {
-        print::out(&print::info(&read::<InfoDoc>(&json)?));
-    }
-    Ok(0)
-}
-
-fn tag(paths: &Paths, args: TagArgs) -> Result<u8> {
+fn tag(paths: &Paths, args: TagArgs, json: bool) -> Result<u8> {
+    // By its id from here on: asked again when the manager died, it may have its new name already.
+    let (text, InfoDoc { session, .. }) = known(paths, &args.session)?;
     if args.name.is_none() && args.changes.is_empty() {
-        return Err(Error::usage("nothing to change was given"));
+        if json {
+            out::json(&text)?;
+        } else {
+            let lines: String = print::tag_words(&session)
+                .iter()
+                .map(|tag| sessd_core::text::shown(tag).into_owned() + "\n")
+                .collect();
+            out::lines(&lines)?;
+        }
+        return Ok(0);
     }
     let (remove, set): (Vec<String>, Vec<String>) =
         args.changes.into_iter().partition(|c| c.ends_with('-') && !c.contains('='));
     let remove = remove.into_iter().map(|key| key.trim_end_matches('-').to_owned()).collect();
     let set = pairs(&set, "a tag such as KEY, KEY=VALUE or KEY-", false)?;
-    // By its id: asked again when the manager died, it may have its new name already.
-    let session: SessionDoc =
-        read(&ask(paths, Act::Info(m::Select { session: args.session, ..m::Select::default() }))?)?;
-    ask(paths, Act::Tag(m::Tag { session: session.id, name: args.name, set, remove }))?;
+    let answer = ask(paths, Act::Tag(m::Tag { session: session.id, name: args.name, set, remove }))?;
+    if json {
+        out::json(&answer)?;
+    }
     Ok(0)
 }
 
-fn delete(paths: &Paths, args: DeleteArgs) -> Result<u8> {
-    ask(paths, Act::Delete(m::Delete { sessions: args.sessions, all: args.all, force: args.force }))?;
+fn restart(paths: &Paths, args: RestartArgs, json: bool) -> Result<u8> {
+    let answer = ask(paths, Act::Restart(again(args.session)))?;
+    let InfoDoc { session, more } = read(&answer)?;
+    if json {
+        out::json(&answer)?;
+    } else {
+        out::line(&format!("restarted {}", print::label(&session)))?;
+        more.notes.iter().for_each(|note| out::note(note));
+    }
     Ok(0)
 }
 
-fn restart(paths: &Paths, args: RestartArgs) -> Result<u8> {
-    ask(paths, Act::Restart(again(args.session)))?;
-    Ok(0)
-}
-
-fn host(paths: &Paths, args: HostArgs) -> Result<u8> {
+fn host(paths: &Paths, args: HostArgs, json: bool) -> Result<u8> {
+    let wall = Wall::here();
     match args.act {
-        HostVerb::List { json } => {
+        HostVerb::List => {
             let list = m::List { all: true, ..m::List::default() };
             let sessions: Vec<SessionDoc> = read(&ask(paths, Act::List(list))?)?;
             let status: StatusDoc = read(&ask(paths, Act::DaemonStatus(m::Empty {}))?)?;
             let hosts = done::hosts(&sessions, &status);
             if json {
-                print::line(&serde_json::Value::from(hosts).to_string());
+                out::json(&serde_json::Value::from(hosts).to_string())?;
             } else {
-                print::out(&print::hosts(&hosts));
+                out::lines(&print::hosts(&hosts, &wall, room()))?;
             }
         }
-        HostVerb::Adopt { host, json } => {
-            let answer = ask(paths, Act::Adopt(m::HostName { host }))?;
+        HostVerb::Adopt { host, all } => {
+            let answer = ask(paths, Act::Adopt(m::HostName { host, all }))?;
             let adopted: AdoptDoc = read(&answer)?;
             if json {
-                print::line(&answer);
+                out::json(&answer)?;
                 return Ok(0);
             }
             for session in &adopted.adopted {
-                print::line(&print::adopted(session));
+                out::line(&print::adopted(session, &wall))?;
             }
             if adopted.adopted.is_empty() {
-                print::line(&format!("nothing new on {}", adopted.host));
+                out::line(&format!("nothing new on {}", adopted.host))?;
             }
-            for note in &adopted.notes {
-                eprintln!("sessd: {note}");
-            }
+            adopted.notes.iter().for_each(|note| out::note(note));
         }
     }
     Ok(0)
 }
 
-fn daemon(paths: Paths, args: DaemonArgs) -> Result<u8> {
+fn daemon(paths: Paths, args: DaemonArgs, json: bool) -> Result<u8> {
     match args.act {
         None if args.foreground => server::run(paths, args.announce).map(|()| 0).or_else(|error| {
             // Whoever started us has it from our stdout.
             if args.announce { Ok(error.kind.exit_code()) } else { Err(error) }
         }),
-        None => {
+        None | Some(DaemonVerb::Start) => {
             // An answer, and not only a connection: a manager that is being killed still has its socket for a moment.
-            ask(&paths, Act::DaemonStatus(m::Empty {}))?;
+            let answer = ask(&paths, Act::DaemonStatus(m::Empty {}))?;
+            if json {
+                out::json(&answer)?;
+            } else {
+                out::line(&format!("the manager runs (pid {})", read::<StatusDoc>(&answer)?.pid))?;
+            }
             Ok(0)
         }
-        Some(DaemonVerb::Status { json }) => {
+        Some(DaemonVerb::Status) => {
             let Some(mut client) = Client::connect_running(&paths)? else {
                 return Err(Error::failed(
                     "the manager does not run",
@@ -368,23 +256,40 @@ fn daemon(paths: Paths, args: DaemonArgs) -> Result<u8> {
             };
             let answer = client.ask(Act::DaemonStatus(m::Empty {}))?;
             if json {
-                print::line(&answer);
+                out::json(&answer)?;
             } else {
-                print::out(&print::status(&read::<StatusDoc>(&answer)?));
+                let places = [
+                    ("config", &paths.config),
+                    ("database", &paths.database),
+                    ("log", &paths.log),
+                    ("socket", &paths.socket),
+                ]
+                .map(|(what, path)| {
+                    format!("{what:<9} {}\n", sessd_core::text::shown(&path.to_string_lossy()))
+                })
+                .concat();
+                out::lines(&(print::status(&read::<StatusDoc>(&answer)?, &Wall::here(), room()) + &places))?;
             }
             Ok(0)
         }
-        Some(DaemonVerb::Stop) => {
-            stop(&paths, false)?;
+        Some(act) => {
+            match act {
+                DaemonVerb::Stop => stop(&paths, false)?,
+                DaemonVerb::Restart => {
+                    // One that could not start again is not to be stopped.
+                    Config::load(&paths)?;
+                    stop(&paths, true)?;
+                    Client::connect(&paths)?;
+                }
+                DaemonVerb::Install => service::install(&paths)?,
+                DaemonVerb::Uninstall => service::uninstall(&paths)?,
+                DaemonVerb::Start | DaemonVerb::Status => {}
+            }
+            if json {
+                out::json("{}")?;
+            }
             Ok(0)
         }
-        Some(DaemonVerb::Restart) => {
-            stop(&paths, true)?;
-            Client::connect(&paths)?;
-            Ok(0)
-        }
-        Some(DaemonVerb::Install) => service::install(&paths).map(|()| 0),
-        Some(DaemonVerb::Uninstall) => service::uninstall(&paths).map(|()| 0),
     }
 }
 

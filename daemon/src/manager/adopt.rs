@@ -9,7 +9,8 @@ use crate::manager::{Manager, dial};
 use serde::{Deserialize, Serialize};
 use sessd_core::adopt;
 use sessd_core::reconcile::place;
-use sessd_proto::messages::{JobReport, JobSpec};
+use sessd_core::text::clean;
+use sessd_proto::messages::{JobReport, JobSpec, Liveness};
 use std::collections::HashSet;
 use std::rc::Rc;
 use std::time::Duration;
@@ -29,20 +30,25 @@ pub struct AdoptDoc {
 }
 
 impl Manager {
-    /// Makes records of the jobs on `host` that have none here.
+    /// Makes records of the jobs on `host` that have none here; of those that have ended only where `all` is wanted.
     ///
     /// # Errors
     /// When the host cannot be asked, or the database does not take a record.
-    pub async fn adopt(self: &Rc<Self>, host: &str) -> Result<AdoptDoc> {
+    pub async fn adopt(self: &Rc<Self>, host: &str, all: bool) -> Result<AdoptDoc> {
         dial::check_host(host)?;
         let seen = self.host(host).look().await?;
         let mut known: HashSet<String> = self.store.done_jobs(host).await?.into_keys().collect();
         known.extend(self.sessions.borrow().values().map(|s| s.live.borrow().record.job_id.to_string()));
         let mut notes = Vec::new();
         let mut adopted = Vec::new();
+        let mut ended = 0;
         for report in &seen.inventory().jobs {
             let Some(spec) = &report.spec else { continue };
             if !known.insert(spec.job_id.clone()) {
+                continue;
+            }
+            if !all && [Liveness::Exited as i32, Liveness::Gone as i32].contains(&report.liveness) {
+                ended += 1;
                 continue;
             }
             if let Some(session) =
@@ -53,6 +59,12 @@ impl Manager {
         }
         if !seen.inventory().complete {
             notes.push("the host could not list all of its jobs".into());
+        }
+        if ended > 0 {
+            let s = if ended == 1 { "" } else { "s" };
+            notes.push(format!(
+                "{ended} session{s} there ended before: `sessd host adopt {host} --all` takes those, too"
+            ));
         }
         // Each is running or done as soon as its holder, or what is left of it, was heard.
         let mut waiting = Vec::new();
@@ -79,12 +91,12 @@ impl Manager {
         place: String,
         notes: &mut Vec<String>,
     ) -> Result<Option<Rc<Session>>> {
-        let shown = crate::ssh::clean(&spec.name, 64);
+        let shown = clean(&spec.name, 64);
         let name = adopt::free_name(&spec.name, |name| self.check_free(name, None).is_err());
         let Some(record) = adopt::record(spec, host, place, name, clock::wall_ms()) else {
             let what =
                 if report.detail.is_empty() { "its record there is not readable" } else { &report.detail };
-            notes.push(format!("the job {} is left alone: {}", spec.job_id, crate::ssh::clean(what, 200)));
+            notes.push(format!("the job {} is left alone: {what}", clean(&spec.job_id, 40)));
             return Ok(None);
         };
         if self.sessions.borrow().contains_key(&record.id) {

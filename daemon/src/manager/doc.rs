@@ -84,7 +84,7 @@ pub struct InfoDoc {
 }
 
 /// What `info` adds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[allow(missing_docs)]
 pub struct MoreDoc {
     pub env: BTreeMap<String, String>,
@@ -179,7 +179,7 @@ fn held_by(managers: &[String], us: &str) -> Vec<String> {
     if let Some(at) = others.iter().position(|name| name == us) {
         others.remove(at);
     }
-    others.iter().map(|name| crate::ssh::clean(name, 128)).collect()
+    others
 }
 
 /// The same with what `info` adds. `us`: what this manager is called.
@@ -190,7 +190,7 @@ pub fn info_of_session(session: &Session, us: &str) -> InfoDoc {
     more.notes.clone_from(&live.notes);
     if let Some((job, _)) = &live.status {
         (more.job_pid, more.output_bytes) = (Some(job.pid), Some(job.head));
-        more.notes.extend(job.warnings.iter().map(|warning| crate::ssh::clean(warning, 300)));
+        more.notes.extend(job.warnings.iter().cloned());
         if session.state() == State::Running {
             more.held_by = held_by(&job.managers, us);
         }

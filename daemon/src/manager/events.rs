@@ -105,6 +105,15 @@ impl Events {
         }
     }
 
+    /// A session was about to be ended for idleness then, and is now; `None`: it was not, or is not.
+    pub fn reaping(&self, record: &Record, was_ms: Option<u64>, is_ms: Option<u64>) {
+        // The time itself is told anew with every status, by a clock that is not ours: that it stands is the news.
+        if was_ms.is_some() != is_ms.is_some() {
+            let at = is_ms.map(|ms| clock::rfc3339(i64::try_from(ms).unwrap_or(i64::MAX)));
+            self.tell("reap", || with(about(record), "reap_at", json!(at)));
+        }
+    }
+
     /// A host's link was one thing and is another.
     pub fn link(&self, host: &str, was: &str, is: &str, why: Option<&str>) {
         if was != is {
@@ -126,46 +135,6 @@ fn about(record: &Record) -> Value {
         "state": record.state.word(),
         "job_id": record.job_id.to_string(),
     })
-}
-
-/// An event as a line for people.
-pub fn line(json: &str) -> String {
-    let event: Value = serde_json::from_str(json).unwrap_or_default();
-    let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
-    let who = if event["name"].is_string() { text("name") } else { text("id").chars().take(13).collect() };
-    let what = match event["event"].as_str().unwrap_or_default() {
-        "state" => {
-            let end = &event["end"];
-            // How it ended by its reason: one that was reaped ended by a signal, too.
-            let how = match (end["reason"].as_str(), end["code"].as_i64(), end["signal"].as_i64()) {
-                (Some("exited"), Some(code), _) => format!(" (exited {code})"),
-                (Some("signaled"), _, Some(signal)) => format!(" (killed by signal {signal})"),
-                (reason, ..) => reason.map(|reason| format!(" ({reason})")).unwrap_or_default(),
-            };
-            format!("{who} is {}{how}", text("state"))
-        }
-        "name" => {
-            format!("{who} is the new name of {}", event["was"].as_str().unwrap_or("an anonymous session"))
-        }
-        "tags" => format!("{who} has the tags {}", event["tags"]),
-        "view-attached" => format!(
-            "{who} is shown by {} ({})",
-            event["view"]["id"].as_str().unwrap_or_default(),
-            event["view"]["kind"].as_str().unwrap_or_default()
-        ),
-        "view-left" => {
-            format!("{who} is no longer shown by {}", event["view"]["id"].as_str().unwrap_or_default())
-        }
-        "link" => {
-            let why = event["detail"].as_str().map(|why| format!(" ({why})")).unwrap_or_default();
-            format!("the link to {} is {}{why}", text("host"), text("link"))
-        }
-        "skipped" => format!("{} events were skipped", event["count"]),
-        "created" => format!("{who} is created on {}", text("host")),
-        "deleting" => format!("{who} is being deleted"),
-        other => format!("{who} is {other}"),
-    };
-    format!("{} {what}", text("at"))
 }
 
 #[cfg(test)]
@@ -202,23 +171,31 @@ mod tests {
     }
 
     #[test]
-    fn every_event_is_one_line_for_people() {
-        for (json, want) in [
-            (
-                r#"{"event":"state","at":"T","name":"dev","state":"done","end":{"reason":"exited","code":7,"signal":null}}"#,
-                "T dev is done (exited 7)",
-            ),
-            (
-                r#"{"event":"link","at":"T","host":"box","link":"down","detail":"pulled"}"#,
-                "T the link to box is down (pulled)",
-            ),
-            (r#"{"event":"skipped","at":"T","count":3}"#, "T 3 events were skipped"),
-            (
-                r#"{"event":"deleted","at":"T","name":null,"id":"0193abcd-0000-7000-8000-000000000000"}"#,
-                "T 0193abcd-0000 is deleted",
-            ),
-        ] {
-            assert_eq!(line(json), want);
+    fn the_warning_before_an_end_for_idleness_is_told_once_and_taken_back() {
+        let (events, out) = (Events::default(), OutQueue::new());
+        events.subscribe(&out);
+        let spec = sessd_proto::messages::JobSpec {
+            job_id: sessd_proto::Uuid::from_u128(1).to_string(),
+            session_id: sessd_proto::Uuid::from_u128(2).to_string(),
+            ..Default::default()
+        };
+        let record = sessd_core::adopt::record(&spec, "box", String::new(), Some("dev".into()), 9).unwrap();
+        let mut was = None;
+        for is in [None, Some(2_000), Some(2_001), None, None] {
+            events.reaping(&record, was, is);
+            was = is;
         }
+        let mut bytes = Vec::new();
+        out.with(|waiting| bytes = std::mem::take(waiting));
+        let mut decoder = sessd_proto::Decoder::new();
+        decoder.push(&bytes);
+        let mut told = Vec::new();
+        while let Some(frame) = decoder.next_frame().unwrap() {
+            let Ok(Frame::Event(event)) = frame.parse() else { panic!("an event") };
+            let json: Value = serde_json::from_str(&event.json).unwrap();
+            told.push((json["event"].clone(), json["name"].clone(), json["reap_at"].clone()));
+        }
+        let one = |at: Value| (json!("reap"), json!("dev"), at);
+        assert_eq!(told, [one(json!("1970-01-01T00:00:02.000Z")), one(Value::Null)]);
     }
 }

@@ -465,7 +465,7 @@ impl Task {
         let inventory = match answer {
             Ok(LinkAnswer::Inventory(inventory)) => inventory,
             Ok(LinkAnswer::Refused(refused)) => {
-                return self.failed(Error::failed(crate::ssh::clean(&refused.detail, 300), ""));
+                return self.failed(Error::failed(refused.detail, ""));
             }
             Ok(_) => return self.lost(LinkEnd::Lost("the agent answers what was not asked".into())),
             Err(end) => return self.lost(end),

@@ -7,6 +7,7 @@
 use crate::manager::dial::Sockets;
 use crate::manager::session::{Mailbox, ToSession};
 use crate::wire::{FrameReader, OutQueue, OwnedFrame};
+use sessd_core::untrusted;
 use sessd_proto::frame::kind;
 use sessd_proto::limits::{GIVE_UP_MS, HEARTBEAT_MS, STALLED_MS};
 use sessd_proto::messages::{Close, CloseReason, LinkAct, LinkAnswer, LinkRequest, Open};
@@ -346,14 +347,13 @@ impl Link {
             if self.out.len() > OUT_MAX {
                 return LinkEnd::Unusable("it asks and does not listen".into());
             }
-            match frame.parse() {
+            match frame.parse().map(untrusted::frame) {
                 Ok(Frame::Hello(theirs)) => {
                     if let Err(skew) = hello::negotiate(&theirs) {
                         return LinkEnd::Skew(skew.to_string());
                     }
-                    let version = crate::ssh::clean(&theirs.version, 32);
                     *self.agent_version.borrow_mut() =
-                        if version.is_empty() { "unknown".to_owned() } else { version };
+                        if theirs.version.is_empty() { "unknown".to_owned() } else { theirs.version };
                 }
                 Ok(Frame::Ping(token)) => self.out.put(0, &Frame::Pong(token)),
                 Ok(Frame::Pong(token)) => {
@@ -368,7 +368,7 @@ impl Link {
                         let _ = asker.send(answer);
                     }
                 }
-                Ok(Frame::Close(close)) => return LinkEnd::Unusable(crate::ssh::clean(&close.detail, 300)),
+                Ok(Frame::Close(close)) => return LinkEnd::Unusable(close.detail),
                 Ok(Frame::Unknown(kind)) if kind & sessd_proto::frame::IGNORABLE == 0 => {
                     self.out.put(
                         0,

@@ -25,7 +25,7 @@ use doc::{InfoDoc, LinkDoc, SessionDoc, StatusDoc};
 use events::Events;
 use host::{Host, Status, ToHost};
 use link::Link;
-use sessd_core::names::{Fit, check_name, check_tags, fit, tag_matches};
+use sessd_core::names::{Fit, candidates, check_name, check_tags, fit, meant, tag_matches};
 use sessd_core::reconcile::Seen;
 use sessd_core::record::Untold;
 use sessd_core::wake::Wake;
@@ -222,15 +222,30 @@ impl Manager {
             return Ok(Found::Done(Box::new(record.clone())));
         }
         match (best.as_slice(), done.as_slice()) {
-            ([], []) => Err(Error::no_such_session(selector)),
+            ([], []) => Err(self.no_such_session(selector).await),
             ([(_, session)], []) => Ok(Found::Live(session.clone())),
             ([], [(_, record)]) => Ok(Found::Done(Box::new(record.clone()))),
-            _ => Err(Error::new(
-                Kind::Ambiguous,
-                format!("`{selector}` is the beginning of {} ids", best.len() + done.len()),
-                "give more of it",
-            )),
+            _ => {
+                let live = best.iter().map(|(_, s)| (s.live.borrow().record.name.clone(), s.id.to_string()));
+                let done = done.iter().map(|(_, r)| (r.name.clone(), r.id.to_string()));
+                let fitting: Vec<_> = live.chain(done).collect();
+                Err(Error::new(
+                    Kind::Ambiguous,
+                    format!("`{selector}` fits {} sessions: {}", fitting.len(), candidates(&fitting)),
+                    "give more of it",
+                ))
+            }
         }
+    }
+
+    /// Nothing fits; something may nearly do.
+    async fn no_such_session(&self, selector: &str) -> Error {
+        let mut names: Vec<String> =
+            self.live().iter().filter_map(|s| s.live.borrow().record.name.clone()).collect();
+        // What cannot be read now is not suggested.
+        let add = |done: &[Record]| names.extend(done.iter().filter_map(|r| r.name.clone()));
+        let _ = self.store.with_done(add).await;
+        Error::no_such_session_but(selector, meant(selector, names.iter().map(String::as_str)))
     }
 
     /// The live session a person means.
@@ -271,11 +286,11 @@ impl Manager {
         }
         let name = (!create.name.is_empty()).then_some(create.name);
         if let Some(name) = &name {
-            check_name(name).map_err(|e| Error::usage(e.to_string()))?;
+            check_name(name)?;
             self.check_free(name, None)?;
         }
         let tags: BTreeMap<_, _> = create.tags.into_iter().collect();
-        check_tags(&tags).map_err(|e| Error::usage(e.to_string()))?;
+        check_tags(&tags)?;
         let host = if create.host.is_empty() { dial::LOCAL.to_owned() } else { create.host };
         dial::check_host(&host)?;
         let side = |n: u32, default: u16| u16::try_from(n).ok().filter(|n| *n > 0).unwrap_or(default);
@@ -498,14 +513,14 @@ impl Manager {
                 let before = *record;
                 let mut record = before.clone();
                 if let Some(name) = tag.name {
-                    check_name(&name).map_err(|e| Error::usage(e.to_string()))?;
+                    check_name(&name)?;
                     record.name = Some(name);
                 }
                 for key in tag.remove {
                     record.tags.remove(&key);
                 }
                 record.tags.extend(tag.set);
-                check_tags(&record.tags).map_err(|e| Error::usage(e.to_string()))?;
+                check_tags(&record.tags)?;
                 self.store.save(&record).await?;
                 self.events.changed(&before, &record);
                 self.info(&record.id.to_string()).await

@@ -19,6 +19,7 @@ use ::russh::keys::{
     Algorithm, Certificate, HashAlg, PublicKey, PublicKeyBase64 as _, PublicKeyOrCertificate, ssh_key,
 };
 use hmac::{KeyInit as _, Mac as _};
+use sessd_core::text::is_hidden;
 
 use super::{
     Failure, HostKeyProblem, OnFile,
@@ -379,6 +380,14 @@ impl KnownHosts {
             }
             (Verdict::Unknown, Strictness::Yes | Strictness::Ask) => refuse(HostKeyProblem::Unknown),
             (Verdict::Unknown, Strictness::AcceptNew | Strictness::No) => {
+                if self.write_to.is_some() && !can_be_noted(&self.names.primary) {
+                    let name = sessd_core::text::shown(&self.names.primary);
+                    return Err(Failure::Config {
+                        detail: format!(
+                            "'{name}' cannot stand in a known_hosts file, so its key cannot be kept"
+                        ),
+                    });
+                }
                 if let Some(file) = &self.write_to
                     && let Err(e) = remember(file.clone(), self.names.primary.clone(), self.hash, key).await
                 {
@@ -405,6 +414,13 @@ async fn read(file: &Path) -> Result<Option<Vec<u8>>, Failure> {
         Err(e) => return Err(unreadable(e)),
     }
     tokio::fs::read(file).await.map(Some).map_err(unreadable)
+}
+
+/// Would a line with this name be read as speaking of this name, and of nothing else? A comma makes two names, a mark at the
+/// beginning another meaning, and what cannot be seen deceives whoever reads the file.
+fn can_be_noted(name: &str) -> bool {
+    let bad = |c: char| is_hidden(c) || c.is_whitespace() || matches!(c, '#' | ',' | '*' | '?');
+    !name.is_empty() && !name.contains(bad) && !name.starts_with(['!', '@', '|'])
 }
 
 /// Appends a line for `name`, in one write; folder 0700 and file 0600 where they are missing.
@@ -577,6 +593,18 @@ mod tests {
                 std::process::Command::new("ssh-keygen").arg("-F").arg(ask).arg("-f").arg(&file).output();
             let found = found.expect("ssh-keygen is missing: install openssh-client").status.success();
             assert_eq!(names_match(&names, &ask.to_ascii_lowercase()), found, "{names} {ask}");
+        }
+    }
+
+    #[test]
+    fn a_name_that_would_be_read_as_something_else_is_not_written_down() {
+        for good in ["box", "[box]:2222", "[::1]:22", "fe80::1%eth0", "a.b-c_d", "bücher.example"] {
+            assert!(can_be_noted(good), "{good}");
+        }
+        for bad in
+            ["", "a,b", "#a", "a#b", "a b", "a\nb", "a\u{200b}b", "\u{202e}a", "*", "@revoked", "!a", "|1|x"]
+        {
+            assert!(!can_be_noted(bad), "{bad:?}");
         }
     }
 

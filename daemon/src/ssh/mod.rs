@@ -18,6 +18,7 @@
 //! Every future is `Send` and none blocks: small files are read through `tokio::fs`, key derivation and file locks run
 //! on the blocking pool. All text from the far side passes [`clean`] before it reaches a message.
 
+use sessd_core::text::is_hidden;
 use std::{fmt, future::Future, net::Ipv6Addr, pin::Pin};
 
 mod auth;
@@ -37,6 +38,7 @@ pub use bootstrap::{AgentChannel, AgentImage, StartOptions, start_agent};
 pub use config::{Environment, HostConfig};
 pub use openssh::OpensshTransport;
 pub use russh::RusshTransport;
+pub use sessd_core::text::clean;
 pub use stream::{ExecReader, ExecStream, ExecWriter, Exit, STDERR_TAIL};
 
 /// A boxed future, as the object-safe traits of this module return it.
@@ -72,12 +74,12 @@ impl Destination {
         if text.len() > MAX_DESTINATION {
             return Err(bad("it is too long"));
         }
-        if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
-            return Err(bad("it has a space or a control character"));
+        if text.chars().any(|c| is_hidden(c) || c.is_whitespace()) {
+            return Err(bad("it has a space, a control character or one that is not seen"));
         }
-        let (rest, uri) = match text.strip_prefix("ssh://") {
-            Some(rest) => (rest.strip_suffix('/').unwrap_or(rest), true),
-            None => (text, false),
+        let rest = match text.strip_prefix("ssh://") {
+            Some(rest) => rest.strip_suffix('/').unwrap_or(rest),
+            None => text,
         };
         // A user may hold an `@` (as in a mail address); a host never does.
         let (user, host) = match rest.rsplit_once('@') {
@@ -125,9 +127,9 @@ impl Destination {
             return Err(bad("no part may start with a dash"));
         }
         if host.contains([
-            '/', '\\', '\'', '"', '`', '$', ';', '&', '|', '<', '>', '(', ')', '{', '}', '*', '?', '!',
-        ]) || (uri && host.contains('#'))
-        {
+            '/', '\\', '\'', '"', '`', '$', ';', '&', '|', '<', '>', '(', ')', '{', '}', '*', '?', '!', '#',
+            ',',
+        ]) {
             return Err(bad("the host name has a character that no host name has"));
         }
         if user
@@ -294,33 +296,4 @@ pub trait Connection: Send + Sync {
 
     /// Says goodbye and closes; streams of this connection end.
     fn close(self: Box<Self>) -> BoxFuture<'static, ()>;
-}
-
-/// Makes text of the far side fit for a message: one line, no control or bidirectional-override characters, at most
-/// `max` characters, the end kept (errors say what went wrong last).
-pub fn clean(text: &str, max: usize) -> String {
-    let mut out = String::with_capacity(text.len().min(4 * max));
-    let mut space = true;
-    for c in text.chars() {
-        if c.is_whitespace() {
-            if !space {
-                out.push(' ');
-            }
-            space = true;
-        } else if c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-        {
-            // Left out: an escape sequence must not reach a terminal through an error message.
-        } else {
-            out.push(c);
-            space = false;
-        }
-    }
-    out.truncate(out.trim_end().len());
-    let count = out.chars().count();
-    if count > max {
-        format!("…{}", out.chars().skip(count - max.saturating_sub(1)).collect::<String>())
-    } else {
-        out
-    }
 }

@@ -58,6 +58,15 @@ fn destinations() {
 }
 
 #[test]
+fn a_host_that_cannot_be_read_or_noted_is_no_host() {
+    for bad in ["bo\u{200b}x", "\u{202e}xob", "b#x", "#box", "a,b", "me\u{2066}@box", "ssh://b#x", "b\u{ad}x"]
+    {
+        let said = Destination::parse(bad).unwrap_err().to_string();
+        assert!(!said.contains(sessd_core::text::is_hidden), "{said:?}");
+    }
+}
+
+#[test]
 fn text_of_the_far_side_is_made_harmless() {
     assert_eq!(clean("  a\r\n\tb  \u{1b}[31mc\u{202e}\u{0} ", 80), "a b [31mc");
     assert_eq!(clean("abcdef", 4), "…def");

@@ -3,6 +3,7 @@
 //! A database that is damaged is kept aside under another name and never written again.
 
 use crate::error::{Error, Result};
+use sessd_core::names::PREFIX_MIN;
 use sessd_core::record::{Untold, reason_from_word, reason_word};
 use sessd_core::{End, Record, State};
 use sessd_proto::Uuid;
@@ -264,9 +265,15 @@ impl Store {
     pub async fn done_like(&self, selector: &str) -> Result<Vec<Record>> {
         // Ids are between their beginning and what comes after it: an index finds those. Names are few to look at.
         let (low, high) = (selector.to_ascii_lowercase(), format!("{}~", selector.to_ascii_lowercase()));
-        let rest =
-            "WHERE state = 'done' AND (name = $1 OR (id >= $2 AND id <= $3)) ORDER BY end_at_ms DESC, id";
-        self.select_with(rest, &[selector, &low, &high]).await
+        // The end of an id is looked for among all of them, where it can be one at all.
+        let hex = |c: char| c.is_ascii_hexdigit() || c == '-';
+        let end = if selector.len() >= PREFIX_MIN && selector.chars().all(hex) {
+            format!("%{low}")
+        } else {
+            String::new()
+        };
+        let rest = "WHERE state = 'done' AND (name = $1 OR (id >= $2 AND id <= $3) OR id LIKE $4) ORDER BY end_at_ms DESC, id";
+        self.select_with(rest, &[selector, &low, &high, &end]).await
     }
 
     /// Forgets what was done before `before_ms`, and says what that was.
@@ -597,7 +604,7 @@ mod tests {
         );
         store.save(&record).await.unwrap();
         let id = record.id.to_string();
-        for selector in ["dev", &id, &id[..6], &id[..6].to_uppercase()] {
+        for selector in ["dev", &id, &id[..6], &id[..6].to_uppercase(), &id[30..], &id[30..].to_uppercase()] {
             assert_eq!(store.done_like(selector).await.unwrap(), vec![record.clone()], "{selector}");
         }
         for selector in ["de", "x", &id[1..6], "%", "' OR 1=1 --"] {

@@ -219,7 +219,7 @@ fn start_manager() -> Result<()> {
         Err(Error::failed("the manager ended before it answered", "`sessd daemon --foreground` shows why"));
     while let Some(Ok(line)) = lines.next() {
         if let Some(note) = line.strip_prefix(said::NOTE) {
-            eprintln!("sessd: {note}");
+            crate::out::note(note);
         } else if let Some(json) = line.strip_prefix(said::FAILED) {
             end = Err(failure(json));
             break;

@@ -3,7 +3,7 @@
 use crate::error::{Error, Result};
 use crate::view::borrowed::Borrowed;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 /// What was before we came, for whoever has to give it back: the guard, or a panic.
@@ -41,6 +41,18 @@ pub fn size() -> Option<(u16, u16)> {
     (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
 }
 
+/// Is there a terminal for a view?
+///
+/// # Errors
+/// When stdin or stdout is none.
+pub fn needed() -> Result<()> {
+    if rustix::termios::isatty(rustix::stdio::stdin()) && rustix::termios::isatty(rustix::stdio::stdout()) {
+        return Ok(());
+    }
+    Err(Error::failed("a view needs a terminal", "run it in one, without redirections"))
+}
+
+#[allow(clippy::disallowed_methods)] // a view draws
 fn put(bytes: &[u8]) {
     let mut out = std::io::stdout().lock();
     // A terminal that is gone needs nothing given back.
@@ -97,9 +109,7 @@ impl Raw {
     /// # Errors
     /// When stdin or stdout is no terminal.
     pub fn take() -> Result<Self> {
-        if !std::io::stdin().is_terminal() || !std::io::stdout().is_terminal() {
-            return Err(Error::failed("a view needs a terminal", "run it in one, without redirections"));
-        }
+        needed()?;
         let trouble = |e: rustix::io::Errno| Error::failed(format!("the terminal cannot be used ({e})"), "");
         let before = tcgetattr(rustix::stdio::stdin()).map_err(trouble)?;
         let mut raw = before.clone();

@@ -166,7 +166,7 @@ impl Task {
     pub(super) async fn tag(&mut self, tag: m::Tag) -> Result<()> {
         let mut new = self.record.clone();
         if let Some(name) = tag.name {
-            sessd_core::names::check_name(&name).map_err(|e| Error::usage(e.to_string()))?;
+            sessd_core::names::check_name(&name)?;
             self.manager.check_free(&name, Some(self.record.id))?;
             new.name = Some(name);
             new.untold.name = true;
@@ -176,7 +176,7 @@ impl Task {
             new.tags.remove(&key);
         }
         new.tags.extend(tag.set);
-        sessd_core::names::check_tags(&new.tags).map_err(|e| Error::usage(e.to_string()))?;
+        sessd_core::names::check_tags(&new.tags)?;
         point("tag-before-save");
         self.manager.store.save(&new).await?;
         point("tag-after-save");

@@ -12,7 +12,7 @@ use crate::store::Screen;
 use crate::wire::OwnedFrame;
 use sessd_core::reconcile::{Decision, Seen, place};
 use sessd_core::record::{End, State};
-use sessd_core::times;
+use sessd_core::{times, untrusted};
 use sessd_proto::Frame;
 use sessd_proto::messages::{self as m, CloseReason, EndReason, LinkAct, LinkAnswer};
 use sessd_terminal::{Size, SnapshotOptions, Terminal};
@@ -148,7 +148,7 @@ impl Task {
                 }
             }
             (Asked::Spawn, Ok(LinkAnswer::Refused(refused))) => {
-                let why = crate::ssh::clean(&refused.detail, 300);
+                let why = refused.detail;
                 if refused.final_answer {
                     let error = Error::failed(why, "nothing was started");
                     let mut waiting = std::mem::take(&mut self.when_running);
@@ -161,7 +161,7 @@ impl Task {
                     self.handle.host.tell(ToHost::LookAgain);
                 }
             }
-            (_, Ok(LinkAnswer::Refused(refused))) => self.note(crate::ssh::clean(&refused.detail, 300)),
+            (_, Ok(LinkAnswer::Refused(refused))) => self.note(refused.detail),
             (_, Ok(_)) => {}
         }
         Ok(())
@@ -336,7 +336,7 @@ impl Task {
     }
 
     pub(super) async fn holder_frame(&mut self, frame: &OwnedFrame) -> Result<()> {
-        let parsed = match frame.parse() {
+        let parsed = match frame.parse().map(untrusted::frame) {
             Ok(parsed) => parsed,
             Err(invalid) => {
                 self.note(format!("the job's holder does not speak our protocol: {invalid}"));
@@ -388,8 +388,7 @@ impl Task {
                 self.record.last_active_ms = Some(active);
                 if self.record.command.is_empty() && !status.command.is_empty() {
                     // The login shell by its name: a restart runs the same.
-                    self.record.command =
-                        status.command.iter().map(|word| crate::ssh::clean(word, 256)).collect();
+                    self.record.command.clone_from(&status.command);
                     self.save_or_try_again().await;
                 }
                 if let Some(stream) = &mut self.stream
@@ -398,7 +397,10 @@ impl Task {
                     stream.link.close_stream(before);
                 }
                 self.look_for_short_cut(&status.socket);
-                self.handle.live.borrow_mut().status = Some((clean_status(status), Instant::now()));
+                let soon = status.reap_at_ms;
+                let before = self.handle.live.borrow_mut().status.replace((status, Instant::now()));
+                let before = before.and_then(|(status, _)| status.reap_at_ms);
+                self.manager.events.reaping(&self.record, before, soon);
                 self.runs().await;
                 self.tell_views();
                 self.publish();
@@ -413,7 +415,7 @@ impl Task {
                 }
                 self.interrupted();
                 let reason = CloseReason::try_from(close.reason).unwrap_or(CloseReason::Unspecified);
-                self.note(crate::ssh::clean(&close.detail, 300));
+                self.note(close.detail);
                 tracing::info!(session = %self.record.id, ?reason, "the job's stream closed");
                 if self.record.state == State::Running {
                     self.record.state = State::Disconnected;
@@ -605,15 +607,6 @@ impl Task {
         }
         Ok(())
     }
-}
-
-/// A holder's words are shown to people: no control characters, bounded.
-fn clean_status(mut status: m::JobStatus) -> m::JobStatus {
-    status.title = crate::ssh::clean(&status.title, 256);
-    status.cwd = crate::ssh::clean(&status.cwd, 1024);
-    status.foreground = crate::ssh::clean(&status.foreground, 64);
-    status.agent_version = crate::ssh::clean(&status.agent_version, 32);
-    status
 }
 
 /// A terminal's screen with as much of its scrollback as is kept.

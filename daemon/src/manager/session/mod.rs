@@ -443,9 +443,5 @@ impl Task {
 
 /// One phrase for people.
 pub fn describe_end(end: &End) -> String {
-    match (end.reason, end.code, end.signal) {
-        (EndReason::Exited, Some(code), _) => format!("exited {code}"),
-        (EndReason::Signaled, _, Some(signal)) => format!("killed by signal {signal}"),
-        (reason, ..) => sessd_core::record::reason_word(reason).to_owned(),
-    }
+    sessd_core::words::end(sessd_core::record::reason_word(end.reason), end.code, end.signal)
 }

@@ -18,7 +18,7 @@ use std::{
 
 use super::{BoxFuture, Destination, Failure, clean};
 use reader::read_config;
-pub(in crate::ssh) use tokens::matches_pattern;
+pub(crate) use tokens::matches_pattern;
 use tokens::{Tokens, split_words, unquote};
 
 /// ConnectTimeout where the config has none: bounds TCP connect and key exchange of each hop.

@@ -140,7 +140,7 @@ pub(super) fn split_words(text: &str) -> Vec<String> {
 }
 
 /// Whether `text` matches a pattern of `*` and `?`. Case matters: fold both before where it does not.
-pub(in crate::ssh) fn matches_pattern(pattern: &str, text: &str) -> bool {
+pub(crate) fn matches_pattern(pattern: &str, text: &str) -> bool {
     let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
     let (mut p, mut t) = (0, 0);
     // Where the last `*` was, and how much of the text it has taken so far.

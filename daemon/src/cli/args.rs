@@ -1,0 +1,314 @@
+//! The verbs and flags of the command line, and what `sessd help` says of them.
+
+use super::complete as tab;
+use clap::{Args, Parser, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
+
+/// Shells that live on the host, not in your window.
+#[derive(Debug, Parser)]
+#[command(
+    name = "sessd",
+    version,
+    propagate_version = true,
+    disable_help_subcommand = false,
+    after_help = "Examples:\n  \
+        sessd attach dev --create           a shell named dev on this machine, now or as it was left\n  \
+        sessd create -n train -H box -- ./train --lr 1e-3\n  \
+        sessd list                          what runs, and what has ended and how\n\n\
+        Ctrl-\\ leaves a session and the job runs on; where the keyboard has no \\ of its own, Ctrl-4 is the same key.\n\
+        A SESSION is a name, an id, or the beginning or the end of an id, 4 characters or more."
+)]
+pub struct Cli {
+    /// Print one JSON document instead of text, errors too
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// What to do.
+    #[command(subcommand)]
+    pub verb: Verb,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Verb {
+    /// Start a session; everything after `--` is its command, default the login shell
+    #[command(visible_alias = "new")]
+    Create(CreateArgs),
+    /// Show a session in this terminal
+    #[command(visible_alias = "a")]
+    Attach(AttachArgs),
+    /// Send every view of a session away, or one; the job runs on
+    Detach(DetachArgs),
+    /// List sessions
+    #[command(visible_alias = "ls")]
+    List(ListArgs),
+    /// Everything known about one session
+    Info(InfoArgs),
+    /// Name or rename a session; show, add, change or remove (`KEY-`) tags
+    Tag(TagArgs),
+    /// End jobs and forget their records
+    #[command(visible_alias = "rm")]
+    Delete(DeleteArgs),
+    /// A new job under the same session
+    Restart(RestartArgs),
+    /// A line for every change of state, until interrupted
+    Events,
+    /// Hosts and their links
+    Host(HostArgs),
+    /// The manager itself; it starts when a verb needs it
+    Daemon(DaemonArgs),
+    /// Completion of verbs, sessions, hosts and tags for a shell
+    #[command(after_help = "Examples:\n  \
+        source <(sessd completion bash)                 in ~/.bashrc; zsh alike, in ~/.zshrc after compinit\n  \
+        sessd completion fish > ~/.config/fish/completions/sessd.fish")]
+    Completion {
+        /// bash, zsh, fish, elvish or powershell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Flags of `create`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sessd create --name dev --attach              a shell on this machine, shown at once\n  \
+    sessd create -n train -H box -t gpu -- ./train --lr 1e-3\n  \
+    sessd create -n log -- sh -c 'journalctl -f | grep -i oom'\n\n\
+    With --attach, Ctrl-\\ leaves and the job runs on; where the keyboard has no \\ of its own, Ctrl-4 is the same key.\n\
+    A name is 1 to 64 of A-Z a-z 0-9 . _ - and does not begin with -.")]
+pub struct CreateArgs {
+    /// The session's name; without one it is anonymous
+    #[arg(short, long)]
+    pub name: Option<String>,
+    /// `local`, an alias of the ssh config, user@host, user@host:port or ssh://user@host:port
+    #[arg(short = 'H', long, default_value = "local", add = ArgValueCandidates::new(tab::hosts))]
+    pub host: String,
+    /// A tag, any number of times
+    #[arg(short, long = "tag", value_name = "KEY[=VALUE]", add = ArgValueCandidates::new(tab::tags))]
+    pub tags: Vec<String>,
+    /// Where the job starts; default the home, on this machine the folder you are in
+    #[arg(short = 'C', long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub cwd: Option<String>,
+    /// A variable of the job's environment, any number of times
+    #[arg(short, long = "env", value_name = "KEY=VALUE")]
+    pub env: Vec<String>,
+    /// How long it may be idle (90s, 1h30m, 2d) before it is ended, or `never`
+    #[arg(long, value_name = "DURATION|never")]
+    pub idle_timeout: Option<String>,
+    /// What counts as idle: `idle` nothing happens at all, `unattended` no view, whatever runs
+    #[arg(long, value_name = "idle|unattended", default_value = "idle", value_parser = ["idle", "unattended"])]
+    pub reap: String,
+    /// Size of its terminal until a view is attached
+    #[arg(long, value_name = "COLSxROWS")]
+    pub size: Option<String>,
+    /// Attach to it at once
+    #[arg(short, long)]
+    pub attach: bool,
+    /// Do not attach, which is the default
+    #[arg(short, long, conflicts_with = "attach")]
+    pub detached: bool,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "COMMAND")]
+    pub command: Vec<String>,
+}
+
+/// Flags of `attach`.
+#[derive(Debug, Args)]
+#[command(after_help = "Leaving:\n  \
+    Ctrl-\\ leaves: the job runs on, and `sessd attach` shows it again as it was. Where the keyboard has no \\ of its own,\n  \
+    Ctrl-4 is the same key. Pressed twice it goes to the job. `detach_key` in config.toml sets another, or none.\n\n\
+    Examples:\n  \
+    sessd attach dev\n  \
+    sessd attach dev --create --host box          the shell named dev on box, made if there is none\n  \
+    sessd attach dev --read-only")]
+pub struct AttachArgs {
+    /// Name, id, or the beginning or end of one; without it, the only one that is running
+    #[arg(add = ArgValueCandidates::new(tab::sessions))]
+    pub session: Option<String>,
+    /// Make it if there is none of that name
+    #[arg(short, long, requires = "session")]
+    pub create: bool,
+    /// With --create: where
+    #[arg(short = 'H', long, requires = "create", add = ArgValueCandidates::new(tab::hosts))]
+    pub host: Option<String>,
+    /// Only watch
+    #[arg(short, long)]
+    pub read_only: bool,
+    /// Send all other views away
+    #[arg(long)]
+    pub take: bool,
+    /// Rather hold the job back than skip output
+    #[arg(long)]
+    pub lossless: bool,
+    /// Let every key through, Ctrl-\ too: only `sessd detach` elsewhere or closing the window leaves then
+    #[arg(long)]
+    pub no_detach_key: bool,
+}
+
+/// Flags of `detach`.
+#[derive(Debug, Args)]
+pub struct DetachArgs {
+    /// Name, id, or the beginning or end of one
+    #[arg(add = ArgValueCandidates::new(tab::live_sessions))]
+    pub session: String,
+    /// Only this view (`sessd info` shows them)
+    #[arg(long, add = ArgValueCandidates::new(tab::views))]
+    pub view: Option<String>,
+}
+
+/// Which sessions are meant, by what they are.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Filter {
+    /// Only on this host
+    #[arg(short = 'H', long, add = ArgValueCandidates::new(tab::hosts))]
+    pub host: Option<String>,
+    /// Only with this tag, any number of times
+    #[arg(short, long = "tag", value_name = "KEY[=VALUE]", add = ArgValueCandidates::new(tab::tags))]
+    pub tags: Vec<String>,
+    /// init, running, disconnected or done
+    #[arg(short, long, add = ArgValueCandidates::new(tab::states))]
+    pub state: Option<String>,
+}
+
+/// Flags of `list`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sessd list -H box -s running\n  \
+    sessd list -q -t team=ml | xargs sessd delete\n\n\
+    In a terminal the table is cut to its width; --long cuts nothing and has every column.")]
+pub struct ListArgs {
+    /// Anonymous ones too
+    #[arg(short, long)]
+    pub all: bool,
+    /// Which.
+    #[command(flatten)]
+    pub filter: Filter,
+    /// Only ids, one a line
+    #[arg(short, long)]
+    pub quiet: bool,
+    /// Every column, nothing cut
+    #[arg(short, long, conflicts_with = "quiet")]
+    pub long: bool,
+}
+
+/// Flags of `info`.
+#[derive(Debug, Args)]
+pub struct InfoArgs {
+    /// Name, id, or the beginning or end of one
+    #[arg(add = ArgValueCandidates::new(tab::sessions))]
+    pub session: String,
+}
+
+/// Flags of `tag`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sessd tag dev                    shows the tags\n  \
+    sessd tag dev gpu team=ml old-   adds gpu, sets team, removes old\n  \
+    sessd tag dev --name work        renames it\n\n\
+    A key has no space and no =, and does not begin or end with -.")]
+pub struct TagArgs {
+    /// Name, id, or the beginning or end of one
+    #[arg(add = ArgValueCandidates::new(tab::sessions))]
+    pub session: String,
+    /// The new name
+    #[arg(short, long)]
+    pub name: Option<String>,
+    /// KEY, KEY=VALUE, or KEY- to remove it
+    #[arg(value_name = "KEY[=VALUE]|KEY-", add = ArgValueCandidates::new(tab::tags))]
+    pub changes: Vec<String>,
+}
+
+/// Flags of `delete`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sessd delete dev train\n  \
+    sessd delete --done              forgets what has ended\n  \
+    sessd delete --tag team=ml --host box")]
+pub struct DeleteArgs {
+    /// Names, ids, or beginnings or ends of ids
+    #[arg(add = ArgValueCandidates::new(tab::sessions), required_unless_present_any = ["all", "done", "host", "tags", "state"])]
+    pub sessions: Vec<String>,
+    /// Every session there is, done ones too; asks first in a terminal
+    #[arg(short, long, conflicts_with = "sessions")]
+    pub all: bool,
+    /// Only those that have ended
+    #[arg(long, conflicts_with_all = ["sessions", "state"])]
+    pub done: bool,
+    /// Only those on this host
+    #[arg(short = 'H', long, conflicts_with = "sessions", add = ArgValueCandidates::new(tab::hosts))]
+    pub host: Option<String>,
+    /// Only those with this tag, any number of times
+    #[arg(short, long = "tag", value_name = "KEY[=VALUE]", conflicts_with = "sessions", add = ArgValueCandidates::new(tab::tags))]
+    pub tags: Vec<String>,
+    /// Only those that are init, running, disconnected or done
+    #[arg(short, long, conflicts_with = "sessions", add = ArgValueCandidates::new(tab::states))]
+    pub state: Option<String>,
+    /// Kill the jobs at once instead of asking them to end first
+    #[arg(short, long)]
+    pub force: bool,
+    /// Ask no question
+    #[arg(short, long)]
+    pub yes: bool,
+}
+
+/// Flags of `restart`.
+#[derive(Debug, Args)]
+pub struct RestartArgs {
+    /// Name, id, or the beginning or end of one
+    #[arg(add = ArgValueCandidates::new(tab::sessions))]
+    pub session: String,
+}
+
+/// Flags of `host`.
+#[derive(Debug, Args)]
+pub struct HostArgs {
+    /// What to do
+    #[command(subcommand)]
+    pub act: HostVerb,
+}
+
+/// What to do with hosts.
+#[derive(Debug, Subcommand)]
+pub enum HostVerb {
+    /// Every host that has a session or a link
+    #[command(visible_alias = "ls")]
+    List,
+    /// Make records of sessions that run on a host and are not known here, such as another machine's
+    Adopt {
+        /// The host
+        #[arg(add = ArgValueCandidates::new(tab::hosts))]
+        host: String,
+        /// Those that have ended, too
+        #[arg(short, long)]
+        all: bool,
+    },
+}
+
+/// Flags of `daemon`.
+#[derive(Debug, Args)]
+pub struct DaemonArgs {
+    /// Stay in the foreground
+    #[arg(long)]
+    pub foreground: bool,
+    /// For whoever starts the manager: say on stdout when it answers
+    #[arg(long, hide = true, requires = "foreground")]
+    pub announce: bool,
+    /// What to do with it
+    #[command(subcommand)]
+    pub act: Option<DaemonVerb>,
+}
+
+/// What to do with the manager.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Subcommand)]
+pub enum DaemonVerb {
+    /// Start it if it does not run, and say that it does; so does `sessd daemon` alone
+    Start,
+    /// Show it
+    Status,
+    /// End it; jobs run on
+    Stop,
+    /// End it and start it again; views and jobs go on
+    Restart,
+    /// Start it at login, as a user service
+    Install,
+    /// Take that back
+    Uninstall,
+}

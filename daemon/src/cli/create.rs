@@ -1,0 +1,304 @@
+//! `create` and `attach`: a session made, and shown.
+
+use super::args::{AttachArgs, CreateArgs};
+use super::verbs::{again, ask, known, pairs, read};
+use super::{done, print, usage};
+use crate::config::{Config, duration_or_never};
+use crate::error::{Error, Kind, Result};
+use crate::manager::dial::LOCAL;
+use crate::manager::doc::{InfoDoc, SessionDoc};
+use crate::manager::session::describe_end;
+use crate::out;
+use crate::paths::Paths;
+use crate::ssh::Destination;
+use crate::view::attach::{self, Outcome, Request};
+use crate::view::terminal;
+use serde_json::json;
+use sessd_core::names::{HANDLE, handle};
+use sessd_proto::Uuid;
+use sessd_proto::messages::{self as m, Act, EndReason};
+use std::collections::HashMap;
+
+/// Sessions that are named where one has to be chosen.
+const CHOICES: usize = 8;
+/// The byte of Ctrl-\\, which on many keyboards is reached as Ctrl-4.
+const QUIT: u8 = 0x1c;
+
+fn size(text: &str) -> Result<(u32, u32)> {
+    let wrong = || {
+        Error::usage(format!(
+            "`{text}` is not a size such as 120x40, at most {0}x{0}",
+            sessd_proto::limits::SIDE_MAX
+        ))
+    };
+    let (cols, rows) = text.split_once(['x', 'X']).ok_or_else(wrong)?;
+    let side =
+        |text: &str| text.parse().ok().filter(|n| (1..=u32::from(sessd_proto::limits::SIDE_MAX)).contains(n));
+    Ok((side(cols).ok_or_else(wrong)?, side(rows).ok_or_else(wrong)?))
+}
+
+/// The caller's environment and folder belong to a session on the caller's own machine, as with any other program.
+fn environment_for(host: &str) -> HashMap<String, String> {
+    if host == LOCAL {
+        std::env::vars_os()
+            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
+            .collect()
+    } else {
+        HashMap::new()
+    }
+}
+
+fn create_message(args: &CreateArgs) -> Result<m::Create> {
+    let (cols, rows) = match &args.size {
+        Some(text) => size(text)?,
+        None => terminal::size().map_or((0, 0), |(cols, rows)| (cols.into(), rows.into())),
+    };
+    let here = || std::env::current_dir().ok().and_then(|d| d.into_os_string().into_string().ok());
+    let cwd = match (&args.cwd, args.host == LOCAL) {
+        (None, true) => here().unwrap_or_default(),
+        // A relative folder is relative to where the caller is; on another host, to the home there.
+        (Some(dir), true) if !dir.starts_with(['/', '~']) => here().map_or_else(
+            || dir.clone(),
+            |here| std::path::Path::new(&here).join(dir).to_string_lossy().into_owned(),
+        ),
+        (Some(dir), _) => dir.clone(),
+        (None, false) => String::new(),
+    };
+    let idle_timeout = match &args.idle_timeout {
+        None => None,
+        Some(text) => Some(m::IdleTimeout { ms: duration_or_never(text)?.map(|d| d.as_millis() as u64) }),
+    };
+    if args.name.as_deref() == Some("") {
+        return Err(Error::usage("`` cannot be a session's name"));
+    }
+    if args.host.is_empty() {
+        return Err(Error::usage("the host is empty"));
+    }
+    if args.command.first().is_some_and(String::is_empty) {
+        return Err(Error::usage("the command is empty"));
+    }
+    Ok(m::Create {
+        name: args.name.clone().unwrap_or_default(),
+        host: args.host.clone(),
+        tags: pairs(&args.tags, "a tag such as KEY or KEY=VALUE", false)?,
+        cwd,
+        env: pairs(&args.env, "a variable such as KEY=VALUE", true)?,
+        idle_timeout,
+        reap_unattended: args.reap == "unattended",
+        cols,
+        rows,
+        command: args.command.clone(),
+        environment: environment_for(&args.host),
+        // Chosen here, so that the next manager can be asked for the same session when this one dies over it.
+        session_id: Uuid::now_v7().to_string(),
+        job_id: Uuid::now_v7().to_string(),
+    })
+}
+
+/// `sessd create`.
+///
+/// # Errors
+/// Why there is no session, or no view of it.
+pub(super) fn create(paths: &Paths, args: &CreateArgs, json: bool) -> Result<u8> {
+    if args.attach {
+        // Before anything is made that a view without a terminal would leave behind.
+        terminal::needed()?;
+    }
+    let answer = ask(paths, Act::Create(create_message(args)?))
+        .map_err(|error| usage::shell_line(&args.command, error))?;
+    let InfoDoc { session, more } = read(&answer)?;
+    if json {
+        out::json(&answer)?;
+    } else if !args.attach {
+        out::line(session.name.as_deref().unwrap_or(&session.id))?;
+    }
+    more.notes.iter().for_each(|note| out::note(note));
+    if !args.attach {
+        return Ok(0);
+    }
+    view(paths, request(session.id.clone()), &session, json)
+}
+
+fn request(session: String) -> Request {
+    Request { session, read_only: false, take: false, lossless: false, no_detach_key: false }
+}
+
+/// Are these two spellings of one host?
+fn same_host(one: &str, other: &str) -> bool {
+    let parsed = (Destination::parse(one), Destination::parse(other));
+    one == other || matches!(parsed, (Ok(one), Ok(other)) if one == other)
+}
+
+/// `sessd attach`.
+///
+/// # Errors
+/// Why there is no view.
+pub(super) fn attach(paths: &Paths, args: AttachArgs, json: bool) -> Result<u8> {
+    let session = match args.session {
+        Some(session) => session,
+        None => the_only_one(paths)?,
+    };
+    if args.create {
+        // Before anything is made that a view without a terminal would leave behind.
+        terminal::needed()?;
+        let create = CreateArgs {
+            name: Some(session.clone()),
+            host: args.host.clone().unwrap_or_else(|| LOCAL.to_owned()),
+            tags: Vec::new(),
+            cwd: None,
+            env: Vec::new(),
+            idle_timeout: None,
+            reap: "idle".to_owned(),
+            size: None,
+            attach: true,
+            detached: false,
+            command: Vec::new(),
+        };
+        match ask(paths, Act::Create(create_message(&create)?)) {
+            Ok(_) => {}
+            // It is there already, which is just as well.
+            Err(error) if error.kind == Kind::NameTaken => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let (_, shown) = known(paths, &session)?;
+    if let Some(host) = args.host.as_deref().filter(|host| !same_host(host, &shown.session.host)) {
+        return Err(Error::new(
+            Kind::NameTaken,
+            format!("`{session}` is on {}, not on {host}", shown.session.host),
+            format!("`sessd attach {session}` shows that one; choose another name for {host}"),
+        ));
+    }
+    let id = shown.session.id.clone();
+    if shown.session.end.is_some() {
+        let restart = done::show(paths, &shown)?;
+        if !restart {
+            if json {
+                out::json(&outcome_document("ended", &id, &shown.session, json!(shown.session.end)))?;
+            }
+            return Ok(done::exit_code(&shown.session));
+        }
+        ask(paths, Act::Restart(again(id.clone())))?;
+    }
+    let request = Request {
+        session: id,
+        read_only: args.read_only,
+        take: args.take,
+        lossless: args.lossless,
+        no_detach_key: args.no_detach_key,
+    };
+    view(paths, request, &shown.session, json)
+}
+
+fn the_only_one(paths: &Paths) -> Result<String> {
+    let list = m::List { all: true, state: "running".into(), ..m::List::default() };
+    let running: Vec<SessionDoc> = read(&ask(paths, Act::List(list))?)?;
+    match running.as_slice() {
+        [] => Err(Error::new(
+            Kind::NoSuchSession,
+            "no session is running",
+            "`sessd create --attach` starts one",
+        )),
+        [one] => Ok(one.id.clone()),
+        more => {
+            let mut names: Vec<String> = more.iter().take(CHOICES).map(print::label).collect();
+            if more.len() > CHOICES {
+                names.push(format!("{} more", more.len() - CHOICES));
+            }
+            Err(Error::new(
+                Kind::Usage,
+                format!("{} sessions are running", more.len()),
+                format!("name one: {}", names.join(", ")),
+            ))
+        }
+    }
+}
+
+/// The line that says the way out, before the view takes the terminal.
+fn way_out(label: &str, detach_key: Option<u8>) -> Option<String> {
+    let key = detach_key?;
+    let name = char::from(key | 0x40).to_ascii_lowercase();
+    let else_key = if key == QUIT { " (or Ctrl-4)" } else { "" };
+    Some(format!("[{label}: Ctrl-{name}{else_key} leaves, the job runs on]"))
+}
+
+/// What a person calls the session that a view calls `label`.
+fn short(label: &str) -> String {
+    if Uuid::parse_str(label).is_ok() { handle(label, HANDLE) } else { label.to_owned() }
+}
+
+fn outcome_document(outcome: &str, id: &str, session: &SessionDoc, end: serde_json::Value) -> String {
+    json!({"outcome": outcome, "id": id, "name": session.name, "host": session.host, "end": end}).to_string()
+}
+
+/// How a session ended that was shown until then.
+fn how_it_ended(paths: &Paths, id: &str, end: &sessd_core::End) -> String {
+    if end.reason == EndReason::Reaped
+        && let Ok((_, doc)) = known(paths, id)
+    {
+        return print::how_it_ended(&doc.session, doc.more.reap == "unattended");
+    }
+    describe_end(end)
+}
+
+fn view(paths: &Paths, request: Request, session: &SessionDoc, json: bool) -> Result<u8> {
+    let config = Config::load(paths)?;
+    let id = request.session.clone();
+    let key = config.detach_key.filter(|_| !request.no_detach_key);
+    if let Some(line) = way_out(&print::label(session), key).filter(|_| !json && terminal::needed().is_ok()) {
+        out::say(&line);
+    }
+    let (code, said, document) = match attach::run(paths, &config, request)? {
+        Outcome::Detached(label) => {
+            let document = outcome_document("detached", &id, session, json!(null));
+            (0, Some(format!("[detached from {}]", short(&label))), document)
+        }
+        Outcome::Ended(label, end) => {
+            let said = format!("[{}: {}]", short(&label), how_it_ended(paths, &id, &end));
+            let document = outcome_document("ended", &id, session, json!(crate::manager::doc::end_doc(&end)));
+            (end.exit_code() as u8, Some(said), document)
+        }
+        Outcome::Signal(signal) => {
+            ((128 + signal) as u8, None, outcome_document("signal", &id, session, json!(null)))
+        }
+    };
+    if json {
+        out::json(&document)?;
+    } else if let Some(said) = said {
+        out::say(&said);
+    }
+    Ok(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_out_is_said_by_the_key_that_is_set() {
+        assert_eq!(way_out("dev", Some(QUIT)).unwrap(), "[dev: Ctrl-\\ (or Ctrl-4) leaves, the job runs on]");
+        assert_eq!(way_out("dev", Some(0x1d)).unwrap(), "[dev: Ctrl-] leaves, the job runs on]");
+        assert_eq!(way_out("dev", Some(0x01)).unwrap(), "[dev: Ctrl-a leaves, the job runs on]");
+        assert_eq!(way_out("dev", None), None);
+    }
+
+    #[test]
+    fn one_host_has_many_spellings() {
+        for (one, other, same) in [
+            ("box", "box", true),
+            ("ssh://box", "box", true),
+            ("me@box:22", "ssh://me@box:22", true),
+            ("local", "local", true),
+            ("box", "local", false),
+            ("box", "me@box", false),
+        ] {
+            assert_eq!(same_host(one, other), same, "{one} {other}");
+        }
+    }
+
+    #[test]
+    fn a_session_without_a_name_is_called_by_its_end() {
+        assert_eq!(short("0193abcd-0000-7000-8000-00000012abef"), "12abef");
+        assert_eq!(short("dev"), "dev");
+    }
+}

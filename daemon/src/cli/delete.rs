@@ -1,0 +1,157 @@
+//! `delete`: which sessions are meant, whether that is meant, and what came of it.
+
+use super::args::DeleteArgs;
+use super::print::label;
+use super::verbs::{ask, known, read};
+use crate::error::Result;
+use crate::manager::doc::SessionDoc;
+use crate::out;
+use crate::paths::Paths;
+use serde_json::json;
+use sessd_proto::messages::{self as m, Act};
+use std::collections::HashMap;
+use std::io::BufRead;
+
+/// Sessions named in one request: an id takes 40 bytes, and a frame a megabyte.
+const PER_REQUEST: usize = 4_000;
+/// Sessions that are told one by one.
+const TOLD: usize = 20;
+
+fn everything(paths: &Paths, list: m::List) -> Result<Vec<SessionDoc>> {
+    read(&ask(paths, Act::List(m::List { all: true, ..list }))?)
+}
+
+/// What is to be deleted, as far as it can be told before; and what the manager is asked for.
+fn meant(paths: &Paths, args: &DeleteArgs) -> Result<(Vec<SessionDoc>, Vec<String>)> {
+    let filtered = args.done || args.host.is_some() || !args.tags.is_empty() || args.state.is_some();
+    if filtered || args.all {
+        let state = if args.done { Some("done".to_owned()) } else { args.state.clone() };
+        let list = m::List {
+            host: args.host.clone().unwrap_or_default(),
+            tags: args.tags.clone(),
+            state: state.unwrap_or_default(),
+            ..m::List::default()
+        };
+        let docs = everything(paths, list)?;
+        let ids = if filtered { docs.iter().map(|doc| doc.id.clone()).collect() } else { Vec::new() };
+        return Ok((docs, ids));
+    }
+    // One that is not there is said by the manager, when all others are gone.
+    let docs = args.sessions.iter().filter_map(|one| Some(known(paths, one).ok()?.1.session)).collect();
+    Ok((docs, args.sessions.clone()))
+}
+
+/// The question before everything goes.
+fn question(docs: &[SessionDoc]) -> String {
+    let live = docs.iter().filter(|doc| doc.end.is_none()).count();
+    let plural = |n: usize| if n == 1 { "" } else { "s" };
+    format!("delete all {} session{}, {live} of them not ended? [y/N] ", docs.len(), plural(docs.len()),)
+}
+
+fn sure(docs: &[SessionDoc]) -> bool {
+    out::question(&question(docs));
+    let mut line = String::new();
+    // What cannot be read is no yes.
+    let _ = std::io::stdin().lock().read_line(&mut line);
+    if !line.ends_with('\n') {
+        out::new_line();
+    }
+    matches!(line.trim(), "y" | "Y" | "yes")
+}
+
+/// What came of it: those that are gone, and those that are still there to be ended.
+fn outcome(before: Vec<SessionDoc>, after: &[SessionDoc]) -> (Vec<SessionDoc>, Vec<SessionDoc>) {
+    let there: HashMap<&str, &SessionDoc> = after.iter().map(|doc| (doc.id.as_str(), doc)).collect();
+    before.into_iter().partition(|doc| !there.contains_key(doc.id.as_str()))
+}
+
+fn lines(gone: &[SessionDoc], pending: &[SessionDoc]) -> String {
+    let mut text = String::new();
+    if gone.len() > TOLD {
+        text += &format!("deleted {} sessions\n", gone.len());
+    } else {
+        gone.iter().for_each(|doc| text += &format!("deleted {}\n", label(doc)));
+    }
+    for doc in pending {
+        let host = &doc.host;
+        text += &match doc.link.as_str() {
+            "up" | "local" => format!("{}: still ending\n", label(doc)),
+            _ => format!("{}: {host} is out of reach; it is ended when {host} is back\n", label(doc)),
+        };
+    }
+    text
+}
+
+/// `sessd delete`.
+///
+/// # Errors
+/// The first of what could not be deleted.
+pub(super) fn delete(paths: &Paths, args: &DeleteArgs, json: bool) -> Result<u8> {
+    let (before, selectors) = meant(paths, args)?;
+    let all = args.all && selectors.is_empty();
+    let person =
+        rustix::termios::isatty(rustix::stdio::stdin()) && rustix::termios::isatty(rustix::stdio::stderr());
+    if all && !args.yes && !json && person && !before.is_empty() && !sure(&before) {
+        out::say("nothing was deleted");
+        return Ok(1);
+    }
+    let mut result = Ok(());
+    if all {
+        result = ask(paths, Act::Delete(m::Delete { all: true, force: args.force, ..m::Delete::default() }))
+            .map(drop);
+    }
+    for sessions in selectors.chunks(PER_REQUEST) {
+        let delete = m::Delete { sessions: sessions.to_vec(), all: false, force: args.force };
+        result = result.and(ask(paths, Act::Delete(delete)).map(drop));
+    }
+    let some = !before.is_empty() && result.is_ok();
+    let after = if some { everything(paths, m::List::default())? } else { Vec::new() };
+    // Named twice, deleted once.
+    let mut seen = std::collections::HashSet::new();
+    let (gone, pending) =
+        outcome(before.into_iter().filter(|doc| seen.insert(doc.id.clone())).collect(), &after);
+    // An error is a line for itself: what went well is seen in the list.
+    result?;
+    if json {
+        let short = |docs: &[SessionDoc]| -> Vec<_> {
+            docs.iter().map(|doc| json!({"id": doc.id, "name": doc.name, "host": doc.host})).collect()
+        };
+        out::json(&json!({"deleted": short(&gone), "pending": short(&pending)}).to_string())?;
+    } else if some {
+        out::lines(&lines(&gone, &pending))?;
+    } else {
+        out::line("no session to delete")?;
+    }
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn doc(id: &str, name: Option<&str>, host: &str, link: &str) -> SessionDoc {
+        serde_json::from_value(json!({
+            "id": id, "name": name, "host": host, "state": "running", "end": null, "tags": {}, "command": [], "cwd": null,
+            "foreground": null, "title": null, "size": null, "views": [], "created_at": "", "last_active_at": null,
+            "idle_seconds": null, "idle_timeout_seconds": null, "reap_at": null, "link": link, "job_id": "", "agent_version": null
+        }))
+        .unwrap()
+    }
+
+    #[test]
+    fn what_is_gone_and_what_is_pending_is_said() {
+        let all = vec![
+            doc("1", Some("dev"), "local", "local"),
+            doc("0-0-12abef", None, "local", "local"),
+            doc("3", Some("far"), "box", "down"),
+        ];
+        let (gone, pending) = outcome(all.clone(), &all[2..]);
+        assert_eq!(
+            lines(&gone, &pending),
+            "deleted dev\ndeleted 12abef\nfar: box is out of reach; it is ended when box is back\n"
+        );
+        let many: Vec<_> = (0..30).map(|n| doc(&n.to_string(), None, "local", "local")).collect();
+        assert_eq!(lines(&many, &[]), "deleted 30 sessions\n");
+        assert_eq!(question(&all), "delete all 3 sessions, 3 of them not ended? [y/N] ");
+    }
+}

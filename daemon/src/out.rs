@@ -1,0 +1,127 @@
+//! What is printed: the one way to stdout and stderr, but for what a view draws. Whatever a session, a host or an argument
+//! is called, nothing in it acts on the terminal it is printed to; and an answer that could not be printed is a failure.
+
+#![allow(clippy::disallowed_methods)] // what the rest of the program may not call is called here
+
+use crate::error::{Error, Result};
+use sessd_core::text;
+use std::io::{self, ErrorKind, Write};
+
+/// What came of printing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Printed {
+    /// It is out.
+    Yes,
+    /// Whoever read it has read enough and is gone, which is no failure.
+    NobodyReads,
+}
+
+fn put(out: &mut impl Write, bytes: &[u8]) -> Result<Printed> {
+    match out.write_all(bytes).and_then(|()| out.flush()) {
+        Ok(()) => Ok(Printed::Yes),
+        Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(Printed::NobodyReads),
+        Err(error) => Err(Error::failed(
+            format!("the answer could not be printed ({})", reason(&error)),
+            "what was asked for is done; look at where the output goes",
+        )),
+    }
+}
+
+/// "No space left on device", without the number behind it.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    text.split(" (os error").next().unwrap_or_default().to_owned()
+}
+
+/// Text of several lines for people.
+///
+/// # Errors
+/// When it could not be printed.
+pub fn lines(text: &str) -> Result<Printed> {
+    put(&mut io::stdout().lock(), text::shown_lines(text).as_bytes())
+}
+
+/// One line for people.
+///
+/// # Errors
+/// When it could not be printed.
+pub fn line(text: &str) -> Result<Printed> {
+    put(&mut io::stdout().lock(), format!("{}\n", text::shown(text)).as_bytes())
+}
+
+/// A JSON document on a line of its own.
+///
+/// # Errors
+/// When it could not be printed.
+pub fn json(document: &str) -> Result<Printed> {
+    put(&mut io::stdout().lock(), format!("{}\n", text::json(document)).as_bytes())
+}
+
+/// Bytes that this program makes itself, as they are: a script for a shell, a screen drawn from our own model.
+///
+/// # Errors
+/// When they could not be printed.
+pub fn own(bytes: &[u8]) -> Result<Printed> {
+    put(&mut io::stdout().lock(), bytes)
+}
+
+/// A line of the manager for whoever started it. Nobody may be there to read it any more.
+pub fn announce(text: &str) {
+    let _ = put(&mut io::stdout().lock(), format!("{}\n", text::json(text)).as_bytes());
+}
+
+/// A line on stderr. There is nobody to tell that it could not be printed.
+pub fn say(text: &str) {
+    let _ = put(&mut io::stderr().lock(), format!("{}\n", text::shown(text)).as_bytes());
+}
+
+/// A remark on stderr, with our name before it.
+pub fn note(text: &str) {
+    say(&format!("sessd: {text}"));
+}
+
+/// A JSON document on stderr.
+pub fn say_json(document: &str) {
+    let _ = put(&mut io::stderr().lock(), format!("{}\n", text::json(document)).as_bytes());
+}
+
+/// A question on stderr; the answer is typed behind it.
+pub fn question(text: &str) {
+    let _ = put(&mut io::stderr().lock(), text::shown(text).as_bytes());
+}
+
+/// The cursor to a new line, on stderr.
+pub fn new_line() {
+    let _ = put(&mut io::stderr().lock(), b"\n");
+}
+
+/// Is stdout a terminal?
+pub fn is_terminal() -> bool {
+    rustix::termios::isatty(rustix::stdio::stdout())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Fails(ErrorKind);
+
+    impl Write for Fails {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_could_not_be_printed_is_a_failure_and_a_reader_that_left_is_none() {
+        assert_eq!(put(&mut Vec::new(), b"x"), Ok(Printed::Yes));
+        assert_eq!(put(&mut Fails(ErrorKind::BrokenPipe), b"x"), Ok(Printed::NobodyReads));
+        let error = put(&mut Fails(ErrorKind::StorageFull), b"x").unwrap_err();
+        assert_eq!(error.kind.exit_code(), 1);
+        assert_eq!(reason(&io::Error::from_raw_os_error(28)), "No space left on device");
+    }
+}
