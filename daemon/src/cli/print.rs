@@ -302,7 +302,10 @@ mod tests {
             foreground: Some("名".repeat(40)),
             ..session(None)
         };
-        let all = [session(Some("dev")), long, session(None), done("signaled", None, Some(9))];
+        let mut all = [session(Some("dev")), long, session(None), done("signaled", None, Some(9))];
+        for (at, session) in all.iter_mut().enumerate().filter(|(at, _)| *at != 2) {
+            session.id = format!("0193abcd-0000-7000-8000-00000000000{at}");
+        }
         for room in [10, 20, 40, 80, 100, 120, 200] {
             let text = sessions(&all, &wall(), Some(room), false);
             assert_eq!(text.lines().count(), 5, "{text}");

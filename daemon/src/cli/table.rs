@@ -129,9 +129,9 @@ mod tests {
         let rows = rows([["a", "", "x"], ["名前", "two\nlines\u{1b}\u{202e}", ""], ["", "", "end"]]);
         assert_eq!(
             table(COLUMNS, &rows, None),
-            "ONE   TWO                        THREE\n\
-             a                                x\n\
-             名前  two\\nlines\\x1b\\u{202e}\n                                 end\n"
+            "ONE   TWO                     THREE\n\
+             a                             x\n\
+             名前  two\\nlines\\x1b\\u{202e}\n                              end\n"
         );
         assert_eq!(table([column("A", 1, 1), column("B", 1, 1)], &[], None), "A  B\n");
     }
@@ -143,8 +143,9 @@ mod tests {
             (80, "ONE   TWO                  THREE\nname  a long command line  running\n"),
             (28, "ONE   TWO            THREE\nname  a long comm…  running\n"),
             (19, "ONE   TWO   THREE\nname  a l…  running\n"),
-            (16, "ONE   THREE\nname  running\n"),
-            (11, "ONE   THRE…\nname  runn…\n"),
+            (16, "ONE   TWO   THR…\nname  a l…  run…\n"),
+            (15, "ONE   THREE\nname  running\n"),
+            (11, "ONE   THREE\nname  runn…\n"),
             (9, "ONE\nname\n"),
             (3, "ONE\nna…\n"),
         ] {
