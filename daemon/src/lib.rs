@@ -8,6 +8,7 @@
 //! * [`ssh`]: from a host's name to an agent's byte stream · [`agents`]: the agents we carry
 //! * [`store`]: the records in SQLite · [`wire`]: frames over tokio's streams · [`unix`]: a unix socket's two halves
 //! * [`config`], [`paths`], [`error`], [`clock`]: what all of them share · [`faults`]: where tests kill it · [`server`]: the manager's process
+//! * [`turn`]: how long one task may have the thread that all of them share
 //!
 //! Decisions are not here but in `sessd-core`, which can reach no I/O.
 
@@ -26,6 +27,7 @@ pub mod paths;
 pub mod server;
 pub mod ssh;
 pub mod store;
+pub mod turn;
 pub mod unix;
 pub mod view;
 pub mod wire;

@@ -49,6 +49,8 @@ pub(super) struct Notes {
     pub(super) no_method: bool,
     /// Why the connection broke.
     pub(super) broken: Option<String>,
+    /// What the host did that made us hang up.
+    pub(super) fault: Option<String>,
     /// The cipher in use.
     pub(super) cipher: Option<String>,
 }

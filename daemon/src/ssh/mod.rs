@@ -30,6 +30,8 @@ pub mod russh;
 mod stream;
 
 #[cfg(test)]
+mod hostile;
+#[cfg(test)]
 mod testbed;
 #[cfg(test)]
 mod tests;

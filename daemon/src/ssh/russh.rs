@@ -21,7 +21,7 @@ use std::{
 
 use ::russh::{
     ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Preferred, SshId, cipher,
-    client::{self, DisconnectReason, Handle, Handler, Msg},
+    client::{self, ChannelOpenHandle, DisconnectReason, Handle, Handler, Msg, Session},
     keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyOrCertificate},
 };
 use bytes::Bytes;
@@ -33,6 +33,8 @@ use tokio::{
     task::{JoinHandle, JoinSet},
     time::timeout,
 };
+
+use crate::turn::Turns;
 
 use super::{
     BoxFuture, Connection, ExecStream, Exit, Failure, Transport,
@@ -57,6 +59,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 const REFUSED_AGAIN: [u64; 5] = [5, 20, 80, 200, 500];
 /// The goodbye of [`Connection::close`].
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// Channels a host may try to open towards us before it is hung up on. None is ever granted.
+const UNASKED_MAX: u32 = 8;
 /// How long one address of a name has before the next is tried beside it (RFC 8305).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// Reads of a new socket that are acknowledged at once: the whole of set-up and login, and the first command's start.
@@ -389,6 +393,9 @@ impl From<::russh::Error> for Stop {
 struct Client {
     known: KnownHosts,
     notes: Arc<Mutex<Notes>>,
+    host: String,
+    /// Channels it tried to open towards us.
+    unasked: u32,
 }
 
 impl Client {
@@ -397,10 +404,111 @@ impl Client {
             write(&mut notes);
         }
     }
+
+    /// The host opens a channel towards us. We forward nothing, so there is nothing it could be for: it is refused (its
+    /// handle does so when it is dropped), and who goes on is hung up on.
+    fn refuse(&mut self) -> Result<(), Stop> {
+        self.unasked += 1;
+        if self.unasked <= UNASKED_MAX {
+            return Ok(());
+        }
+        let detail = "it keeps opening channels towards this machine, which forwards nothing".to_owned();
+        self.note(|n| n.fault = Some(detail.clone()));
+        Err(Stop::Refused(Failure::Protocol { host: self.host.clone(), detail }))
+    }
 }
 
 impl Handler for Client {
     type Error = Stop;
+
+    async fn server_channel_open_forwarded_tcpip(
+        &mut self,
+        _: ::russh::Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Stop> {
+        self.refuse()
+    }
+
+    async fn server_channel_open_forwarded_streamlocal(
+        &mut self,
+        _: ::russh::Channel<Msg>,
+        _: &str,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Stop> {
+        self.refuse()
+    }
+
+    async fn server_channel_open_agent_forward(
+        &mut self,
+        _: ::russh::Channel<Msg>,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Stop> {
+        self.refuse()
+    }
+
+    async fn server_channel_open_session(
+        &mut self,
+        _: ::russh::Channel<Msg>,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Stop> {
+        self.refuse()
+    }
+
+    async fn server_channel_open_direct_tcpip(
+        &mut self,
+        _: ::russh::Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Stop> {
+        self.refuse()
+    }
+
+    async fn server_channel_open_direct_streamlocal(
+        &mut self,
+        _: ::russh::Channel<Msg>,
+        _: &str,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Stop> {
+        self.refuse()
+    }
+
+    async fn server_channel_open_x11(
+        &mut self,
+        _: ::russh::Channel<Msg>,
+        _: &str,
+        _: u32,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Stop> {
+        self.refuse()
+    }
+
+    async fn should_accept_unknown_server_channel(&mut self, _: ::russh::ChannelId, _: &str) -> bool {
+        // The library can be told to stop only by what follows a yes, which refuses as well.
+        true
+    }
+
+    async fn server_channel_open_unknown(
+        &mut self,
+        _: ::russh::Channel<Msg>,
+        _: ChannelOpenHandle,
+        _: &mut Session,
+    ) -> Result<(), Stop> {
+        self.refuse()
+    }
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Stop> {
         self.known.decide(shown).await.map_err(Stop::Refused)?;
@@ -451,13 +559,13 @@ async fn handshake(
     let known = KnownHosts::load(host).await?;
     let config = Arc::new(library_config(host, &known));
     let notes = Arc::new(Mutex::new(Notes::default()));
-    let client = Client { known, notes: notes.clone() };
+    let client = Client { known, notes: notes.clone(), host: host.name(), unasked: 0 };
     let shake = async {
         let inner = open.await?;
         let (sender, receiver) = oneshot::channel();
         *stop = Some(sender);
         // The library reads the length of a packet and then the packet.
-        let stream = BufReader::with_capacity(READ, Guarded { inner, stop: Some(receiver) });
+        let stream = Turns::new(BufReader::with_capacity(READ, Guarded { inner, stop: Some(receiver) }));
         client::connect_stream(config, stream, client).await.map_err(|e| handshake_failure(host, e, &notes))
     };
     match timeout(host.connect_timeout, shake).await {
@@ -553,7 +661,9 @@ struct RusshConnection {
 
 impl RusshConnection {
     fn gone(&self, what: &str) -> Failure {
-        let why = self.notes.lock().ok().and_then(|n| n.goodbye.clone().or_else(|| n.broken.clone()));
+        let why = self.notes.lock().ok();
+        let why =
+            why.and_then(|n| n.fault.clone().or_else(|| n.goodbye.clone()).or_else(|| n.broken.clone()));
         let why = why.map(|w| format!(" ({w})")).unwrap_or_default();
         Failure::Unreachable { host: self.host.clone(), detail: format!("{what}{why}") }
     }
@@ -566,6 +676,7 @@ impl RusshConnection {
             tail: Tail::default(),
             state: Channel::Open,
             exit: Exit::Unknown,
+            notes: self.notes.clone(),
             _alive: self.alive.clone(),
         };
         ExecStream::new(Box::new(source), stdin)
@@ -655,6 +766,7 @@ struct ChannelSource {
     tail: Tail,
     state: Channel,
     exit: Exit,
+    notes: Arc<Mutex<Notes>>,
     _alive: Arc<Alive>,
 }
 
@@ -682,7 +794,12 @@ impl ChannelSource {
                 let before = std::mem::replace(&mut self.state, Channel::Closed);
                 self.write = None;
                 if before == Channel::Open {
-                    return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+                    // Where it was we who hung up, that is why.
+                    let fault = self.notes.lock().ok().and_then(|n| n.fault.clone());
+                    return Poll::Ready(Err(match fault {
+                        Some(why) => io::Error::new(io::ErrorKind::ConnectionReset, why),
+                        None => io::ErrorKind::ConnectionReset.into(),
+                    }));
                 }
             }
             Some(_) => {}
