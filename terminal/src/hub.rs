@@ -130,6 +130,12 @@ impl Hub {
     }
 }
 
+impl AsRef<Ring> for Hub {
+    fn as_ref(&self) -> &Ring {
+        &self.ring
+    }
+}
+
 /// What a subscriber gets next.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Next<'a> {
@@ -140,7 +146,7 @@ pub enum Next<'a> {
         /// At least one.
         bytes: &'a [u8],
     },
-    /// The cursor has moved to `at`, the head. Encode `hub.terminal().snapshot(..)` now, before the hub moves, and
+    /// The cursor has moved to `at`, the head. Encode a snapshot of the model now, before the stream moves, and
     /// [`Cursor::charge`] its length.
     Snapshot {
         /// The offset the snapshot stands at.
@@ -225,15 +231,16 @@ impl Cursor {
     }
 
     /// Bytes it is behind the head.
-    pub fn lag(&self, hub: &Hub) -> u64 {
-        hub.head().saturating_sub(self.offset)
+    pub fn lag(&self, stream: &impl AsRef<Ring>) -> u64 {
+        stream.as_ref().head().saturating_sub(self.offset)
     }
 
     /// What to send next, at most `max` bytes (at least 1), and moves past it.
-    pub fn next<'a>(&mut self, hub: &'a Hub, max: usize) -> Next<'a> {
-        let head = hub.head();
+    pub fn next<'a>(&mut self, stream: &'a impl AsRef<Ring>, max: usize) -> Next<'a> {
+        let ring = stream.as_ref();
+        let head = ring.head();
         // An offset past the head is of another stream's time: only a snapshot can be right.
-        let lost = self.offset > head || self.offset < hub.oldest() || head - self.offset > self.max_lag;
+        let lost = self.offset > head || self.offset < ring.oldest() || head - self.offset > self.max_lag;
         let snapshot = self.wants_snapshot || lost;
         if !snapshot && self.offset == head {
             return Next::Idle;
@@ -244,7 +251,7 @@ impl Cursor {
         }
         if !snapshot {
             let room = usize::try_from(credit).unwrap_or(usize::MAX).min(max.max(1));
-            if let Ok(bytes) = hub.read(self.offset, room) {
+            if let Ok(bytes) = ring.read(self.offset, room) {
                 let offset = self.offset;
                 self.offset += bytes.len() as u64;
                 self.used += bytes.len() as u64;

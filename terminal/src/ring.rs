@@ -30,6 +30,12 @@ pub struct Ring {
     at: usize,
 }
 
+impl AsRef<Ring> for Ring {
+    fn as_ref(&self) -> &Ring {
+        self
+    }
+}
+
 impl Ring {
     /// An empty ring of `capacity` bytes (at least 1) whose first byte will have offset `at`.
     pub fn new(capacity: usize, at: u64) -> Self {

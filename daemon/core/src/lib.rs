@@ -14,16 +14,20 @@
 //! * [`leader`]: which view sets the size and answers the terminal's queries
 //! * [`words`]: how durations, ends and commands read
 //! * [`text`]: text of others, made fit for a terminal · [`untrusted`]: every text in a frame of a host
+//! * [`credit`]: what a holder may send · [`typing`]: how far ahead a view may type · [`guests`]: who is let in when it is full
 
 pub mod adopt;
 pub mod backoff;
+pub mod credit;
 pub mod dialling;
+pub mod guests;
 pub mod leader;
 pub mod names;
 pub mod reconcile;
 pub mod record;
 pub mod text;
 pub mod times;
+pub mod typing;
 pub mod untrusted;
 pub mod wake;
 pub mod words;

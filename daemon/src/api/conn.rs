@@ -1,5 +1,6 @@
 //! One connection: requests and their answers, until it turns into a view.
 
+use super::house::Place;
 use crate::error::{Error, Kind, Result};
 use crate::manager::session::{Session, ToSession};
 use crate::manager::views::View;
@@ -11,7 +12,9 @@ use sessd_proto::frame::put_snapshot;
 use sessd_proto::messages::{self as m, Act, Answer};
 use sessd_proto::{Frame, Uuid, hello};
 use sessd_terminal::{Size, SnapshotOptions, Terminal};
+use std::io;
 use std::rc::Rc;
+use std::time::{Duration, Instant};
 use tokio::net::UnixStream;
 
 /// Bytes of one session's messages beyond which a view's connection is not read on until they are taken.
@@ -19,6 +22,15 @@ const QUEUED: usize = 1 << 20;
 
 /// Bytes of a document in one reply: what is left of a frame is for the rest of the message.
 const REPLY_MAX: usize = sessd_proto::limits::FRAME_BODY_MAX - 1024;
+
+/// Bytes of a frame of a view: what may be typed ahead, and the frame around it.
+const VIEW_FRAME_MAX: usize = sessd_proto::limits::INPUT_WINDOW as usize + 1024;
+
+/// How long a request may take from its first byte to its last. Its sender is on this machine.
+const UNFINISHED: Duration = Duration::from_secs(10);
+
+/// How long a view that comes again waits for its old connection to be gone.
+const OLD_VIEW: Duration = Duration::from_millis(500);
 
 /// What a connection is after a frame.
 enum Next {
@@ -28,7 +40,7 @@ enum Next {
 }
 
 /// Serves one connection until it closes.
-pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>) {
+pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: Place) {
     let (read, write) = match unix::split(stream) {
         Ok(halves) => halves,
         Err(error) => {
@@ -36,18 +48,23 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>) {
             return;
         }
     };
-    let out = OutQueue::new();
+    let out = place.queue();
     out.put(0, &Frame::Hello(hello::hello(env!("CARGO_PKG_VERSION"), "")));
     let writing = out.clone();
     let writer = tokio::task::spawn_local(async move { writing.drive(write).await });
-    let mut reader = FrameReader::new(read);
+    let (unfinished, unfinished_max) = place.unfinished();
+    let mut reader = FrameReader::one_of_many(read, unfinished, unfinished_max);
     let mut viewing: Option<(Rc<Session>, Uuid)> = None;
     let mut stopped = std::pin::pin!(manager.stopped());
     loop {
         let frame = tokio::select! {
             biased;
             () = &mut stopped => break,
-            frame = reader.next() => frame,
+            () = place.lost(), if viewing.is_none() => {
+                refuse(&out, "the manager needed the place, and nothing was asked here for longest");
+                break;
+            }
+            frame = next_frame(&mut reader, &out, viewing.is_some()) => frame,
         };
         let frame = match frame {
             Ok(Some(frame)) => frame,
@@ -58,12 +75,20 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>) {
             }
         };
         let next = match &viewing {
-            None => asked(&frame, &out, &manager).await,
+            None => {
+                place.asks();
+                let next = asked(&frame, &out, &manager, &place).await;
+                place.answered();
+                next
+            }
             Some((session, view)) => view_frame(frame, session, *view, &out).await,
         };
         match next {
             Next::Asks => {}
-            Next::Views(session, view) => viewing = Some((session, view)),
+            Next::Views(session, view) => {
+                reader.set_body_max(VIEW_FRAME_MAX);
+                viewing = Some((session, view));
+            }
             Next::Ends => break,
         }
         if out.is_closed() {
@@ -76,7 +101,28 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>) {
     }
     // What waits is still written; a peer that does not read is not waited for.
     out.close();
-    let _ = tokio::time::timeout(std::time::Duration::from_secs(10), writer).await;
+    let _ = tokio::time::timeout(Duration::from_secs(10), writer).await;
+}
+
+/// The next frame, once what was asked for before has been read: whoever does not read asks for nothing more.
+async fn next_frame(
+    reader: &mut FrameReader<unix::Reader>,
+    out: &OutQueue,
+    is_view: bool,
+) -> io::Result<Option<OwnedFrame>> {
+    out.drained().await;
+    if is_view {
+        return reader.next().await;
+    }
+    let mut begun = false;
+    loop {
+        if let Ok(frame) = tokio::time::timeout(UNFINISHED, reader.next()).await {
+            return frame;
+        }
+        if std::mem::replace(&mut begun, reader.is_within_frame()) && begun {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "a request was begun and not ended"));
+        }
+    }
 }
 
 fn refuse(out: &OutQueue, why: &str) {
@@ -92,13 +138,13 @@ async fn view_frame(frame: OwnedFrame, session: &Rc<Session>, view: Uuid, out: &
         return Next::Views(session.clone(), view);
     }
     session.mailbox.send(ToSession::ViewFrame(view, frame));
-    while session.mailbox.queued() > QUEUED && !out.is_closed() {
-        tokio::task::yield_now().await;
+    while session.mailbox.queued_of_views() > QUEUED && !out.is_closed() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     Next::Views(session.clone(), view)
 }
 
-async fn asked(frame: &OwnedFrame, out: &OutQueue, manager: &Rc<Manager>) -> Next {
+async fn asked(frame: &OwnedFrame, out: &OutQueue, manager: &Rc<Manager>, place: &Place) -> Next {
     match frame.parse() {
         Ok(Frame::Hello(theirs)) => {
             if let Err(skew) = hello::negotiate(&theirs) {
@@ -109,7 +155,15 @@ async fn asked(frame: &OwnedFrame, out: &OutQueue, manager: &Rc<Manager>) -> Nex
         Ok(Frame::Ping(token)) => out.put(0, &Frame::Pong(token)),
         Ok(Frame::Request(request)) => {
             let listens = matches!(request.act, Some(Act::Events(_)));
-            match act(request.act, manager).await {
+            let is_document = matches!(request.act, Some(Act::List(_) | Act::Info(_) | Act::DaemonStatus(_)));
+            let act = act(request.act, manager);
+            let answer = match (is_document, listens && !place.stay()) {
+                (_, true) => Err(too_many_stay()),
+                (true, _) => place.in_turn(act).await,
+                (false, _) => act.await,
+            };
+            let listens = listens && answer.is_ok();
+            match answer {
                 Ok(json) => put_json(out, request.id, &json),
                 Err(error) => put_error(out, request.id, error),
             }
@@ -117,6 +171,7 @@ async fn asked(frame: &OwnedFrame, out: &OutQueue, manager: &Rc<Manager>) -> Nex
                 manager.events.subscribe(out);
             }
         }
+        Ok(Frame::Attach(_)) if !place.stay() => put_error(out, 0, too_many_stay()),
         Ok(Frame::Attach(attach)) => match start_view(attach, out, manager).await {
             Ok(Some((session, view))) => return Next::Views(session, view),
             Ok(None) => return Next::Ends,
@@ -150,6 +205,13 @@ fn put_json(out: &OutQueue, id: u64, json: &str) {
         }
         rest = after;
     }
+}
+
+fn too_many_stay() -> Error {
+    Error::failed(
+        "the manager has as many views and listeners as it takes",
+        "end some: `sessd list` shows who is attached",
+    )
 }
 
 fn put_error(out: &OutQueue, id: u64, error: Error) {
@@ -210,9 +272,11 @@ async fn start_view(
         session.host.person_is_here();
     }
     let side = |n: u32| u16::try_from(n).ok().filter(|n| *n > 0);
+    let mailbox = session.mailbox.clone();
     let view = View {
         id,
         out: out.clone(),
+        drained: Rc::new(move || mailbox.send(ToSession::Drained)),
         kind: crate::ssh::clean(&attach.kind, 16),
         read_only: attach.read_only,
         take: attach.take,
@@ -222,6 +286,12 @@ async fn start_view(
         credit: attach.credit,
         scrollback_lines: (attach.scrollback_lines as usize).min(sessd_proto::limits::SCROLLBACK_LINES),
     };
+    let began = Instant::now();
+    while session.live.borrow().views.iter().any(|view| view.id == id.to_string())
+        && began.elapsed() < OLD_VIEW
+    {
+        tokio::time::sleep(OLD_VIEW / 20).await;
+    }
     session.ask(|done| ToSession::Attach(Box::new(view), done)).await?;
     Ok(Some((session, id)))
 }

@@ -1,19 +1,18 @@
 //! The manager's socket: who may come in, and one task per connection.
 
 mod conn;
+mod house;
 
 use crate::error::{Error, Result};
 use crate::manager::Manager;
 use crate::paths::Paths;
+use house::House;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
-
-/// Connections at a time. Each view, script and waiting command is one.
-const CONNECTIONS_MAX: usize = 512;
 
 /// The right to be the manager: a lock that the kernel lets go of whatever happens, and the socket.
 #[derive(Debug)]
@@ -60,15 +59,14 @@ pub fn take_seat(paths: &Paths) -> Result<Option<Seat>> {
 
 /// Lets people in until the manager stops; then they get what is on its way to them, and no more than a second for it.
 pub async fn serve(seat: &Seat, manager: &Rc<Manager>) {
-    let inside = Rc::new(());
     let mut people = JoinSet::new();
-    let_in(seat, manager, &inside, &mut people).await;
+    let_in(seat, manager, &House::new(), &mut people).await;
     let _ =
         tokio::time::timeout(Duration::from_secs(1), async { while people.join_next().await.is_some() {} })
             .await;
 }
 
-async fn let_in(seat: &Seat, manager: &Rc<Manager>, inside: &Rc<()>, people: &mut JoinSet<()>) {
+async fn let_in(seat: &Seat, manager: &Rc<Manager>, house: &Rc<House>, people: &mut JoinSet<()>) {
     let own = rustix::process::getuid().as_raw();
     loop {
         let stream = tokio::select! {
@@ -84,15 +82,17 @@ async fn let_in(seat: &Seat, manager: &Rc<Manager>, inside: &Rc<()>, people: &mu
                 }
             },
         };
-        if !stream.peer_cred().is_ok_and(|peer| peer.uid() == own)
-            || Rc::strong_count(inside) > CONNECTIONS_MAX
-        {
+        if !stream.peer_cred().is_ok_and(|peer| peer.uid() == own) {
             continue;
         }
-        let (manager, place) = (manager.clone(), inside.clone());
-        people.spawn_local(async move {
-            conn::run(stream, manager).await;
-            drop(place);
-        });
+        match house.arrive() {
+            Some(place) => {
+                let manager = manager.clone();
+                people.spawn_local(async move { conn::run(stream, manager, place).await });
+            }
+            None => {
+                people.spawn_local(house.clone().turn_away(stream));
+            }
+        }
     }
 }

@@ -45,6 +45,9 @@ pub struct Events(RefCell<Vec<Subscriber>>);
 impl Events {
     /// One more hears, from now on until its connection ends.
     pub fn subscribe(&self, out: &OutQueue) {
+        if self.0.borrow().iter().any(|subscriber| subscriber.out.is(out)) {
+            return;
+        }
         self.0.borrow_mut().push(Subscriber { out: out.clone(), skipped: 0 });
     }
 

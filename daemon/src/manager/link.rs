@@ -10,7 +10,7 @@ use crate::wire::{FrameReader, OutQueue, OwnedFrame};
 use sessd_core::untrusted;
 use sessd_proto::frame::kind;
 use sessd_proto::limits::{GIVE_UP_MS, HEARTBEAT_MS, STALLED_MS};
-use sessd_proto::messages::{Close, CloseReason, LinkAct, LinkAnswer, LinkRequest, Open};
+use sessd_proto::messages::{Close, CloseReason, LinkAct, LinkAnswer, LinkRequest, Open, Refused};
 use sessd_proto::{Frame, hello};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -20,9 +20,15 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-/// Bytes of one job that may wait for its session. Far above what credit allows; an agent that goes beyond it does not
-/// keep to the protocol.
-const QUEUED_MAX: usize = 64 << 20;
+/// Bytes of one job that may wait for its session: far above what credit allows, and a snapshot is taken in as fast as it
+/// comes. Beyond it the stream is ended, and no other.
+const QUEUED_MAX: usize = 16 << 20;
+
+/// Bytes of all jobs of one link that may wait: the stream that goes beyond it is ended.
+const HELD_MAX: usize = 64 << 20;
+
+/// What is said of a holder that sends more.
+const TOO_MUCH: &str = "the job's holder sends more than it was allowed";
 
 /// Bytes that may wait to be written: input of all views within their windows, and small frames.
 const OUT_MAX: usize = 32 << 20;
@@ -172,18 +178,20 @@ impl Link {
             self.heard.set(Instant::now());
             frame.stream = number;
             let Some(mailbox) = self.mailbox(number) else { return };
-            if mailbox.queued() > QUEUED_MAX {
-                break "it sends more than it was allowed".to_owned();
+            if mailbox.queued_of_holder() > QUEUED_MAX {
+                break TOO_MUCH.to_owned();
             }
             mailbox.send(ToSession::Frame { stream: number, frame });
         };
-        let Some(stream) = self.streams.borrow_mut().remove(&number) else { return };
-        if let Some(own) = stream.own {
-            own.close();
-        }
-        let close = Close { reason: CloseReason::HolderUnreachable as i32, detail };
-        let frame = OwnedFrame::own(number, &Frame::Close(close));
-        stream.mailbox.send(ToSession::Frame { stream: number, frame });
+        self.end_stream(number, CloseReason::HolderUnreachable, detail);
+    }
+
+    /// Ends a stream as if its holder had, with a sentence. The others of the link go on.
+    fn end_stream(&self, number: u16, reason: CloseReason, detail: String) {
+        let Some(mailbox) = self.mailbox(number) else { return };
+        self.close_stream(number);
+        let frame = OwnedFrame::own(number, &Frame::Close(Close { reason: reason as i32, detail }));
+        mailbox.send(ToSession::Frame { stream: number, frame });
     }
 
     fn mailbox(&self, stream: u16) -> Option<Mailbox> {
@@ -333,8 +341,9 @@ impl Link {
                 let Some(mailbox) = self.mailbox(stream) else { continue };
                 if closes {
                     self.streams.borrow_mut().remove(&stream);
-                } else if mailbox.queued() > QUEUED_MAX {
-                    return LinkEnd::Unusable("it sends more than it was allowed".into());
+                } else if mailbox.queued_of_holder() > QUEUED_MAX || reader.held().bytes() > HELD_MAX {
+                    self.end_stream(stream, CloseReason::Protocol, TOO_MUCH.to_owned());
+                    continue;
                 }
                 mailbox.send(ToSession::Frame { stream, frame });
                 continue;
@@ -346,6 +355,17 @@ impl Link {
             }
             if self.out.len() > OUT_MAX {
                 return LinkEnd::Unusable("it asks and does not listen".into());
+            }
+            if frame.raw().kind == kind::LINK_REPLY {
+                // An answer that nobody waits for is not worth being read, and it may be a large one.
+                let asked =
+                    reply_id(frame.raw().body).is_some_and(|id| self.requests.borrow().contains_key(&id));
+                if !asked {
+                    continue;
+                }
+                if is_swollen(frame.raw().body) {
+                    return LinkEnd::Unusable("it lists jobs of which it says nothing".into());
+                }
             }
             match frame.parse().map(untrusted::frame) {
                 Ok(Frame::Hello(theirs)) => {
@@ -369,6 +389,17 @@ impl Link {
                     }
                 }
                 Ok(Frame::Close(close)) => return LinkEnd::Unusable(close.detail),
+                Ok(Frame::Unsupported(what)) if what.kind == u32::from(kind::LINK_REQUEST) => {
+                    // Which one it means it does not say: whoever waits is answered.
+                    let refused = LinkAnswer::Refused(Refused {
+                        detail: "the agent on the host does not know this request".into(),
+                        final_answer: true,
+                    });
+                    for asker in std::mem::take(&mut *self.requests.borrow_mut()).into_values() {
+                        // Whoever asked may have gone.
+                        let _ = asker.send(refused.clone());
+                    }
+                }
                 Ok(Frame::Unknown(kind)) if kind & sessd_proto::frame::IGNORABLE == 0 => {
                     self.out.put(
                         0,
@@ -380,6 +411,113 @@ impl Link {
                     return LinkEnd::Unusable(format!("it does not speak our protocol: {invalid}"));
                 }
             }
+        }
+    }
+}
+
+/// The number of the request that a reply answers, without reading the rest: an agent writes it first.
+fn reply_id(body: &[u8]) -> Option<u64> {
+    match Fields(body).next()? {
+        (1, Value::Number(id)) => Some(id),
+        _ => None,
+    }
+}
+
+/// Would a reply take far more memory read than unread? A job that is told of has ids: one of fewer bytes than that is
+/// none, and a frame has room for half a million of them, each worth hundreds of bytes.
+fn is_swollen(body: &[u8]) -> bool {
+    const REPORT_MIN: usize = 36;
+    let inventories = Fields(body).filter_map(|field| match field {
+        (2, Value::Bytes(inventory)) => Some(inventory),
+        _ => None,
+    });
+    let reports = inventories.flat_map(Fields).filter(|(number, _)| *number == 5).count();
+    reports > 64 + body.len() / REPORT_MIN
+}
+
+/// The fields of a protobuf message, as far as it is one.
+struct Fields<'a>(&'a [u8]);
+
+enum Value<'a> {
+    Number(u64),
+    Bytes(&'a [u8]),
+}
+
+impl<'a> Fields<'a> {
+    fn varint(&mut self) -> Option<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let (byte, rest) = self.0.split_first()?;
+            self.0 = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte & 0x80 == 0 {
+                return Some(value);
+            }
+        }
+        None
+    }
+
+    fn take(&mut self, n: u64) -> Option<&'a [u8]> {
+        let (taken, rest) = self.0.split_at_checked(usize::try_from(n).ok()?)?;
+        self.0 = rest;
+        Some(taken)
+    }
+}
+
+impl<'a> Iterator for Fields<'a> {
+    type Item = (u64, Value<'a>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let key = self.varint()?;
+        let value = match key & 7 {
+            0 => Value::Number(self.varint()?),
+            1 => Value::Bytes(self.take(8)?),
+            2 => {
+                let n = self.varint()?;
+                Value::Bytes(self.take(n)?)
+            }
+            5 => Value::Bytes(self.take(4)?),
+            _ => return None,
+        };
+        Some((key >> 3, value))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sessd_proto::messages::{Inventory, JobReport, JobSpec, LinkReply};
+
+    fn body(reply: &LinkReply) -> Vec<u8> {
+        prost::Message::encode_to_vec(reply)
+    }
+
+    fn inventory(jobs: Vec<JobReport>) -> LinkReply {
+        let inventory = Inventory { boot_id: "b".into(), jobs, ..Inventory::default() };
+        LinkReply { id: 300, answer: Some(LinkAnswer::Inventory(inventory)), ..LinkReply::default() }
+    }
+
+    #[test]
+    fn a_reply_names_its_request_before_it_is_read() {
+        assert_eq!(reply_id(&body(&inventory(Vec::new()))), Some(300));
+        for broken in [&b""[..], b"\x08", b"\x12\x00", b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"] {
+            assert_eq!(reply_id(broken), None, "{broken:?}");
+        }
+    }
+
+    #[test]
+    fn an_inventory_that_would_fill_the_memory_is_known_before_it_is_read() {
+        let id = || "0198c5a0-0000-7000-8000-000000000000".to_owned();
+        let spec = JobSpec { job_id: id(), session_id: id(), ..JobSpec::default() };
+        let honest = JobReport { spec: Some(spec), ..JobReport::default() };
+        assert!(!is_swollen(&body(&inventory(vec![honest; 5_000]))));
+        assert!(is_swollen(&body(&inventory(vec![JobReport::default(); 500_000]))));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn whatever_comes_is_gone_through(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
+            let _ = (reply_id(&bytes), is_swollen(&bytes));
         }
     }
 }

@@ -1,12 +1,28 @@
-//! The manager's copy of a warm session: the same hub as the holder's, fed by the link. Views are its subscribers, so one
-//! stream crosses the network however many there are.
+//! The manager's copy of a warm session: what the holder's hub is, fed by the link. Views are its subscribers, so one stream
+//! crosses the network however many there are.
+//!
+//! It is lazy. The ring takes every byte at once, and views that follow need nothing else; the model is behind, by a bound,
+//! and catches up in turns of the thread: when somebody needs a screen, or when there is time. What a byte costs the model is
+//! its sender's choice, so a session that is costly to follow is followed more slowly, and nobody else is.
 
-use sessd_proto::limits::{LINK_WINDOW, REPLICA_RING, SCROLLBACK_LINES, SIDE_MAX};
+use sessd_core::credit::{Fault, Ledger};
+use sessd_proto::limits::{REPLICA_RING, SCROLLBACK_LINES, SIDE_MAX};
 use sessd_proto::messages::Subscribe;
-use sessd_terminal::{Hub, Size};
+use sessd_terminal::{Ring, Size, Terminal};
+use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
-/// Bytes a snapshot may have: a large scrollback and a screen of the largest size, in escape sequences.
-const SNAPSHOT_MAX: usize = 48 << 20;
+/// Bytes that the model may be behind: what the ring holds less what may be in flight beyond it.
+const LAG_MAX: u64 = REPLICA_RING as u64 / 2;
+
+/// The same while somebody waits for a screen: so that the model gets there.
+const LAG_WAITED_FOR: u64 = 64 * 1024;
+
+/// Bytes fed before the clock is looked at.
+const PIECE: usize = 256;
+
+/// Changes of size that the model may be behind. Each costs as much as the scrollback is long.
+const SIZES_MAX: usize = 32;
 
 /// What became of a part of a snapshot.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,17 +31,84 @@ pub enum Stored {
     More,
     /// The replica stands at the snapshot.
     Whole,
-    /// Longer than any may be.
-    TooLong,
 }
 
-/// A replica and the credit of its stream.
+/// What a word of the PTY's size means.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Resized {
+    /// It is what we have.
+    Same,
+    /// It is another from here on.
+    Changed,
+    /// It changes faster than we follow: a fresh screen is the shorter way.
+    TooOften,
+}
+
+/// A replica and the account of its stream.
 #[derive(Debug, Default)]
 pub struct Replica {
-    hub: Option<Hub>,
+    ledger: Ledger,
     partial: Vec<u8>,
-    received: u64,
-    granted: u64,
+    warm: Option<Warm>,
+}
+
+#[derive(Debug)]
+struct Warm {
+    ring: Ring,
+    /// The size at the head.
+    size: Size,
+    model: Model,
+}
+
+/// The model, which has been fed everything before `at`.
+#[derive(Debug)]
+struct Model {
+    /// Made when it is first worked on.
+    terminal: Option<Terminal>,
+    /// The size that it is made with.
+    first_size: Size,
+    /// The snapshot that it is made from, and how much of that it was fed.
+    base: Vec<u8>,
+    base_at: usize,
+    at: u64,
+    /// Changes of size that it has not made yet: the offset at which, and the size.
+    sizes: VecDeque<(u64, Size)>,
+}
+
+impl Model {
+    fn is_at(&self, head: u64) -> bool {
+        self.terminal.is_some() && self.base.is_empty() && self.sizes.is_empty() && self.at == head
+    }
+
+    /// One small step towards the head of `ring`, if there is one to go.
+    fn step(&mut self, ring: &Ring) {
+        let Some(terminal) = &mut self.terminal else {
+            self.terminal = Some(Terminal::new(self.first_size, SCROLLBACK_LINES));
+            return;
+        };
+        if self.base_at < self.base.len() {
+            let end = self.base.len().min(self.base_at + PIECE);
+            terminal.feed(&self.base[self.base_at..end]);
+            self.base_at = end;
+            if end == self.base.len() {
+                (self.base, self.base_at) = (Vec::new(), 0);
+            }
+            return;
+        }
+        let mut room = PIECE;
+        if let Some((at, size)) = self.sizes.front().copied() {
+            if at <= self.at {
+                self.sizes.pop_front();
+                terminal.resize(size);
+                return;
+            }
+            room = room.min(usize::try_from(at - self.at).unwrap_or(PIECE));
+        }
+        if let Ok(bytes) = ring.read(self.at, room) {
+            terminal.feed(bytes);
+            self.at += bytes.len() as u64;
+        }
+    }
 }
 
 impl Replica {
@@ -34,26 +117,77 @@ impl Replica {
         Self::default()
     }
 
-    /// The hub, once warm.
-    pub fn hub(&self) -> Option<&Hub> {
-        self.hub.as_ref()
+    /// The newest bytes, once warm.
+    pub fn ring(&self) -> Option<&Ring> {
+        self.warm.as_ref().map(|warm| &warm.ring)
+    }
+
+    /// The model, if it stands at the head.
+    pub fn screen(&self) -> Option<&Terminal> {
+        let Warm { ring, model, .. } = self.warm.as_ref()?;
+        model.terminal.as_ref().filter(|_| model.is_at(ring.head()))
     }
 
     /// The size of the PTY as far as it is known.
     pub fn size(&self) -> Option<Size> {
-        self.hub.as_ref().map(|hub| hub.terminal().size())
+        self.warm.as_ref().map(|warm| warm.size)
+    }
+
+    fn head(&self) -> Option<u64> {
+        self.ring().map(Ring::head)
+    }
+
+    /// Bytes that the model is behind.
+    pub fn lag(&self) -> u64 {
+        let Some(Warm { ring, model, .. }) = &self.warm else { return 0 };
+        (model.base.len() - model.base_at) as u64 + (ring.head() - model.at)
+    }
+
+    /// Is the model behind?
+    pub fn is_behind(&self) -> bool {
+        self.warm.as_ref().is_some_and(|warm| !warm.model.is_at(warm.ring.head()))
+    }
+
+    /// Is it so far behind that nothing more should come before it has caught up?
+    pub fn is_far_behind(&self) -> bool {
+        self.lag() > LAG_MAX
+    }
+
+    /// Has the ring overtaken the model? Then only a fresh screen helps.
+    pub fn lost_track(&self) -> bool {
+        self.warm.as_ref().is_some_and(|warm| warm.model.at < warm.ring.oldest())
+    }
+
+    /// Feeds the model for so long, or until it is at the head. Whether it is there.
+    pub fn work(&mut self, time: Duration) -> bool {
+        let began = Instant::now();
+        while let Some(Warm { ring, model, .. }) = &mut self.warm {
+            if model.is_at(ring.head()) {
+                return true;
+            }
+            model.step(ring);
+            if began.elapsed() >= time {
+                break;
+            }
+        }
+        !self.is_behind()
     }
 
     /// What to ask a holder for on a new stream: all from where we are, or everything.
     pub fn subscribe(&mut self) -> Subscribe {
-        (self.received, self.granted) = (0, LINK_WINDOW);
+        self.ledger = Ledger::open();
         self.partial = Vec::new();
         Subscribe {
-            from: self.hub.as_ref().map(Hub::head),
-            credit: self.granted,
+            from: self.head(),
+            credit: self.ledger.granted(),
             scrollback_lines: SCROLLBACK_LINES as u32,
             status_only: false,
         }
+    }
+
+    /// A new stream on which nothing is wanted but how the job is.
+    pub fn subscribe_to_nothing(&mut self) {
+        self.ledger = Ledger::closed();
     }
 
     /// Lets go of everything: nobody looks at the session.
@@ -64,61 +198,77 @@ impl Replica {
     /// The stream broke: half a snapshot is worth nothing.
     pub fn interrupted(&mut self) {
         self.partial = Vec::new();
+        self.ledger = Ledger::closed();
     }
 
     /// Output bytes; what is held already is trimmed.
-    pub fn output(&mut self, offset: u64, bytes: &[u8]) {
-        self.received += bytes.len() as u64;
-        let Some(hub) = &mut self.hub else { return };
-        let Some(held) = hub.head().checked_sub(offset) else { return };
-        if let Some(fresh) = usize::try_from(held).ok().and_then(|held| bytes.get(held..)) {
-            hub.feed(fresh);
+    ///
+    /// # Errors
+    /// When they may not come.
+    pub fn output(&mut self, offset: u64, bytes: &[u8]) -> Result<(), Fault> {
+        self.ledger.output(offset, bytes.len() as u64, self.head())?;
+        let Some(warm) = &mut self.warm else { return Ok(()) };
+        let held = usize::try_from(warm.ring.head().saturating_sub(offset)).unwrap_or(usize::MAX);
+        if let Some(fresh) = bytes.get(held..) {
+            warm.ring.append(fresh);
         }
+        Ok(())
     }
 
     /// A part of a snapshot.
+    ///
+    /// # Errors
+    /// When it may not come.
     pub fn snapshot(
         &mut self,
         at: u64,
-        _skipped: u64,
         (cols, rows): (u16, u16),
         more: bool,
         bytes: &[u8],
-    ) -> Stored {
-        self.received += bytes.len() as u64;
-        if self.partial.len() + bytes.len() > SNAPSHOT_MAX {
-            return Stored::TooLong;
-        }
+    ) -> Result<Stored, Fault> {
+        self.ledger.snapshot(at, bytes.len() as u64, more, self.head())?;
         self.partial.extend_from_slice(bytes);
         if more {
-            return Stored::More;
+            return Ok(Stored::More);
         }
-        let snapshot = std::mem::take(&mut self.partial);
-        let size = size_of(cols, rows);
-        self.hub = Some(Hub::from_snapshot(size, SCROLLBACK_LINES, REPLICA_RING, at, &snapshot));
-        Stored::Whole
+        let (base, size) = (std::mem::take(&mut self.partial), size_of(cols, rows));
+        let model = Model { terminal: None, first_size: size, base, base_at: 0, at, sizes: VecDeque::new() };
+        self.warm = Some(Warm { ring: Ring::new(REPLICA_RING, at), size, model });
+        Ok(Stored::Whole)
     }
 
-    /// The PTY has another size from here on. False if it is the one we have.
-    pub fn resize(&mut self, cols: u32, rows: u32) -> bool {
+    /// Old output is asked for.
+    pub fn ask_range(&mut self, from: u64, to: u64) {
+        self.ledger.ask_range(from, to);
+    }
+
+    /// A part of it comes.
+    ///
+    /// # Errors
+    /// When it may not.
+    pub fn range(&mut self, offset: u64, len: usize) -> Result<(), Fault> {
+        self.ledger.range(offset, len as u64)
+    }
+
+    /// The PTY has another size from here on.
+    pub fn resize(&mut self, cols: u32, rows: u32) -> Resized {
         let side = |n: u32| u16::try_from(n).unwrap_or(SIDE_MAX);
         let size = size_of(side(cols), side(rows));
-        match &mut self.hub {
-            Some(hub) if hub.terminal().size() != size => {
-                hub.resize(size);
-                true
-            }
-            _ => false,
+        let Some(warm) = self.warm.as_mut().filter(|warm| warm.size != size) else { return Resized::Same };
+        if warm.model.sizes.len() >= SIZES_MAX {
+            return Resized::TooOften;
         }
+        warm.size = size;
+        warm.model.sizes.push_back((warm.ring.head(), size));
+        Resized::Changed
     }
 
-    /// The credit to grant now, when enough was used that it is worth a frame.
-    pub fn grant(&mut self) -> Option<u64> {
-        let total = self.received + LINK_WINDOW;
-        (total - self.granted >= LINK_WINDOW / 4).then(|| {
-            self.granted = total;
-            total
-        })
+    /// The credit to grant now, when enough was used that it is worth a frame, and the model is not too far behind.
+    /// `waited_for`: somebody waits for a screen.
+    pub fn grant(&mut self, waited_for: bool) -> Option<u64> {
+        let may = self.lag() <= if waited_for { LAG_WAITED_FOR } else { LAG_MAX };
+        // What is asked for first is a snapshot, and of any length.
+        if may { self.ledger.grant() } else { None }
     }
 }
 
@@ -129,45 +279,112 @@ fn size_of(cols: u16, rows: u16) -> Size {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sessd_proto::limits::LINK_WINDOW;
+
+    const LONG: Duration = Duration::from_secs(60);
 
     fn warm() -> Replica {
         let mut replica = Replica::new();
         assert_eq!(replica.subscribe().from, None);
-        assert_eq!(replica.snapshot(100, 0, (80, 24), true, b"he"), Stored::More);
-        assert_eq!(replica.snapshot(100, 0, (80, 24), false, b"llo"), Stored::Whole);
+        assert_eq!(replica.snapshot(100, (80, 24), true, b"he"), Ok(Stored::More));
+        assert_eq!(replica.snapshot(100, (80, 24), false, b"llo"), Ok(Stored::Whole));
         replica
+    }
+
+    fn text(replica: &mut Replica) -> String {
+        assert!(replica.work(LONG));
+        replica.screen().unwrap().text(0)
     }
 
     #[test]
     fn after_a_cut_it_goes_on_where_it_was_and_trims_what_comes_twice() {
         let mut replica = warm();
-        replica.output(100, b"abc");
+        replica.output(100, b"abc").unwrap();
         replica.interrupted();
         assert_eq!(replica.subscribe().from, Some(103));
-        replica.output(101, b"bcde");
-        let hub = replica.hub().unwrap();
-        assert_eq!((hub.head(), hub.read(100, 10).unwrap()), (105, &b"abcde"[..]));
-        assert!(hub.terminal().text(0).starts_with("helloabcde"));
+        replica.output(101, b"bcde").unwrap();
+        let ring = replica.ring().unwrap();
+        assert_eq!((ring.head(), ring.read(100, 10).unwrap()), (105, &b"abcde"[..]));
+        assert!(text(&mut replica).starts_with("helloabcde"));
     }
 
     #[test]
     fn half_a_snapshot_before_a_cut_is_forgotten() {
         let mut replica = Replica::new();
         replica.subscribe();
-        replica.snapshot(5, 0, (80, 24), true, b"half");
+        replica.snapshot(5, (80, 24), true, b"half").unwrap();
         replica.interrupted();
         replica.subscribe();
-        replica.snapshot(9, 0, (80, 24), false, b"whole");
-        assert!(replica.hub().unwrap().terminal().text(0).starts_with("whole"));
+        replica.snapshot(9, (80, 24), false, b"whole").unwrap();
+        assert!(text(&mut replica).starts_with("whole"));
     }
 
     #[test]
     fn credit_is_granted_in_steps_and_counts_what_came() {
         let mut replica = warm();
-        assert_eq!(replica.grant(), None);
+        assert_eq!(replica.grant(false), None);
         let chunk = vec![b'x'; (LINK_WINDOW / 4) as usize];
-        replica.output(100, &chunk);
-        assert_eq!(replica.grant(), Some(5 + LINK_WINDOW / 4 + LINK_WINDOW));
-        assert_eq!(replica.grant(), None);
+        replica.output(100, &chunk).unwrap();
+        assert_eq!(replica.grant(true), None, "whoever waits for a screen waits for the model");
+        assert_eq!(replica.grant(false), Some(5 + LINK_WINDOW / 4 + LINK_WINDOW));
+        assert_eq!(replica.grant(false), None);
+    }
+
+    #[test]
+    fn no_credit_is_given_beyond_what_the_model_can_catch_up_with() {
+        let mut replica = warm();
+        let chunk = vec![b'x'; 32 * 1024];
+        let mut at = 100;
+        while replica.output(at, &chunk).is_ok() {
+            at += chunk.len() as u64;
+            replica.grant(false);
+        }
+        assert!(replica.is_far_behind() && replica.lag() <= LAG_MAX + LINK_WINDOW);
+        assert!(replica.work(LONG), "nothing of it has left the ring");
+        assert!(replica.grant(false).is_some());
+    }
+
+    #[test]
+    fn the_model_changes_its_size_at_the_same_byte_as_the_holders() {
+        let mut replica = warm();
+        replica.output(100, b"\r\n0123456789").unwrap();
+        assert_eq!(replica.resize(5, 24), Resized::Changed);
+        replica.output(112, b"abc").unwrap();
+        assert_eq!((replica.size().unwrap().cols, replica.resize(5, 24)), (5, Resized::Same));
+        let mut whole = Terminal::new(size_of(80, 24), SCROLLBACK_LINES);
+        whole.feed(b"hello\r\n0123456789");
+        whole.resize(size_of(5, 24));
+        whole.feed(b"abc");
+        assert!(replica.work(LONG));
+        let screen = replica.screen().unwrap();
+        assert_eq!(
+            (0..5).map(|y| screen.text(y)).collect::<Vec<_>>(),
+            (0..5).map(|y| whole.text(y)).collect::<Vec<_>>()
+        );
+    }
+
+    #[test]
+    fn a_storm_of_sizes_has_an_end() {
+        let mut replica = warm();
+        for n in 0..SIZES_MAX as u32 {
+            assert_eq!(replica.resize(10 + n, 24), Resized::Changed);
+        }
+        assert_eq!(replica.resize(500, 24), Resized::TooOften);
+    }
+
+    #[test]
+    fn what_costs_much_is_worked_on_in_turns() {
+        let mut replica = Replica::new();
+        replica.subscribe();
+        let mut bomb = b"\x1b[41mx".to_vec();
+        bomb.extend(b"\x1b[2J\x1b[H\x1b[65535b".repeat(20_000));
+        replica.snapshot(0, (200, 60), false, &bomb).unwrap();
+        let (began, turn) = (Instant::now(), Duration::from_micros(250));
+        let mut turns = 0;
+        while !replica.work(turn) && turns < 50 {
+            assert!(replica.screen().is_none(), "half a screen is none");
+            turns += 1;
+        }
+        assert!(turns > 5, "{turns} turns in {:?}", began.elapsed());
     }
 }

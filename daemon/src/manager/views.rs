@@ -1,18 +1,25 @@
 //! The views of one session: what each has, what each may have, who leads. No waiting and no I/O: bytes go to each view's
-//! queue, which holds no more than the view gave credit for.
+//! queue, which holds no more than the view gave credit for and no more than a bound of ours: a view that does not read gets
+//! nothing more until it does, whatever it allowed.
 
 use crate::clock;
 use crate::manager::doc::ViewDoc;
 use crate::wire::OutQueue;
 use sessd_core::leader::Leaders;
+use sessd_core::typing::Typed;
 use sessd_proto::frame::put_snapshot;
 use sessd_proto::limits::CHUNK;
 use sessd_proto::messages::{Close, CloseReason, Detach, ExitRecord, Presence, ViewState};
 use sessd_proto::{Frame, Uuid};
-use sessd_terminal::{Cursor, Hub, Next, SnapshotOptions};
+use sessd_terminal::{Cursor, Next, Ring, SnapshotOptions, Terminal};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
 
 /// How far a lossless view may be behind before the stream is held back.
 const LOSSLESS_LAG: u64 = 256 * 1024;
+
+/// A view's screen is drawn anew no more often than that, whoever wants it: what is wanted meanwhile is drawn once.
+const REDRAW: Duration = Duration::from_millis(50);
 
 /// One view.
 pub struct View {
@@ -20,6 +27,8 @@ pub struct View {
     pub id: Uuid,
     /// What goes to it.
     pub out: OutQueue,
+    /// Tells the session that the view has read what was there.
+    pub drained: Rc<dyn Fn()>,
     /// "cli", "web", …
     pub kind: String,
     /// It may not type.
@@ -59,6 +68,20 @@ struct Member {
     told: Option<ViewState>,
     /// Its screen is to be drawn anew once it has all output: nothing is skipped for that.
     redraw: bool,
+    /// When it was last drawn for that.
+    drawn: Option<Instant>,
+    typed: Typed,
+    /// How far its input was written, where it was not told so yet.
+    to_acknowledge: Option<u64>,
+}
+
+/// What the views need and have not got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// One needs a screen, and the model is behind.
+    pub screen: bool,
+    /// When one may be drawn anew.
+    pub redraw_at: Option<Instant>,
 }
 
 /// All views of a session.
@@ -80,6 +103,12 @@ impl Views {
         self.members.is_empty()
     }
 
+    /// Is there a view of that id whose connection is open? Another that claims to be it is not it: a view that comes again
+    /// has left its old connection.
+    pub fn is_here(&self, id: Uuid) -> bool {
+        self.members.iter().any(|m| m.view.id == id && !m.view.out.is_closed())
+    }
+
     /// A view comes. `job_id`: bytes of another job are of no use to it.
     pub fn join(&mut self, view: View, job_id: &str) {
         // A view that comes again over a new connection replaces itself.
@@ -96,6 +125,9 @@ impl Views {
             attached_at_ms: clock::wall_ms(),
             told: None,
             redraw: false,
+            drawn: None,
+            typed: Typed::default(),
+            to_acknowledge: None,
         });
     }
 
@@ -164,10 +196,17 @@ impl Views {
         }
     }
 
+    /// A view types. False: it goes beyond its window, whatever it was told.
+    pub fn may_type(&mut self, id: Uuid, seq: u64, len: usize, withdrawn: bool) -> bool {
+        self.find(id).is_some_and(|member| member.typed.passes(seq, len, withdrawn))
+    }
+
     /// A view's input was written up to here.
     pub fn acknowledge(&mut self, id: Uuid, seq: u64) {
         if let Some(member) = self.find(id) {
-            member.view.out.put(0, &Frame::InputAck { view: id, seq });
+            member.typed.written(seq);
+            member.to_acknowledge = Some(seq);
+            member.tell_acknowledged();
         }
     }
 
@@ -196,10 +235,10 @@ impl Views {
     }
 
     /// Is a lossless view so far behind that the stream must wait for it?
-    pub fn holds_back(&self, hub: Option<&Hub>) -> bool {
-        let Some(hub) = hub else { return false };
+    pub fn holds_back(&self, ring: Option<&Ring>) -> bool {
+        let Some(ring) = ring else { return false };
         self.members.iter().filter(|m| m.view.lossless).any(|m| match &m.place {
-            Place::Follows(cursor) => cursor.lag(hub) > LOSSLESS_LAG,
+            Place::Follows(cursor) => cursor.lag(ring) > LOSSLESS_LAG,
             Place::Fetching(_) => true,
             Place::Has(_) | Place::Nothing => false,
         })
@@ -210,19 +249,25 @@ impl Views {
         let leader = self.leaders.leader();
         for member in &mut self.members {
             let state = ViewState { leader: leader == Some(member.view.id), ..state.clone() };
-            if member.told.as_ref() != Some(&state) {
-                member.view.out.put(0, &Frame::ViewState(state.clone()));
-                member.told = Some(state);
+            if member.told.as_ref() == Some(&state) {
+                continue;
             }
+            if member.view.out.is_full() {
+                // Told what is so then.
+                member.wait_for_room();
+                continue;
+            }
+            member.view.out.put(0, &Frame::ViewState(state.clone()));
+            member.told = Some(state);
         }
     }
 
     /// The old output that a view needs and the replica does not hold, one view at a time.
-    pub fn wanted_range(&mut self, hub: &Hub) -> Option<(u64, u64)> {
+    pub fn wanted_range(&mut self, ring: &Ring) -> Option<(u64, u64)> {
         if self.members.iter().any(|m| matches!(m.place, Place::Fetching(_))) {
             return None;
         }
-        let oldest = hub.oldest();
+        let oldest = ring.oldest();
         let member = self.members.iter_mut().find(|m| matches!(m.place, Place::Has(at) if at < oldest))?;
         let Place::Has(at) = member.place else { return None };
         member.place = Place::Fetching(at);
@@ -268,25 +313,29 @@ impl Views {
         }
     }
 
-    /// Sends every view what it is due of `hub`.
-    pub fn pump(&mut self, hub: &Hub) {
+    /// Sends every view what it is due of `ring`, and what it was not told for want of room. `screen`: the model, if it
+    /// stands at the head.
+    pub fn pump(&mut self, ring: &Ring, screen: Option<&Terminal>, now: Instant) -> Needs {
+        let mut needs = Needs::default();
         for member in &mut self.members {
             match member.place {
                 Place::Nothing => member.follow(Cursor::needing_snapshot()),
                 // One past our head has seen more than we have: the same bytes will reach us, and it trims them.
-                Place::Has(at) if at >= hub.oldest() && at <= hub.head() => member.follow(Cursor::at(at)),
+                Place::Has(at) if at >= ring.oldest() && at <= ring.head() => member.follow(Cursor::at(at)),
                 Place::Has(_) | Place::Fetching(_) | Place::Follows(_) => {}
             }
-            member.pump(hub);
+            member.tell_acknowledged();
+            member.pump(ring, screen, now, &mut needs);
         }
+        needs
     }
 
     /// The job has ended: each view that has all of its output is told so and let go.
-    pub fn end(&mut self, hub: Option<&Hub>, exit: &ExitRecord) {
+    pub fn end(&mut self, ring: Option<&Ring>, exit: &ExitRecord) {
         let mut done = Vec::new();
         for member in &self.members {
-            let has_all = match (&member.place, hub) {
-                (Place::Follows(cursor), Some(hub)) => cursor.lag(hub) == 0,
+            let has_all = match (&member.place, ring) {
+                (Place::Follows(cursor), Some(ring)) => cursor.lag(ring) == 0,
                 (_, None) => true,
                 (Place::Nothing | Place::Fetching(_) | Place::Has(_), Some(_)) => false,
             };
@@ -312,26 +361,56 @@ impl Member {
         self.place = Place::Follows(cursor);
     }
 
-    fn pump(&mut self, hub: &Hub) {
+    fn wait_for_room(&self) {
+        let drained = self.view.drained.clone();
+        self.view.out.when_drained(move || drained());
+    }
+
+    fn tell_acknowledged(&mut self) {
+        if self.to_acknowledge.is_some() && self.view.out.is_full() {
+            self.wait_for_room();
+        } else if let Some(seq) = self.to_acknowledge.take() {
+            self.view.out.put(0, &Frame::InputAck { view: self.view.id, seq });
+        }
+    }
+
+    fn pump(&mut self, ring: &Ring, screen: Option<&Terminal>, now: Instant, needs: &mut Needs) {
         let Place::Follows(cursor) = &mut self.place else { return };
         loop {
-            match cursor.next(hub, CHUNK) {
+            if self.view.out.is_full() {
+                return self.wait_for_room();
+            }
+            // Where it would go next; it goes there when that can be sent.
+            let mut next = cursor.clone();
+            match next.next(ring, CHUNK) {
                 Next::Bytes { offset, bytes } => self.view.out.put(0, &Frame::Output { offset, bytes }),
                 Next::Snapshot { at, skipped } => {
+                    let Some(screen) = screen else {
+                        needs.screen = true;
+                        return;
+                    };
                     // History only once: never again to a view that has it.
                     let scrollback_lines = std::mem::take(&mut self.view.scrollback_lines);
                     let mut snapshot = Vec::new();
                     let options = SnapshotOptions { scrollback_lines, ..SnapshotOptions::default() };
-                    hub.terminal().snapshot(options, &mut snapshot);
-                    cursor.charge(snapshot.len() as u64);
-                    let size = hub.terminal().size();
+                    screen.snapshot(options, &mut snapshot);
+                    next.charge(snapshot.len() as u64);
+                    let size = screen.size();
                     self.view
                         .out
                         .with(|out| put_snapshot(0, at, skipped, (size.cols, size.rows), &snapshot, out));
                 }
-                Next::Idle if std::mem::take(&mut self.redraw) => cursor.want_snapshot(),
+                Next::Idle if self.redraw => {
+                    if let Some(at) = self.drawn.map(|drawn| drawn + REDRAW).filter(|at| *at > now) {
+                        needs.redraw_at = Some(needs.redraw_at.map_or(at, |earliest| earliest.min(at)));
+                        return;
+                    }
+                    (self.redraw, self.drawn) = (false, Some(now));
+                    next.want_snapshot();
+                }
                 Next::NoCredit | Next::Idle => return,
             }
+            *cursor = next;
         }
     }
 }

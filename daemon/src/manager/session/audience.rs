@@ -23,6 +23,13 @@ impl Task {
             host: self.record.host.clone(),
             job_id: self.record.job_id.to_string(),
         };
+        if self.views.is_here(view.id) {
+            let _ = done.send(Err(Error::failed(
+                "a view with this id is attached to the session already",
+                "attach again: each view has an id of its own",
+            )));
+            return;
+        }
         if view.take {
             self.views.send_away("");
         }
@@ -56,6 +63,11 @@ impl Task {
             Frame::Input { view, seq, withdrawn, bytes } => {
                 if view != id || self.views.is_read_only(id) {
                     return;
+                }
+                if !self.views.may_type(id, seq, bytes.len(), withdrawn) {
+                    // Sent on, it would end the stream that all views share.
+                    self.views.close(id, "the view sends more than may be typed ahead");
+                    return self.view_gone(id, false);
                 }
                 if !bytes.is_empty() && self.views.leaders.typed(id) {
                     self.send_size();
@@ -131,36 +143,6 @@ impl Task {
             rows: self.replica.size().map_or(0, |s| s.rows.into()),
         };
         self.views.tell(&state);
-    }
-
-    pub(super) fn grant(&mut self) {
-        if !self.views.holds_back(self.replica.hub())
-            && let Some(total) = self.replica.grant()
-        {
-            self.send(&Frame::Credit(total));
-        }
-    }
-
-    /// Gives every view what it is due.
-    pub(super) fn pump(&mut self) {
-        let Some(hub) = self.replica.hub() else {
-            if let Some(exit) = &self.ended {
-                self.views.end(None, exit);
-            }
-            return;
-        };
-        if let Some((from, to)) = self.views.wanted_range(hub) {
-            if self.stream.is_some() {
-                self.send(&Frame::ReadRange(m::ReadRange { from, to }));
-            } else {
-                self.views.no_range();
-            }
-        }
-        let Some(hub) = self.replica.hub() else { return };
-        self.views.pump(hub);
-        if let Some(exit) = &self.ended {
-            self.views.end(Some(hub), exit);
-        }
     }
 
     pub(super) async fn tag(&mut self, tag: m::Tag) -> Result<()> {

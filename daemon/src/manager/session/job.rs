@@ -7,7 +7,6 @@ use crate::faults::point;
 use crate::manager::dial::LOCAL;
 use crate::manager::host::ToHost;
 use crate::manager::link::{Link, NoAnswer};
-use crate::manager::replica::Stored;
 use crate::store::Screen;
 use crate::wire::OwnedFrame;
 use sessd_core::reconcile::{Decision, Seen, place};
@@ -172,7 +171,13 @@ impl Task {
         let Some(number) = link.open(self.record.job_id.to_string(), self.handle.mailbox.clone()) else {
             return;
         };
-        self.talk(Stream { link: link.clone(), number, short_cut: ShortCut::Untried, before: None });
+        self.talk(Stream {
+            link: link.clone(),
+            number,
+            short_cut: ShortCut::Untried,
+            before: None,
+            features: None,
+        });
     }
 
     /// Begins anew with the holder, over a new stream.
@@ -218,33 +223,13 @@ impl Task {
             return;
         }
         self.interrupted();
-        self.talk(Stream { link: link.clone(), number, short_cut: ShortCut::Taken, before: Some(from) });
-    }
-
-    pub(super) fn subscribe(&mut self) {
-        let subscribe = if self.warm {
-            self.replica.subscribe()
-        } else {
-            // A holder that does not know `status_only` yet has to be told the same in other words: all output was seen, and
-            // none is allowed. To one that is asked for a screen it may not send, the end never comes.
-            m::Subscribe { status_only: true, from: Some(u64::MAX), ..m::Subscribe::default() }
-        };
-        self.send(&Frame::Subscribe(subscribe));
-    }
-
-    pub(super) fn cool(&mut self) {
-        if self.warm && self.views.is_empty() {
-            self.warm = false;
-            self.replica.cool();
-            match &self.stream {
-                // Nobody looks any more: what is left to be told goes the way of all others.
-                Some(stream) if stream.short_cut == ShortCut::Taken => {
-                    let link = stream.link.clone();
-                    self.open_stream(&link);
-                }
-                _ => self.subscribe(),
-            }
-        }
+        self.talk(Stream {
+            link: link.clone(),
+            number,
+            short_cut: ShortCut::Taken,
+            before: Some(from),
+            features: None,
+        });
     }
 
     pub(super) fn leave_stream(&mut self) {
@@ -339,8 +324,7 @@ impl Task {
         let parsed = match frame.parse().map(untrusted::frame) {
             Ok(parsed) => parsed,
             Err(invalid) => {
-                self.note(format!("the job's holder does not speak our protocol: {invalid}"));
-                self.leave_stream();
+                self.fault(format!("does not speak our protocol: {invalid}"));
                 return Ok(());
             }
         };
@@ -349,40 +333,19 @@ impl Task {
                 if let Err(skew) = sessd_proto::negotiate(&theirs) {
                     self.note(skew.to_string());
                     self.leave_stream();
+                } else {
+                    self.greeted(&theirs);
                 }
             }
-            Frame::Output { offset, bytes } => {
-                self.replica.output(offset, bytes);
-                self.grant();
-                self.pump();
+            Frame::Output { offset, bytes } => self.output(offset, bytes),
+            Frame::Snapshot { at, cols, rows, more, bytes, .. } => {
+                self.snapshot(at, (cols, rows), more, bytes)
             }
-            Frame::Snapshot { at, skipped, cols, rows, more, bytes } => {
-                let stored = self.replica.snapshot(at, skipped, (cols, rows), more, bytes);
-                self.grant();
-                match stored {
-                    Stored::More => {}
-                    Stored::Whole => self.pump(),
-                    Stored::TooLong => {
-                        self.note("the job's holder sends a screen without end".into());
-                        self.leave_stream();
-                    }
-                }
-            }
-            Frame::Range { offset, more, expired, bytes } => {
-                self.views.range(offset, more, expired, bytes);
-                if !more {
-                    self.pump();
-                }
-            }
+            Frame::Range { offset, more, expired, bytes } => self.range(offset, more, expired, bytes),
+            Frame::Unsupported(what) => self.unsupported(what.kind),
             Frame::Pong(told) => self.heard(told).await,
             Frame::InputAck { view, seq } => self.views.acknowledge(view, seq),
-            Frame::Resize(size) => {
-                if self.replica.resize(size.cols, size.rows) {
-                    self.views.redraw_all();
-                    self.pump();
-                }
-                self.tell_views();
-            }
+            Frame::Resize(size) => self.resized(&size),
             Frame::Status(status) => {
                 let (active, status) = times::of_status(status, clock::wall_ms());
                 self.record.last_active_ms = Some(active);
@@ -410,7 +373,13 @@ impl Task {
                 if let Some(Stream { link, before: Some(number), .. }) = self.stream.take() {
                     // The short cut led nowhere; the way round is still open.
                     self.interrupted();
-                    self.talk(Stream { link, number, short_cut: ShortCut::Tried, before: None });
+                    self.talk(Stream {
+                        link,
+                        number,
+                        short_cut: ShortCut::Tried,
+                        before: None,
+                        features: None,
+                    });
                     return Ok(());
                 }
                 self.interrupted();
@@ -462,11 +431,12 @@ impl Task {
         }
     }
 
-    pub(super) fn last_screen(&self, end: &End, exit: &m::ExitRecord) -> Option<Screen> {
-        let hub = self.replica.hub()?;
+    pub(super) fn last_screen(&mut self, end: &End, exit: &m::ExitRecord) -> Option<Screen> {
+        self.draw_last_screen();
+        let head = self.replica.ring()?.head();
         // Of a job that left no last word, what we saw last is all there is.
-        (end.reason == EndReason::Lost || hub.head() >= exit.final_offset)
-            .then(|| bounded_screen(hub.terminal()))
+        let is_last = end.reason == EndReason::Lost || head >= exit.final_offset;
+        self.replica.screen().filter(|_| is_last).map(bounded_screen)
     }
 
     /// A screen that the host kept. It is not trusted: what is stored is drawn by our own model.

@@ -6,6 +6,7 @@
 
 mod audience;
 mod job;
+mod output;
 
 use crate::error::{Error, Result};
 use crate::manager::Manager;
@@ -13,8 +14,9 @@ use crate::manager::doc::ViewDoc;
 use crate::manager::host::{Host, ToHost};
 use crate::manager::link::{Link, NoAnswer};
 use crate::manager::replica::Replica;
-use crate::manager::views::{View, Views};
+use crate::manager::views::{Needs, View, Views};
 use crate::store::Screen;
+use crate::turn::{Turn, rest_after, timed};
 use crate::wire::OwnedFrame;
 use sessd_core::reconcile::Seen;
 use sessd_core::record::{End, Record, State};
@@ -71,6 +73,8 @@ pub enum ToSession {
     Attach(Box<View>, oneshot::Sender<Result<m::Attached>>),
     /// A frame of a view.
     ViewFrame(Uuid, OwnedFrame),
+    /// A view has read what was there for it.
+    Drained,
     /// A view left; on purpose, or its connection broke.
     ViewGone {
         /// Which.
@@ -115,40 +119,52 @@ pub enum Asked {
 }
 
 /// Where a session's messages are put. What may wait in it is bounded by what its senders were allowed: credit for a
-/// holder, the input window for a view; [`Mailbox::queued`] is how they are held to it.
+/// holder, the input window for a view; what waits of each is counted, and that is how they are held to it.
 #[derive(Debug, Clone)]
 pub struct Mailbox {
     sender: mpsc::UnboundedSender<ToSession>,
-    queued: Rc<Cell<usize>>,
+    of_holder: Rc<Cell<usize>>,
+    of_views: Rc<Cell<usize>>,
 }
 
 impl Mailbox {
     /// A mailbox and its other end.
     pub fn new() -> (Self, mpsc::UnboundedReceiver<ToSession>) {
         let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender, queued: Rc::default() }, receiver)
+        (Self { sender, of_holder: Rc::default(), of_views: Rc::default() }, receiver)
     }
 
     /// Puts a message in. A session that has ended takes no more, and nobody minds.
     pub fn send(&self, message: ToSession) {
-        self.queued.set(self.queued.get() + weight(&message));
+        if let Some((count, weight)) = self.counted(&message) {
+            count.set(count.get() + weight);
+        }
         let _ = self.sender.send(message);
     }
 
-    /// Bytes of frames that wait.
-    pub fn queued(&self) -> usize {
-        self.queued.get()
+    /// Bytes that the job's holder sent and that wait.
+    pub fn queued_of_holder(&self) -> usize {
+        self.of_holder.get()
+    }
+
+    /// Bytes that views sent and that wait.
+    pub fn queued_of_views(&self) -> usize {
+        self.of_views.get()
     }
 
     fn took(&self, message: &ToSession) {
-        self.queued.set(self.queued.get().saturating_sub(weight(message)));
+        if let Some((count, weight)) = self.counted(message) {
+            count.set(count.get().saturating_sub(weight));
+        }
     }
-}
 
-fn weight(message: &ToSession) -> usize {
-    match message {
-        ToSession::Frame { frame, .. } | ToSession::ViewFrame(_, frame) => frame.raw().body.len() + 64,
-        _ => 0,
+    /// Where a message is counted, and the memory that it keeps.
+    fn counted(&self, message: &ToSession) -> Option<(&Cell<usize>, usize)> {
+        match message {
+            ToSession::Frame { frame, .. } => Some((&self.of_holder, frame.weight())),
+            ToSession::ViewFrame(_, frame) => Some((&self.of_views, frame.weight())),
+            _ => None,
+        }
     }
 }
 
@@ -210,6 +226,8 @@ impl Session {
             replica: Replica::new(),
             warm: false,
             views: Views::new(),
+            needs: Needs::default(),
+            fetched: None,
             epoch: 0,
             missing_since: None,
             there: m::JobSpec::default(),
@@ -255,6 +273,8 @@ struct Stream {
     short_cut: ShortCut,
     /// The stream this one takes the place of, to be closed when the holder answers here.
     before: Option<u16>,
+    /// What the holder can do, once it has greeted.
+    features: Option<u64>,
 }
 
 /// Has the stream a connection of its own?
@@ -284,6 +304,10 @@ struct Task {
     /// Somebody looks at it, or did not long ago: the replica follows the job.
     warm: bool,
     views: Views,
+    /// What they need and have not got.
+    needs: Needs,
+    /// When a fresh screen was asked for because following was too much.
+    fetched: Option<Instant>,
     /// Rises with each new path to the holder.
     epoch: u64,
     missing_since: Option<i64>,
@@ -311,6 +335,14 @@ struct Task {
     finished: bool,
 }
 
+/// Work that could not be cut into turns is paid for.
+async fn rest(busy: Duration, turn: &mut Turn) {
+    if let Some(rest) = rest_after(busy) {
+        tokio::time::sleep(rest).await;
+        turn.renew();
+    }
+}
+
 fn answer_all<T: Clone>(waiting: &mut Vec<oneshot::Sender<Result<T>>>, answer: &Result<T>) {
     for sender in waiting.drain(..) {
         // Who asked may have gone.
@@ -321,17 +353,53 @@ fn answer_all<T: Clone>(waiting: &mut Vec<oneshot::Sender<Result<T>>>, answer: &
 impl Task {
     async fn run(mut self, mut receiver: mpsc::UnboundedReceiver<ToSession>) {
         let mailbox = self.handle.mailbox.clone();
+        let mut turn = Turn::default();
         while !(self.finished && self.views.is_empty()) {
-            let Some(message) = receiver.recv().await else { break };
+            let Some(message) = self.next(&mut receiver, &mut turn).await else { break };
             mailbox.took(&message);
-            if let Err(error) = self.handle(message).await {
+            let (handled, busy) = timed(self.handle(message)).await;
+            if let Err(error) = handled {
                 // Nothing was claimed that is not so; what failed is tried again.
                 tracing::warn!(session = %self.record.id, error = error.line(), "a step of a session failed");
                 self.note(error.message);
                 self.try_again_later();
             }
+            self.let_go_unwatched();
+            rest(busy, &mut turn).await;
         }
         self.leave_stream();
+    }
+
+    /// The next message; while there is none, the model is worked on. None: nobody can send one any more.
+    async fn next(
+        &mut self,
+        receiver: &mut mpsc::UnboundedReceiver<ToSession>,
+        turn: &mut Turn,
+    ) -> Option<ToSession> {
+        loop {
+            turn.pass().await;
+            match receiver.try_recv() {
+                Ok(message) => return Some(message),
+                Err(mpsc::error::TryRecvError::Disconnected) => return None,
+                Err(mpsc::error::TryRecvError::Empty) => {}
+            }
+            if self.has_work() {
+                // What was just sent goes out first.
+                tokio::task::yield_now().await;
+                turn.renew();
+                if receiver.is_empty() {
+                    let busy = self.work();
+                    rest(busy, turn).await;
+                }
+                continue;
+            }
+            turn.renew();
+            let Some(at) = self.needs.redraw_at else { return receiver.recv().await };
+            tokio::select! {
+                message = receiver.recv() => return message,
+                () = tokio::time::sleep_until(at.into()) => self.pump(),
+            }
+        }
     }
 
     fn try_again_later(&mut self) {
@@ -387,6 +455,10 @@ impl Task {
             ToSession::Attach(view, done) => self.attach(*view, done),
             ToSession::ViewFrame(view, frame) => self.view_frame(view, &frame),
             ToSession::ViewGone { view, on_purpose } => self.view_gone(view, on_purpose),
+            ToSession::Drained => {
+                self.pump();
+                self.tell_views();
+            }
             ToSession::Cool => self.cool(),
             ToSession::SendAway(which, done) => {
                 let sent = self.views.send_away(&which);

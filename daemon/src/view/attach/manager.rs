@@ -179,6 +179,8 @@ impl View<'_> {
     }
 
     fn connect_again(&mut self) -> Result<()> {
+        // The old connection may only seem dead: to a manager that lives, whoever is still there is not who comes.
+        let _ = self.client.stream.shutdown(std::net::Shutdown::Both);
         let mut client = Client::connect_once(self.paths)?.ok_or_else(|| no_answer(self.paths))?;
         let request = Request { session: self.session.clone(), take: false, ..self.request.clone() };
         let lines = if self.need.is_some() { 0 } else { self.scrollback_lines };

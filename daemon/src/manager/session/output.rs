@@ -1,0 +1,203 @@
+//! A session and the output of its job: what the holder sends and may send, the model that follows it, and the views' share.
+
+use super::Task;
+use crate::manager::host::ToHost;
+use crate::manager::replica::{Resized, Stored};
+use crate::manager::views::Needs;
+use crate::turn::TURN;
+use sessd_core::credit::Fault;
+use sessd_core::record::State;
+use sessd_proto::Frame;
+use sessd_proto::frame::kind;
+use sessd_proto::hello::feature;
+use sessd_proto::messages as m;
+use std::time::{Duration, Instant};
+
+/// How long one may wait for the last screen of a job to be drawn here, rather than ask its host for it.
+const LAST_SCREEN: Duration = Duration::from_millis(20);
+
+/// A screen is not asked for again more often than that: a job whose size changes faster is not followed.
+const FRESH_SCREEN: Duration = Duration::from_secs(2);
+
+impl Task {
+    /// The holder did what none does. That ends the stream, and is evidence of nothing about the job: the next inventory
+    /// tells, and looks come ever more slowly.
+    pub(super) fn fault(&mut self, what: impl std::fmt::Display) {
+        let what = format!("the job's holder {what}");
+        tracing::warn!(session = %self.record.id, what, "the stream of a job is ended");
+        self.leave_stream();
+        // What it said of the output is worth nothing: the next stream begins with a screen.
+        self.replica.cool();
+        self.note(what);
+        if self.record.state == State::Running {
+            self.record.state = State::Disconnected;
+        }
+        self.publish();
+        self.handle.host.tell(ToHost::LookAgain);
+        self.tell_views();
+    }
+
+    /// The holder says who it is.
+    pub(super) fn greeted(&mut self, theirs: &m::Hello) {
+        if let Some(stream) = &mut self.stream {
+            stream.features = Some(theirs.features);
+        }
+        // What waited for the word of what it can do.
+        self.pump();
+    }
+
+    /// The holder does not know what it was asked for: whoever waits does not wait for it any more.
+    pub(super) fn unsupported(&mut self, what: u32) {
+        if what == u32::from(kind::READ_RANGE)
+            && let Some(stream) = &mut self.stream
+        {
+            stream.features = Some(stream.features.unwrap_or(0) & !feature::RANGE_READ);
+            self.views.no_range();
+            self.pump();
+        } else if what == u32::from(kind::SUBSCRIBE) || what == u32::from(kind::OPEN) {
+            self.fault("does not know what every holder does");
+        }
+    }
+
+    pub(super) fn output(&mut self, offset: u64, bytes: &[u8]) {
+        match self.replica.output(offset, bytes) {
+            Ok(()) if self.replica.lost_track() => self.fetch_screen(),
+            Ok(()) => self.pump(),
+            Err(fault) => self.fault(fault),
+        }
+    }
+
+    pub(super) fn snapshot(&mut self, at: u64, size: (u16, u16), more: bool, bytes: &[u8]) {
+        match self.replica.snapshot(at, size, more, bytes) {
+            Ok(Stored::More) => self.grant(),
+            Ok(Stored::Whole) => self.pump(),
+            Err(fault) => self.fault(fault),
+        }
+    }
+
+    pub(super) fn range(&mut self, offset: u64, more: bool, expired: bool, bytes: &[u8]) {
+        if let Err(fault) = self.replica.range(offset, bytes.len()) {
+            return self.fault(fault);
+        }
+        self.views.range(offset, more, expired, bytes);
+        if !more {
+            self.pump();
+        }
+    }
+
+    pub(super) fn resized(&mut self, size: &m::Resize) {
+        match self.replica.resize(size.cols, size.rows) {
+            Resized::Same => {}
+            Resized::Changed => {
+                self.views.redraw_all();
+                self.pump();
+            }
+            Resized::TooOften => return self.fetch_screen(),
+        }
+        self.tell_views();
+    }
+
+    /// Lets go of the model and asks for a fresh one: shorter than to follow through all that came in between.
+    fn fetch_screen(&mut self) {
+        let soon = self.fetched.is_some_and(|at| at.elapsed() < FRESH_SCREEN);
+        self.fetched = Some(Instant::now());
+        self.replica.cool();
+        match self.stream.as_ref().map(|stream| stream.link.clone()) {
+            Some(link) if !soon => self.open_stream(&link),
+            Some(_) => self.fault(Fault::Sizes),
+            None => {}
+        }
+    }
+
+    pub(super) fn grant(&mut self) {
+        if !self.views.holds_back(self.replica.ring())
+            && let Some(total) = self.replica.grant(self.needs.screen)
+        {
+            self.send(&Frame::Credit(total));
+        }
+    }
+
+    /// Gives every view what it is due.
+    pub(super) fn pump(&mut self) {
+        self.needs = Needs::default();
+        let Some(ring) = self.replica.ring() else {
+            if let Some(exit) = &self.ended {
+                self.views.end(None, exit);
+            }
+            return;
+        };
+        while let Some((from, to)) = self.views.wanted_range(ring) {
+            match self.stream.as_ref().map(|stream| stream.features) {
+                // Its first word tells.
+                Some(None) => self.views.interrupted(),
+                Some(Some(features)) if features & feature::RANGE_READ != 0 => {
+                    self.send(&Frame::ReadRange(m::ReadRange { from, to }));
+                    self.replica.ask_range(from, to);
+                }
+                Some(Some(_)) | None => {
+                    self.views.no_range();
+                    continue;
+                }
+            }
+            break;
+        }
+        let Some(ring) = self.replica.ring() else { return };
+        self.needs = self.views.pump(ring, self.replica.screen(), Instant::now());
+        if let Some(exit) = &self.ended {
+            self.views.end(Some(ring), exit);
+        }
+        self.grant();
+    }
+
+    /// Is there work on the model that is worth doing now? What nobody looks at is not parsed.
+    pub(super) fn has_work(&self) -> bool {
+        !self.views.is_empty() && self.replica.is_behind()
+    }
+
+    /// A turn's work on the model. How much of the thread it took.
+    pub(super) fn work(&mut self) -> Duration {
+        let began = Instant::now();
+        if self.replica.work(TURN) && self.needs.screen {
+            self.pump();
+        } else {
+            self.grant();
+        }
+        began.elapsed()
+    }
+
+    /// A session that nobody looks at and whose job writes on is let go before its output has to be parsed: it is fetched
+    /// again when somebody comes.
+    pub(super) fn let_go_unwatched(&mut self) {
+        if self.warm && self.views.is_empty() && self.replica.is_far_behind() {
+            self.cool();
+        }
+    }
+
+    /// The model as the job left it, if it is here, and soon.
+    pub(super) fn draw_last_screen(&mut self) {
+        self.replica.work(LAST_SCREEN);
+    }
+
+    pub(super) fn subscribe(&mut self) {
+        let subscribe = if self.warm {
+            self.replica.subscribe()
+        } else {
+            self.replica.subscribe_to_nothing();
+            // A holder that does not know `status_only` yet has to be told the same in other words: all output was seen, and
+            // none is allowed. To one that is asked for a screen it may not send, the end never comes.
+            m::Subscribe { status_only: true, from: Some(u64::MAX), ..m::Subscribe::default() }
+        };
+        self.send(&Frame::Subscribe(subscribe));
+    }
+
+    pub(super) fn cool(&mut self) {
+        if self.warm && self.views.is_empty() {
+            self.warm = false;
+            self.replica.cool();
+            // A stream of its own: what is still on its way on the old one belongs to nobody.
+            if let Some(link) = self.stream.as_ref().map(|stream| stream.link.clone()) {
+                self.open_stream(&link);
+            }
+        }
+    }
+}
