@@ -492,6 +492,7 @@ mod tests {
         prost::Message::encode_to_vec(reply)
     }
 
+    #[allow(clippy::needless_update)] // fields are added
     fn inventory(jobs: Vec<JobReport>) -> LinkReply {
         let inventory = Inventory { boot_id: "b".into(), jobs, ..Inventory::default() };
         LinkReply { id: 300, answer: Some(LinkAnswer::Inventory(inventory)), ..LinkReply::default() }
