@@ -96,7 +96,9 @@ pub fn tag_matches(tags: &BTreeMap<String, String>, filter: &str) -> bool {
 /// How well a selector fits one session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fit {
-    /// The beginning or the end of its id, [`PREFIX_MIN`] characters or more.
+    /// The end of its id, [`PREFIX_MIN`] characters or more.
+    End,
+    /// The beginning of its id, as long.
     Prefix,
     /// Its name.
     Name,
@@ -112,8 +114,11 @@ pub fn fit(selector: &str, id: &str, name: Option<&str>) -> Option<Fit> {
         Some(Fit::Name)
     } else if selector.len() >= PREFIX_MIN && selector.len() <= id.len() {
         let same = |part: Option<&str>| part.is_some_and(|part| part.eq_ignore_ascii_case(selector));
-        let fits = same(id.get(..selector.len())) || same(id.get(id.len() - selector.len()..));
-        fits.then_some(Fit::Prefix)
+        if same(id.get(..selector.len())) {
+            Some(Fit::Prefix)
+        } else {
+            same(id.get(id.len() - selector.len()..)).then_some(Fit::End)
+        }
     } else {
         None
     }
@@ -207,7 +212,7 @@ mod tests {
     fn the_end_of_an_id_selects_as_its_beginning_does() {
         let id = "0193abcd-0000-7000-8000-00000012abef";
         for good in ["abef", "ABEF", "12abef", "8000-00000012abef"] {
-            assert_eq!(fit(good, id, None), Some(Fit::Prefix), "{good}");
+            assert_eq!(fit(good, id, None), Some(Fit::End), "{good}");
         }
         for bad in ["bef", "", "abe", "x12abef", "0012abef0", "\u{e9}bef"] {
             assert_eq!(fit(bad, id, None), None, "{bad}");

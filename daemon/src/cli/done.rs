@@ -47,9 +47,10 @@ pub fn show(paths: &Paths, doc: &InfoDoc) -> Result<bool> {
     if !person {
         return Ok(false);
     }
+    // Before the question: whoever answers at once is not to be quicker than we are.
+    let before = without_quit(&stdin);
     out::question("restart? [y/N] ");
     let mut line = [0; 256];
-    let before = without_quit(&stdin);
     // One line, however it ends. What cannot be read is no yes.
     let read = stdin.lock().read(&mut line).unwrap_or_default();
     if !line[..read].ends_with(b"\n") {

@@ -74,7 +74,7 @@ fn state(session: &SessionDoc, wall: &Wall) -> String {
 const LIST: [super::table::Column; 10] = [
     column("NAME", 100, 8),
     column("HOST", 80, 5),
-    column("STATE", 90, 12),
+    column("STATE", 90, 14),
     column("LINK", 50, 5),
     column("VIEWS", 40, 5),
     column("ACTIVE", 60, 7),
@@ -101,7 +101,12 @@ pub fn sessions(sessions: &[SessionDoc], wall: &Wall, room: Option<usize>, long:
             session.name.clone().unwrap_or_else(|| handle(&session.id, length)).into(),
             session.host.clone().into(),
             state(session, wall).into(),
-            if session.end.is_some() { "".into() } else { session.link.clone().into() },
+            // On this machine there is no link to speak of.
+            if session.end.is_some() || session.link == "local" {
+                "".into()
+            } else {
+                session.link.clone().into()
+            },
             if session.views.is_empty() { "".into() } else { session.views.len().to_string().into() },
             active.into(),
             wall.relative(&session.created_at).into(),

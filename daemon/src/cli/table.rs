@@ -59,11 +59,20 @@ fn fit(columns: &[Column], natural: &[usize], room: Option<usize>) -> Vec<Option
     while stay.len() > 1 && taken(&stay) > room {
         stay.pop();
     }
+    // What is left goes to all alike, until each has what it would like.
     let mut left = room.saturating_sub(taken(&stay));
-    for at in stay {
-        let more = left.min(natural[at] - least(at));
-        left -= more;
-        widths[at] = Some((least(at) + more).min(room));
+    stay.iter().for_each(|at| widths[*at] = Some(least(*at).min(room)));
+    while left > 0 {
+        let before = left;
+        for at in &stay {
+            if let Some(width) = widths[*at].as_mut().filter(|width| **width < natural[*at] && left > 0) {
+                *width += 1;
+                left -= 1;
+            }
+        }
+        if left == before {
+            break;
+        }
     }
     widths
 }

@@ -165,6 +165,9 @@ pub fn usage(error: &clap::Error, words: &[String]) -> Error {
                     let whole: Vec<&str> = path.iter().map(String::as_str).chain([near]).collect();
                     format!("did you mean `sessd {}`? {help}", whole.join(" "))
                 }
+                (None, None) if path.is_empty() && sessd_core::names::check_name(&odd).is_ok() => {
+                    format!("`sessd attach {odd}` shows a session of that name; {help}")
+                }
                 (None, None) => help,
             };
             with(message, hint)
@@ -227,7 +230,11 @@ mod tests {
             ("host lst", "did you mean `sessd host list`? see `sessd help host`"),
             ("daemon statsu", "did you mean `sessd daemon status`? see `sessd help daemon`"),
             ("list --al", "did you mean `--all`? see `sessd help list`"),
-            ("xyzzy", "there is no verb `xyzzy`: see `sessd help`"),
+            (
+                "xyzzy",
+                "there is no verb `xyzzy`: `sessd attach xyzzy` shows a session of that name; see `sessd help`",
+            ),
+            ("x/y", "there is no verb `x/y`: see `sessd help`"),
             ("restart", "see `sessd help restart`"),
             ("host", "sessd: `sessd host` needs a verb behind it: see `sessd help host`"),
             ("", "no verb was given: see `sessd help`"),

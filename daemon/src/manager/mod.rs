@@ -221,6 +221,16 @@ impl Manager {
         {
             return Ok(Found::Done(Box::new(record.clone())));
         }
+        // A beginning goes before an end.
+        if best
+            .iter()
+            .map(|(fit, _)| fit)
+            .chain(done.iter().map(|(fit, _)| fit))
+            .any(|fit| *fit == Fit::Prefix)
+        {
+            best.retain(|(fit, _)| *fit == Fit::Prefix);
+            done.retain(|(fit, _)| *fit == Fit::Prefix);
+        }
         match (best.as_slice(), done.as_slice()) {
             ([], []) => Err(self.no_such_session(selector).await),
             ([(_, session)], []) => Ok(Found::Live(session.clone())),
