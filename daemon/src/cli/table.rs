@@ -151,7 +151,7 @@ mod tests {
         for (room, want) in [
             (80, "ONE   TWO                  THREE\nname  a long command line  running\n"),
             (28, "ONE   TWO            THREE\nname  a long comma…  running\n"),
-            (19, "ONE   TWO   THREE\nname  a l…  running\n"),
+            (19, "ONE   TWO    THREE\nname  a lo…  runni…\n"),
             (16, "ONE   TWO   THR…\nname  a l…  run…\n"),
             (15, "ONE   THREE\nname  running\n"),
             (11, "ONE   THREE\nname  runn…\n"),
