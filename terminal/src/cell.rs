@@ -92,12 +92,22 @@ struct Cluster {
     chars: [char; MAX_CLUSTER],
 }
 
+/// Most clusters of one terminal; a mark that would need a further one is dropped.
+const MAX_CLUSTERS: usize = 1 << 15;
+/// Clusters the table starts to be swept at, and the least that come between two sweeps.
+const SWEEP_AT: usize = 256;
+
 /// The clusters of the screens. A cluster belongs to one cell (cells are moved, never copied, while they hold one), so
 /// a further mark is added in place; what cells left behind goes with [`Clusters::sweep`].
+///
+/// Bounded at any moment: by [`MAX_CLUSTERS`], and, where [`Clusters::wants_sweep`] is asked before each new one, by one and a
+/// half times what the screens hold, or a little more.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clusters {
     entries: Vec<Cluster>,
     sweep_at: usize,
+    /// New ones that found no room since the last sweep. They count, or a full table would be swept for each.
+    refused: usize,
 }
 
 impl Clusters {
@@ -105,35 +115,44 @@ impl Clusters {
         self.entries.get(index as usize).map_or(&[], |c| &c.chars[..usize::from(c.len)])
     }
 
-    /// Adds `mark` to the cell. A full cell keeps what it has.
-    pub(crate) fn add(&mut self, cell: &mut Cell, mark: char) {
-        if let Some(i) = cell.cluster() {
-            let c = &mut self.entries[i as usize];
-            if usize::from(c.len) < MAX_CLUSTER {
-                c.chars[usize::from(c.len)] = mark;
-                c.len += 1;
-            }
+    /// Adds marks to the cell. A full cell keeps what it has.
+    pub(crate) fn add(&mut self, cell: &mut Cell, marks: &[char]) {
+        if marks.is_empty() {
             return;
         }
-        let Some(base) = cell.char() else { return };
-        let mut chars = ['\0'; MAX_CLUSTER];
-        chars[0] = base;
-        chars[1] = mark;
-        let new = Cluster { len: 2, chars };
-        self.entries.push(new);
-        cell.set_cluster((self.entries.len() - 1) as u32);
+        let index = match cell.cluster() {
+            Some(i) => i as usize,
+            None => {
+                let Some(base) = cell.char() else { return };
+                if self.entries.len() >= MAX_CLUSTERS {
+                    self.refused += 1;
+                    return;
+                }
+                let mut chars = ['\0'; MAX_CLUSTER];
+                chars[0] = base;
+                self.entries.push(Cluster { len: 1, chars });
+                cell.set_cluster((self.entries.len() - 1) as u32);
+                self.entries.len() - 1
+            }
+        };
+        let c = &mut self.entries[index];
+        for mark in marks.iter().take(MAX_CLUSTER - usize::from(c.len)) {
+            c.chars[usize::from(c.len)] = *mark;
+            c.len += 1;
+        }
     }
 
+    /// Whether a sweep should come before the next new one.
     pub(crate) fn wants_sweep(&self) -> bool {
-        self.entries.len() >= self.sweep_at.max(256)
+        self.entries.len() + self.refused >= self.sweep_at.max(SWEEP_AT)
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.entries.capacity() * size_of::<Cluster>()
     }
 
-    /// Keeps the clusters of these cells and no others.
-    pub(crate) fn sweep<'a>(&mut self, cells: impl Iterator<Item = &'a mut Cell>) {
+    /// Keeps the clusters of these cells and no others. `rest`: how many new ones come before the next sweep, at least.
+    pub(crate) fn sweep<'a>(&mut self, cells: impl Iterator<Item = &'a mut Cell>, rest: usize) {
         let old = std::mem::take(&mut self.entries);
         for cell in cells {
             if let Some(i) = cell.cluster() {
@@ -141,6 +160,7 @@ impl Clusters {
                 cell.set_cluster((self.entries.len() - 1) as u32);
             }
         }
-        self.sweep_at = self.entries.len() * 2;
+        self.refused = 0;
+        self.sweep_at = self.entries.len() + (self.entries.len() / 2).max(SWEEP_AT).max(rest);
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::modes::{self, bit};
 use crate::parser::Csi;
+use crate::print::MOVED;
 use crate::row::Row;
 use crate::screen::Charset;
 use crate::style::{Color, Style, attr};
@@ -120,6 +121,7 @@ impl Model {
                     if csi.last == b'L' {
                         self.scroll_down(y, bottom, n);
                     } else {
+                        self.spend_scroll(y, bottom, n);
                         // Deleted rows do not go to the scrollback.
                         self.screen().scroll_up(y, bottom, n, style);
                         if y == 0 && self.alternate.is_none() {
@@ -146,6 +148,7 @@ impl Model {
                 self.cursor.pending = false;
                 let x = usize::from(x);
                 self.cursor_row().erase(x, x + usize::from(n), style);
+                self.spend(usize::from(n.min(self.size.cols)));
             }
             b'Z' => self.back_tab(n),
             b'd' => {
@@ -270,6 +273,7 @@ impl Model {
     fn erase_rows(&mut self, from: u16, to: u16, selective: bool) {
         let style = self.erased();
         let cols = usize::from(self.size.cols);
+        self.spend(usize::from(to - from) * cols * if selective { 4 } else { 1 });
         self.unwrap_above(from);
         for row in &mut self.screen().rows[usize::from(from)..usize::from(to)] {
             if selective {
@@ -321,11 +325,15 @@ impl Model {
         };
         if selective {
             row.erase_unprotected(from, to, style);
+            self.spend((to - from) * 4);
             return;
         }
         row.erase(from, to, style);
         if to == cols {
             row.unwrap();
+        }
+        self.spend(to - from);
+        if to == cols {
             if from == 0 {
                 self.unwrap_above(self.cursor.y);
             }
@@ -347,6 +355,7 @@ impl Model {
             return;
         }
         let (at, right, n) = (usize::from(x), usize::from(s.right) + 1, usize::from(n));
+        let cells = usize::from(s.bottom + 1 - s.top) * (right - at);
         let change = |row: &mut Row| {
             if insert {
                 row.insert(at, right, n, style)
@@ -356,6 +365,7 @@ impl Model {
             row.unwrap();
         };
         s.rows[usize::from(s.top)..=usize::from(s.bottom)].iter_mut().for_each(change);
+        self.spend(cells / MOVED);
     }
 
     /// SL and SR.

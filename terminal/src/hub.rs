@@ -1,4 +1,7 @@
 //! The hub: model, ring and head offset under one owner, and the cursors of those who follow it.
+//!
+//! What a stream costs is not in its bytes: five of them can write a whole screen. Whoever has other things to do on the same
+//! thread feeds within a budget, keeps what was not taken, and reads no more of the stream until that is gone.
 
 use crate::Size;
 use crate::query::{self, Found, Query, QueryScanner};
@@ -15,6 +18,10 @@ pub struct Hub {
     ring: Ring,
     scanner: QueryScanner,
 }
+
+/// Bytes that are looked through for queries at a time, and when they prove to be costly.
+const PIECE: usize = 1024;
+const SMALL_PIECE: usize = 64;
 
 impl Hub {
     /// A stream that starts now, at offset 0.
@@ -40,14 +47,41 @@ impl Hub {
     }
 
     fn take(&mut self, bytes: &[u8]) {
-        self.terminal.feed(bytes);
-        self.ring.append(bytes);
+        self.take_within(bytes, u64::MAX);
+    }
+
+    fn take_within(&mut self, bytes: &[u8], budget: u64) -> usize {
+        let n = self.terminal.feed_within(bytes, budget);
+        self.ring.append(&bytes[..n]);
+        n
     }
 
     /// Takes output: model, ring and head move. What was held back goes first.
     pub fn feed(&mut self, bytes: &[u8]) {
         self.flush_held();
         self.take(bytes);
+    }
+
+    /// As [`Self::feed`] until about `budget` units are spent ([`Terminal::cost`]): says how many of `bytes` it took, at
+    /// least one. All three have moved that far and no further.
+    pub fn feed_within(&mut self, bytes: &[u8], budget: u64) -> usize {
+        self.flush_held();
+        self.take_within(bytes, budget)
+    }
+
+    /// As [`Self::feed_answering`] until about `budget` units are spent: says how many of `bytes` it took, at least one.
+    pub fn feed_answering_within(&mut self, bytes: &[u8], budget: u64, replies: &mut Vec<u8>) -> usize {
+        let end = self.terminal.cost().saturating_add(budget);
+        let (mut taken, mut piece) = (0, PIECE);
+        while taken < bytes.len() && (taken == 0 || self.terminal.cost() < end) {
+            let before = self.terminal.cost();
+            let n = piece.min(bytes.len() - taken);
+            self.feed_answering(&bytes[taken..taken + n], replies);
+            taken += n;
+            let dear = self.terminal.cost() - before > 64 * n as u64;
+            piece = if dear { SMALL_PIECE } else { PIECE };
+        }
+        taken
     }
 
     /// Takes output while no view can answer: each terminal query is answered from the model as it is at that point of

@@ -11,7 +11,9 @@
 //! - [`QueryScanner`]: what a program asks its terminal; [`ReplyFilter`]: what a view's terminal answers.
 //!
 //! Invariants:
-//! - Nothing fed panics, and memory is bounded whatever is fed.
+//! - Nothing fed panics, and memory is bounded at any moment by the size, whatever is fed.
+//! - Work is bounded in cost and not only in bytes: [`Terminal::feed_within`] and [`Hub::feed_within`] give the thread
+//!   back. A unit of cost ([`Terminal::cost`]) is about a nanosecond.
 //! - Where the stream is cut into chunks makes no difference.
 //! - A snapshot fed to a fresh terminal gives the state it was taken of.
 //! - A hub's model, ring and head move together; a snapshot taken now stands at the head.
@@ -49,10 +51,12 @@ pub use query::{Names, Query, QueryScanner, Selections, Setting};
 pub use reply_filter::{Outstanding, ReplyFilter};
 pub use ring::{Expired, Ring};
 pub use scrollback::MAX_SCROLLBACK_BYTES;
-pub use snapshot::SnapshotOptions;
+pub use snapshot::{MAX_SNAPSHOT_SCROLLBACK, SnapshotOptions};
 pub use terminal::{ShellState, Terminal};
 
 /// Columns and rows of a terminal.
+///
+/// A [`Terminal`] takes no size beyond [`Size::clamped`]; whoever sets a PTY's size sets it to that.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Size {
     /// Columns.
@@ -64,10 +68,15 @@ pub struct Size {
 impl Size {
     /// Most columns and most rows a [`Terminal`] takes; the least is 1.
     pub const MAX: u16 = 1000;
+    /// Most cells: more than any display shows, and what a model's memory is bounded by. Where columns and rows ask for more
+    /// there are fewer rows.
+    pub const MAX_CELLS: u32 = 160_000;
 
     /// Brought into the bounds.
     #[must_use]
     pub fn clamped(self) -> Self {
-        Self { cols: self.cols.clamp(1, Self::MAX), rows: self.rows.clamp(1, Self::MAX) }
+        let cols = self.cols.clamp(1, Self::MAX);
+        let rows = (Self::MAX_CELLS / u32::from(cols)) as u16;
+        Self { cols, rows: self.rows.clamp(1, Self::MAX.min(rows)) }
     }
 }

@@ -103,7 +103,7 @@ impl Model {
             None
         } else {
             let id = params.split(|&b| b == b':').find_map(|p| p.strip_prefix(b"id=")).unwrap_or(&[]);
-            Some(Arc::new(Link { id: text(id, MAX_ID), uri }))
+            Some(Arc::new(Link::new(text(id, MAX_ID), uri)))
         };
         self.set_ext(|e| e.link = link);
     }

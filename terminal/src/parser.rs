@@ -14,13 +14,15 @@
 const MAX_SEQUENCE: usize = 256;
 /// Longest string (OSC, DCS) that has an effect, in bytes.
 pub(crate) const MAX_STRING: usize = 8192;
+/// Bytes that are looked over for the end of a run of text at a time.
+const MAX_RUN: usize = 16 << 10;
 /// Parameters of a CSI that are kept; further ones are ignored.
 pub(crate) const MAX_PARAMS: usize = 32;
 
 /// What the parser calls.
 pub(crate) trait Sink {
-    /// Printable ASCII, 0x20–0x7e, at least one.
-    fn ascii(&mut self, run: &[u8]);
+    /// Printable ASCII, 0x20–0x7e, at least one. Says how many it took, at least one: all, unless it is spent.
+    fn ascii(&mut self, run: &[u8]) -> usize;
     fn char(&mut self, c: char);
     /// C0 but ESC, CAN, SUB.
     fn control(&mut self, b: u8);
@@ -28,6 +30,8 @@ pub(crate) trait Sink {
     fn csi(&mut self, csi: &Csi<'_>);
     fn osc(&mut self, body: &[u8]);
     fn dcs(&mut self, body: &[u8]);
+    /// No more is to be done in this turn.
+    fn is_spent(&self) -> bool;
 }
 
 /// A control sequence.
@@ -147,9 +151,13 @@ impl Parser {
         &self.tail
     }
 
-    pub(crate) fn advance(&mut self, sink: &mut impl Sink, bytes: &[u8]) {
+    /// Takes bytes until there are none, or until the sink is spent; at least one. Says how many.
+    pub(crate) fn advance(&mut self, sink: &mut impl Sink, bytes: &[u8]) -> usize {
         let mut i = 0;
         while i < bytes.len() {
+            if i > 0 && sink.is_spent() {
+                break;
+            }
             if self.state != State::Ground {
                 i += self.in_sequence(sink, &bytes[i..]);
                 continue;
@@ -160,9 +168,8 @@ impl Parser {
             }
             match bytes[i] {
                 0x20..=0x7e => {
-                    let n = ascii_run(&bytes[i..]);
-                    sink.ascii(&bytes[i..i + n]);
-                    i += n;
+                    let n = ascii_run(&bytes[i..bytes.len().min(i + MAX_RUN)]);
+                    i += sink.ascii(&bytes[i..i + n]);
                 }
                 0x1b => i += self.escape(sink, &bytes[i..]),
                 0x18 | 0x1a | 0x7f => i += 1,
@@ -173,6 +180,7 @@ impl Parser {
                 0x80.. => i += self.utf8(sink, &bytes[i..]),
             }
         }
+        i
     }
 
     /// At an ESC in the ground state: takes a whole CSI at once, else changes state.
@@ -356,10 +364,13 @@ impl Parser {
         };
         let mut rest = valid;
         while let Some(c) = rest.chars().next() {
+            if rest.len() < valid.len() && sink.is_spent() {
+                return valid.len() - rest.len();
+            }
             if c.is_ascii() {
                 let run = ascii_run(rest.as_bytes());
-                sink.ascii(&rest.as_bytes()[..run]);
-                rest = &rest[run..];
+                let taken = sink.ascii(&rest.as_bytes()[..run]);
+                rest = &rest[taken..];
                 continue;
             }
             rest = &rest[c.len_utf8()..];

@@ -6,6 +6,11 @@ use crate::style::Style;
 use crate::terminal::Model;
 use crate::width;
 
+/// What a character costs that is printed by itself.
+const PRINTED: usize = 8;
+/// Cells that cost one when a row is shifted.
+pub(crate) const MOVED: usize = 4;
+
 impl Model {
     /// First column past where the cursor's text may go.
     pub(crate) fn limit(&self) -> u16 {
@@ -40,14 +45,16 @@ impl Model {
         marked
     }
 
-    pub(crate) fn print_run(&mut self, mut run: &[u8]) {
+    /// Prints until the run is over or the turn is spent; says how many it took, at least one.
+    pub(crate) fn print_run(&mut self, whole: &[u8]) -> usize {
+        let mut run = whole;
         let style = self.cursor.pen;
         let plain = style == Style::default();
         let autowrap = self.modes.has(bit::AUTOWRAP);
-        if let Some(&b) = run.last() {
-            self.last = Some(char::from(b));
-        }
         while !run.is_empty() {
+            if run.len() < whole.len() && self.is_spent() {
+                break;
+            }
             if self.cursor.pending {
                 self.wrap();
             }
@@ -60,7 +67,9 @@ impl Model {
                 *cell = Cell::ascii(b, style);
             }
             row.touch(x + n, plain);
+            self.last = Some(char::from(run[n - 1]));
             run = &run[n..];
+            self.spend(n);
             if x + n == limit {
                 self.cursor.x = limit as u16 - 1;
                 self.cursor.pending = autowrap;
@@ -75,12 +84,14 @@ impl Model {
                 self.cursor.x = (x + n) as u16;
             }
         }
+        whole.len() - run.len()
     }
 
     pub(crate) fn print_one(&mut self, c: char) {
+        self.spend(PRINTED);
         let w = width::of(c);
         if w == 0 {
-            self.combine(c);
+            self.combine(&[c]);
             return;
         }
         if self.cursor.pending {
@@ -147,8 +158,12 @@ impl Model {
         }
     }
 
-    /// A mark without width joins the cell before the cursor.
-    fn combine(&mut self, c: char) {
+    /// Marks without width join the cell before the cursor.
+    fn combine(&mut self, marks: &[char]) {
+        // At once and not when the turn is over: a repetition makes as many as the screen has cells, each time.
+        if self.clusters.wants_sweep() {
+            self.sweep();
+        }
         let mut x = usize::from(self.cursor.x);
         if !self.cursor.pending {
             if x == 0 {
@@ -169,7 +184,7 @@ impl Model {
         if row.cells[x].is_blank() {
             return;
         }
-        clusters.add(&mut row.cells[x], c);
+        clusters.add(&mut row.cells[x], marks);
         row.plain = false;
     }
 
@@ -179,6 +194,7 @@ impl Model {
         let (left, right) = (self.screen_ref().left, self.screen_ref().right);
         if (left..=right).contains(&x) {
             self.cursor_row().insert(usize::from(x), usize::from(right) + 1, usize::from(n), style);
+            self.spend(usize::from(right + 1 - x) / MOVED);
         }
     }
 
@@ -188,6 +204,7 @@ impl Model {
         let (left, right) = (self.screen_ref().left, self.screen_ref().right);
         if (left..=right).contains(&x) {
             self.cursor_row().delete(usize::from(x), usize::from(right) + 1, usize::from(n), style);
+            self.spend(usize::from(right + 1 - x) / MOVED);
         }
     }
 
@@ -197,11 +214,47 @@ impl Model {
         let x = if self.cursor.pending { x + 1 } else { x };
         let cell = self.screen_ref().rows[usize::from(self.cursor.y)].cells[x.saturating_sub(w)];
         let marks = cell.cluster().map(|i| self.clusters.get(i)[1..].to_vec()).unwrap_or_default();
-        // More than the screen holds shows nothing new.
-        let cells = u32::from(self.size.cols) * u32::from(self.size.rows);
-        for _ in 0..u32::from(n).min(cells) {
+        // More than the screen holds, or what of it lies between the margins, shows nothing new.
+        let s = self.screen_ref();
+        let width = usize::from(s.right + 1 - s.left);
+        let most = if s.full_width() { self.cells() } else { width * s.rows.len() + usize::from(s.cols) };
+        let mut left = usize::from(n).min(most);
+        let insert = self.modes.has(bit::INSERT);
+        if let Ok(b @ 0x20..=0x7e) = u8::try_from(c)
+            && marks.is_empty()
+            && !insert
+        {
+            let run = [b; 128];
+            while left > 0 {
+                left -= self.print_run(&run[..left.min(run.len())]);
+            }
+            return;
+        }
+        while left > 0 {
             self.print_one(c);
-            marks.iter().for_each(|m| self.combine(*m));
+            self.combine_if_any(&marks);
+            left -= 1;
+            let s = self.screen_ref();
+            let shifts = (s.left..=s.right).contains(&self.cursor.x);
+            if insert && shifts && !self.cursor.pending && w > 0 {
+                // What goes into this row beside it: room is made once.
+                let room = usize::from(self.limit() - self.cursor.x) / w;
+                let now = left.min(room);
+                self.insert_cells((now * w) as u16);
+                self.modes.set(bit::INSERT, false);
+                for _ in 0..now {
+                    self.print_one(c);
+                    self.combine_if_any(&marks);
+                }
+                self.modes.set(bit::INSERT, true);
+                left -= now;
+            }
+        }
+    }
+
+    fn combine_if_any(&mut self, marks: &[char]) {
+        if !marks.is_empty() {
+            self.combine(marks);
         }
     }
 }

@@ -53,6 +53,9 @@ impl Terminal {
 impl Model {
     fn resize(&mut self, size: Size) {
         self.last = None;
+        self.spare = None;
+        // The old cells and the new ones, each looked at a few times.
+        self.spend(4 * (self.cells() + usize::from(size.cols) * usize::from(size.rows)));
         let on_alternate = self.alternate.is_some();
         // The cursor that belongs to the primary screen.
         let saved = (self.primary.saved.cursor.x, self.primary.saved.cursor.y);
@@ -100,8 +103,10 @@ impl Model {
         let mut lines: Vec<(Vec<Cell>, u8)> = Vec::new();
         let mut cursor = (0, 0);
         let mut joined = false;
+        // A line longer than this is taken in parts: what is further up than the screens show keeps its rows as they are.
+        let most = 2 * self.cells().max(cols * height).max(2048);
         if self.scrollback.last_is_wrapped() {
-            lines.push(self.pop_line());
+            lines.push(self.pop_line(most));
             joined = true;
         }
         for (y, row) in old.iter().enumerate() {
@@ -144,7 +149,7 @@ impl Model {
             rows.truncate(height);
         }
         while rows.len() < height && self.scrollback.len() > 0 {
-            let (cells, marks) = self.pop_line();
+            let (cells, marks) = self.pop_line(most);
             let mut more_rows = Vec::new();
             rewrap(&cells, cols, None, |part, more| more_rows.push(row_of(part, size.cols, more)));
             more_rows[0].marks = marks;
@@ -163,18 +168,18 @@ impl Model {
         *point = (at.0 as u16, at.1.min(height - 1) as u16);
     }
 
-    /// The newest line leaves the scrollback: all rows it was broken into.
-    fn pop_line(&mut self) -> (Vec<Cell>, u8) {
+    /// The newest line leaves the scrollback: all rows it was broken into, or as many of the last ones as have `most` cells.
+    fn pop_line(&mut self, most: usize) -> (Vec<Cell>, u8) {
         let mut parts = Vec::new();
         let mut cells = 0;
         while let Some(row) = self.scrollback.pop() {
-            cells += row.len();
+            cells += scrollback::columns(&row);
             parts.push(row);
-            // A line of megabytes is taken in parts; no one sees the seam.
-            if !self.scrollback.last_is_wrapped() || cells > 1 << 20 {
+            if !self.scrollback.last_is_wrapped() || cells >= most {
                 break;
             }
         }
+        self.spend(8 * cells);
         let mut line = Vec::new();
         let mut marks = 0;
         for row in parts.iter().rev() {

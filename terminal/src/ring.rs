@@ -57,9 +57,9 @@ impl Ring {
         self.capacity
     }
 
-    /// Appends; the oldest bytes go where there is no room.
+    /// Appends; the oldest bytes go where there is no room. An offset never passes 2^64.
     pub fn append(&mut self, bytes: &[u8]) {
-        self.head += bytes.len() as u64;
+        self.head = self.head.saturating_add(bytes.len() as u64);
         // Of more than fits, only the end would stay.
         let mut rest = &bytes[bytes.len().saturating_sub(self.capacity)..];
         if rest.len() < bytes.len() {

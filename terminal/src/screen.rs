@@ -218,11 +218,10 @@ impl Screen {
         self.rows[from].split_wide(l, r);
         self.rows[from].unwrap();
         let (plain, used) = (self.rows[from].plain, self.rows[from].used);
-        let part: Vec<Cell> = self.rows[from].cells[l..r].to_vec();
+        let Ok([from, to]) = self.rows.get_disjoint_mut([from, to]) else { return };
+        to.cells[l..r].copy_from_slice(&from.cells[l..r]);
         // Cells are moved: a cluster belongs to one cell only.
-        self.rows[from].cells[l..r].fill(Cell::default());
-        let row = &mut self.rows[to];
-        row.cells[l..r].copy_from_slice(&part);
-        row.touch(usize::from(used).min(r), plain);
+        from.cells[l..r].fill(Cell::default());
+        to.touch(usize::from(used).min(r), plain);
     }
 }

@@ -9,10 +9,13 @@ use std::sync::Arc;
 
 use crate::cell::{Cell, Clusters};
 use crate::row::Row;
-use crate::style::{Color, ColorKind, Ext, ExtTable, Link, Style};
+use crate::style::{Color, ColorKind, Ext, ExtTable, Link, Style, attr};
 
 /// Bytes the scrollback of one terminal may take, its bookkeeping included.
 pub const MAX_SCROLLBACK_BYTES: usize = 4 << 20;
+/// Bytes of links in one row; what is linked past that is kept without its link. A row of cells in turn linked to two long
+/// addresses would else be larger than the whole scrollback may be.
+const MAX_ROW_LINKS: usize = 64 << 10;
 /// Bytes after which a new chunk is started.
 const CHUNK: usize = 32 << 10;
 
@@ -142,6 +145,21 @@ impl Scrollback {
         }
     }
 
+    /// How many of the newest rows take up to `bytes` as escape sequences, at most `lines`.
+    pub(crate) fn newest_within(&self, lines: usize, bytes: usize) -> usize {
+        let mut left = bytes;
+        let rows = self.chunks.iter().rev().flat_map(|c| (0..c.rows()).rev().map(|i| c.row(i)));
+        rows.take(lines)
+            .take_while(|row| match left.checked_sub(said_len(row)) {
+                Some(room) => {
+                    left = room;
+                    true
+                }
+                None => false,
+            })
+            .count()
+    }
+
     /// The encoded rows, oldest first, without the first `skip`.
     pub(crate) fn iter_from(&self, mut skip: usize) -> impl Iterator<Item = &[u8]> {
         self.chunks.iter().flat_map(move |c| {
@@ -162,6 +180,50 @@ pub(crate) fn as_plain(encoded: &[u8]) -> Option<&[u8]> {
         [0, text @ ..] if !text.iter().any(|&b| b < 0x20) => Some(text),
         _ => None,
     }
+}
+
+/// No fewer bytes than an encoded row takes as escape sequences, in its own rows or broken anew.
+fn said_len(encoded: &[u8]) -> usize {
+    /// `CSI n G`, and what else a place in a row may cost.
+    const GO: usize = 8;
+    if let Some(text) = as_plain(encoded) {
+        return text.len() + 2;
+    }
+    let color = |c: Color| match c.kind() {
+        ColorKind::Default => 0,
+        ColorKind::Ansi(_) => 4,
+        ColorKind::Indexed(_) => 9,
+        ColorKind::Rgb(..) => 18,
+    };
+    // Its place, its marks, and how it is led on into the next one.
+    let mut len = 160;
+    for run in Runs::new(encoded) {
+        let s = run.style;
+        let attrs = 3 * s.attrs.count_ones() as usize + if s.attrs & attr::PROTECTED != 0 { 10 } else { 0 };
+        len += 4 + color(s.fg) + color(s.bg) + color(run.ext.underline) + attrs;
+        len += run.ext.link.map_or(0, |l| l.len() + 16);
+        // Blanks are passed over or erased, and where terminals may disagree on a width the next place is said.
+        let places = run.text.iter().filter(|b| **b < b' ' || **b >= 0xc0).count();
+        len += run.text.len() + places * (GO + if s.bg == Color::DEFAULT { 0 } else { GO });
+    }
+    len
+}
+
+/// Cells of an encoded row.
+pub(crate) fn columns(encoded: &[u8]) -> usize {
+    let mut columns = 0;
+    for run in Runs::new(encoded) {
+        let text = String::from_utf8_lossy(run.text);
+        let mut chars = text.chars();
+        while let Some(c) = chars.next() {
+            columns += match c {
+                '\0' => 1,
+                '\u{1}' => chars.next().map_or(0, |c| c as usize),
+                c => crate::width::of(c),
+            };
+        }
+    }
+    columns
 }
 
 fn varint(out: &mut Vec<u8>, mut n: usize) {
@@ -196,13 +258,13 @@ fn encode(row: &Row, clusters: &Clusters, ext: &ExtTable, text: &mut Vec<u8>, ou
     }
     out[at] |= STYLED;
     let mut rest = cells;
-    let mut last_link: Option<Arc<Link>> = None;
+    let mut links = Links { last: None, room: MAX_ROW_LINKS };
     while let Some(first) = rest.first() {
         let n = rest.iter().position(|c| c.style != first.style).unwrap_or(rest.len());
         text.clear();
         encode_text(&rest[..n], clusters, text);
         varint(out, text.len());
-        encode_style(first.style, ext, &mut last_link, out);
+        encode_style(first.style, ext, &mut links, out);
         out.extend_from_slice(text);
         rest = &rest[n..];
     }
@@ -249,7 +311,13 @@ fn encode_color(c: Color, out: &mut Vec<u8>) {
     }
 }
 
-fn encode_style(s: Style, ext: &ExtTable, last: &mut Option<Arc<Link>>, out: &mut Vec<u8>) {
+/// The links of a row while it is encoded.
+struct Links {
+    last: Option<Arc<Link>>,
+    room: usize,
+}
+
+fn encode_style(s: Style, ext: &ExtTable, links: &mut Links, out: &mut Vec<u8>) {
     let at = out.len();
     let mut flags = 0;
     out.push(0);
@@ -272,15 +340,16 @@ fn encode_style(s: Style, ext: &ExtTable, last: &mut Option<Arc<Link>>, out: &mu
             encode_color(e.underline, out);
         }
         if let Some(l) = &e.link {
-            if last.as_ref() == Some(l) {
+            if links.last.as_ref() == Some(l) {
                 flags |= SAME_LINK;
-            } else {
+            } else if let Some(room) = links.room.checked_sub(l.len()) {
+                links.room = room;
                 flags |= LINK;
                 for s in [&l.id, &l.uri] {
                     varint(out, s.len());
                     out.extend_from_slice(s.as_bytes());
                 }
-                *last = Some(Arc::clone(l));
+                links.last = Some(Arc::clone(l));
             }
         }
     }
@@ -371,7 +440,7 @@ impl<'a> Runs<'a> {
             ext.underline = self.color()?;
         }
         if flags & LINK != 0 {
-            self.link = Some(Arc::new(Link { id: self.string()?, uri: self.string()? }));
+            self.link = Some(Arc::new(Link::new(self.string()?, self.string()?)));
         }
         if flags & (LINK | SAME_LINK) != 0 {
             ext.link.clone_from(&self.link);
@@ -411,7 +480,7 @@ pub(crate) fn decode(encoded: &[u8], clusters: &mut Clusters, ext: &mut ExtTable
                     0 => {
                         let at = cells.iter().rposition(|c| !c.is_spacer());
                         if let Some(cell) = at.map(|i| &mut cells[i]) {
-                            clusters.add(cell, c);
+                            clusters.add(cell, &[c]);
                         }
                     }
                     1 => cells.push(Cell::new(c, false, style)),

@@ -32,6 +32,12 @@ pub struct SnapshotOptions {
     pub erase_scrollback: bool,
 }
 
+/// Bytes of scrollback in a snapshot; of more, the newest rows are written.
+pub const MAX_SNAPSHOT_SCROLLBACK: usize = 8 << 20;
+/// Bytes of links on the screens in a snapshot or a drawing; what is linked past that is written without its link. Cells in turn
+/// linked to two long addresses would else be kilobytes each.
+const MAX_SCREEN_LINKS: usize = 1 << 20;
+
 /// Leaves the alternate screen first (some terminals restore cursor, charsets and origin there), then undoes all. One mode
 /// at a time: some terminals take the first of a list only. Not here: titles, and the modes that are preferences of a
 /// person ([`modes::PREFERENCES`]), which are left alone until a program says something about them.
@@ -49,7 +55,8 @@ impl Terminal {
     /// Appends escape sequences that bring a terminal of this size, whatever its state, into the state of this one.
     ///
     /// Fed to a [`Terminal`], the result is equal in all that can be observed by any continuation of the stream; the
-    /// scrollback is that which was asked for.
+    /// scrollback is that which was asked for, up to [`MAX_SNAPSHOT_SCROLLBACK`] bytes. What it may have beside that, and what
+    /// taking it costs, is bounded by the size: some 100 bytes a cell where each looks different, and 1 MB of links.
     pub fn snapshot(&self, what: SnapshotOptions, out: &mut Vec<u8>) {
         let m = &self.state;
         let mut w = Writer::new(m, usize::from(m.size.cols), out);
@@ -100,11 +107,21 @@ pub(crate) struct Writer<'a> {
     cols: usize,
     pen: Pen,
     shell: Option<ShellState>,
+    /// Bytes of links that may be written still.
+    links: usize,
 }
 
 impl<'a> Writer<'a> {
     pub(crate) fn new(m: &'a Model, cols: usize, out: &'a mut Vec<u8>) -> Self {
-        Self { out, clusters: &m.clusters, ext: &m.ext, cols, pen: Pen::default(), shell: None }
+        Self {
+            out,
+            clusters: &m.clusters,
+            ext: &m.ext,
+            cols,
+            pen: Pen::default(),
+            shell: None,
+            links: MAX_SCREEN_LINKS,
+        }
     }
 
     fn put(&mut self, bytes: &[u8]) {
@@ -124,8 +141,14 @@ impl<'a> Writer<'a> {
         self.pen_to(style, ext);
     }
 
-    fn pen_to(&mut self, style: Style, ext: Ext) {
+    fn pen_to(&mut self, style: Style, mut ext: Ext) {
         let old = &self.pen;
+        if let Some(link) = ext.link.as_ref().filter(|l| old.ext.link.as_ref() != Some(l)) {
+            match self.links.checked_sub(link.len()) {
+                Some(room) => self.links = room,
+                None => ext.link = None,
+            }
+        }
         let looks = |s: Style| Style { ext: 0, ..s };
         if looks(old.style) != looks(style) || old.ext.underline != ext.underline {
             push_sgr(self.out, style, ext.underline);
@@ -179,11 +202,14 @@ impl<'a> Writer<'a> {
     }
 
     fn primary(&mut self, m: &Model, lines: usize) {
-        let skip = m.scrollback.len().saturating_sub(lines);
+        let skip = m.scrollback.len() - m.scrollback.newest_within(lines, MAX_SNAPSHOT_SCROLLBACK);
         let mut joined = false;
         if m.scrollback.len() > skip {
             let mut open = None;
+            // Within the bound of the rows.
+            let links = std::mem::replace(&mut self.links, usize::MAX);
             let written = self.scrollback(m, skip, &mut open);
+            self.links = links;
             // On to the screen's first row, and then everything above it off the top.
             let first = m.primary.rows[0].cells[0];
             joined = open.is_some();
@@ -254,6 +280,7 @@ impl<'a> Writer<'a> {
                 cols: self.cols,
                 pen: std::mem::take(&mut self.pen),
                 shell: self.shell,
+                links: self.links,
             };
             // Broken anew, all marks of a line are its first row's.
             let all = marks.iter().fold(0, |all, m| all | m);

@@ -1,7 +1,7 @@
 //! Colours, attributes and hyperlinks of one cell.
 
 use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 /// A colour as the program asked for it. The road is kept (`31` and `38;5;1` are different colours to some terminals),
@@ -101,12 +101,27 @@ impl Style {
 }
 
 /// A hyperlink (OSC 8).
-#[derive(Clone, PartialEq, Eq, Hash, Debug)]
+#[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Link {
+    /// Of both texts, made once: they are long, and looked up with each change of the pen.
+    hash: u64,
     /// The `id=` parameter; empty if none was given.
     pub(crate) id: String,
     /// The address.
     pub(crate) uri: String,
+}
+
+impl Link {
+    pub(crate) fn new(id: String, uri: String) -> Self {
+        let mut hasher = DefaultHasher::new();
+        (&id, &uri).hash(&mut hasher);
+        Self { hash: hasher.finish(), id, uri }
+    }
+
+    /// Bytes of its texts.
+    pub(crate) fn len(&self) -> usize {
+        self.id.len() + self.uri.len()
+    }
 }
 
 /// What few cells have: the underline's own colour (SGR 58) and a link.
@@ -122,15 +137,19 @@ impl Hash for Ext {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.underline.hash(state);
         if let Some(l) = &self.link {
-            l.uri.hash(state);
+            l.hash.hash(state);
         }
     }
 }
 
-/// Bytes of link text the table may hold before links are dropped.
-const MAX_LINK_BYTES: usize = 1 << 20;
+/// Bytes of link text after which the table is swept; with twice as many it is full.
+const MAX_LINK_BYTES: usize = 512 << 10;
 /// Entries the table starts to be swept at.
 const SWEEP_AT: usize = 1024;
+/// The least that comes between two sweeps.
+const REST: usize = 128;
+/// Most entries.
+const MAX_ENTRIES: usize = 1 << 14;
 
 /// The interned [`Ext`]s. Bounded: once full after a sweep, a new one is refused and its cells get none.
 #[derive(Clone, Debug)]
@@ -139,7 +158,10 @@ pub(crate) struct ExtTable {
     free: Vec<u16>,
     index: HashMap<Ext, u16>,
     link_bytes: usize,
-    sweep_at: usize,
+    /// New ones since the last sweep, those that found no room among them.
+    fresh: usize,
+    /// As many must come before the next sweep, or a full table would be swept for each.
+    rest: usize,
 }
 
 impl Default for ExtTable {
@@ -149,13 +171,14 @@ impl Default for ExtTable {
             free: Vec::new(),
             index: HashMap::new(),
             link_bytes: 0,
-            sweep_at: SWEEP_AT,
+            fresh: 0,
+            rest: REST,
         }
     }
 }
 
 fn weight(e: &Ext) -> usize {
-    e.link.as_ref().map_or(0, |l| l.uri.len() + l.id.len())
+    e.link.as_ref().map_or(0, |l| l.len())
 }
 
 impl ExtTable {
@@ -165,7 +188,7 @@ impl ExtTable {
 
     /// Whether a sweep should come before the next [`Self::intern`].
     pub(crate) fn wants_sweep(&self) -> bool {
-        self.index.len() >= self.sweep_at || self.link_bytes > MAX_LINK_BYTES
+        self.fresh >= self.rest && (self.index.len() >= SWEEP_AT || self.link_bytes > MAX_LINK_BYTES)
     }
 
     pub(crate) fn intern(&mut self, e: Ext) -> u16 {
@@ -175,6 +198,7 @@ impl ExtTable {
         if let Some(&i) = self.index.get(&e) {
             return i;
         }
+        self.fresh += 1;
         if self.link_bytes + weight(&e) > 2 * MAX_LINK_BYTES {
             return 0;
         }
@@ -184,9 +208,11 @@ impl ExtTable {
                 i
             }
             None => {
-                let Ok(i) = u16::try_from(self.entries.len()) else { return 0 };
+                if self.entries.len() >= MAX_ENTRIES {
+                    return 0;
+                }
                 self.entries.push(e.clone());
-                i
+                (self.entries.len() - 1) as u16
             }
         };
         self.link_bytes += weight(&e);
@@ -213,7 +239,16 @@ impl ExtTable {
         self.entries.truncate(end);
         self.entries.shrink_to(2 * end);
         self.free.retain(|i| usize::from(*i) < end);
-        self.sweep_at = (self.index.len() * 2).max(SWEEP_AT);
+        self.fresh = 0;
+        self.rest = self.index.len().max(REST);
+    }
+
+    pub(crate) fn heap_bytes(&self) -> usize {
+        self.link_bytes
+            + self.entries.capacity() * size_of::<Ext>()
+            + self.free.capacity() * 2
+            + self.index.capacity() * (size_of::<(Ext, u16)>() + 1)
+            + self.index.len() * size_of::<Link>()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -11,6 +11,9 @@ use crate::screen::{Charset, Charsets, Cursor, Saved, Screen};
 use crate::scrollback::Scrollback;
 use crate::style::{Color, Ext, ExtTable, Style};
 
+/// What a sequence costs beside what it does to cells.
+const SEQUENCE: usize = 16;
+
 /// Entries of the title stack (CSI 22 t), as xterm.
 pub(crate) const TITLE_STACK: usize = 10;
 
@@ -32,8 +35,8 @@ pub enum ShellState {
 
 /// The model of a terminal: feed it what a program writes, ask it what a screen would show.
 ///
-/// It never panics, whatever it is fed, and its memory is bounded: by the screen's size, by
-/// [`MAX_SCROLLBACK_BYTES`](crate::MAX_SCROLLBACK_BYTES), and by a few MB for links and clusters.
+/// It never panics, whatever it is fed, and its memory is bounded at any moment: by the screen's size, by
+/// [`MAX_SCROLLBACK_BYTES`](crate::MAX_SCROLLBACK_BYTES), and by 2 MB each for links and clusters.
 #[derive(Clone, Debug)]
 pub struct Terminal {
     pub(crate) state: Model,
@@ -47,6 +50,8 @@ pub(crate) struct Model {
     pub(crate) primary: Screen,
     /// Exists while it is shown.
     pub(crate) alternate: Option<Box<Screen>>,
+    /// The one that was shown last, for its memory only.
+    pub(crate) spare: Option<Box<Screen>>,
     /// The mode that switched to it: 47, 1047 or 1049.
     pub(crate) alternate_mode: u16,
     pub(crate) scrollback: Scrollback,
@@ -74,6 +79,10 @@ pub(crate) struct Model {
     pub(crate) cwd_path: Option<String>,
     pub(crate) shell: Option<ShellState>,
     pub(crate) bells: u64,
+    /// Spent since the start; see [`Terminal::cost`].
+    pub(crate) cost: u64,
+    /// Where `cost` ends this turn.
+    pub(crate) limit: u64,
 }
 
 impl Model {
@@ -83,6 +92,7 @@ impl Model {
             size,
             primary: Screen::new(size.cols, size.rows),
             alternate: None,
+            spare: None,
             alternate_mode: 0,
             scrollback: Scrollback::new(scrollback_lines),
             cursor: Cursor::default(),
@@ -102,6 +112,8 @@ impl Model {
             cwd_path: None,
             shell: None,
             bells: 0,
+            cost: 0,
+            limit: u64::MAX,
         }
     }
 }
@@ -119,8 +131,27 @@ impl Terminal {
 
     /// Takes output of the program, cut anywhere.
     pub fn feed(&mut self, bytes: &[u8]) {
-        self.parser.advance(&mut self.state, bytes);
+        self.feed_within(bytes, u64::MAX);
+    }
+
+    /// As [`Self::feed`], until about `budget` units of cost are spent: says how many bytes it took, at least one. Give it
+    /// the rest in another turn. What it overspends is one sequence: one screen's worth of cells.
+    pub fn feed_within(&mut self, bytes: &[u8], budget: u64) -> usize {
+        self.state.limit = self.state.cost.saturating_add(budget);
+        let mut taken = 0;
+        while taken < bytes.len() && (taken == 0 || !self.state.is_spent()) {
+            taken += self.parser.advance(&mut self.state, &bytes[taken..]);
+        }
+        self.state.limit = u64::MAX;
+        self.state.spend(taken);
         self.state.sweep_if_due();
+        taken
+    }
+
+    /// What all it was fed has cost since the start, in units of about a nanosecond: one a byte, one a cell that was
+    /// written or erased, more for what is more work. Bytes alone say little: five of them can write a whole screen.
+    pub fn cost(&self) -> u64 {
+        self.state.cost
     }
 
     /// Columns and rows.
@@ -196,9 +227,11 @@ impl Terminal {
         let m = &self.state;
         screen(&m.primary)
             + m.alternate.as_deref().map_or(0, screen)
+            + m.spare.as_deref().map_or(0, screen)
             + m.scrollback.heap_bytes()
-            + m.clusters.len() * 64
-            + m.ext.len() * 64
+            + m.clusters.heap_bytes()
+            + m.ext.heap_bytes()
+            + self.parser.tail().len()
     }
 }
 
@@ -231,24 +264,45 @@ impl Model {
         }
     }
 
+    pub(crate) fn spend(&mut self, units: usize) {
+        self.cost = self.cost.saturating_add(units as u64);
+    }
+
+    /// This turn is over.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.cost >= self.limit
+    }
+
+    pub(crate) fn cells(&self) -> usize {
+        usize::from(self.size.cols) * usize::from(self.size.rows)
+    }
+
     pub(crate) fn sweep(&mut self) {
         let mut exts = vec![false; self.ext.len()];
         exts[usize::from(self.cursor.pen.ext)] = true;
+        let mut looked_at = exts.len();
         let screens = || [Some(&self.primary), self.alternate.as_deref()].into_iter().flatten();
         for screen in screens() {
             exts[usize::from(screen.saved.cursor.pen.ext)] = true;
             for cell in screen.rows.iter().flat_map(Row::special) {
                 exts[usize::from(cell.style.ext)] = true;
+                looked_at += 1;
             }
         }
         self.ext.sweep(&exts);
         let screens = [Some(&mut self.primary), self.alternate.as_deref_mut()].into_iter().flatten();
-        self.clusters.sweep(screens.flat_map(|s| &mut s.rows).flat_map(Row::special_mut));
+        let cells = screens.flat_map(|s| &mut s.rows).flat_map(Row::special_mut);
+        self.clusters.sweep(cells, usize::from(self.size.cols) * usize::from(self.size.rows) / 16);
+        self.spend(2 * looked_at);
     }
 
     pub(crate) fn set_ext(&mut self, change: impl FnOnce(&mut Ext)) {
-        let mut e = self.ext.get(self.cursor.pen.ext).clone();
+        let old = self.ext.get(self.cursor.pen.ext);
+        let mut e = old.clone();
         change(&mut e);
+        if e == *old {
+            return;
+        }
         if self.ext.wants_sweep() {
             self.sweep_if_due();
         }
@@ -291,6 +345,7 @@ impl Model {
     pub(crate) fn scroll_up(&mut self, top: u16, bottom: u16, n: u16) {
         let style = self.erased();
         let n = n.min(bottom + 1 - top);
+        self.spend_scroll(top, bottom, n);
         let keep = self.alternate.is_none() && top == 0 && self.primary.full_width();
         if keep {
             for row in &self.primary.rows[..usize::from(n)] {
@@ -304,8 +359,18 @@ impl Model {
         self.screen().scroll_up(top, bottom, n, style);
     }
 
+    /// Scrolling writes the rows that come in, encodes those that leave, and moves the others: as a whole, or between
+    /// margins cell by cell.
+    pub(crate) fn spend_scroll(&mut self, top: u16, bottom: u16, n: u16) {
+        let (rows, n) = (usize::from(bottom + 1 - top), usize::from(n.min(bottom + 1 - top)));
+        let s = self.screen_ref();
+        let width = usize::from(s.right + 1 - s.left);
+        self.spend(if s.full_width() { n * width + rows / 8 } else { rows * (16 + width / 2) });
+    }
+
     pub(crate) fn scroll_down(&mut self, top: u16, bottom: u16, n: u16) {
         let style = self.erased();
+        self.spend_scroll(top, bottom, n);
         self.cursor.pending = false;
         if top == 0 && self.alternate.is_none() {
             self.scrollback.set_last_wrapped(false);
@@ -389,6 +454,7 @@ impl Model {
     }
 
     pub(crate) fn tab(&mut self, n: u16) {
+        let from = self.cursor.x;
         for _ in 0..n.min(self.size.cols) {
             let limit = self.limit() - 1;
             let mut x = self.cursor.x;
@@ -401,10 +467,12 @@ impl Model {
             }
             self.go(x, self.cursor.y);
         }
+        self.spend(usize::from(self.cursor.x - from));
     }
 
     pub(crate) fn back_tab(&mut self, n: u16) {
         let edge = if self.modes.has(bit::ORIGIN) { self.screen_ref().left } else { 0 };
+        self.spend(usize::from(self.cursor.x));
         for _ in 0..n.min(self.size.cols) {
             let mut x = self.cursor.x;
             while x > edge {
@@ -456,16 +524,26 @@ impl Model {
         if mode == 1049 {
             self.save_cursor();
         }
-        let mut screen = Screen::new(self.size.cols, self.size.rows);
         let style = self.erased();
+        let mut screen = match self.spare.take() {
+            Some(mut spare) => {
+                spare.reset_margins();
+                (spare.saved, spare.keyboard) = Default::default();
+                spare
+            }
+            None => Box::new(Screen::new(self.size.cols, self.size.rows)),
+        };
+        let written: usize = screen.rows.iter().map(|r| usize::from(r.used) + 4).sum();
+        self.spend(if style == Style::default() { written } else { self.cells() });
         screen.rows.iter_mut().for_each(|r| r.reset(style));
-        self.alternate = Some(Box::new(screen));
+        self.alternate = Some(screen);
         self.alternate_mode = mode;
         self.cursor.pending = false;
     }
 
     pub(crate) fn leave_alternate(&mut self, mode: u16) {
-        if self.alternate.take().is_some() {
+        if let Some(gone) = self.alternate.take() {
+            self.spare = Some(gone);
             self.alternate_mode = 0;
             self.cursor.pending = false;
             self.keep_in_origin();
@@ -498,6 +576,8 @@ impl Model {
     /// RIS. What left the screen stays, and the titles (as in xterm).
     pub(crate) fn reset(&mut self) {
         let mut fresh = Self::new(self.size, 0);
+        (fresh.cost, fresh.limit) = (self.cost, self.limit);
+        fresh.spend(2 * fresh.cells());
         std::mem::swap(&mut fresh.scrollback, &mut self.scrollback);
         fresh.scrollback.set_last_wrapped(false);
         fresh.bells = self.bells;
@@ -511,12 +591,13 @@ impl Model {
 
     /// DECALN.
     pub(crate) fn alignment(&mut self) {
+        self.spend(self.cells());
         let s = self.screen();
         s.reset_margins();
         for row in &mut s.rows {
-            row.reset(Style::default());
             row.cells.fill(Cell::ascii(b'E', Style::default()));
-            row.used = row.cells.len() as u16;
+            (row.used, row.plain) = (row.cells.len() as u16, true);
+            (row.wrapped, row.marks) = (false, 0);
         }
         self.modes.set(bit::ORIGIN, false);
         self.go(0, 0);
@@ -535,16 +616,18 @@ impl Model {
 }
 
 impl Sink for Model {
-    fn ascii(&mut self, run: &[u8]) {
+    fn ascii(&mut self, run: &[u8]) -> usize {
         let sets = &self.cursor.charsets;
         if sets.single.is_none()
             && sets.g[usize::from(sets.gl & 3)] == Charset::Ascii
             && !self.modes.has(bit::INSERT)
         {
-            self.print_run(run);
-            return;
+            return self.print_run(run);
         }
-        for &b in run {
+        for (i, &b) in run.iter().enumerate() {
+            if i > 0 && self.is_spent() {
+                return i;
+            }
             let c = self.charset().map(b);
             let single = self.cursor.charsets.single.take().is_some();
             self.print_one(c);
@@ -552,6 +635,7 @@ impl Sink for Model {
                 self.last = None;
             }
         }
+        run.len()
     }
 
     fn char(&mut self, c: char) {
@@ -560,13 +644,11 @@ impl Sink for Model {
         if single {
             self.last = None;
         }
-        if self.clusters.wants_sweep() {
-            self.sweep_if_due();
-        }
     }
 
     fn control(&mut self, b: u8) {
         self.last = None;
+        self.spend(SEQUENCE / 4);
         match b {
             0x07 => self.bells += 1,
             0x08 => self.left(1),
@@ -590,10 +672,12 @@ impl Sink for Model {
 
     fn esc(&mut self, intermediates: &[u8], last: u8) {
         self.last = None;
+        self.spend(SEQUENCE);
         self.do_esc(intermediates, last);
     }
 
     fn csi(&mut self, csi: &Csi<'_>) {
+        self.spend(SEQUENCE);
         if csi.last == b'b' && csi.marker == 0 && csi.intermediates.is_empty() {
             self.repeat(csi.get(0, 1));
             return;
@@ -604,10 +688,15 @@ impl Sink for Model {
 
     fn osc(&mut self, body: &[u8]) {
         self.last = None;
+        self.spend(4 * SEQUENCE + body.len() * 4);
         self.do_osc(body);
     }
 
     fn dcs(&mut self, _body: &[u8]) {
         self.last = None;
+    }
+
+    fn is_spent(&self) -> bool {
+        Model::is_spent(self)
     }
 }

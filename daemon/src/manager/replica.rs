@@ -18,8 +18,8 @@ const LAG_MAX: u64 = REPLICA_RING as u64 / 2;
 /// The same while somebody waits for a screen: so that the model gets there.
 const LAG_WAITED_FOR: u64 = 64 * 1024;
 
-/// Bytes fed before the clock is looked at.
-const PIECE: usize = 256;
+/// What is fed before the clock is looked at, as the model counts it: some 50 µs.
+const PIECE: u64 = 50_000;
 
 /// Changes of size that the model may be behind. Each costs as much as the scrollback is long.
 const SIZES_MAX: usize = 32;
@@ -87,26 +87,23 @@ impl Model {
             return;
         };
         if self.base_at < self.base.len() {
-            let end = self.base.len().min(self.base_at + PIECE);
-            terminal.feed(&self.base[self.base_at..end]);
-            self.base_at = end;
-            if end == self.base.len() {
+            self.base_at += terminal.feed_within(&self.base[self.base_at..], PIECE);
+            if self.base_at == self.base.len() {
                 (self.base, self.base_at) = (Vec::new(), 0);
             }
             return;
         }
-        let mut room = PIECE;
+        let mut room = usize::MAX;
         if let Some((at, size)) = self.sizes.front().copied() {
             if at <= self.at {
                 self.sizes.pop_front();
                 terminal.resize(size);
                 return;
             }
-            room = room.min(usize::try_from(at - self.at).unwrap_or(PIECE));
+            room = usize::try_from(at - self.at).unwrap_or(usize::MAX);
         }
         if let Ok(bytes) = ring.read(self.at, room) {
-            terminal.feed(bytes);
-            self.at += bytes.len() as u64;
+            self.at += terminal.feed_within(bytes, PIECE) as u64;
         }
     }
 }
@@ -273,7 +270,7 @@ impl Replica {
 }
 
 fn size_of(cols: u16, rows: u16) -> Size {
-    Size { cols: cols.clamp(1, SIDE_MAX), rows: rows.clamp(1, SIDE_MAX) }
+    Size { cols, rows }.clamped()
 }
 
 #[cfg(test)]

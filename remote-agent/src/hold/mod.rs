@@ -381,7 +381,8 @@ fn snapshot_options(scrollback_lines: usize) -> SnapshotOptions {
 
 fn size_of(cols: u32, rows: u32) -> Option<Size> {
     let side = |n: u32| u16::try_from(n).ok().filter(|n| *n > 0).map(|n| n.min(SIDE_MAX));
-    Some(Size { cols: side(cols)?, rows: side(rows)? })
+    // The PTY has the size that the model has.
+    Some(Size { cols: side(cols)?, rows: side(rows)? }.clamped())
 }
 
 fn rules_of(spec: &JobSpec) -> Rules {

@@ -2,6 +2,9 @@
 
 use crate::*;
 
+#[path = "../../testkit/bombs.rs"]
+mod bombs;
+mod cost;
 #[allow(dead_code)]
 #[path = "../../testkit/generate.rs"]
 mod generate;
