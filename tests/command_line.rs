@@ -271,10 +271,10 @@ fn tab_offers_what_there_is_and_starts_no_manager() {
     assert_eq!(tab(&["sessd", "create", "--host", ""]), ["gpu1", "gpu2", "local"]);
     assert_eq!(tab(&["sessd", "list", "--state", "r"]), ["running"]);
     assert_eq!(tab(&["sessd", "list", "--tag", ""]), ["team=ml"]);
-    let view = world.attach("db");
-    view.type_("hello\r");
-    view.wait_text("hello", SOON);
-    let id = world.info("db").expect("known")["views"][0]["id"].as_str().expect("an id").to_owned();
+    let _view = world.attach("db");
+    let id = until("the view", SOON, || {
+        world.info("db").expect("known")["views"][0]["id"].as_str().map(str::to_owned)
+    });
     assert_eq!(tab(&["sessd", "detach", "db", "--view", ""]), [id]);
     // A manager that does not answer is not waited for.
     let manager = world.manager_pid();
