@@ -97,6 +97,11 @@ mod tests {
             ),
             (r#"{"event":"tags","at":"T","name":"c1","tags":{"a":"b","c":""}}"#, "T c1 has the tags: a=b c"),
             (r#"{"event":"tags","at":"T","name":"c1","tags":{}}"#, "T c1 has the tags: none"),
+            (
+                r#"{"event":"reap","at":"T","name":"una","reap":"unattended","reap_at":"2027-01-15T09:00:00Z"}"#,
+                "T una has no view and ends in 1h (--idle-timeout never keeps it)",
+            ),
+            (r#"{"event":"reap","at":"T","name":"una","reap_at":null}"#, "T una is used again and stays"),
             (r#"{"event":"skipped","at":"T","count":3}"#, "T 3 events were skipped"),
             (
                 r#"{"event":"deleted","at":"T","name":null,"id":"0193abcd-0000-7000-8000-00000012abef"}"#,

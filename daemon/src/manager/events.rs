@@ -113,7 +113,8 @@ impl Events {
         // The time itself is told anew with every status, by a clock that is not ours: that it stands is the news.
         if was_ms.is_some() != is_ms.is_some() {
             let at = is_ms.map(|ms| clock::rfc3339(i64::try_from(ms).unwrap_or(i64::MAX)));
-            self.tell("reap", || with(about(record), "reap_at", json!(at)));
+            let rule = if record.reap_unattended { "unattended" } else { "idle" };
+            self.tell("reap", || with(with(about(record), "reap_at", json!(at)), "reap", rule.into()));
         }
     }
 
