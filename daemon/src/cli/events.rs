@@ -55,7 +55,8 @@ pub fn line(json: &str, wall: &Wall) -> String {
         }
         "reap" => match event["reap_at"].as_str() {
             Some(at) => {
-                format!("{who} is idle and ends {} (--idle-timeout never keeps it)", wall.relative(at))
+                let why = if event["reap"] == "unattended" { "has no view" } else { "is idle" };
+                format!("{who} {why} and ends {} (--idle-timeout never keeps it)", wall.relative(at))
             }
             None => format!("{who} is used again and stays"),
         },

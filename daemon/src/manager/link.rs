@@ -515,6 +515,42 @@ mod tests {
         assert!(is_swollen(&body(&inventory(vec![JobReport::default(); 500_000]))));
     }
 
+    #[tokio::test(flavor = "current_thread")]
+    async fn what_a_host_answers_is_cleaned_before_anybody_has_it() {
+        const BAD: &str = "careful\u{1b}]0;owned\u{7}\u{202e}\u{9b}";
+        let tasks = tokio::task::LocalSet::new();
+        let answer = tasks.run_until(async {
+            let (ours, theirs) = tokio::io::duplex(1 << 16);
+            let (reader, writer) = tokio::io::split(ours);
+            let link = Link::new(Sockets::Here);
+            tokio::task::spawn_local(link.clone().run(reader, writer, || {}));
+            let (from_us, mut to_us) = tokio::io::split(theirs);
+            let mut asked = FrameReader::new(from_us);
+            tokio::task::spawn_local(async move {
+                let mut hello = hello::hello(BAD, "");
+                hello.build = BAD.into();
+                let mut bytes = Frame::Hello(hello).to_bytes(0);
+                while let Ok(Some(frame)) = asked.next().await {
+                    let Ok(Frame::LinkRequest(request)) = frame.parse() else { continue };
+                    let spawned =
+                        sessd_proto::messages::Spawned { warnings: vec![BAD.into()], ..Default::default() };
+                    let answer = Some(LinkAnswer::Spawned(spawned));
+                    #[allow(clippy::needless_update)] // fields are added
+                    let reply = LinkReply { id: request.id, answer, ..LinkReply::default() };
+                    bytes.extend(Frame::LinkReply(reply).to_bytes(0));
+                    tokio::io::AsyncWriteExt::write_all(&mut to_us, &bytes).await.unwrap();
+                    bytes.clear();
+                }
+            });
+            let answer = link.request(LinkAct::Inventory(sessd_proto::messages::Empty {})).await;
+            (answer.ok(), link.agent_version())
+        });
+        let (answer, version) = answer.await;
+        let Some(LinkAnswer::Spawned(spawned)) = answer else { panic!("an answer") };
+        assert_eq!(spawned.warnings, ["careful]0;owned"]);
+        assert_eq!(version, "careful]0;owned");
+    }
+
     proptest::proptest! {
         #[test]
         fn whatever_comes_is_gone_through(bytes in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..200)) {
