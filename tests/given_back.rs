@@ -170,12 +170,12 @@ fn after_the_loss_of_the_link_and_a_signal() {
         let mut view = attach_below(&world);
         wait_rude(&view, LATER);
         proxy.cut();
-        view.wait_text("sessd: dev is", SOON);
+        view.wait_text("link to box: ", SOON);
         view.signal(signal);
         view.wait_exit(SOON);
         check(&format!("the loss of the link and {signal:?}"), &view, &settings);
         assert!(
-            !view.history().iter().any(|row| row.contains("sessd: dev is")),
+            !view.history().iter().any(|row| row.contains("link to box: ")),
             "the line went with the view"
         );
         proxy.resume();

@@ -153,6 +153,24 @@ fn ten_megabytes_of_paste_arrive_whole() {
     view.wait_text(&sum, SOON * 2);
 }
 
+/// A view that types a few bytes and goes.
+fn type_as_a_view_of_its_own(world: &World, bytes: &[u8]) {
+    use sessd_proto::{Frame, Uuid, hello, messages as m};
+    use std::io::{Read, Write};
+    let socket = world.sessd_home().join("sessd.sock");
+    let mut stream = std::os::unix::net::UnixStream::connect(&socket).expect("the manager's socket");
+    let view = Uuid::now_v7();
+    let attach =
+        m::Attach { session: "dev".into(), view_id: view.as_bytes().to_vec(), ..m::Attach::default() };
+    let mut out = Frame::Hello(hello::hello("test", "")).to_bytes(0);
+    Frame::Attach(attach).put(0, &mut out);
+    Frame::Input { view, seq: 0, withdrawn: false, bytes }.put(0, &mut out);
+    Frame::Detach(m::Detach::default()).put(0, &mut out);
+    stream.write_all(&out).expect("a manager that reads");
+    // It closes when it has read all of that.
+    let _ = stream.read_to_end(&mut Vec::new());
+}
+
 /// A host behind a proxy, a job that keeps what it is sent, and a view of it whose link was cut.
 fn cut_off() -> (World, Sshd, Proxy, std::path::PathBuf, View) {
     let mut world = World::new();
@@ -164,35 +182,93 @@ fn cut_off() -> (World, Sshd, Proxy, std::path::PathBuf, View) {
     let view = world.view(&["attach", "dev", "--no-detach-key"]);
     view.wait_text("ready", LATER);
     proxy.cut();
-    view.wait_text("sessd: dev is", SOON);
+    view.wait_text("link to box: ", SOON);
     (world, host, proxy, file, view)
 }
 
 #[test]
-fn text_typed_while_the_link_is_down_comes_once_and_control_keys_never() {
+fn text_typed_while_the_link_is_down_comes_once_and_from_a_control_key_on_nothing_does() {
     let (_world, _host, proxy, file, view) = cut_off();
     view.type_("one\x03two\x04three\x1afour\x1cfive");
-    view.wait_text("19 typed bytes held, 4 dropped", SOON);
+    view.wait_text("3 keys held", SOON);
+    view.wait_text("20 keys dropped", SOON);
     proxy.resume();
-    until("the text that was held", LATER, || (length(&file) >= 19).then_some(()));
-    view.wait_text("4 bytes typed meanwhile were not sent", SOON);
+    until("the text that was held", LATER, || (length(&file) >= 3).then_some(()));
+    view.wait_text("20 keys typed meanwhile were not sent", SOON);
     view.type_("!");
-    until("a key typed now", SOON, || (length(&file) >= 20).then_some(()));
-    assert_eq!(String::from_utf8_lossy(&fs::read(&file).expect("the file")), "onetwothreefourfive!");
+    until("a key typed now", SOON, || (length(&file) >= 4).then_some(()));
+    assert_eq!(String::from_utf8_lossy(&fs::read(&file).expect("the file")), "one!");
     view.wait_screen("a screen without our line", SOON, |screen| screen.contents().trim() == "ready");
 }
 
 #[test]
 fn no_more_than_its_bound_is_held_and_the_rest_is_said_to_be_dropped() {
     let (_world, _host, proxy, file, view) = cut_off();
-    view.type_(numbered(0, 70_000));
-    view.wait_text("65536 typed bytes held, 4464 dropped", SOON);
+    let text = |many: usize| vec![b'x'; many];
+    view.type_(text(70_000));
+    view.wait_text("65536 keys held", SOON);
+    view.wait_text("4464 keys dropped", SOON);
+    // What comes after a hole is refused, with a bell.
+    view.type_("y");
+    view.wait_text("4465 keys dropped", SOON);
+    assert!(view.raw().contains(&0x07), "{}", view.describe());
     proxy.resume();
     until("what was held", LATER, || (length(&file) >= 65_536).then_some(()));
-    view.wait_text("4464 bytes typed meanwhile were not sent", SOON);
+    view.wait_text("4465 keys typed meanwhile were not sent", SOON);
     view.type_("after");
     until("a word typed now", SOON, || (length(&file) >= 65_541).then_some(()));
-    let mut want = numbered(0, 65_536);
+    let mut want = text(65_536);
     want.extend_from_slice(b"after");
     assert!(fs::read(&file).expect("the file") == want, "the file is not what was typed");
+}
+
+/// Slow: text grows too old.
+#[test]
+fn a_command_whose_middle_grew_too_old_is_not_run_without_it() {
+    let mut world = World::new();
+    let host = Sshd::start_in(&world, "h1");
+    let proxy = Proxy::to(host.addr());
+    SshConfig::new(&mut world).host_at("box", &host, proxy.addr(), &[]);
+    let file = world.root().join("typed");
+    world.create_on("box", "dev", &keeping(&file));
+    let view = world.attach("dev");
+    view.wait_text("ready", LATER);
+    view.type_("rm -rf /data");
+    until("the beginning of the command", SOON, || (length(&file) >= 12).then_some(()));
+    proxy.freeze();
+    // Given to the network, which may bring it or not.
+    view.type_("/t");
+    view.wait_text("link to box: no answer for ", Duration::from_secs(6));
+    assert!(view.screen_text().contains(" keys held"), "{}", view.describe());
+    // Later ones are held, and too old in the end.
+    until("a link that is given up", LATER, || {
+        view.type_("m");
+        view.screen_text().contains("dropped").then_some(())
+    });
+    view.type_("\r");
+    view.wait_text("typing is refused", SOON);
+    proxy.resume();
+    view.wait_text("not sent", LATER);
+    view.type_("\x15");
+    until("a key typed now", SOON, || fs::read(&file).expect("the file").ends_with(b"\x15").then_some(()));
+    let have = fs::read(&file).expect("the file");
+    assert!(!have.contains(&b'\r'), "Enter came without what was typed before it: {}", have.escape_ascii());
+}
+
+/// 300 views type a key each; the one that was there before them all is still heard.
+#[test]
+fn an_old_view_keeps_its_keyboard_however_many_others_typed() {
+    let world = World::new();
+    let file = world.root().join("typed");
+    world.create("dev", &keeping(&file));
+    let old = world.attach("dev");
+    old.wait_text("ready", SOON);
+    old.type_("a");
+    until("a key of the old view", SOON, || (length(&file) >= 1).then_some(()));
+    for n in 0..300 {
+        type_as_a_view_of_its_own(&world, b"x");
+        until("a key of a short view", SOON, || (length(&file) >= n + 2).then_some(()));
+    }
+    old.type_("b");
+    until("a key of the old view", SOON, || fs::read(&file).expect("the file").ends_with(b"b").then_some(()));
 }

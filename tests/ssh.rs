@@ -440,7 +440,7 @@ fn a_frozen_link_is_stalled_then_dialled_again_and_nothing_is_claimed_meanwhile(
     );
     assert_eq!(world.json(&["list", "--state", "running"]), serde_json::json!([]));
     assert_eq!(world.json(&["daemon", "status"])["links"][0]["link"], "stalled");
-    view.wait_text("sessd: dev is stalled", Duration::from_secs(7));
+    view.wait_text("link to box: no answer for ", Duration::from_secs(7));
     until_frozen_for(31, "another dial", &|_| proxy.attempts() > tries);
     proxy.resume();
     wait_link_back(&world, "dev");

@@ -50,6 +50,8 @@ kinds! {
     INPUT = 0x14;
     /// Input of a view was written to the PTY up to here.
     INPUT_ACK = 0x15;
+    /// Answer to `INPUT` with `FLAG_WITHDRAWN`: which bytes of the view were not taken before that, and never will be.
+    WITHDRAWN = 0x95;
     /// A request to the agent, stream 0 of a link.
     LINK_REQUEST = 0x20;
     /// The agent's answer to one request.
@@ -92,6 +94,8 @@ kinds! {
     DETACH = 0x57;
     /// A change of state, for who asked for them.
     EVENT = 0x58;
+    /// From a view: somebody waits for the link, which is to be tried now.
+    TRY_NOW = 0xd9;
 }
 
 /// What makes a talk impossible to go on with.
@@ -216,6 +220,11 @@ pub enum Frame<'a> {
         view: Uuid,
         seq: u64,
     },
+    Withdrawn {
+        view: Uuid,
+        from: u64,
+        to: u64,
+    },
     LinkRequest(m::LinkRequest),
     LinkReply(m::LinkReply),
     Open(m::Open),
@@ -245,6 +254,8 @@ pub enum Frame<'a> {
     Detach(m::Detach),
     #[cfg(feature = "views")]
     Event(m::Event),
+    #[cfg(feature = "views")]
+    TryNow(m::Empty),
     /// A kind this version does not know. If it is not ignorable, the receiver answers `Unsupported` and goes on.
     Unknown(u8),
 }
@@ -301,6 +312,9 @@ impl<'a> RawFrame<'a> {
                 bytes: &body[24..],
             },
             kind::INPUT_ACK => Frame::InputAck { view: uuid_at(body, 0)?, seq: u64_at(body, 16)? },
+            kind::WITHDRAWN => {
+                Frame::Withdrawn { view: uuid_at(body, 0)?, from: u64_at(body, 16)?, to: u64_at(body, 24)? }
+            }
             kind::LINK_REQUEST => Frame::LinkRequest(message(body)?),
             kind::LINK_REPLY => Frame::LinkReply(message(body)?),
             kind::OPEN => Frame::Open(message(body)?),
@@ -330,6 +344,8 @@ impl<'a> RawFrame<'a> {
             kind::DETACH => Frame::Detach(message(body)?),
             #[cfg(feature = "views")]
             kind::EVENT => Frame::Event(message(body)?),
+            #[cfg(feature = "views")]
+            kind::TRY_NOW => Frame::TryNow(message(body)?),
             unknown => Frame::Unknown(unknown),
         })
     }
@@ -409,6 +425,12 @@ impl Frame<'_> {
                 out.extend_from_slice(view.as_bytes());
                 out.extend_from_slice(&seq.to_le_bytes());
             }
+            Frame::Withdrawn { view, from, to } => {
+                put_header(out, 32, kind::WITHDRAWN, 0, stream);
+                out.extend_from_slice(view.as_bytes());
+                out.extend_from_slice(&from.to_le_bytes());
+                out.extend_from_slice(&to.to_le_bytes());
+            }
             Frame::LinkRequest(x) => put_message(out, stream, kind::LINK_REQUEST, x),
             Frame::LinkReply(x) => put_message(out, stream, kind::LINK_REPLY, x),
             Frame::Open(x) => put_message(out, stream, kind::OPEN, x),
@@ -438,6 +460,8 @@ impl Frame<'_> {
             Frame::Detach(x) => put_message(out, stream, kind::DETACH, x),
             #[cfg(feature = "views")]
             Frame::Event(x) => put_message(out, stream, kind::EVENT, x),
+            #[cfg(feature = "views")]
+            Frame::TryNow(x) => put_message(out, stream, kind::TRY_NOW, x),
             Frame::Unknown(kind) => put_header(out, 0, *kind, 0, stream),
         }
     }

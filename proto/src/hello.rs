@@ -15,10 +15,12 @@ pub mod feature {
     pub const WITHDRAW: u64 = 2;
     /// Answers terminal queries itself while no view does.
     pub const ANSWERS: u64 = 4;
+    /// Answers withdrawn input with `Withdrawn`.
+    pub const WITHDRAWN: u64 = 8;
 }
 
 /// Everything this code can do.
-pub const FEATURES: u64 = feature::RANGE_READ | feature::WITHDRAW | feature::ANSWERS;
+pub const FEATURES: u64 = feature::RANGE_READ | feature::WITHDRAW | feature::ANSWERS | feature::WITHDRAWN;
 
 /// Our own greeting. `build` is a hash that tells two builds of one version apart, or empty.
 pub fn hello(version: &str, build: &str) -> Hello {

@@ -25,7 +25,8 @@
 //!   receiver trims what it already holds.
 //! * **Input** is numbered per view by absolute byte offset. A holder writes each byte once: what it has seen it drops,
 //!   and `InputAck` says up to where bytes were written to the PTY. A frame with [`frame::FLAG_WITHDRAWN`] says that every
-//!   byte before it which the holder has not seen will never come.
+//!   byte before it which the holder has not seen will never come, even if one arrives later over an older path; the
+//!   holder answers with `Withdrawn`, which names those bytes.
 //! * **Credit** is the cumulative number of `Output`, `Snapshot` and `Range` body bytes the receiver has allowed on a stream
 //!   since it subscribed. A sender may finish one snapshot beyond it, nothing else.
 //!

@@ -19,7 +19,8 @@ pub const VIEW_WINDOW: u64 = 256 * 1024;
 /// does not take it; a view that sends more is broken and its stream is closed.
 pub const INPUT_WINDOW: u64 = 64 * 1024;
 
-/// Views whose input position a holder remembers; the one unused longest is forgotten first.
+/// Views whose input position a holder remembers. Beyond that the one unused longest is forgotten, of those that are not
+/// there now if there is any.
 pub const INPUT_VIEWS: usize = 256;
 
 /// Streams one link may have open: the 16-bit number less stream 0 and some room.

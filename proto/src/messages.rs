@@ -469,6 +469,13 @@ pub struct Presence {
     pub silence_ms: u64,
 }
 
+impl Presence {
+    /// Is this view among those that watch?
+    pub fn has(&self, view: uuid::Uuid) -> bool {
+        self.view_ids.iter().any(|id| id.as_slice() == view.as_bytes())
+    }
+}
+
 /// New facts of the job's session. Several managers may hold the job: each tells what its user changed, and leaves the rest
 /// as it is on the host.
 #[derive(Clone, PartialEq, Message)]
@@ -765,6 +772,9 @@ pub struct ViewState {
     pub cols: u32,
     #[prost(uint32, tag = "7")]
     pub rows: u32,
+    /// How long ago anything was heard of the host, in milliseconds; none: no longer than it may be silent.
+    #[prost(uint64, optional, tag = "8")]
+    pub silent_ms: Option<u64>,
 }
 
 /// The view leaves (sent by it) or is sent away (sent to it).

@@ -140,6 +140,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("attached", Frame::Attached(m::Attached { session_id: "s".into(), name: "n".into(), host: "h".into(), job_id: "j".into() })),
         ("view-state", Frame::ViewState(m::ViewState {
             link: "up".into(), epoch: 1, next_try_ms: Some(2), detail: "d".into(), leader: true, cols: 80, rows: 24,
+            ..m::ViewState::default()
         })),
         ("ended", Frame::Ended(exit())),
         ("detach", Frame::Detach(m::Detach { detail: "d".into() })),
@@ -149,6 +150,8 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         })),
         ("status-now", Frame::Status(m::JobStatus { last_active_ms: 8, reap_at_ms: Some(10), now_ms: 9, ..m::JobStatus::default() })),
         ("exited-ago", Frame::Exited(m::ExitRecord { age_ms: Some(0), ..exit() })),
+        ("withdrawn", Frame::Withdrawn { view: view(), from: 5, to: 9 }),
+        ("try-now", Frame::TryNow(m::Empty {})),
     ]
 }
 

@@ -1,17 +1,21 @@
 //! What views typed: each byte written to the PTY once, in order, acknowledged when it was written.
 //!
 //! Pure: the holder hands in frames and takes out bytes to write. A view numbers its bytes by absolute offset; what this
-//! room has accepted of a view (`accepted`) it never takes again, and what the PTY has taken (`written`) it reports.
+//! room has accepted of a view (`accepted`) it never takes again, and what the PTY has taken (`written`) it reports. What a
+//! view has withdrawn counts as accepted: bytes of it that come later, over an older path, are dropped.
 
 use sessd_proto::Uuid;
 use sessd_proto::limits::{INPUT_VIEWS, INPUT_WINDOW};
+use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
 
 #[derive(Debug, Default)]
 struct Position {
     accepted: u64,
     written: u64,
-    /// When it was last heard of, in frames; the smallest is forgotten first.
+    /// The last bytes that were withdrawn and had not come, to be told again if the answer was lost.
+    hole: (u64, u64),
+    /// When it was last heard of, in frames.
     used: u64,
 }
 
@@ -50,16 +54,27 @@ impl Input {
         Self::default()
     }
 
-    /// Takes one frame. `withdrawn`: what is missing before `seq` will never come.
-    pub fn accept(&mut self, view: Uuid, seq: u64, withdrawn: bool, bytes: &[u8]) -> Accept {
+    /// Takes one frame. `withdrawn`: what is missing before `seq` will never come. `is_here`: which views are there now; they
+    /// are not forgotten for one that is new.
+    pub fn accept(
+        &mut self,
+        view: Uuid,
+        seq: u64,
+        withdrawn: bool,
+        bytes: &[u8],
+        is_here: impl Fn(Uuid) -> bool,
+    ) -> Accept {
         self.frames += 1;
-        self.make_room_for(view);
+        self.make_room_for(view, is_here);
         let position = self.positions.entry(view).or_default();
         position.used = self.frames;
         if seq > position.accepted {
             if !withdrawn {
                 return Accept::Missing(position.accepted);
             }
+            // Withdrawn further before anything came in between: it is one hole.
+            let joins = position.hole.1 == position.accepted && position.hole.0 < position.hole.1;
+            position.hole = (if joins { position.hole.0 } else { position.accepted }, seq);
             // What was withdrawn counts as written once all before it is; see `wrote`.
             if position.written == position.accepted {
                 position.written = seq;
@@ -76,6 +91,17 @@ impl Input {
         position.accepted += fresh.len() as u64;
         self.queue.push_back(Piece { view: Some(view), bytes: fresh.to_vec(), written: 0 });
         Accept::New
+    }
+
+    /// Which bytes before `seq`, where a view withdrew what had not come, that were: from the first to `seq`. Empty when all
+    /// had come; `None` when that is not known any more.
+    pub fn withdrawn(&self, view: Uuid, seq: u64) -> Option<(u64, u64)> {
+        let hole = self.positions.get(&view)?.hole;
+        match hole.1.cmp(&seq) {
+            Ordering::Equal => Some(hole),
+            Ordering::Less => Some((seq, seq)),
+            Ordering::Greater => None,
+        }
     }
 
     /// Queues an answer of ours. Answers are short, and a program that asks without reading gets no more of them.
@@ -120,11 +146,14 @@ impl Input {
         self.queue.clear();
     }
 
-    fn make_room_for(&mut self, view: Uuid) {
+    fn make_room_for(&mut self, view: Uuid, is_here: impl Fn(Uuid) -> bool) {
         if self.positions.len() < INPUT_VIEWS || self.positions.contains_key(&view) {
             return;
         }
-        if let Some(oldest) = self.positions.iter().min_by_key(|(_, p)| p.used).map(|(id, _)| *id) {
+        // Should all of them be here, one is forgotten that is: it hears that its bytes are missing, and begins again where
+        // it stands.
+        let oldest = self.positions.iter().min_by_key(|(id, p)| (is_here(**id), p.used));
+        if let Some(oldest) = oldest.map(|(id, _)| *id) {
             self.positions.remove(&oldest);
         }
     }
@@ -136,6 +165,10 @@ mod tests {
 
     fn id(n: u8) -> Uuid {
         Uuid::from_bytes([n; 16])
+    }
+
+    fn accept(input: &mut Input, view: Uuid, seq: u64, withdrawn: bool, bytes: &[u8]) -> Accept {
+        input.accept(view, seq, withdrawn, bytes, |_| false)
     }
 
     fn drain(input: &mut Input) -> Vec<u8> {
@@ -151,31 +184,55 @@ mod tests {
     #[test]
     fn sent_again_after_a_cut_a_byte_is_written_once() {
         let mut input = Input::new();
-        assert_eq!(input.accept(id(1), 0, false, b"abc"), Accept::New);
-        assert_eq!(input.accept(id(1), 0, false, b"abcde"), Accept::New);
-        assert_eq!(input.accept(id(1), 2, false, b"cd"), Accept::Seen(0));
+        assert_eq!(accept(&mut input, id(1), 0, false, b"abc"), Accept::New);
+        assert_eq!(accept(&mut input, id(1), 0, false, b"abcde"), Accept::New);
+        assert_eq!(accept(&mut input, id(1), 2, false, b"cd"), Accept::Seen(0));
         assert_eq!(drain(&mut input), b"abcde");
-        assert_eq!(input.accept(id(1), 0, false, b"abcde"), Accept::Seen(5));
+        assert_eq!(accept(&mut input, id(1), 0, false, b"abcde"), Accept::Seen(5));
         assert_eq!(input.written(id(1)), Some(5));
     }
 
     #[test]
     fn a_gap_is_asked_for_again_unless_it_was_withdrawn() {
         let mut input = Input::new();
-        assert_eq!(input.accept(id(1), 0, false, b"a"), Accept::New);
-        assert_eq!(input.accept(id(1), 2, false, b"c"), Accept::Missing(1));
-        assert_eq!(input.accept(id(1), 2, true, b"c"), Accept::New);
+        assert_eq!(accept(&mut input, id(1), 0, false, b"a"), Accept::New);
+        assert_eq!(accept(&mut input, id(1), 2, false, b"c"), Accept::Missing(1));
+        assert_eq!(accept(&mut input, id(1), 2, true, b"c"), Accept::New);
         assert_eq!(drain(&mut input), b"ac");
         assert_eq!(input.written(id(1)), Some(3));
+    }
+
+    #[test]
+    fn what_was_withdrawn_is_named_and_dropped_when_it_comes_late_over_an_older_path() {
+        let mut input = Input::new();
+        accept(&mut input, id(1), 0, false, b"ab");
+        assert_eq!(accept(&mut input, id(1), 5, true, b""), Accept::Seen(0));
+        assert_eq!(input.withdrawn(id(1), 5), Some((2, 5)));
+        assert_eq!(accept(&mut input, id(1), 2, false, b"cde"), Accept::Seen(0), "the older path thawed");
+        // The answer was lost: it is the same when it is asked for again, and when more was withdrawn meanwhile.
+        assert_eq!(accept(&mut input, id(1), 5, true, b""), Accept::Seen(0));
+        assert_eq!(input.withdrawn(id(1), 5), Some((2, 5)));
+        assert_eq!(accept(&mut input, id(1), 9, true, b"x"), Accept::New);
+        assert_eq!(input.withdrawn(id(1), 9), Some((2, 9)));
+        assert_eq!(drain(&mut input), b"abx");
+        assert_eq!(input.written(id(1)), Some(10));
+        // Of what had come nothing was lost by withdrawing it.
+        assert_eq!(accept(&mut input, id(1), 10, true, b""), Accept::Seen(10));
+        assert_eq!(input.withdrawn(id(1), 10), Some((10, 10)));
+        assert_eq!(input.withdrawn(id(1), 5), None, "one hole is remembered");
     }
 
     #[test]
     fn a_view_that_ignores_the_window_is_told() {
         let mut input = Input::new();
         let much = vec![b'x'; INPUT_WINDOW as usize];
-        assert_eq!(input.accept(id(1), 0, false, &much), Accept::New);
-        assert_eq!(input.accept(id(1), INPUT_WINDOW, false, b"y"), Accept::TooMuch);
-        assert_eq!(input.accept(id(2), 0, false, b"z"), Accept::New, "another view has a window of its own");
+        assert_eq!(accept(&mut input, id(1), 0, false, &much), Accept::New);
+        assert_eq!(accept(&mut input, id(1), INPUT_WINDOW, false, b"y"), Accept::TooMuch);
+        assert_eq!(
+            accept(&mut input, id(2), 0, false, b"z"),
+            Accept::New,
+            "another view has a window of its own"
+        );
     }
 
     #[test]
@@ -183,11 +240,34 @@ mod tests {
         let mut input = Input::new();
         for n in 0..=INPUT_VIEWS {
             let view = Uuid::from_u128(n as u128 + 1);
-            assert_eq!(input.accept(view, 0, false, b"x"), Accept::New);
+            assert_eq!(accept(&mut input, view, 0, false, b"x"), Accept::New);
             drain(&mut input);
         }
         assert_eq!(input.written(Uuid::from_u128(1)), None);
         assert_eq!(input.written(Uuid::from_u128(2)), Some(1));
+    }
+
+    #[test]
+    fn a_view_that_is_there_keeps_its_keyboard_however_many_others_typed() {
+        let mut input = Input::new();
+        let here = |id: Uuid| id == Uuid::from_u128(1);
+        assert_eq!(input.accept(Uuid::from_u128(1), 0, false, b"a", here), Accept::New);
+        for n in 0..3 * INPUT_VIEWS as u128 {
+            assert_eq!(input.accept(Uuid::from_u128(n + 2), 0, false, b"x", here), Accept::New);
+            drain(&mut input);
+        }
+        assert_eq!(input.accept(Uuid::from_u128(1), 1, false, b"b", here), Accept::New);
+        assert_eq!(drain(&mut input), b"b");
+    }
+
+    #[test]
+    fn if_all_views_are_there_the_memory_is_bounded_still() {
+        let mut input = Input::new();
+        for n in 0..2 * INPUT_VIEWS as u128 {
+            assert_eq!(input.accept(Uuid::from_u128(n), 0, false, b"x", |_| true), Accept::New);
+            drain(&mut input);
+        }
+        assert_eq!(input.positions.len(), INPUT_VIEWS);
     }
 
     proptest::proptest! {
@@ -199,7 +279,7 @@ mod tests {
             let mut input = Input::new();
             let mut written = Vec::new();
             for (from, len) in sends {
-                input.accept(id(1), from as u64, false, &text[from..from + len]);
+                accept(&mut input, id(1), from as u64, false, &text[from..from + len]);
                 written.extend(drain(&mut input));
             }
             proptest::prop_assert_eq!(&written[..], &text[..written.len()]);

@@ -29,6 +29,9 @@ pub const UNUSED_MS: u64 = 60_000;
 /// after the last one began, in milliseconds.
 pub const HASTEN_MS: u64 = 1_000;
 
+/// The longest time between two attempts while somebody looks at a session there, in milliseconds.
+pub const WATCHED_MS: u64 = 10_000;
+
 /// Why an attempt failed, by what has to change before another one is of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
@@ -53,6 +56,8 @@ pub enum Event<W> {
     Person(Origin),
     /// A person is there, and does something else.
     Hasten,
+    /// Somebody looks at a session there, or nobody does; counts for the waits that begin after it.
+    Watched(bool),
     /// This machine slept, or its network changed.
     Woke,
     /// A configuration file has changed, or an ssh-agent answers.
@@ -125,6 +130,7 @@ pub struct Dialling<W> {
     /// When the last attempt began.
     began: u64,
     members: bool,
+    watched: bool,
     waiting: Vec<(W, Origin)>,
     backoff: Backoff,
     /// The environment of the next attempt nobody asks for.
@@ -146,6 +152,7 @@ impl<W> Dialling<W> {
             attempt: Attempt { from, other: None, woke: false },
             began: 0,
             members: false,
+            watched: false,
             waiting: Vec::new(),
             backoff: Backoff::new(seed),
             next: from,
@@ -179,6 +186,7 @@ impl<W> Dialling<W> {
     pub fn handle(&mut self, now: u64, event: Event<W>) {
         match (self.stage, event) {
             (_, Event::Members(some)) => self.members(now, some),
+            (_, Event::Watched(watched)) => self.watched = watched,
             (Stage::Up, Event::Want(who, _)) => {
                 self.needed = now;
                 self.effects.push_back(Effect::Tell(who, true));
@@ -215,7 +223,7 @@ impl<W> Dialling<W> {
             (Stage::Up, Event::Lost) => {
                 if self.members {
                     // A link that was up and broke is not a host that was silent.
-                    self.stage = Stage::Waiting(now + self.backoff.failed(0));
+                    self.stage = Stage::Waiting(now + self.delay(0));
                 } else {
                     self.stage = Stage::Dormant;
                 }
@@ -277,6 +285,12 @@ impl<W> Dialling<W> {
         }
     }
 
+    /// How long to wait after an attempt that took so long.
+    fn delay(&mut self, took_ms: u64) -> u64 {
+        let most = if self.watched { WATCHED_MS } else { u64::MAX };
+        self.backoff.failed(took_ms).min(most)
+    }
+
     fn failed(&mut self, now: u64, why: Why, by_environment: bool, took_ms: u64) {
         let Attempt { from, other, woke } = self.attempt;
         let mut others = Vec::new();
@@ -300,7 +314,7 @@ impl<W> Dialling<W> {
         if let Some(theirs) = other.filter(|_| by_environment) {
             return self.dial_for(now, theirs);
         }
-        let delay = self.backoff.failed(took_ms);
+        let delay = self.delay(took_ms);
         if let Some(good) = self.good.filter(|good| by_environment && *good != from) {
             // It reached the host before, and this failure says nothing of it.
             self.next = good;
@@ -447,6 +461,29 @@ mod tests {
     }
 
     #[test]
+    fn while_somebody_looks_at_a_session_of_it_a_host_is_tried_every_ten_seconds_at_least() {
+        let mut host = host();
+        after(&mut host, 0, Event::Members(true));
+        let mut now = 0;
+        for watched in [true, false, true] {
+            for _ in 0..12 {
+                after(&mut host, now, Event::Watched(watched));
+                after(
+                    &mut host,
+                    now,
+                    Event::Failed { why: Why::Network, by_environment: false, took_ms: 10_000 },
+                );
+                let Stage::Waiting(until) = host.stage() else { panic!("{:?}", host.stage()) };
+                assert!(!watched || until - now <= WATCHED_MS, "{}", until - now);
+                now = until;
+                after(&mut host, now, Event::Tick);
+            }
+            let last = host.delay(10_000);
+            assert!(watched || last >= MAX_MS / 2, "nobody looks: {last}");
+        }
+    }
+
+    #[test]
     fn an_agent_that_was_away_is_no_reason_to_wait_for_a_person() {
         let mut host = host();
         after(&mut host, 0, Event::Members(true));
@@ -567,6 +604,7 @@ mod tests {
             (0u32..3).prop_map(|origin| Event::Want("who", origin)),
             (0u32..3).prop_map(Event::Person),
             Just(Event::Hasten),
+            any::<bool>().prop_map(Event::Watched),
             Just(Event::Woke),
             Just(Event::News),
             Just(Event::Up),

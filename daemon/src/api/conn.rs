@@ -232,7 +232,13 @@ async fn act(act: Option<Act>, manager: &Rc<Manager>) -> Result<String> {
         Some(Act::Delete(delete)) => manager.delete(delete).await.map(|()| "null".to_owned()),
         Some(Act::DetachViews(detach)) => {
             let session = manager.find_live(&detach.session).await?;
-            let sent = session.ask(|done| ToSession::SendAway(detach.view, done)).await?;
+            let sent = session
+                .ask(|done| ToSession::SendAway {
+                    which: detach.view,
+                    why: "sent away by `sessd detach`".to_owned(),
+                    done,
+                })
+                .await?;
             json(&sent)
         }
         Some(Act::Restart(select)) => json(&manager.restart(&select).await?),
@@ -241,7 +247,9 @@ async fn act(act: Option<Act>, manager: &Rc<Manager>) -> Result<String> {
             if !stop.restart {
                 // A view that only lost us would start another manager.
                 for session in manager.live() {
-                    session.ask(|done| ToSession::SendAway(String::new(), done)).await?;
+                    let label = session.live.borrow().record.label();
+                    let why = format!("the manager was stopped; {label} runs on");
+                    session.ask(|done| ToSession::SendAway { which: String::new(), why, done }).await?;
                 }
             }
             manager.stop();

@@ -249,9 +249,14 @@ fn view(paths: &Paths, request: Request, session: &SessionDoc, json: bool) -> Re
         out::say(&line);
     }
     let (code, said, document) = match attach::run(paths, &config, request)? {
-        Outcome::Detached(label) => {
+        Outcome::Detached { label, why } => {
             let document = outcome_document("detached", &id, session, json!(null));
-            (0, Some(format!("[detached from {}]", short(&label))), document)
+            let label = short(&label);
+            let said = match crate::ssh::clean(&why, 200) {
+                why if why.is_empty() => format!("[detached from {label}]"),
+                why => format!("[detached from {label}: {why}]"),
+            };
+            (0, Some(said), document)
         }
         Outcome::Ended(label, end) => {
             let said = format!("[{}: {}]", short(&label), how_it_ended(paths, &id, &end));

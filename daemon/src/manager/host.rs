@@ -119,6 +119,8 @@ pub struct Host {
     mailbox: mpsc::UnboundedSender<ToHost>,
     status: RefCell<Status>,
     place: RefCell<Option<String>>,
+    /// When anything was heard of it last, over links that have ended.
+    heard: Cell<Option<Instant>>,
     /// The word that listeners heard last.
     told: Cell<&'static str>,
 }
@@ -135,6 +137,7 @@ impl Host {
             mailbox: sender,
             status: RefCell::new(Status::Dormant),
             place: RefCell::default(),
+            heard: Cell::new(None),
             told: Cell::new("down"),
         });
         let seed = Uuid::now_v7().as_u128() as u64;
@@ -196,6 +199,14 @@ impl Host {
     pub fn hasten(&self) {
         if matches!(self.status(), Status::Down { .. }) {
             self.tell(ToHost::Hasten);
+        }
+    }
+
+    /// How long ago anything was heard of it, in milliseconds, if that is longer than a link that is well may be silent.
+    pub fn silent_ms(&self) -> Option<u64> {
+        match &*self.status.borrow() {
+            Status::Up(link) => link.quiet_ms(),
+            _ => self.heard.get().map(|at| at.elapsed().as_millis() as u64),
         }
     }
 
@@ -401,9 +412,19 @@ impl Task {
                 tracing::info!(host, %failure, "the host could not be reached");
                 let (why, by_environment) = why(&failure);
                 self.error = Error::from(failure);
+                self.decide(Event::Watched(self.is_watched()));
                 self.decide(Event::Failed { why, by_environment, took_ms: took.as_millis() as u64 });
             }
         }
+    }
+
+    /// Does anybody look at a session of this host?
+    fn is_watched(&self) -> bool {
+        let (Some(manager), Some(host)) = (self.manager.upgrade(), self.host.upgrade()) else { return false };
+        manager
+            .live()
+            .iter()
+            .any(|session| Rc::ptr_eq(&session.host, &host) && !session.live.borrow().views.is_empty())
     }
 
     /// A link begins: its first words are a greeting and the inventory.
@@ -506,8 +527,12 @@ impl Task {
     /// The link is of no use any more.
     fn failed(&mut self, error: Error) {
         let took = self.live.as_ref().map(|live| live.since.elapsed()).unwrap_or_default();
+        if let (Some(live), Some(host)) = (&self.live, self.host.upgrade()) {
+            host.heard.set(Some(live.link.heard().into()));
+        }
         self.hang_up();
         self.error = error;
+        self.decide(Event::Watched(self.is_watched()));
         if self.dialling.stage() == Stage::Up {
             self.decide(Event::Lost);
         } else {

@@ -33,6 +33,11 @@ const TOO_MUCH: &str = "the job's holder sends more than it was allowed";
 /// Bytes that may wait to be written: input of all views within their windows, and small frames.
 const OUT_MAX: usize = 32 << 20;
 
+/// How often it is looked at how long a link is silent.
+const LOOK_MS: u64 = 1_000;
+/// A heartbeat was not answered within two seconds: views say so, before the link is given up.
+const QUIET_MS: u64 = HEARTBEAT_MS + 2_000;
+
 /// An answer to a heartbeat may take this long without a silence being noticed a heartbeat later for it.
 const BEAT_SLACK_MS: u64 = 1_000;
 
@@ -79,6 +84,8 @@ pub struct Link {
     next_stream: Cell<u16>,
     heard: Cell<Instant>,
     stalled: Cell<bool>,
+    /// Whoever listens was told that it is late.
+    quiet: Cell<bool>,
     /// Something happened after which silence is soon the end, and nothing was heard since.
     doubted: Cell<Option<Instant>>,
     rtt_ms: Cell<Option<f64>>,
@@ -102,6 +109,7 @@ impl Link {
             next_stream: Cell::new(1),
             heard: Cell::new(now),
             stalled: Cell::new(false),
+            quiet: Cell::new(false),
             doubted: Cell::new(None),
             rtt_ms: Cell::new(None),
             agent_version: RefCell::default(),
@@ -239,6 +247,17 @@ impl Link {
         self.stalled.get() || self.heard.get().elapsed().as_millis() as u64 >= STALLED_MS
     }
 
+    /// When anything was heard of it last.
+    pub fn heard(&self) -> Instant {
+        self.heard.get()
+    }
+
+    /// How long it has been silent, once that is longer than an answer to a heartbeat takes.
+    pub fn quiet_ms(&self) -> Option<u64> {
+        let silent = self.heard.get().elapsed().as_millis() as u64;
+        (self.stalled.get() || silent >= QUIET_MS).then_some(silent)
+    }
+
     /// The machine slept: the connection may be long dead. Until something is heard it is stalled, and what is not heard
     /// soon is not there.
     pub fn doubt(&self) {
@@ -299,27 +318,32 @@ impl Link {
     }
 
     async fn watch(&self, changed: &impl Fn()) {
-        let mut beat = tokio::time::interval(Duration::from_millis(HEARTBEAT_MS));
-        beat.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut look = tokio::time::interval(Duration::from_millis(LOOK_MS));
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut beat_at = Instant::now();
         loop {
-            beat.tick().await;
+            look.tick().await;
             // What was heard came just after a beat, so that a silence looks a little short at a later one.
             let silent = self.heard.get().elapsed().as_millis() as u64 + BEAT_SLACK_MS;
             let doubted = self.doubted.get().is_some_and(|since| since.elapsed() >= DOUBTED);
             if silent >= GIVE_UP_MS || doubted {
                 return;
             }
-            if silent >= STALLED_MS && !self.stalled.replace(true) {
+            let stalls = silent >= STALLED_MS && !self.stalled.replace(true);
+            if stalls || (self.quiet_ms().is_some() && !self.quiet.replace(true)) {
                 changed();
             }
-            self.ping();
+            if Instant::now() >= beat_at {
+                beat_at = Instant::now() + Duration::from_millis(HEARTBEAT_MS);
+                self.ping();
+            }
         }
     }
 
     fn hear(&self, changed: &impl Fn()) {
         self.heard.set(Instant::now());
         self.doubted.set(None);
-        if self.stalled.replace(false) {
+        if self.stalled.replace(false) | self.quiet.replace(false) {
             changed();
         }
     }

@@ -139,14 +139,14 @@ impl Views {
         self.members.len() != before
     }
 
-    /// Sends away all views, or those whose id begins with `which`. How many that were.
-    pub fn send_away(&mut self, which: &str) -> usize {
+    /// Sends away all views, or those whose id begins with `which`, and tells them `why`. How many that were.
+    pub fn send_away(&mut self, which: &str, why: &str) -> usize {
         let (gone, stay): (Vec<_>, Vec<_>) =
             self.members.drain(..).partition(|m| m.view.id.to_string().starts_with(which));
         self.members = stay;
         for member in &gone {
             self.leaders.leave(member.view.id);
-            member.view.out.put(0, &Frame::Detach(Detach { detail: String::new() }));
+            member.view.out.put(0, &Frame::Detach(Detach { detail: why.to_owned() }));
             member.view.out.close();
         }
         gone.len()
@@ -207,6 +207,21 @@ impl Views {
             member.typed.written(seq);
             member.to_acknowledge = Some(seq);
             member.tell_acknowledged();
+        }
+    }
+
+    /// What a view withdrew, and which of it had not come.
+    pub fn withdrawn(&mut self, id: Uuid, from: u64, to: u64) {
+        if let Some(member) = self.find(id) {
+            member.view.out.put(0, &Frame::Withdrawn { view: id, from, to });
+        }
+    }
+
+    /// A view's terminal has another size.
+    pub fn resized(&mut self, id: Uuid, size: (u16, u16)) {
+        self.leaders.resized(id, size);
+        if let Some(member) = self.find(id) {
+            member.view.size = Some(size);
         }
     }
 

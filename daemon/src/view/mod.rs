@@ -4,12 +4,15 @@
 //! thread in between. It knows the manager's protocol and nothing of its rooms.
 //!
 //! * [`client`]: connect, start the manager if there is none, ask · [`attach`]: the loop
-//! * [`keys`]: the detach key, pure · [`typed`]: input until it is acknowledged, pure · [`terminal`]: the user's terminal,
-//!   given back as it was · `borrowed`: what a session put on the terminal's stacks, pure
+//! * [`keys`]: the detach key, pure · [`typed`]: input until it is acknowledged, pure · [`silence`]: who owes an answer,
+//!   pure · [`words`]: what is said of it, pure · [`terminal`]: the user's terminal, given back as it was · `borrowed`: what a
+//!   session put on the terminal's stacks, pure
 
 pub mod attach;
 mod borrowed;
 pub mod client;
 pub mod keys;
+pub mod silence;
 pub mod terminal;
 pub mod typed;
+pub mod words;

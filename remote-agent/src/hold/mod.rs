@@ -79,6 +79,8 @@ struct Holder {
     screen_kept: bool,
     leave_at_ms: Option<u64>,
     links: Vec<Link>,
+    /// The views that the links speak for.
+    views_here: Vec<Uuid>,
     /// In this turn a manager said that its last view left on purpose.
     left_on_purpose: bool,
     began: Instant,
@@ -176,6 +178,7 @@ impl Holder {
             screen_kept: false,
             leave_at_ms: None,
             links: Vec::new(),
+            views_here: Vec::new(),
             left_on_purpose: false,
             began: Instant::now(),
             active_at_ms: steady_ms(),

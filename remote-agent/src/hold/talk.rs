@@ -153,7 +153,13 @@ impl Holder {
                 }
                 self.idle.traffic(now);
                 self.active_at_ms = steady_ms();
-                match self.input.accept(view, seq, withdrawn, bytes) {
+                let here = &self.views_here;
+                let is_here = |id: Uuid| watch.presence.has(id) || here.contains(&id);
+                let accepted = self.input.accept(view, seq, withdrawn, bytes, is_here);
+                if withdrawn && let Some((from, to)) = self.input.withdrawn(view, seq) {
+                    Frame::Withdrawn { view, from, to }.put(0, out);
+                }
+                match accepted {
                     Accept::New => self.asked.input(bytes),
                     Accept::Seen(seq) | Accept::Missing(seq) => Frame::InputAck { view, seq }.put(0, out),
                     Accept::TooMuch => return Err("a view sent more input than its window".into()),
@@ -216,6 +222,8 @@ impl Holder {
     pub(super) fn watchers_changed(&mut self) {
         let now = self.now();
         let attached = self.links.iter().any(|l| l.watch.presence.views > 0);
+        let ids = self.links.iter().flat_map(|l| &l.watch.presence.view_ids);
+        self.views_here = ids.filter_map(|id| Uuid::from_slice(id).ok()).collect();
         let on_purpose = std::mem::take(&mut self.left_on_purpose);
         self.idle.views(attached, on_purpose, now);
         self.look_no_later(now);

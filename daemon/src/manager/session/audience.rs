@@ -31,7 +31,7 @@ impl Task {
             return;
         }
         if view.take {
-            self.views.send_away("");
+            self.views.send_away("", "taken by another view");
         }
         view.out.put(0, &Frame::Attached(attached.clone()));
         let _ = done.send(Ok(attached));
@@ -83,10 +83,12 @@ impl Task {
             Frame::Resize(resize) => {
                 let side = |n: u32| u16::try_from(n).ok().filter(|n| *n > 0);
                 if let (Some(cols), Some(rows)) = (side(resize.cols), side(resize.rows)) {
-                    self.views.leaders.resized(id, (cols, rows));
+                    self.views.resized(id, (cols, rows));
                     self.send_size();
+                    self.pump();
                 }
             }
+            Frame::TryNow(_) => self.handle.host.hasten(),
             // The view's screen is not what it should be: it asks for all of it again.
             Frame::Subscribe(_) => {
                 self.views.redraw(id);
@@ -141,6 +143,7 @@ impl Task {
             leader: false,
             cols: self.replica.size().map_or(0, |s| s.cols.into()),
             rows: self.replica.size().map_or(0, |s| s.rows.into()),
+            silent_ms: self.handle.host.silent_ms(),
         };
         self.views.tell(&state);
     }

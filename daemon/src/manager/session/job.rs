@@ -345,6 +345,7 @@ impl Task {
             Frame::Unsupported(what) => self.unsupported(what.kind),
             Frame::Pong(told) => self.heard(told).await,
             Frame::InputAck { view, seq } => self.views.acknowledge(view, seq),
+            Frame::Withdrawn { view, from, to } => self.views.withdrawn(view, from, to),
             Frame::Resize(size) => self.resized(&size),
             Frame::Status(status) => {
                 let (active, status) = times::of_status(status, clock::wall_ms());

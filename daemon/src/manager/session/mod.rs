@@ -84,8 +84,15 @@ pub enum ToSession {
     },
     /// Too many sessions are warm, and this one was looked at longest ago.
     Cool,
-    /// Send views away: all, or the one whose id begins so.
-    SendAway(String, oneshot::Sender<Result<usize>>),
+    /// Send views away.
+    SendAway {
+        /// Those whose id begins so; empty: all.
+        which: String,
+        /// One sentence for them.
+        why: String,
+        /// How many that were.
+        done: oneshot::Sender<Result<usize>>,
+    },
     /// Name, rename, tag.
     Tag(m::Tag, oneshot::Sender<Result<()>>),
     /// End the job, forget the record.
@@ -460,8 +467,8 @@ impl Task {
                 self.tell_views();
             }
             ToSession::Cool => self.cool(),
-            ToSession::SendAway(which, done) => {
-                let sent = self.views.send_away(&which);
+            ToSession::SendAway { which, why, done } => {
+                let sent = self.views.send_away(&which, &why);
                 let answer = if sent == 0 && !which.is_empty() {
                     Err(Error::failed(
                         format!("`{}` has no view `{which}`", self.record.label()),

@@ -1,8 +1,8 @@
 //! What reaches the screen: the job's output, and the one line at the bottom that is ours.
 
-use super::{SAY_AFTER_MS, SAY_AGAIN_MS, View};
-use crate::clock;
+use super::{SAY_AGAIN_MS, View};
 use crate::view::terminal;
+use crate::view::words::{self, Facts, Trouble};
 use sessd_proto::Frame;
 use sessd_proto::messages as m;
 use sessd_terminal::QueryScanner;
@@ -80,6 +80,9 @@ impl View<'_> {
         terminal::pass_snapshot(&screen, &mut self.to_terminal);
         self.need = Some(at);
         let mut text = std::mem::take(&mut self.to_say);
+        if self.asked_to_tell {
+            text = self.tell_lost();
+        }
         let (mut holds_until, mut until) = (now, now + NOTICE_MS);
         if let Line::Notice(old) = std::mem::replace(&mut self.line, Line::Away) {
             (holds_until, until) = (old.holds_until, old.until);
@@ -108,53 +111,56 @@ impl View<'_> {
         if matches!(&self.line, Line::Notice(notice) if now >= notice.ends_at()) {
             self.unsay();
         }
-        let Some(since) = self.path_broken_since else { return };
-        match self.line {
-            // Nobody is there who knows the screen.
-            Line::Away if now >= since + SAY_AFTER_MS && self.lost.is_some() => {
-                self.line = Line::Shown { at: 0, beneath: Vec::new() }
+        let Some(trouble) = self.trouble(now) else {
+            if matches!(self.line, Line::Asked(_) | Line::Shown { .. }) {
+                self.unsay();
             }
-            Line::Away if now >= since + SAY_AFTER_MS => {
+            return;
+        };
+        // Somebody who could send us the screen.
+        let answers = self.lost.is_none() && !matches!(trouble, Trouble::ManagerSilent { .. });
+        match self.line {
+            Line::Away if !answers => self.line = Line::Shown { at: 0, beneath: Vec::new() },
+            Line::Away => {
                 Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
                 self.flush_manager();
                 self.line = Line::Asked(now);
                 return;
             }
             // A manager that was just started does not know the screen, and its host is out of reach.
-            Line::Asked(at) if now >= at + SAY_AGAIN_MS => {
+            Line::Asked(at) if !answers || now >= at + SAY_AGAIN_MS => {
                 self.line = Line::Shown { at: 0, beneath: Vec::new() }
             }
             Line::Shown { at, .. } if at == 0 || now >= at + SAY_AGAIN_MS => {}
             _ => return,
         }
-        self.outgoing.withdraw_old(now);
-        self.dropped += self.outgoing.take_dropped();
         if let Line::Shown { at, .. } = &mut self.line {
             *at = now;
         }
-        let seconds = self.state.next_try_ms.map(|at| (at as i64 - clock::wall_ms()).max(0) / 1000);
-        let mut text = format!(" sessd: {} is {}", self.label, self.state.link);
-        if let Some(seconds) = seconds {
-            text += &format!(", next try in {seconds} s");
-        }
-        if self.outgoing.waiting() > 0 {
-            text += &format!(", {} typed bytes held", self.outgoing.waiting());
-        }
-        if self.dropped > 0 {
-            text += &format!(", {} dropped", self.dropped);
-        }
-        if !self.state.detail.is_empty() {
-            text += &format!(" ({})", self.state.detail);
-        }
-        self.draw_line(&text);
+        let facts = Facts {
+            session: &self.label,
+            host: &self.host,
+            trouble,
+            held: self.outgoing.waiting_keys(),
+            lost: self.outgoing.lost(),
+            refuses: self.outgoing.refuses(),
+            read_only: self.request.read_only,
+            leave: self.leave_key.as_deref(),
+        };
+        // A space at either end.
+        let cols = terminal::size().map_or(80, |(cols, _)| usize::from(cols));
+        let text = words::line(&facts, cols.saturating_sub(2).max(1), self.wide);
+        self.draw_line(&format!(" {text}"));
         self.write_terminal(true);
     }
 
     fn draw_line(&mut self, text: &str) {
         let (cols, rows) = terminal::size().unwrap_or((80, 24));
-        let text: String = text.chars().filter(|c| !c.is_control()).take(cols.into()).collect();
-        // DECSC and DECRC around it: the cursor is where it was.
-        let line = format!("\x1b7\x1b[?6l\x1b[r\x1b[{rows};1H\x1b[0;7m{text}\x1b[K\x1b[0m\x1b8");
+        let text = words::cut(&words::shown(text, self.wide), cols.into());
+        // DECSC and DECRC around it: cursor, character sets and attributes are what they were.
+        let line = format!(
+            "\x1b7\x0f\x1b(B\x1b[?6l\x1b[r\x1b[?69l\x1b[4l\x1b[{rows};1H\x1b[0;7m{text}\x1b[K\x1b[0m\x1b8"
+        );
         self.to_terminal.extend_from_slice(line.as_bytes());
     }
 

@@ -1,28 +1,72 @@
 //! What a view and the manager say to each other, and what the view does when the manager is gone.
 
 use super::line::Line;
-use super::{Outcome, Outgoing, Request, View};
+use super::{Outcome, Outgoing, Request, SETTLE_MS, View};
 use crate::error::{Error, Kind, Result};
+use crate::paths::Paths;
 use crate::view::client::{Client, no_answer};
-use crate::view::terminal;
+use crate::view::{terminal, words};
 use rustix::io::Errno;
 use sessd_core::record::End;
 use sessd_proto::limits::VIEW_WINDOW;
 use sessd_proto::messages::{self as m, Answer};
 use sessd_proto::{Frame, Uuid};
 use std::io::Write;
+use std::os::unix::net::UnixStream;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, mpsc};
 
 /// How long a manager may take to come back before the view gives up.
 const MANAGER_BACK_MS: u64 = 60_000;
 /// How often it is looked for.
 const LOOK_AGAIN_MS: u64 = 100;
 
-/// Times of the view's clock, in milliseconds.
+/// How long a manager that was connected to may take to let us in before it is said to be silent.
+const SILENT_MS: u64 = 3_000;
+
+/// The manager is gone, and is looked for. Times of the view's clock, in milliseconds.
 pub(super) struct Lost {
     /// When the view ends if there is still none.
-    pub(super) give_up_at: u64,
+    give_up_at: u64,
     /// When to look next.
-    pub(super) look_at: u64,
+    look_at: u64,
+    /// A look that is under way.
+    look: Option<Look>,
+}
+
+/// A look for a manager, which may start one. It may take as long as it likes: it has a thread of its own, and the view
+/// goes on being one that can be left.
+struct Look {
+    since: u64,
+    found: mpsc::Receiver<Result<(Client, m::Attached)>>,
+    /// Closed by the thread when it is done.
+    bell: UnixStream,
+    /// The process that was connected to; 0: none yet.
+    pid: Arc<AtomicI32>,
+}
+
+impl Lost {
+    /// When to look next, if that is not being done.
+    pub(super) fn looks_at(&self) -> Option<u64> {
+        if self.look.is_none() { Some(self.look_at) } else { None }
+    }
+
+    /// To be watched for reading: the look is done.
+    pub(super) fn bell(&self) -> Option<&UnixStream> {
+        self.look.as_ref().map(|look| &look.bell)
+    }
+
+    /// A manager that is there and does not let us in: its process and for how long, in milliseconds.
+    pub(super) fn waits_for(&self, now: u64) -> Option<(Option<i32>, u64)> {
+        let look = self.look.as_ref()?;
+        let (pid, silent) = (look.pid.load(Ordering::Relaxed), now.saturating_sub(look.since));
+        (pid > 0 && silent >= SILENT_MS).then_some((Some(pid), silent))
+    }
+
+    /// Look at once.
+    pub(super) fn hasten(&mut self, now: u64) {
+        self.look_at = self.look_at.min(now);
+    }
 }
 
 impl View<'_> {
@@ -81,8 +125,10 @@ impl View<'_> {
 
     fn handle(&mut self, frame: Frame<'_>) -> Result<Option<Outcome>> {
         let now = self.now();
+        self.silence.manager_spoke(now);
         match frame {
             Frame::Output { offset, bytes } => {
+                self.host_spoke(now);
                 self.shown += bytes.len() as u64;
                 let need = *self.need.get_or_insert(offset);
                 if let Some(fresh) = need.checked_sub(offset).and_then(|held| bytes.get(held as usize..)) {
@@ -101,7 +147,14 @@ impl View<'_> {
                     self.show_screen(at, skipped, screen, now);
                 }
             }
-            Frame::InputAck { view, seq } if view == self.id => self.outgoing.acknowledged(seq),
+            Frame::InputAck { view, seq } if view == self.id => {
+                self.host_spoke(now);
+                self.outgoing.acknowledged(seq);
+            }
+            Frame::Withdrawn { view, from, to } if view == self.id => {
+                self.host_spoke(now);
+                self.outgoing.withdrawn(from, to);
+            }
             Frame::ViewState(state) => self.state_changed(state),
             Frame::Attached(attached) if attached.job_id != self.job => {
                 // A restart made a new job: nothing old is of use to it.
@@ -109,7 +162,9 @@ impl View<'_> {
                 self.outgoing = Outgoing::new();
             }
             Frame::Ended(exit) => return Ok(Some(Outcome::Ended(self.label.clone(), End::from(&exit)))),
-            Frame::Detach(_) => return Ok(Some(self.detached())),
+            Frame::Detach(detach) => {
+                return Ok(Some(Outcome::Detached { label: self.label.clone(), why: detach.detail }));
+            }
             Frame::Reply(m::Reply { answer: Some(Answer::Error(error)), .. }) => return Err(error.into()),
             Frame::Close(close) => return Err(Error::failed(close.detail, "attach again")),
             _ => {}
@@ -117,84 +172,196 @@ impl View<'_> {
         Ok(None)
     }
 
-    fn state_changed(&mut self, state: m::ViewState) {
+    fn host_spoke(&mut self, now: u64) {
+        self.host_heard_at = now;
+        self.silence.holder_spoke(now);
+    }
+
+    fn state_changed(&mut self, mut state: m::ViewState) {
         let now = self.now();
-        let new_path = state.epoch != self.state.epoch;
+        let (new_path, was_up) = (state.epoch != self.state.epoch, self.path_broken_since.is_none());
+        let dials = matches!(state.link.as_str(), "connecting" | "stalled");
+        if state.detail.is_empty() && dials && !was_up && self.lost.is_none() {
+            // While it is tried again, what was wrong is still what is known.
+            state.detail = std::mem::take(&mut self.state.detail);
+        }
+        match state.silent_ms {
+            Some(silent) => self.host_heard_at = self.host_heard_at.max(now.saturating_sub(silent)),
+            // Up and not late: it was heard within a heartbeat. Of a break that just began no more is known.
+            None if was_up || matches!(state.link.as_str(), "up" | "local") => self.host_heard_at = now,
+            None => {}
+        }
         self.state = state;
         if self.path_is_up() {
-            if new_path {
-                self.outgoing.path_is_new(now);
-                self.dropped += self.outgoing.take_dropped();
-            }
-            self.path_broken_since = None;
-            if !matches!(self.line, Line::Notice(_)) {
-                self.unsay();
-            }
-            let dropped = std::mem::take(&mut self.dropped);
-            if dropped > 0 {
-                self.to_say = format!("{dropped} bytes typed meanwhile were not sent");
-                Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
-            }
+            self.path_is_up_again(new_path, was_up, now);
         } else {
             self.path_broken_since.get_or_insert(now);
         }
     }
 
+    fn path_is_up_again(&mut self, new_path: bool, was_up: bool, now: u64) {
+        if new_path {
+            self.outgoing.path_is_new(now);
+            self.silence.holder_spoke(now);
+        } else if !was_up {
+            self.outgoing.path_is_back(now);
+        }
+        self.path_broken_since = None;
+        if self.outgoing.refuses() || self.outgoing.lost().any() {
+            self.settling_since.get_or_insert(now);
+        }
+    }
+
+    /// After a break, once it is known what became of what was typed: that is told, and typing goes on.
+    pub(super) fn settle(&mut self) {
+        let now = self.now();
+        if self.lost.is_none() && self.link_is_up() && self.path_broken_since.is_some() && self.path_is_up() {
+            // The manager was silent, and is not any more.
+            self.path_is_up_again(false, false, now);
+        } else if self.lost.is_none() && self.path_broken_since.is_none() && !self.path_is_up() {
+            self.path_broken_since = Some(now);
+        }
+        if !self.path_is_up() {
+            self.settling_since = None;
+            self.outgoing.withdraw_old(now);
+            return;
+        }
+        let Some(since) = self.settling_since else { return };
+        let late = now >= since + SETTLE_MS;
+        if (self.outgoing.is_in_doubt() && !late) || (self.asked_to_tell && !late) {
+            return;
+        }
+        if !self.outgoing.lost().any() {
+            self.outgoing.told();
+            self.settling_since = None;
+        } else if !self.asked_to_tell {
+            // Over the newest screen, which is asked for.
+            self.asked_to_tell = true;
+            self.settling_since = Some(now);
+            Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+        } else {
+            // There is no screen to say it over: with the next one.
+            self.to_say = self.tell_lost();
+        }
+    }
+
+    /// The person is told of what was lost, and may go on.
+    pub(super) fn tell_lost(&mut self) -> String {
+        (self.settling_since, self.asked_to_tell) = (None, false);
+        let lost = self.outgoing.told();
+        if lost.any() { words::lost(lost) } else { String::new() }
+    }
+
     /// The manager is gone: until there is one again, what is typed is kept, and the detach key leaves.
     pub(super) fn manager_lost(&mut self) {
         let now = self.now();
+        if self.lost.is_some() {
+            return;
+        }
+        // It may only seem dead: to a manager that lives, whoever is still there is not who comes.
+        let _ = self.client.stream.shutdown(std::net::Shutdown::Both);
         self.state.link = "down".into();
-        self.state.detail = "the manager is gone".into();
+        self.state.detail = String::new();
+        self.state.silent_ms = None;
         self.path_broken_since.get_or_insert(now);
+        self.settling_since = None;
+        self.asked_to_tell = false;
         self.partial.clear();
         if matches!(self.line, Line::Asked(_)) {
             self.line = Line::Away;
         }
-        self.lost.get_or_insert(Lost { give_up_at: now + MANAGER_BACK_MS, look_at: now });
+        self.lost = Some(Lost { give_up_at: now + MANAGER_BACK_MS, look_at: now, look: None });
     }
 
     /// Goes on with the manager that came back, or starts one.
     pub(super) fn look_for_manager(&mut self) -> Result<()> {
-        let Some(lost) = &self.lost else { return Ok(()) };
+        let now = self.now();
+        let Some(mut lost) = self.lost.take() else { return Ok(()) };
         // Whatever was to be said was for the one that is gone.
         self.to_manager.clear();
-        if self.now() < lost.look_at {
-            return Ok(());
-        }
-        let give_up_at = lost.give_up_at;
-        match self.connect_again() {
-            Ok(()) => self.lost = None,
-            Err(error) if self.now() >= give_up_at || error.kind == Kind::NoSuchSession => {
-                self.unsay();
-                self.write_terminal(true);
-                return Err(error);
+        let found = lost.look.as_ref().map(|look| look.found.try_recv());
+        match found {
+            None if now >= lost.look_at => {
+                (lost.look, lost.look_at) = (self.look(now), now + LOOK_AGAIN_MS);
             }
+            Some(Ok(Ok((client, attached)))) => return self.go_on_with(client, attached),
+            Some(Ok(Err(error))) if error.kind == Kind::NoSuchSession => {
+                return self.give_up(Error::no_such_session(&self.label));
+            }
+            Some(Ok(Err(error))) if now >= lost.give_up_at => return self.give_up(error),
             // Another manager may be about to end, or the machine is short of something for a moment.
-            Err(error) => {
-                self.state.detail = format!("no manager: {}", error.message);
-                self.lost = Some(Lost { give_up_at, look_at: self.now() + LOOK_AGAIN_MS });
+            Some(Ok(Err(error))) => {
+                self.state.detail = error.message;
+                (lost.look, lost.look_at) = (None, now + LOOK_AGAIN_MS);
             }
+            Some(Err(mpsc::TryRecvError::Disconnected)) => {
+                (lost.look, lost.look_at) = (None, now + LOOK_AGAIN_MS);
+            }
+            None | Some(Err(mpsc::TryRecvError::Empty)) => {}
         }
+        self.lost = Some(lost);
         Ok(())
     }
 
-    fn connect_again(&mut self) -> Result<()> {
-        // The old connection may only seem dead: to a manager that lives, whoever is still there is not who comes.
-        let _ = self.client.stream.shutdown(std::net::Shutdown::Both);
-        let mut client = Client::connect_once(self.paths)?.ok_or_else(|| no_answer(self.paths))?;
+    fn give_up(&mut self, error: Error) -> Result<()> {
+        self.unsay();
+        self.write_terminal(true);
+        Err(error)
+    }
+
+    fn look(&self, now: u64) -> Option<Look> {
         let request = Request { session: self.session.clone(), take: false, ..self.request.clone() };
+        // What was drawn for this terminal cannot be gone on with in bytes.
+        let resume = self.need.filter(|_| !self.is_drawn());
         let lines = if self.need.is_some() { 0 } else { self.scrollback_lines };
-        let attach = attach_message(&request, self.id, terminal::size(), self.need, self.job.clone(), lines);
-        client.send(&Frame::Attach(attach))?;
-        let attached = wait_attached(&mut client)?;
+        let attach = attach_message(&request, self.id, terminal::size(), resume, self.job.clone(), lines);
+        let paths = self.paths.clone();
+        let (bell, done) = UnixStream::pair().ok()?;
+        let (tell, found) = mpsc::channel();
+        let pid = Arc::new(AtomicI32::new(0));
+        let its_pid = pid.clone();
+        let thread = std::thread::Builder::new().spawn(move || {
+            let answer = connect_again(&paths, attach, &its_pid);
+            // The view may have been left meanwhile.
+            let _ = tell.send(answer);
+            drop(done);
+        });
+        thread.ok().map(|_| Look { since: now, found, bell, pid })
+    }
+
+    fn go_on_with(&mut self, client: Client, attached: m::Attached) -> Result<()> {
         client.stream.set_nonblocking(true).map_err(|e| Error::failed(e.to_string(), ""))?;
         self.client = client;
+        self.silence = crate::view::silence::Silence::new(self.now());
         (self.shown, self.granted) = (0, VIEW_WINDOW);
+        self.state.detail = String::new();
         // The numbers of paths begin anew with each manager.
         self.state.epoch = u64::MAX;
         self.handle(Frame::Attached(attached))?;
+        // It may have changed while we waited.
+        if let Some((cols, rows)) = terminal::size() {
+            Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() }).put(0, &mut self.to_manager);
+        }
+        // What came together with the answer.
+        self.read_on = true;
         Ok(())
     }
+
+    /// Does this view show a drawn part of a session of another size, instead of its bytes?
+    pub(super) fn is_drawn(&self) -> bool {
+        let theirs = (self.state.cols, self.state.rows);
+        theirs != (0, 0) && terminal::size().is_some_and(|(cols, rows)| theirs != (cols.into(), rows.into()))
+    }
+}
+
+fn connect_again(paths: &Paths, attach: m::Attach, pid: &AtomicI32) -> Result<(Client, m::Attached)> {
+    let mut client = Client::connect_once(paths)?.ok_or_else(|| no_answer(paths))?;
+    if let Ok(peer) = rustix::net::sockopt::socket_peercred(&client.stream) {
+        pid.store(peer.pid.as_raw_nonzero().get(), Ordering::Relaxed);
+    }
+    client.send(&Frame::Attach(attach))?;
+    let attached = wait_attached(&mut client)?;
+    Ok((client, attached))
 }
 
 pub(super) fn attach_message(

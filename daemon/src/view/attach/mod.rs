@@ -11,13 +11,16 @@ mod line;
 mod manager;
 mod signals;
 
+use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::view::client::Client;
 use crate::view::keys::{Keys, Typed};
+use crate::view::silence::Silence;
 use crate::view::terminal::{self, Raw};
 use crate::view::typed::{AHEAD_MAX, Outgoing};
+use crate::view::words::{self, Trouble};
 use line::Line;
 use manager::{Lost, attach_message, wait_attached};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -34,6 +37,14 @@ use std::time::{Duration, Instant};
 const SAY_AFTER_MS: u64 = 1_500;
 /// How often what is said is brought up to date.
 const SAY_AGAIN_MS: u64 = 1_000;
+/// How often a key that is typed has the link tried at once.
+const TRY_NOW_MS: u64 = 1_000;
+/// How long after the path is back the holder may take to say what became of what was withdrawn, and the manager to send the
+/// screen over which that is told.
+const SETTLE_MS: u64 = 2_000;
+/// How often a view that only reads says that keys go nowhere.
+const READ_ONLY_MS: u64 = 5_000;
+const BELL: u8 = 0x07;
 /// Bytes read at a time of what is typed.
 const READ_MAX: usize = 16 * 1024;
 /// How long an ESC waits for what may follow it, where answers must be told from keys.
@@ -62,7 +73,12 @@ pub struct Request {
 #[derive(Debug)]
 pub enum Outcome {
     /// Its user left, or it was sent away.
-    Detached(String),
+    Detached {
+        /// The session, by its name.
+        label: String,
+        /// Why, if its user did not leave by themselves; one sentence, or empty.
+        why: String,
+    },
     /// The job ended.
     Ended(String, End),
     /// A signal told it to go.
@@ -78,6 +94,7 @@ struct View<'a> {
     /// The manager is gone, and is looked for.
     lost: Option<Lost>,
     label: String,
+    host: String,
     session: String,
     job: String,
     /// The next output byte needed; none: nothing was shown yet.
@@ -94,6 +111,17 @@ struct View<'a> {
     written: usize,
     state: m::ViewState,
     path_broken_since: Option<u64>,
+    /// When anything was heard of the host last, as far as the manager has said so or we saw it.
+    host_heard_at: u64,
+    /// When the path was back, and what is lost was not told yet.
+    settling_since: Option<u64>,
+    silence: Silence,
+    /// When the link was last wanted at once because of a key.
+    wanted_at: Option<u64>,
+    /// The terminal shows more than ASCII.
+    wide: bool,
+    /// The key that leaves, in words.
+    leave_key: Option<String>,
     /// The line about the broken path: not there, or what is needed to take it away.
     line: Line,
     answers: ReplyFilter,
@@ -104,10 +132,14 @@ struct View<'a> {
     /// Questions shown to our terminal without an answer yet, and when the last one was.
     unanswered: usize,
     asked_at: u64,
-    /// Typed bytes that were not sent and never will be, not told to the user yet.
-    dropped: usize,
     /// What is to be said once the screen beneath is known.
     to_say: String,
+    /// What was lost is to be told over the next screen, which was asked for.
+    asked_to_tell: bool,
+    /// Frames came with the answer of a manager that was found.
+    read_on: bool,
+    /// When it was last said that keys go nowhere.
+    told_read_only_at: Option<u64>,
     /// When output last waited for a notice.
     noticed_at: Option<u64>,
     /// When a lone ESC that may begin an answer was held back.
@@ -135,7 +167,8 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         ));
     }
     let raw = Raw::take()?;
-    let keys = Keys::new(config.detach_key.filter(|_| !request.no_detach_key));
+    let detach_key = config.detach_key.filter(|_| !request.no_detach_key);
+    let keys = Keys::new(detach_key);
     let mut view = View {
         paths,
         id,
@@ -143,6 +176,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         client,
         lost: None,
         label: if attached.name.is_empty() { attached.session_id.clone() } else { attached.name.clone() },
+        host: attached.host,
         session: attached.session_id,
         job: attached.job_id,
         need: None,
@@ -156,14 +190,22 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         written: 0,
         state: m::ViewState::default(),
         path_broken_since: None,
+        host_heard_at: 0,
+        settling_since: None,
+        silence: Silence::new(0),
+        wanted_at: None,
+        wide: words::locale_is_wide(|name| std::env::var(name).ok()),
+        leave_key: detach_key.map(words::key_name),
         line: Line::Away,
         answers: ReplyFilter::default(),
         questions: QueryScanner::default(),
         outstanding: Outstanding::default(),
         unanswered: 0,
         asked_at: 0,
-        dropped: 0,
         to_say: String::new(),
+        asked_to_tell: false,
+        read_on: false,
+        told_read_only_at: None,
         noticed_at: None,
         escape_held_at: None,
         scrollback_lines: config.scrollback_lines,
@@ -190,6 +232,7 @@ impl View<'_> {
         }
         loop {
             self.release_escape();
+            self.ask();
             self.send_input();
             let ready = self.wait(&signals)?;
             let heard = ready.signal.then(|| signals.take());
@@ -225,6 +268,12 @@ impl View<'_> {
                 self.manager_lost();
             }
             self.look_for_manager()?;
+            if std::mem::take(&mut self.read_on)
+                && let Some(outcome) = self.take_frames()?
+            {
+                return self.leave(outcome);
+            }
+            self.settle();
             self.write_terminal(ready.stdout);
             self.say();
         }
@@ -247,7 +296,7 @@ impl View<'_> {
             }
         }
         self.await_answers();
-        if matches!(outcome, Outcome::Detached(_) | Outcome::Signal(_)) {
+        if matches!(outcome, Outcome::Detached { .. } | Outcome::Signal(_)) {
             self.to_manager.extend_from_slice(&Frame::Detach(m::Detach::default()).to_bytes(0));
             // If the manager is gone there is nobody to tell; one that does not listen is not waited for long.
             let _ = self.client.stream.set_nonblocking(false);
@@ -278,26 +327,86 @@ impl View<'_> {
     }
 
     fn detached(&self) -> Outcome {
-        Outcome::Detached(self.label.clone())
+        Outcome::Detached { label: self.label.clone(), why: String::new() }
     }
 
-    fn path_is_up(&self) -> bool {
+    fn link_is_up(&self) -> bool {
         matches!(self.state.link.as_str(), "up" | "local")
+    }
+
+    /// Can what is typed be given to something that carries it on?
+    fn path_is_up(&self) -> bool {
+        self.link_is_up() && self.lost.is_none() && self.silence.of_manager(self.now()).is_none()
+    }
+
+    /// Since when something that was typed and given to the path is unanswered.
+    fn unanswered_since(&self) -> Option<u64> {
+        if self.link_is_up() { self.outgoing.unanswered_since() } else { None }
+    }
+
+    /// What is amiss now, if it is worth a line.
+    fn trouble(&self, now: u64) -> Option<Trouble> {
+        if let Some(lost) = &self.lost {
+            let since = self.path_broken_since.unwrap_or(now);
+            return (now >= since + SAY_AFTER_MS).then(|| match lost.waits_for(now) {
+                Some((pid, silent_ms)) => Trouble::ManagerSilent { pid, silent_ms },
+                None => Trouble::NoManager(self.state.detail.clone()),
+            });
+        }
+        if let Some(silent_ms) = self.silence.of_manager(now) {
+            let pid = rustix::net::sockopt::socket_peercred(&self.client.stream).ok();
+            return Some(Trouble::ManagerSilent {
+                pid: pid.map(|peer| peer.pid.as_raw_nonzero().get()),
+                silent_ms,
+            });
+        }
+        let link = |silent_ms| Trouble::Link {
+            word: self.state.link.clone(),
+            silent_ms,
+            why: self.state.detail.clone(),
+            next_try_ms: self.state.next_try_ms.map(|at| (at as i64 - clock::wall_ms()).max(0) as u64),
+        };
+        let silent = now.saturating_sub(self.host_heard_at);
+        match self.path_broken_since {
+            Some(since) => (now >= since + SAY_AFTER_MS).then(|| link(silent)),
+            // The manager has noticed that the host is late, or something that was typed is unanswered.
+            None if self.state.silent_ms.is_some() => Some(link(silent)),
+            None => self.silence.of_link(self.unanswered_since(), now).map(link),
+        }
+    }
+
+    /// Asks those who may have to be asked whether they are there.
+    fn ask(&mut self) {
+        if self.lost.is_some() {
+            return;
+        }
+        let (now, unanswered) = (self.now(), self.unanswered_since());
+        let ask = self.silence.ask(unanswered, now);
+        if ask.holder {
+            let seq = self.outgoing.sent();
+            Frame::Input { view: self.id, seq, withdrawn: false, bytes: &[] }.put(0, &mut self.to_manager);
+        }
+        if ask.manager {
+            Frame::Ping(now).put(0, &mut self.to_manager);
+        }
     }
 
     fn wait(&mut self, signals: &Signals) -> Result<Ready> {
         let now = self.now();
         let said = match (&self.line, self.path_broken_since) {
             (Line::Notice(notice), _) => Some(notice.ends_at()),
-            (_, None) => None,
-            (Line::Away, Some(since)) => Some(since + SAY_AFTER_MS),
-            (Line::Asked(at) | Line::Shown { at, .. }, Some(_)) => Some(at + SAY_AGAIN_MS),
+            (Line::Away, None) => None,
+            (Line::Away, Some(since)) => Some(since + SAY_AFTER_MS).filter(|at| *at > now),
+            (Line::Asked(at) | Line::Shown { at, .. }, _) => Some(at + SAY_AGAIN_MS),
         };
         let escape = self.escape_held_at.map(|at| at + ESCAPE_MS);
-        let look = self.lost.as_ref().map(|lost| lost.look_at);
-        let deadline = [self.keys.deadline_ms(), said, escape, look].into_iter().flatten().min();
+        let look = self.lost.as_ref().and_then(Lost::looks_at);
+        let owed = Some(self.silence.due_ms(self.unanswered_since(), now)).filter(|_| self.lost.is_none());
+        let settled = self.settling_since.map(|at| at + SETTLE_MS);
+        let deadline =
+            [self.keys.deadline_ms(), said, escape, look, owed, settled].into_iter().flatten().min();
         let timeout = deadline.map(|at| {
-            let ms = at.saturating_sub(now);
+            let ms = at.saturating_sub(now).min(3_600_000);
             Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 }
         });
         let (stdin, stdout) = (rustix::stdio::stdin(), rustix::stdio::stdout());
@@ -312,8 +421,9 @@ impl View<'_> {
         if !self.to_manager.is_empty() {
             flags |= PollFlags::OUT;
         }
-        if self.lost.is_none() {
-            fds.push(PollFd::new(&self.client.stream, flags));
+        match &self.lost {
+            None => fds.push(PollFd::new(&self.client.stream, flags)),
+            Some(lost) => fds.extend(lost.bell().map(|bell| PollFd::new(bell, PollFlags::IN))),
         }
         let stdin_at = fds.len();
         if self.stdin_open && self.may_read() {
@@ -330,7 +440,7 @@ impl View<'_> {
         let any = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
         Ok(Ready {
             signal: any(0),
-            manager: stdin_at == 2
+            manager: self.lost.is_none()
                 && fds[1].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
             stdin: stdin_at < stdout_at && any(stdin_at),
             stdout: any(stdout_at),
@@ -376,6 +486,7 @@ impl View<'_> {
     /// leader's terminal speaks for the session, and only while the question is fresh.
     fn typed(&mut self, bytes: &[u8], held: bool, now: u64) {
         if self.request.read_only {
+            self.typed_in_vain(bytes, now);
             return;
         }
         if now >= self.asked_at + ANSWER_MS {
@@ -402,8 +513,56 @@ impl View<'_> {
                 if matches!(self.line, Line::Notice(_)) {
                     self.unsay();
                 }
-                self.outgoing.typed(&part, held, now);
+                self.type_keys(&part, held, now);
             }
+        }
+    }
+
+    fn type_keys(&mut self, keys: &[u8], held: bool, now: u64) {
+        if !self.outgoing.typed(keys, held, now) {
+            self.to_terminal.push(BELL);
+            // What is refused is said at once, not with the next second.
+            if let Line::Shown { at, .. } = &mut self.line {
+                *at = 0;
+            }
+        }
+        if held {
+            self.try_now(now);
+        }
+    }
+
+    /// Somebody sits here and waits for the link.
+    fn try_now(&mut self, now: u64) {
+        if self.wanted_at.is_some_and(|at| now < at + TRY_NOW_MS) {
+            return;
+        }
+        self.wanted_at = Some(now);
+        match &mut self.lost {
+            Some(lost) => lost.hasten(now),
+            None => Frame::TryNow(m::Empty {}).put(0, &mut self.to_manager),
+        }
+    }
+
+    /// Keys were typed into a view that only reads: they go nowhere, and that is said.
+    fn typed_in_vain(&mut self, bytes: &[u8], now: u64) {
+        let (mut outstanding, mut keys) = (Outstanding { cursor_reports: u32::MAX }, Vec::new());
+        self.answers.filter(bytes, &mut outstanding, &mut keys);
+        if !self.answers.is_holding() {
+            self.escape_held_at = None;
+        } else {
+            self.escape_held_at.get_or_insert(now);
+        }
+        if keys.is_empty() || self.told_read_only_at.is_some_and(|at| now < at + READ_ONLY_MS) {
+            return;
+        }
+        self.told_read_only_at = Some(now);
+        self.to_terminal.push(BELL);
+        if matches!(self.line, Line::Away) && self.lost.is_none() {
+            self.to_say = match &self.leave_key {
+                Some(key) => format!("this view is read only: keys go nowhere, {key} leaves"),
+                None => "this view is read only: keys go nowhere".to_owned(),
+            };
+            Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
         }
     }
 
@@ -414,8 +573,11 @@ impl View<'_> {
             self.escape_held_at = None;
             let mut keys = Vec::new();
             self.answers.flush(&mut keys);
+            if self.request.read_only {
+                return;
+            }
             let held = !self.path_is_up();
-            self.outgoing.typed(&keys, held, now);
+            self.type_keys(&keys, held, now);
         }
     }
 
