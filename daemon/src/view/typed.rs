@@ -248,12 +248,12 @@ impl Outgoing {
             }
             self.pieces.pop_front();
         }
-        if let Some(doubt) = &mut self.doubt {
-            if seq < doubt.to || self.withdrawal_given < doubt.to {
-                // They had arrived before the holder could know that they were withdrawn.
-                doubt.arrived(seq);
-                self.doubt.take_if(|doubt| doubt.pieces.is_empty());
-            }
+        if let Some(doubt) = &mut self.doubt
+            && (seq < doubt.to || self.withdrawal_given < doubt.to)
+        {
+            // They had arrived before the holder could know that they were withdrawn.
+            doubt.arrived(seq);
+            self.doubt.take_if(|doubt| doubt.pieces.is_empty());
         }
     }
 

@@ -228,7 +228,7 @@ impl View<'_> {
         }
         let Some(since) = self.settling_since else { return };
         let late = now >= since + SETTLE_MS;
-        if (self.outgoing.is_in_doubt() && !late) || (self.asked_to_tell && !late) {
+        if (self.asked_to_tell || self.outgoing.is_in_doubt()) && !late {
             return;
         }
         if !self.outgoing.lost().any() {
