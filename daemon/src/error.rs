@@ -178,12 +178,19 @@ impl From<sessd_core::names::BadName> for Error {
     }
 }
 
+/// Does SQLite say that somebody else holds the database?
+fn is_held(said: &str) -> bool {
+    said.contains("is locked") || said.contains("(code: 5)")
+}
+
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        Self::failed(
-            format!("the database does not take it ({error})"),
-            "check its folder for space and permissions",
-        )
+        let hint = if is_held(&error.to_string()) {
+            "another program has it open (a backup, an sqlite3 shell): let that end, and try again"
+        } else {
+            "check its folder for space and permissions"
+        };
+        Self::failed(format!("the database does not take it ({error})"), hint)
     }
 }
 
@@ -215,6 +222,12 @@ mod tests {
     fn the_command_to_try_is_one_that_ssh_takes() {
         assert_eq!(ssh_command("box"), "ssh box");
         assert_eq!(ssh_command("me@box:2201"), "ssh -p 2201 me@box");
+    }
+
+    #[test]
+    fn a_database_that_somebody_else_holds_is_not_one_without_space() {
+        assert!(is_held("error returned from database: (code: 5) database is locked"));
+        assert!(!is_held("error returned from database: (code: 13) database or disk is full"));
     }
 
     #[test]

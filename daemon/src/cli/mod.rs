@@ -30,7 +30,7 @@ pub fn main() -> ExitCode {
         arguments.iter().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let json = words.iter().take_while(|word| *word != "--").any(|word| word == "--json");
     let result = complete::answer(&arguments).unwrap_or_else(|| match Cli::try_parse_from(&arguments) {
-        Ok(cli) => verbs::run(cli.verb, cli.json),
+        Ok(cli) => verbs::run(cli.verb, cli.json).map_err(|error| usage::pointed(error, &words)),
         Err(error) if !error.use_stderr() => out::lines(&error.render().to_string()).map(|_| 0),
         Err(error) => Err(usage::usage(&error, &words)),
     });

@@ -188,6 +188,15 @@ pub fn usage(error: &clap::Error, words: &[String]) -> Error {
     }
 }
 
+/// An error that only points to the help points to the verb's own.
+pub fn pointed(error: Error, words: &[String]) -> Error {
+    if error.kind == Kind::Usage && error.hint == "see `sessd help`" {
+        Error { hint: help_of(&verb_path(words).0), ..error }
+    } else {
+        error
+    }
+}
+
 /// What to say where a command of one word looks like a line for a shell.
 pub fn shell_line(command: &[String], error: Error) -> Error {
     match command {
@@ -299,6 +308,14 @@ mod tests {
         ] {
             assert_eq!(said(line), "taken", "{line}");
         }
+    }
+
+    #[test]
+    fn an_error_points_to_the_help_of_its_verb() {
+        let words = ["create", "--size", "large"].map(str::to_owned);
+        assert_eq!(pointed(Error::usage("`large` is not a size"), &words).hint, "see `sessd help create`");
+        let own = Error::new(Kind::Usage, "x", "do that");
+        assert_eq!(pointed(own.clone(), &words), own);
     }
 
     #[test]
