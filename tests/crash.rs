@@ -17,6 +17,7 @@ const CREATE: &[&str] = &[
     "create-before-reply",
     "reconcile-before",
     "reconcile-after",
+    "host-up",
 ];
 const TAG: &[&str] = &["tag-before-save", "tag-after-save"];
 const DELETE: &[&str] = &[

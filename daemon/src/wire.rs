@@ -157,6 +157,18 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
         }
     }
 
+    /// Ready when the peer has closed its end, or broke it. What it says meanwhile is kept; one that says more than a
+    /// block of it is not looked at until that is read.
+    pub async fn gone(&mut self) {
+        while self.buffer.len() < BLOCK {
+            self.buffer.reserve(SMALL);
+            if !matches!(self.reader.read_buf(&mut self.buffer).await, Ok(1..)) {
+                return;
+            }
+        }
+        std::future::pending().await
+    }
+
     fn count_unfinished(&mut self) -> io::Result<()> {
         let Some((hold, max)) = &mut self.unfinished else { return Ok(()) };
         let bytes = self.buffer.len().saturating_sub(BLOCK);

@@ -439,6 +439,9 @@ pub struct End {
     /// KILL at once.
     #[prost(bool, tag = "2")]
     pub force: bool,
+    /// What people call whoever wants that: user and machine. Empty: not told.
+    #[prost(string, tag = "3")]
+    pub by: String,
 }
 
 /// Who watches the job through this stream.
@@ -502,7 +505,7 @@ pub struct Request {
     /// Comes back in the reply.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12")]
+    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20")]
     pub act: Option<Act>,
 }
 
@@ -533,6 +536,9 @@ pub enum Act {
     /// Send an `Event` frame for every change of state from now on.
     #[prost(message, tag = "12")]
     Events(Empty),
+    /// Sessions on a host are on one of another name from now on.
+    #[prost(message, tag = "20")]
+    RenameHost(RenameHost),
 }
 
 /// Stop the manager. Jobs run on.
@@ -551,6 +557,15 @@ pub struct HostName {
     /// Of an adoption: jobs that have ended, too.
     #[prost(bool, tag = "2")]
     pub all: bool,
+}
+
+/// A host is called otherwise.
+#[derive(Clone, PartialEq, Message)]
+pub struct RenameHost {
+    #[prost(string, tag = "1")]
+    pub from: String,
+    #[prost(string, tag = "2")]
+    pub to: String,
 }
 
 /// A change of state.

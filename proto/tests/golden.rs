@@ -79,7 +79,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("inventory?", request(m::LinkAct::Inventory(m::Empty {}))),
         ("spawn?", request(m::LinkAct::Spawn(m::Spawn { spec: Some(spec()), environment: [("A".to_owned(), "1".to_owned())].into() }))),
         ("forget?", request(m::LinkAct::Forget(job()))),
-        ("end?", request(m::LinkAct::End(m::EndJob { job_id: "j".into(), end: Some(m::End { reason: 3, force: true }) }))),
+        ("end?", request(m::LinkAct::End(m::EndJob { job_id: "j".into(), end: Some(m::End { reason: 3, force: true, ..m::End::default() }) }))),
         ("screen?", request(m::LinkAct::ReadScreen(job()))),
         ("inventory!", reply(m::LinkAnswer::Inventory(m::Inventory {
             boot_id: "b".into(), machine_id: "m".into(), agent_version: "v".into(), now_ms: 5, complete: true, folder: "/f".into(),
@@ -97,7 +97,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("unsubscribe", Frame::Unsubscribe(m::Empty {})),
         ("read-range", Frame::ReadRange(m::ReadRange { from: 1, to: 2 })),
         ("resize", Frame::Resize(m::Resize { cols: 80, rows: 24 })),
-        ("end", Frame::End(m::End { reason: 3, force: true })),
+        ("end", Frame::End(m::End { reason: 3, force: true, ..m::End::default() })),
         ("presence", Frame::Presence(m::Presence {
             views: 2, interactive: true, lossless: true, left_on_purpose: true, view_ids: vec![vec![1]],
             manager_id: "m".into(), manager_name: "n".into(), ..m::Presence::default()

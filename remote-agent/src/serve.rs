@@ -320,12 +320,26 @@ impl Server {
         let folder = JobFolder::of(&self.jobs, &job.job_id)?;
         if folder.exists()? {
             let report = inventory::look(&folder, &folder::boot_id());
-            if report.liveness != Liveness::Exited as i32 && report.liveness != Liveness::Gone as i32 {
+            let over = [Liveness::Exited as i32, Liveness::Gone as i32].contains(&report.liveness);
+            if !over && !self.was_cut_off(&folder, &report) {
                 return Ok(refused("the job has not ended".into(), false));
             }
             inventory::forget(&folder, &job.manager_id, report.spec.as_ref())?;
         }
         Ok(LinkAnswer::Done(m::Empty {}))
+    }
+
+    /// Was the start of this job cut off before there was a holder? Another agent may be about to start one: what is young,
+    /// or locked, is left alone.
+    fn was_cut_off(&self, folder: &JobFolder, report: &m::JobReport) -> bool {
+        let starting = self.pending.iter().any(|p| p.folder.path() == folder.path());
+        let old = folder.age_ms("spec").is_none_or(|age| age > START.as_millis() as u64);
+        let marked = !matches!(folder.mark(), Ok(None));
+        !starting
+            && !marked
+            && old
+            && report.liveness == Liveness::Unknown as i32
+            && matches!(folder.try_lock(), Ok(Some(_)))
     }
 
     fn end(&mut self, request: &m::EndJob) -> io::Result<LinkAnswer> {

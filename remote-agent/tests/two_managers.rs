@@ -199,7 +199,10 @@ fn a_manager_that_falls_silent_on_a_connection_of_its_own_is_gone() {
     two.hold_promising(1_500);
     one.managers(&["laptop", "desk"]);
     one.managers(&["laptop"]);
-    one.say(1, &Frame::End(m::End { reason: m::EndReason::Deleted as i32, force: true }));
+    one.say(
+        1,
+        &Frame::End(m::End { reason: m::EndReason::Deleted as i32, force: true, by: "me@one".into() }),
+    );
     one.until("the end", |heard| matches!(heard, Heard::Exited(_)).then_some(()));
     // Else the holder would stay, for whoever wants its last words.
     one.say(1, &Frame::ExitAck(m::Empty {}));

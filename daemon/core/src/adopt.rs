@@ -9,6 +9,50 @@ use sessd_proto::limits::SIDE_MAX;
 use sessd_proto::messages::JobSpec;
 use std::collections::BTreeMap;
 
+/// A record that has the session of a job that a host lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Known {
+    /// It is done.
+    pub done: bool,
+    /// It has this very job.
+    pub same_job: bool,
+    /// It is on the host of this name.
+    pub same_host: bool,
+    /// Its job was started on this machine, in this folder.
+    pub same_place: bool,
+    /// The host it is on can be reached.
+    pub reached: bool,
+}
+
+/// What to do with a job that a host lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// It gets a record.
+    Adopt,
+    /// It has ended, and only what runs was asked for.
+    Ended,
+    /// It is on record.
+    Known,
+    /// It is on record under another name of this machine, by which the machine is not reached any more.
+    Move,
+    /// A record has its session and is not of it: that is never touched.
+    Collides,
+}
+
+/// What to do with a job, given the record that has its session or the job. `all`: ended ones, too.
+pub fn decide(ended: bool, known: Option<Known>, all: bool) -> Verdict {
+    match known {
+        None if ended && !all => Verdict::Ended,
+        None => Verdict::Adopt,
+        Some(known) if known.same_job && known.same_host => Verdict::Known,
+        Some(known) if known.same_job && known.same_place && !known.done && !known.reached => Verdict::Move,
+        Some(known) if known.same_job && known.same_place => Verdict::Known,
+        // What is left of a job before, of a session that went on to another.
+        Some(known) if known.same_host && known.same_place && ended => Verdict::Known,
+        Some(_) => Verdict::Collides,
+    }
+}
+
 /// How many numbers are tried for a name that is taken here.
 const NUMBERS: u32 = 99;
 
@@ -72,6 +116,34 @@ mod tests {
             rows: 70_000,
             created_at_ms: u64::MAX,
             ..JobSpec::default()
+        }
+    }
+
+    #[test]
+    fn only_what_no_record_has_is_adopted() {
+        let ours = Known { done: false, same_job: true, same_host: true, same_place: true, reached: true };
+        let elsewhere = Known { same_host: false, same_place: false, ..ours };
+        let renamed = Known { same_host: false, reached: false, ..ours };
+        for (ended, known, all, want) in [
+            (false, None, false, Verdict::Adopt),
+            (true, None, false, Verdict::Ended),
+            (true, None, true, Verdict::Adopt),
+            (false, Some(ours), true, Verdict::Known),
+            (true, Some(Known { done: true, ..ours }), true, Verdict::Known),
+            (false, Some(Known { reached: false, ..ours }), true, Verdict::Known),
+            (false, Some(renamed), false, Verdict::Move),
+            (false, Some(Known { reached: true, ..renamed }), false, Verdict::Known),
+            (true, Some(Known { done: true, ..renamed }), true, Verdict::Known),
+            (true, Some(Known { same_job: false, ..ours }), true, Verdict::Known),
+            // A host that names the sessions of others gets none of them, whatever state they are in.
+            (false, Some(elsewhere), true, Verdict::Collides),
+            (false, Some(Known { reached: false, ..elsewhere }), true, Verdict::Collides),
+            (true, Some(Known { done: true, ..elsewhere }), true, Verdict::Collides),
+            (false, Some(Known { same_job: false, ..elsewhere }), true, Verdict::Collides),
+            (false, Some(Known { same_job: false, ..renamed }), true, Verdict::Collides),
+            (false, Some(Known { same_job: false, ..ours }), true, Verdict::Collides),
+        ] {
+            assert_eq!(decide(ended, known, all), want, "{ended} {known:?} {all}");
         }
     }
 

@@ -10,6 +10,7 @@
 //! * [`dialling`]: when a host is dialled, who waits for it, what each is told
 //! * [`wake`]: whether this machine has slept
 //! * [`adopt`]: a job another manager made → a record of ours
+//! * [`removal`]: a session that is to go → the next step
 //! * [`times`]: what a host's clock says → what ours says
 //! * [`leader`]: which view sets the size and answers the terminal's queries
 //! * [`words`]: how durations, ends and commands read
@@ -25,6 +26,7 @@ pub mod leader;
 pub mod names;
 pub mod reconcile;
 pub mod record;
+pub mod removal;
 pub mod text;
 pub mod times;
 pub mod typing;

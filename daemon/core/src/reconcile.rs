@@ -153,11 +153,16 @@ fn decide_present(record: &Record, report: &JobReport, now_ms: i64) -> Decision 
             None => Decision::Wait("the host says the job ended but not how".into()),
         },
         Liveness::Gone if record.state == State::Init && report.pid == 0 => Decision::Spawn,
+        // Nobody ever heard that the job ran, and nobody can say now.
+        Liveness::Gone if record.state == State::Init => {
+            let detail = format!("{}, before it said that the job was started", report.detail);
+            Decision::Lost(lost(now_ms, &detail))
+        }
         Liveness::Gone => Decision::Lost(lost(now_ms, &report.detail)),
         // A start that was cut off leaves a folder and no holder; asking again is harmless either way.
         Liveness::Unknown if record.state == State::Init && report.pid == 0 => {
             if record.delete_requested {
-                Decision::EndIt
+                Decision::Forget
             } else {
                 Decision::Spawn
             }
@@ -241,6 +246,25 @@ mod tests {
         assert!(matches!(decide(&running, vec![], 0), Decision::Wait(_)));
         assert!(matches!(decide(&running, vec![], MISSING_MS), Decision::Lost(_)));
         assert_eq!(decide(&deleted, vec![], 0), Decision::Forget);
+        // A start that was cut off: a folder, and nobody who holds it.
+        let cut_off = || vec![JobReport { pid: 0, ..report(Liveness::Unknown) }];
+        assert_eq!(decide(&init, cut_off(), 0), Decision::Spawn);
+        let unwanted = Record { delete_requested: true, ..init.clone() };
+        assert_eq!(
+            decide(&unwanted, cut_off(), 0),
+            Decision::Forget,
+            "nobody is there to be asked to end it"
+        );
+        let said = |d: Decision| match d {
+            Decision::Lost(end) => end.detail,
+            other => format!("{other:?}"),
+        };
+        let killed = JobReport { detail: "the job's holder was killed".into(), ..report(Liveness::Gone) };
+        assert_eq!(said(decide(&running, vec![killed.clone()], 0)), "the job's holder was killed");
+        assert_eq!(
+            said(decide(&init, vec![killed], 0)),
+            "the job's holder was killed, before it said that the job was started"
+        );
     }
 
     #[test]

@@ -4,7 +4,8 @@ use super::house::Place;
 use crate::error::{Error, Kind, Result};
 use crate::manager::session::{Session, ToSession};
 use crate::manager::views::View;
-use crate::manager::{Found, Manager};
+use crate::manager::Manager;
+use crate::manager::verbs::find::{Found, leaving};
 use crate::unix;
 use crate::wire::{FrameReader, OutQueue, OwnedFrame};
 use sessd_core::Record;
@@ -77,7 +78,7 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: Place) 
         let next = match &viewing {
             None => {
                 place.asks();
-                let next = asked(&frame, &out, &manager, &place).await;
+                let next = asked(&frame, &out, &manager, &place, &mut reader).await;
                 place.answered();
                 next
             }
@@ -144,7 +145,13 @@ async fn view_frame(frame: OwnedFrame, session: &Rc<Session>, view: Uuid, out: &
     Next::Views(session.clone(), view)
 }
 
-async fn asked(frame: &OwnedFrame, out: &OutQueue, manager: &Rc<Manager>, place: &Place) -> Next {
+async fn asked(
+    frame: &OwnedFrame,
+    out: &OutQueue,
+    manager: &Rc<Manager>,
+    place: &Place,
+    reader: &mut FrameReader<unix::Reader>,
+) -> Next {
     match frame.parse() {
         Ok(Frame::Hello(theirs)) => {
             if let Err(skew) = hello::negotiate(&theirs) {
@@ -156,7 +163,7 @@ async fn asked(frame: &OwnedFrame, out: &OutQueue, manager: &Rc<Manager>, place:
         Ok(Frame::Request(request)) => {
             let listens = matches!(request.act, Some(Act::Events(_)));
             let is_document = matches!(request.act, Some(Act::List(_) | Act::Info(_) | Act::DaemonStatus(_)));
-            let act = act(request.act, manager);
+            let act = act(request.act, manager, reader.gone());
             let answer = match (is_document, listens && !place.stay()) {
                 (_, true) => Err(too_many_stay()),
                 (true, _) => place.in_turn(act).await,
@@ -223,13 +230,14 @@ fn json<T: serde::Serialize>(document: &T) -> Result<String> {
         .map_err(|e| Error::failed(format!("the answer cannot be written down ({e})"), ""))
 }
 
-async fn act(act: Option<Act>, manager: &Rc<Manager>) -> Result<String> {
+/// `gone` is ready when whoever asks is there no more.
+async fn act(act: Option<Act>, manager: &Rc<Manager>, gone: impl Future<Output = ()>) -> Result<String> {
     match act {
-        Some(Act::Create(create)) => json(&manager.create(create).await?),
+        Some(Act::Create(create)) => json(&manager.create(create, gone).await?),
         Some(Act::List(list)) => json(&manager.list(&list).await?),
         Some(Act::Info(select)) => json(&manager.info(&select.session).await?),
         Some(Act::Tag(tag)) => json(&manager.tag(tag).await?),
-        Some(Act::Delete(delete)) => manager.delete(delete).await.map(|()| "null".to_owned()),
+        Some(Act::Delete(delete)) => json(&manager.delete(delete).await?),
         Some(Act::DetachViews(detach)) => {
             let session = manager.find_live(&detach.session).await?;
             let sent = session
@@ -245,17 +253,18 @@ async fn act(act: Option<Act>, manager: &Rc<Manager>) -> Result<String> {
         Some(Act::DaemonStatus(_)) => json(&manager.status()),
         Some(Act::DaemonStop(stop)) => {
             if !stop.restart {
-                // A view that only lost us would start another manager.
-                for session in manager.live() {
+                // A view that only lost us would start another manager. A session that ends in this moment has none.
+                for session in manager.registry.all() {
                     let label = session.live.borrow().record.label();
                     let why = format!("the manager was stopped; {label} runs on");
-                    session.ask(|done| ToSession::SendAway { which: String::new(), why, done }).await?;
+                    let _ = session.ask(|done| ToSession::SendAway { which: String::new(), why, done }).await;
                 }
             }
             manager.stop();
             Ok("null".to_owned())
         }
-        Some(Act::Adopt(host)) => json(&manager.adopt(&host.host, host.all).await?),
+        Some(Act::Adopt(host)) => json(&manager.adopt(&host).await?),
+        Some(Act::RenameHost(names)) => json(&manager.rename_host(&names.from, &names.to).await?),
         Some(Act::Events(_)) => Ok("null".to_owned()),
         None => Err(Error::new(
             Kind::VersionSkew,
@@ -274,6 +283,7 @@ async fn start_view(
     let id = Uuid::from_slice(&attach.view_id).map_err(|_| Error::usage("a view without an id"))?;
     let session = match manager.find(&attach.session).await? {
         Found::Live(session) => session,
+        Found::Leaving(session) => return Err(leaving(&session)),
         Found::Done(record) => return show_done(&attach, &record, out, manager).await.map(|()| None),
     };
     if attach.resume.is_none() {
@@ -290,7 +300,7 @@ async fn start_view(
         take: attach.take,
         lossless: attach.lossless,
         size: side(attach.cols).zip(side(attach.rows)),
-        resume: attach.resume.map(|offset| (offset, attach.job_id)),
+        resume: attach.resume.map(|offset| (offset, attach.job_id.clone())),
         credit: attach.credit,
         scrollback_lines: (attach.scrollback_lines as usize).min(sessd_proto::limits::SCROLLBACK_LINES),
     };
@@ -300,8 +310,11 @@ async fn start_view(
     {
         tokio::time::sleep(OLD_VIEW / 20).await;
     }
-    session.ask(|done| ToSession::Attach(Box::new(view), done)).await?;
-    Ok(Some((session, id)))
+    match session.ask_if_there(|done| ToSession::Attach(Box::new(view), done)).await {
+        Some(attached) => attached.map(|_| Some((session, id))),
+        // It ended, or has another task, since it was found.
+        None => Box::pin(start_view(attach, out, manager)).await,
+    }
 }
 
 async fn show_done(attach: &m::Attach, record: &Record, out: &OutQueue, manager: &Manager) -> Result<()> {

@@ -280,6 +280,15 @@ pub enum HostVerb {
         #[arg(short, long)]
         all: bool,
     },
+    /// Its sessions are on a host of another name from now on, such as an alias that was renamed in the ssh config
+    Rename {
+        /// What the host was called
+        #[arg(add = ArgValueCandidates::new(tab::hosts))]
+        old: String,
+        /// What it is called now
+        #[arg(add = ArgValueCandidates::new(tab::hosts))]
+        new: String,
+    },
 }
 
 /// Flags of `daemon`.

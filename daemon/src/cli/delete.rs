@@ -5,6 +5,7 @@ use super::print::label;
 use super::verbs::{ask, known, read};
 use crate::error::Result;
 use crate::manager::doc::SessionDoc;
+use crate::manager::verbs::delete::DeleteDoc;
 use crate::out;
 use crate::paths::Paths;
 use serde_json::json;
@@ -96,13 +97,19 @@ pub(super) fn delete(paths: &Paths, args: &DeleteArgs, json: bool) -> Result<u8>
         return Ok(1);
     }
     let mut result = Ok(());
-    if all {
-        result = ask(paths, Act::Delete(m::Delete { all: true, force: args.force, ..m::Delete::default() }))
-            .map(drop);
-    }
-    for sessions in selectors.chunks(PER_REQUEST) {
-        let delete = m::Delete { sessions: sessions.to_vec(), all: false, force: args.force };
-        result = result.and(ask(paths, Act::Delete(delete)).map(drop));
+    let mut given_up = Vec::new();
+    let everything_at_once = all.then(|| m::Delete { all: true, force: args.force, ..m::Delete::default() });
+    let some_at_once = selectors.chunks(PER_REQUEST).map(|sessions| m::Delete {
+        sessions: sessions.to_vec(),
+        all: false,
+        force: args.force,
+    });
+    for delete in everything_at_once.into_iter().chain(some_at_once) {
+        match ask(paths, Act::Delete(delete)).and_then(|answer| read::<Option<DeleteDoc>>(&answer)) {
+            // A manager that died over it left no answer, and the next one found nothing to do.
+            Ok(answer) => given_up.extend(answer.unwrap_or_default().given_up),
+            Err(error) => result = result.and(Err(error)),
+        }
     }
     let some = !before.is_empty() && result.is_ok();
     let after = if some { everything(paths, m::List::default())? } else { Vec::new() };
@@ -112,6 +119,7 @@ pub(super) fn delete(paths: &Paths, args: &DeleteArgs, json: bool) -> Result<u8>
         outcome(before.into_iter().filter(|doc| seen.insert(doc.id.clone())).collect(), &after);
     // An error is a line for itself: what went well is seen in the list.
     result?;
+    given_up.iter().for_each(|one| out::note(&one.detail));
     if json {
         let short = |docs: &[SessionDoc]| -> Vec<_> {
             docs.iter().map(|doc| json!({"id": doc.id, "name": doc.name, "host": doc.host})).collect()

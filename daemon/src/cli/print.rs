@@ -66,8 +66,8 @@ fn state(session: &SessionDoc, wall: &Wall) -> String {
             ("signaled", Some(signal)) => format!("done, signal {signal}"),
             _ => format!("done, {}", words::end(&end.reason, end.code, end.signal)),
         },
-        (None, Some(at)) => format!("{}, ends {}", session.state, wall.relative(at)),
-        (None, None) => session.state.clone(),
+        (None, Some(at)) => format!("{}, ends {}", session.standing(), wall.relative(at)),
+        (None, None) => session.standing(),
     }
 }
 
@@ -138,7 +138,7 @@ pub fn info(doc: &InfoDoc, wall: &Wall) -> String {
         ("host", session.host.clone()),
     ];
     match &session.end {
-        None => rows.push(("state", session.state.clone())),
+        None => rows.push(("state", session.standing())),
         Some(end) => {
             rows.push(("state", format!("done, {}", how_it_ended(session, more.reap == "unattended"))));
             rows.push(("ended", wall.full(&end.at)));
@@ -147,9 +147,6 @@ pub fn info(doc: &InfoDoc, wall: &Wall) -> String {
     }
     if session.end.is_none() {
         rows.push(("link", session.link.clone()));
-        if more.delete_requested {
-            rows.push(("delete", "pending".to_owned()));
-        }
     }
     rows.push(("command", command(&session.command)));
     rows.extend(session.foreground.clone().map(|f| ("runs", f)));

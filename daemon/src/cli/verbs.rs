@@ -8,6 +8,7 @@ use super::{ask, complete, create, delete, done, events, print, service};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::manager::adopt::AdoptDoc;
+use crate::manager::verbs::rename::RenameDoc;
 use crate::manager::doc::{InfoDoc, SessionDoc, StatusDoc};
 use crate::out;
 use crate::paths::Paths;
@@ -211,6 +212,18 @@ fn host(paths: &Paths, args: HostArgs, json: bool) -> Result<u8> {
             } else {
                 out::lines(&print::hosts(&hosts, &wall, room()))?;
             }
+        }
+        HostVerb::Rename { old, new } => {
+            let answer = ask(paths, Act::RenameHost(m::RenameHost { from: old, to: new }))?;
+            let renamed: RenameDoc = read(&answer)?;
+            if json {
+                out::json(&answer)?;
+                return Ok(0);
+            }
+            let RenameDoc { from, to, sessions, done, notes } = renamed;
+            let s = |n: usize| if n == 1 { "" } else { "s" };
+            out::line(&format!("{from} is {to}: {sessions} session{}, and {done} that ended before", s(sessions)))?;
+            notes.iter().for_each(|note| out::note(note));
         }
         HostVerb::Adopt { host, all } => {
             let answer = ask(paths, Act::Adopt(m::HostName { host, all }))?;

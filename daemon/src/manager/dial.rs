@@ -68,15 +68,22 @@ pub struct Dialled {
     pub sockets: Sockets,
 }
 
-/// Checks that `host` can be a host's name.
+/// The one spelling of a host's name: `ssh://box`, `ssh://box/` and `box` are one host with one link.
 ///
 /// # Errors
 /// With what is wrong with it.
-pub fn check_host(host: &str) -> Result<()> {
+pub fn spelled(host: &str) -> Result<String> {
     if host == LOCAL {
-        return Ok(());
+        return Ok(host.to_owned());
     }
-    Destination::parse(host).map(|_| ()).map_err(|failure| Error::usage(failure.to_string()))
+    let Destination { host, user, port } =
+        Destination::parse(host).map_err(|failure| Error::usage(failure.to_string()))?;
+    let user = user.map(|user| format!("{user}@")).unwrap_or_default();
+    Ok(match port {
+        Some(port) if host.contains(':') => format!("{user}[{host}]:{port}"),
+        Some(port) => format!("{user}{host}:{port}"),
+        None => format!("{user}{host}"),
+    })
 }
 
 /// Connects once.
@@ -147,4 +154,29 @@ fn install_here(home: &Path) -> std::io::Result<PathBuf> {
     drop(file);
     std::fs::rename(&new, &path)?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_one_spelling() {
+        for (given, want) in [
+            ("local", "local"),
+            ("box", "box"),
+            ("ssh://box", "box"),
+            ("ssh://box/", "box"),
+            ("ssh://me@box:22/", "me@box:22"),
+            ("me@corp.example@box", "me@corp.example@box"),
+            ("[::1]", "::1"),
+            ("ssh://me@[::1]:2201", "me@[::1]:2201"),
+        ] {
+            assert_eq!(spelled(given).unwrap(), want);
+            assert_eq!(spelled(want).unwrap(), want, "it is its own spelling");
+        }
+        for bad in ["", "-x", "a b", "ssh://"] {
+            assert!(spelled(bad).is_err(), "{bad}");
+        }
+    }
 }

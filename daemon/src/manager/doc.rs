@@ -71,6 +71,16 @@ pub struct SessionDoc {
     pub link: String,
     pub job_id: String,
     pub agent_version: Option<String>,
+    /// It is to go, and its host was not told yet.
+    #[serde(default)]
+    pub delete_requested: bool,
+}
+
+impl SessionDoc {
+    /// Where a session stands that is not done, for people.
+    pub fn standing(&self) -> String {
+        if self.delete_requested { format!("{}, delete pending", self.state) } else { self.state.clone() }
+    }
 }
 
 /// One session with everything known: the contract's object with more in it, not beside it.
@@ -91,7 +101,6 @@ pub struct MoreDoc {
     pub reap: String,
     pub job_pid: Option<u32>,
     pub output_bytes: Option<u64>,
-    pub delete_requested: bool,
     pub link_detail: Option<String>,
     pub next_try_at: Option<String>,
     pub notes: Vec<String>,
@@ -136,6 +145,7 @@ fn base(record: &Record, link: &str) -> SessionDoc {
         link: link.to_owned(),
         job_id: record.job_id.to_string(),
         agent_version: None,
+        delete_requested: record.delete_requested,
     }
 }
 
@@ -205,7 +215,6 @@ pub fn more_of(record: &Record, status: &Status) -> MoreDoc {
         reap: if record.reap_unattended { "unattended" } else { "idle" }.to_owned(),
         job_pid: None,
         output_bytes: None,
-        delete_requested: record.delete_requested,
         link_detail: status.why().map(|e| e.message.clone()),
         next_try_at: status.next_try_ms().map(clock::rfc3339),
         notes: Vec::new(),
@@ -222,6 +231,9 @@ pub struct StatusDoc {
     pub since: String,
     pub sessions: usize,
     pub links: Vec<LinkDoc>,
+    /// How often a task of the manager came to a bad end and was begun again.
+    #[serde(default)]
+    pub panics: u32,
 }
 
 /// One host's link.

@@ -5,6 +5,7 @@
 
 use crate::clock;
 use crate::error::{Error, Kind, Result};
+use crate::faults::point;
 use crate::manager::Manager;
 use crate::manager::dial::{self, LOCAL};
 use crate::manager::link::{Link, LinkEnd, NoAnswer};
@@ -20,6 +21,7 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How long the agent may take for its first words and for each inventory.
@@ -29,6 +31,9 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// How soon to look again at jobs about which nothing firm is known, and how often at the least.
 const LOOK_AGAIN_FIRST: Duration = Duration::from_millis(250);
 const LOOK_AGAIN_LAST: Duration = Duration::from_secs(30);
+/// How long after a task came to a bad end the next begins: the first time, and at the most.
+const PANIC_FIRST: Duration = Duration::from_millis(100);
+const PANIC_LAST: Duration = Duration::from_secs(60);
 /// Longer than anything waits.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -116,7 +121,8 @@ pub enum ToHost {
 pub struct Host {
     /// As the user gave it.
     pub name: String,
-    mailbox: mpsc::UnboundedSender<ToHost>,
+    /// Of the task that is; one that comes to a bad end is followed by another.
+    mailbox: RefCell<mpsc::UnboundedSender<ToHost>>,
     status: RefCell<Status>,
     place: RefCell<Option<String>>,
     /// When anything was heard of it last, over links that have ended.
@@ -134,34 +140,21 @@ impl Host {
         let (sender, receiver) = mpsc::unbounded_channel();
         let host = Rc::new(Self {
             name,
-            mailbox: sender,
+            mailbox: RefCell::new(sender),
             status: RefCell::new(Status::Dormant),
             place: RefCell::default(),
             heard: Cell::new(None),
             told: Cell::new("down"),
         });
-        let seed = Uuid::now_v7().as_u128() as u64;
-        let task = Task {
-            host: Rc::downgrade(&host),
-            manager,
-            receiver,
-            members: HashMap::new(),
-            dialling: Dialling::new(seed, OWN),
-            clock: Instant::now(),
-            attempt: None,
-            live: None,
-            links: 0,
-            error: Error::failed("it was not dialled yet", ""),
-            published: Stage::Dormant,
-        };
-        tokio::task::spawn_local(task.run());
+        let running = Task::start(&host, manager.clone(), receiver);
+        tokio::task::spawn_local(supervise(running, Rc::downgrade(&host), manager));
         host
     }
 
     /// Tells the task.
     pub fn tell(&self, message: ToHost) {
         // The task lives as long as this handle.
-        let _ = self.mailbox.send(message);
+        let _ = self.mailbox.borrow().send(message);
     }
 
     /// Wants the link now. What is awaited is the end of one attempt; it is asked for at once.
@@ -171,7 +164,7 @@ impl Host {
     pub fn want(&self) -> impl Future<Output = Result<()>> + use<> {
         let (sender, answer) = oneshot::channel();
         self.tell(ToHost::Want(OWN, sender));
-        async move { answer.await.unwrap_or_else(|_| Err(Error::failed("the manager is stopping", "try again"))) }
+        async move { answer.await.unwrap_or_else(|_| Err(Error::failed("the host's link was let go of", "try again"))) }
     }
 
     /// The link, dialled if need be, and what the host has now.
@@ -221,6 +214,32 @@ impl Host {
     }
 }
 
+/// A host's task that comes to a bad end costs its link and nothing else: another one dials again for whoever lives there.
+async fn supervise(mut running: JoinHandle<()>, host: Weak<Host>, manager: Weak<Manager>) {
+    let mut after = PANIC_FIRST;
+    loop {
+        let Err(end) = running.await else { return };
+        let (Some(strong), Some(there)) = (host.upgrade(), manager.upgrade()) else { return };
+        if !end.is_panic() {
+            return;
+        }
+        tracing::error!(host = strong.name, %end, "a host's task came to a bad end: it begins again");
+        there.registry.panicked();
+        let (sender, receiver) = mpsc::unbounded_channel();
+        *strong.mailbox.borrow_mut() = sender;
+        *strong.status.borrow_mut() = Status::Connecting;
+        for session in there.registry.all().iter().filter(|session| Rc::ptr_eq(&session.host, &strong)) {
+            session.mailbox.send(ToSession::LinkChanged);
+            strong.tell(ToHost::Enlist(session.id, session.mailbox.clone()));
+        }
+        drop((strong, there));
+        tokio::time::sleep(after).await;
+        after = (after * 2).min(PANIC_LAST);
+        let Some(strong) = host.upgrade() else { return };
+        running = Task::start(&strong, manager.clone(), receiver);
+    }
+}
+
 /// A future of this task's own.
 type Coming<T> = Pin<Box<dyn Future<Output = T>>>;
 
@@ -263,6 +282,13 @@ struct Live {
     doubted: Instant,
 }
 
+/// Whatever ends the task that had it, nobody is left to run the link.
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.link.hang_up();
+    }
+}
+
 /// Waits for what may not be there.
 async fn coming<T>(future: Option<&mut Coming<T>>) -> T {
     match future {
@@ -272,6 +298,28 @@ async fn coming<T>(future: Option<&mut Coming<T>>) -> T {
 }
 
 impl Task {
+    fn start(
+        host: &Rc<Host>,
+        manager: Weak<Manager>,
+        receiver: mpsc::UnboundedReceiver<ToHost>,
+    ) -> JoinHandle<()> {
+        let seed = Uuid::now_v7().as_u128() as u64;
+        let task = Self {
+            host: Rc::downgrade(host),
+            manager,
+            receiver,
+            members: HashMap::new(),
+            dialling: Dialling::new(seed, OWN),
+            clock: Instant::now(),
+            attempt: None,
+            live: None,
+            links: 0,
+            error: Error::failed("it was not dialled yet", ""),
+            published: Stage::Dormant,
+        };
+        tokio::task::spawn_local(task.run())
+    }
+
     async fn run(mut self) {
         loop {
             self.carry_out();
@@ -344,6 +392,9 @@ impl Task {
         for mailbox in self.members.values() {
             mailbox.send(ToSession::LinkChanged);
         }
+        if let Some(manager) = self.manager.upgrade() {
+            manager.registry.tell_changed();
+        }
     }
 
     fn take(&mut self, message: ToHost) {
@@ -361,7 +412,13 @@ impl Task {
                     self.decide(Event::Members(false));
                 }
             }
-            ToHost::Want(origin, sender) => self.decide(Event::Want(sender, origin)),
+            ToHost::Want(origin, sender) => {
+                if let Some(live) = self.live.as_ref().filter(|live| live.link.is_stalled()) {
+                    // Somebody waits for a link that is silent: it answers soon, or it is dialled anew.
+                    live.link.doubt();
+                }
+                self.decide(Event::Want(sender, origin));
+            }
             ToHost::Person(origin) => self.decide(Event::Person(origin)),
             ToHost::Hasten => self.decide(Event::Hasten),
             ToHost::LookAgain => {
@@ -433,7 +490,7 @@ impl Task {
         let link = Link::new(dialled.sockets);
         self.links += 1;
         let number = self.links;
-        let (ended, changed) = (host.mailbox.clone(), host.mailbox.clone());
+        let (ended, changed) = (host.mailbox.borrow().clone(), host.mailbox.borrow().clone());
         let running = link.clone().run(dialled.reader, dialled.writer, move || {
             // The task lives as long as the host's handle.
             let _ = changed.send(ToHost::Changed(number));
@@ -509,6 +566,7 @@ impl Task {
             }
             return;
         }
+        point("host-up");
         self.decide(Event::Up);
         self.publish();
         for mailbox in self.members.values() {
@@ -545,9 +603,7 @@ impl Task {
     /// Whatever there is of an attempt or a link ends.
     fn hang_up(&mut self) {
         self.attempt = None;
-        if let Some(live) = self.live.take() {
-            live.link.hang_up();
-        }
+        self.live = None;
     }
 
     fn ended(&self, end: LinkEnd) -> Error {

@@ -152,6 +152,14 @@ impl Views {
         gone.len()
     }
 
+    /// Lets go of all of them: their connections end without a word, and they come again.
+    pub fn let_go(&mut self) {
+        for member in self.members.drain(..) {
+            self.leaders.leave(member.view.id);
+            member.view.out.close();
+        }
+    }
+
     /// Ends a view's connection, with a sentence if it is at fault.
     pub fn close(&mut self, id: Uuid, why: &str) {
         if let Some(member) = self.find(id) {
@@ -363,6 +371,13 @@ impl Views {
         for id in done {
             self.leave(id);
         }
+    }
+}
+
+/// Whatever ended the task that had them, they do not wait for what never comes.
+impl Drop for Views {
+    fn drop(&mut self) {
+        self.let_go();
     }
 }
 

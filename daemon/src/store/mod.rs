@@ -146,6 +146,7 @@ impl Store {
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, sqlx::Error> {
         let mut db = self.pool.acquire().await?;
+        crate::faults::slow_disk().await;
         let result = async {
             sqlx::query("BEGIN IMMEDIATE").execute(&mut *db).await?;
             let value = work(&mut db).await?;
@@ -246,6 +247,21 @@ impl Store {
         self.select("WHERE state <> 'done' ORDER BY created_at_ms, id").await
     }
 
+    /// The record of this id.
+    pub async fn get(&self, id: Uuid) -> Result<Option<Record>> {
+        Ok(self.select_with("WHERE id = $1", &[&id.to_string()]).await?.into_iter().next())
+    }
+
+    /// The record of this id, if it is done.
+    pub async fn get_done(&self, id: Uuid) -> Result<Option<Record>> {
+        Ok(self.get(id).await?.filter(|record| record.state == State::Done))
+    }
+
+    /// Is there a record of this id?
+    pub async fn has(&self, id: Uuid) -> Result<bool> {
+        Ok(self.get(id).await?.is_some())
+    }
+
     /// Every record that is done, the one that ended last first.
     pub async fn done(&self) -> Result<Vec<Record>> {
         self.with_done(<[Record]>::to_vec).await
@@ -254,7 +270,9 @@ impl Store {
     /// Looks at every record that is done, the one that ended last first.
     pub async fn with_done<T>(&self, look: impl FnOnce(&[Record]) -> T) -> Result<T> {
         if self.done.borrow().is_none() {
-            let all = self.select("WHERE state = 'done' ORDER BY end_at_ms DESC, id").await?;
+            // What is written from here on waits for the connection, and finds what is remembered.
+            let mut db = self.pool.acquire().await?;
+            let all = Self::read(&mut db, "WHERE state = 'done' ORDER BY end_at_ms DESC, id", &[]).await?;
             *self.done.borrow_mut() = Some(all);
         }
         Ok(look(self.done.borrow().as_deref().unwrap_or_default()))
@@ -289,6 +307,21 @@ impl Store {
         Ok(gone)
     }
 
+    /// Records of sessions on the host `from` that are done are on `to` from now on. How many those were.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn rename_host(&self, from: &str, to: &str) -> Result<usize> {
+        let sql = "UPDATE sessions SET host = $2 WHERE state = 'done' AND host = $1";
+        let rows = self.write(async |db| sqlx::query(sql).bind(from).bind(to).execute(db).await).await?;
+        if let Some(done) = self.done.borrow_mut().as_mut() {
+            done.iter_mut()
+                .filter(|known| known.host == from)
+                .for_each(|known| to.clone_into(&mut known.host));
+        }
+        Ok(rows.rows_affected() as usize)
+    }
+
     /// Has a session on `host` ended since?
     pub async fn ended_since(&self, host: &str, since_ms: i64) -> Result<bool> {
         let row = sqlx::query(
@@ -315,12 +348,18 @@ impl Store {
     }
 
     async fn select_with(&self, rest: &str, arguments: &[&str]) -> Result<Vec<Record>> {
+        let mut db = self.pool.acquire().await?;
+        Self::read(&mut db, rest, arguments).await
+    }
+
+    /// Rows and their tags, with nothing written between the two: there is one connection, and it is in hand.
+    async fn read(db: &mut SqliteConnection, rest: &str, arguments: &[&str]) -> Result<Vec<Record>> {
         let sql = format!("SELECT {COLUMNS} FROM sessions {rest}");
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
         for argument in arguments {
             query = query.bind(*argument);
         }
-        let rows = query.fetch_all(&self.pool).await?;
+        let rows = query.fetch_all(&mut *db).await?;
         if rows.is_empty() {
             return Ok(Vec::new());
         }
@@ -332,7 +371,7 @@ impl Store {
         for argument in arguments {
             query = query.bind(*argument);
         }
-        let all_tags = query.fetch_all(&self.pool).await?;
+        let all_tags = query.fetch_all(&mut *db).await?;
         let mut tags: HashMap<String, BTreeMap<String, String>> = HashMap::new();
         for row in &all_tags {
             tags.entry(row.try_get("session_id")?)

@@ -13,19 +13,27 @@ pub(super) const DRAIN_MS: u64 = 100;
 const LINGER_MS: u64 = 3_600_000;
 /// How long the others have to take their last bytes once one manager has the exit record.
 const LEAVE_MS: u64 = 2_000;
+/// Characters of the name of whoever ends the job.
+const BY_MAX: usize = 96;
 /// Lines of scrollback kept with the last screen: as many of these as fit into [`LAST_SCREEN_MAX`].
 const LAST_SCREEN_LINES: [usize; 5] = [1_000, 500, 200, 50, 0];
 /// Most bytes of a last screen.
 const LAST_SCREEN_MAX: usize = 512 * 1024;
 
 impl Holder {
-    pub(super) fn end(&mut self, reason: EndReason, force: bool, now: u64) {
+    /// `by`: who wants it, as people call them; empty: not known.
+    pub(super) fn end(&mut self, reason: EndReason, force: bool, by: &str, now: u64) {
         if self.status.is_some() {
             return;
         }
         match &mut self.ending {
             Some(ending) => ending.hurry(force, now),
-            None => self.ending = Some(Ending::new(reason, force, now)),
+            None => {
+                let what = if reason == EndReason::Restarted { "restarted" } else { "deleted" };
+                let by: String = by.chars().filter(|c| !c.is_control()).take(BY_MAX).collect();
+                self.ended_by = if by.is_empty() { by } else { format!("{what} by {by}") };
+                self.ending = Some(Ending::new(reason, force, now));
+            }
         }
     }
 
@@ -87,10 +95,14 @@ impl Holder {
                 kills.look(now);
                 kills.lately(now)
             });
-        let detail = match &self.ending {
+        let trouble = match &self.ending {
             _ if out_of_memory => "killed: out of memory",
             Some(ending) if ending.given_up() => "some of its processes could not be ended",
             _ => "",
+        };
+        let detail = match (self.ended_by.as_str(), trouble) {
+            ("", one) | (one, "") => one.to_owned(),
+            (by, trouble) => format!("{by}; {trouble}"),
         };
         let exit = ExitRecord {
             reason: reason as i32,
@@ -98,7 +110,7 @@ impl Holder {
             signal: killed_by,
             at_ms: wall_ms(),
             final_offset: self.hub.head(),
-            detail: detail.to_owned(),
+            detail,
             out_of_memory,
             screen: None,
             age_ms: None,

@@ -26,7 +26,7 @@ impl Holder {
                 self.status_due_ms = Some(now);
             }
             if self.idle.is_due(now) {
-                self.end(EndReason::Reaped, false, now);
+                self.end(EndReason::Reaped, false, "", now);
             }
             if self.idle.warning_ms(now).is_some() != self.last_status.reap_at_ms.is_some() {
                 self.status_soon(now);

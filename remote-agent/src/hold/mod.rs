@@ -67,6 +67,8 @@ struct Holder {
     acks: Acks,
     idle: IdleClock,
     ending: Option<Ending>,
+    /// Who wanted that, for the exit record; empty: nobody did, or it is not known.
+    ended_by: String,
     /// Nothing of a job that was to be ended is alive, or all was done that could be.
     swept: bool,
     status: Option<ExitStatus>,
@@ -169,6 +171,7 @@ impl Holder {
             acks: Acks::default(),
             idle: IdleClock::new(rules_of(&spec), 0),
             ending: None,
+            ended_by: String::new(),
             swept: false,
             status: None,
             drain_until_ms: None,

@@ -29,6 +29,8 @@ type Stream = Conn<Rc<UnixStream>, Rc<UnixStream>>;
 pub(super) struct Watch {
     /// It said what it wants.
     pub(super) subscribed: bool,
+    /// Its first status is still to be sent.
+    pub(super) status_due: bool,
     /// Where its output stands; none: it wants none.
     pub(super) cursor: Option<Cursor>,
     /// The last change of size it was told.
@@ -106,6 +108,23 @@ impl Holder {
         if watchers_changed {
             self.watchers_changed();
         }
+        self.tell_first_status(now);
+    }
+
+    /// The first status of a stream, once all links are in their places: who holds the job is part of it. Of a job that has
+    /// ended there is nothing to say but how, after its last bytes.
+    fn tell_first_status(&mut self, now: u64) {
+        if !self.links.iter().any(|link| link.watch.status_due) {
+            return;
+        }
+        let status = self.exit.is_none().then(|| self.look_at_status(now));
+        for link in &mut self.links {
+            if std::mem::take(&mut link.watch.status_due)
+                && let Some(status) = &status
+            {
+                link.conn.put(0, &Frame::Status(status.clone()));
+            }
+        }
     }
 
     pub(super) fn handle(
@@ -133,10 +152,7 @@ impl Holder {
                 watch.cursor = (!subscribe.status_only).then_some(cursor);
                 watch.subscribed = true;
                 watch.scrollback_lines = (subscribe.scrollback_lines as usize).min(SCROLLBACK_LINES);
-                // Of a job that has ended there is nothing to say but how, after its last bytes.
-                if self.exit.is_none() {
-                    Frame::Status(self.look_at_status(now)).put(0, out);
-                }
+                watch.status_due = true;
             }
             Frame::Unsubscribe(_) => watch.cursor = None,
             Frame::Credit(total) => {
@@ -179,7 +195,8 @@ impl Holder {
                 }
             }
             Frame::End(end) => {
-                self.end(EndReason::try_from(end.reason).unwrap_or(EndReason::Deleted), end.force, now)
+                let by = if end.by.is_empty() { &watch.presence.manager_name } else { &end.by };
+                self.end(EndReason::try_from(end.reason).unwrap_or(EndReason::Deleted), end.force, by, now)
             }
             Frame::Presence(presence) => {
                 for id in &presence.view_ids {

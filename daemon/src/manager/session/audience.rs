@@ -1,11 +1,13 @@
 //! A session and its views: who comes and goes, what each is sent, and what is told of them.
 
+use super::writes::{Then, What};
 use super::{ShortCut, Task};
 use crate::error::{Error, Result};
 use crate::faults::point;
+use crate::manager::registry::NameClaim;
 use crate::manager::views::View;
 use crate::wire::OwnedFrame;
-use sessd_core::record::Untold;
+use sessd_core::record::{Record, Untold};
 use sessd_proto::limits::SHORT_CUT_SILENCE_MS;
 use sessd_proto::messages as m;
 use sessd_proto::{Frame, Uuid};
@@ -14,7 +16,7 @@ use tokio::sync::oneshot;
 impl Task {
     pub(super) fn attach(&mut self, view: View, done: oneshot::Sender<Result<m::Attached>>) {
         if self.finished {
-            let _ = done.send(Err(Error::no_such_session(&self.record.label())));
+            // Whoever comes looks again: the session may have another task by now, or a record that is done.
             return;
         }
         let attached = m::Attached {
@@ -148,11 +150,26 @@ impl Task {
         self.views.tell(&state);
     }
 
-    pub(super) async fn tag(&mut self, tag: m::Tag) -> Result<()> {
+    pub(super) fn tag(&mut self, tag: m::Tag, done: oneshot::Sender<Result<()>>) {
+        match self.tagged(tag) {
+            Ok((tagged, claim)) => {
+                point("tag-before-save");
+                let tagged = Box::new(tagged);
+                self.write(What::Save(tagged.clone()), Then::Tagged { tagged, claim, done });
+            }
+            Err(error) => {
+                // Who asked may have gone.
+                let _ = done.send(Err(error));
+            }
+        }
+    }
+
+    fn tagged(&self, tag: m::Tag) -> Result<(Record, Option<NameClaim>)> {
         let mut new = self.record.clone();
+        let mut claim = None;
         if let Some(name) = tag.name {
             sessd_core::names::check_name(&name)?;
-            self.manager.check_free(&name, Some(self.record.id))?;
+            claim = Some(self.manager.registry.claim(&name, self.record.id)?);
             new.name = Some(name);
             new.untold.name = true;
         }
@@ -162,13 +179,7 @@ impl Task {
         }
         new.tags.extend(tag.set);
         sessd_core::names::check_tags(&new.tags)?;
-        point("tag-before-save");
-        self.manager.store.save(&new).await?;
-        point("tag-after-save");
-        self.record = new;
-        self.publish();
-        self.describe();
-        Ok(())
+        Ok((new, claim))
     }
 
     /// Tells the host what the user changed. Its holder's answer to what is sent behind it says that it was heard.
@@ -182,10 +193,10 @@ impl Task {
     }
 
     /// The holder has heard what it was told last, if `told` is the number of that.
-    pub(super) async fn heard(&mut self, told: u64) {
+    pub(super) fn heard(&mut self, told: u64) {
         if told == self.told && self.record.untold.any() {
             self.record.untold = Untold::default();
-            self.save_or_try_again().await;
+            self.keep();
         }
     }
 }

@@ -1,35 +1,29 @@
 //! A session and its job: what the host says, what is asked of it, and how it ends.
 
-use super::{Asked, Ending, ShortCut, Stream, Task, ToSession, answer_all, describe_end};
+use super::{Asked, Removed, ShortCut, Stream, Task, ToSession, answer_all};
 use crate::clock;
-use crate::error::{Error, Result};
+use crate::error::Error;
 use crate::faults::point;
 use crate::manager::dial::LOCAL;
 use crate::manager::host::ToHost;
 use crate::manager::link::{Link, NoAnswer};
-use crate::store::Screen;
 use crate::wire::OwnedFrame;
 use sessd_core::reconcile::{Decision, Seen, place};
-use sessd_core::record::{End, State};
+use sessd_core::record::State;
 use sessd_core::{times, untrusted};
 use sessd_proto::Frame;
 use sessd_proto::messages::{self as m, CloseReason, EndReason, LinkAct, LinkAnswer};
-use sessd_terminal::{Size, SnapshotOptions, Terminal};
 use std::rc::Rc;
 use std::time::Instant;
 
 /// The longest path of a holder's socket: no address has room for more.
 const SOCKET_PATH_MAX: usize = 107;
-/// Bytes a last screen with the end of its scrollback may have.
-const SCREEN_MAX: usize = 512 << 10;
-/// Lines of scrollback to keep with it, the most first, until it is short enough.
-const SCREEN_LINES: [usize; 5] = [10_000, 2_000, 500, 100, 0];
 
 impl Task {
     /// The host said what it knows: decide, and do it.
-    pub(super) async fn look(&mut self, link: &Rc<Link>, seen: &Rc<Seen>) -> Result<()> {
+    pub(super) fn look(&mut self, link: &Rc<Link>, seen: &Rc<Seen>) {
         if self.finished {
-            return Ok(());
+            return;
         }
         point("reconcile-before");
         let now = clock::wall_ms();
@@ -49,7 +43,7 @@ impl Task {
                 self.record.place = place(seen.inventory());
                 self.open_stream(link);
             }
-            Decision::Finish(exit) => self.job_ended(exit, seen.inventory().now_ms).await?,
+            Decision::Finish(exit) => self.job_ended(exit, seen.inventory().now_ms),
             Decision::Lost(end) => {
                 let exit = m::ExitRecord {
                     reason: end.reason as i32,
@@ -57,7 +51,7 @@ impl Task {
                     detail: end.detail.clone(),
                     ..m::ExitRecord::default()
                 };
-                self.job_ended(exit, seen.inventory().now_ms).await?;
+                self.job_ended(exit, seen.inventory().now_ms);
             }
             Decision::Spawn
                 if self.asked_again_until.is_some_and(|until| Instant::now() < until)
@@ -75,14 +69,6 @@ impl Task {
         }
         point("reconcile-after");
         self.publish();
-        Ok(())
-    }
-
-    /// The record of a session that is to go stays until the host has forgotten the job: else nobody would know of what
-    /// is left there.
-    pub(super) fn forget_on_host(&mut self, link: &Rc<Link>) {
-        point("forget-before-request");
-        self.ask_agent(link, LinkAct::Forget(self.job_name()), Asked::Forget);
     }
 
     pub(super) fn job_name(&self) -> m::JobName {
@@ -110,11 +96,7 @@ impl Task {
         self.ask_agent(link, LinkAct::Spawn(spawn), Asked::Spawn);
     }
 
-    pub(super) async fn answered(
-        &mut self,
-        asked: Asked,
-        answer: std::result::Result<LinkAnswer, NoAnswer>,
-    ) -> Result<()> {
+    pub(super) fn answered(&mut self, asked: Asked, answer: std::result::Result<LinkAnswer, NoAnswer>) {
         match (asked, answer) {
             _ if self.finished => {}
             // The link ended: the next one asks again, under the same id.
@@ -132,9 +114,11 @@ impl Task {
                 if let Some(ending) = &mut self.ending {
                     ending.screen = Some(screen);
                 }
-                self.write_ending().await?;
+                self.write_ending();
             }
-            (Asked::Forget, Ok(LinkAnswer::Done(_))) if self.record.delete_requested => self.forget().await?,
+            (Asked::Forget, Ok(LinkAnswer::Done(_))) if self.record.delete_requested => {
+                self.forget(None, Removed::Gone);
+            }
             (Asked::Forget, Ok(_)) if self.record.delete_requested => {
                 // It says that it still runs, or cannot say: the next inventory decides.
                 self.handle.host.tell(ToHost::LookAgain);
@@ -149,12 +133,7 @@ impl Task {
             (Asked::Spawn, Ok(LinkAnswer::Refused(refused))) => {
                 let why = refused.detail;
                 if refused.final_answer {
-                    let error = Error::failed(why, "nothing was started");
-                    let mut waiting = std::mem::take(&mut self.when_running);
-                    // Who is told finds the record as it will stay.
-                    let done = self.never_began().await;
-                    answer_all(&mut waiting, &Err(error));
-                    done?;
+                    self.never_began(Error::failed(why, "nothing was started"));
                 } else {
                     self.note(why);
                     self.handle.host.tell(ToHost::LookAgain);
@@ -163,7 +142,6 @@ impl Task {
             (_, Ok(LinkAnswer::Refused(refused))) => self.note(refused.detail),
             (_, Ok(_)) => {}
         }
-        Ok(())
     }
 
     pub(super) fn open_stream(&mut self, link: &Rc<Link>) {
@@ -186,6 +164,8 @@ impl Task {
         self.stream = Some(stream);
         if self.record.delete_requested {
             self.end_job(EndReason::Deleted, false);
+        } else if self.restart.is_some() {
+            self.end_job(EndReason::Restarted, false);
         }
         self.describe();
         self.send_presence(false);
@@ -262,32 +242,16 @@ impl Task {
             if self.record.state == State::Running {
                 self.record.state = State::Disconnected;
             }
-            if self.record.delete_requested {
-                // Kept in the record; carried out when the host is back.
-                answer_all(&mut self.when_gone, &Ok(()));
+        }
+        if let Some(why) = self.out_of_reach() {
+            self.restart_waits(&why);
+            if self.record.state == State::Init {
+                answer_all(&mut self.when_running, &Err(why));
             }
         }
+        self.removal_waits();
         self.publish();
         self.tell_views();
-    }
-
-    pub(super) async fn save(&mut self) -> Result<()> {
-        self.unsaved = true;
-        self.manager.store.save(&self.record).await?;
-        self.unsaved = false;
-        self.publish();
-        Ok(())
-    }
-
-    /// Saves what the host told us. It is so whether or not the database takes it now: the session goes on, and what
-    /// could not be saved is tried again.
-    pub(super) async fn save_or_try_again(&mut self) {
-        if let Err(error) = self.save().await {
-            tracing::warn!(session = %self.record.id, error = error.line(), "a record is not saved yet");
-            self.note(error.message);
-            self.try_again_later();
-            self.publish();
-        }
     }
 
     /// What everybody may look at is what is; whoever listens for events hears of the difference.
@@ -298,10 +262,12 @@ impl Task {
         self.manager.events.views(&self.record, &live.views, &views);
         live.record.clone_from(&self.record);
         live.views = views;
+        drop(live);
+        self.manager.registry.tell_changed();
     }
 
     /// The holder's word on a new stream is the evidence that the job runs.
-    pub(super) async fn runs(&mut self) {
+    pub(super) fn runs(&mut self) {
         if matches!(self.record.state, State::Init | State::Disconnected)
             && self.ended.is_none()
             && self.ending.is_none()
@@ -311,21 +277,19 @@ impl Task {
             self.record.runs(self.handle.host.place());
             self.note(String::new());
             if news {
-                point("running-before-save");
-                self.save_or_try_again().await;
-                point("running-after-save");
+                self.keep();
             }
             self.publish();
         }
-        answer_all(&mut self.when_running, &Ok(()));
+        self.who_waits_hears_that_it_runs();
     }
 
-    pub(super) async fn holder_frame(&mut self, frame: &OwnedFrame) -> Result<()> {
+    pub(super) fn holder_frame(&mut self, frame: &OwnedFrame) {
         let parsed = match frame.parse().map(untrusted::frame) {
             Ok(parsed) => parsed,
             Err(invalid) => {
                 self.fault(format!("does not speak our protocol: {invalid}"));
-                return Ok(());
+                return;
             }
         };
         match parsed {
@@ -343,7 +307,7 @@ impl Task {
             }
             Frame::Range { offset, more, expired, bytes } => self.range(offset, more, expired, bytes),
             Frame::Unsupported(what) => self.unsupported(what.kind),
-            Frame::Pong(told) => self.heard(told).await,
+            Frame::Pong(told) => self.heard(told),
             Frame::InputAck { view, seq } => self.views.acknowledge(view, seq),
             Frame::Withdrawn { view, from, to } => self.views.withdrawn(view, from, to),
             Frame::Resize(size) => self.resized(&size),
@@ -353,7 +317,7 @@ impl Task {
                 if self.record.command.is_empty() && !status.command.is_empty() {
                     // The login shell by its name: a restart runs the same.
                     self.record.command.clone_from(&status.command);
-                    self.save_or_try_again().await;
+                    self.keep();
                 }
                 if let Some(stream) = &mut self.stream
                     && let Some(before) = stream.before.take()
@@ -365,11 +329,11 @@ impl Task {
                 let before = self.handle.live.borrow_mut().status.replace((status, Instant::now()));
                 let before = before.and_then(|(status, _)| status.reap_at_ms);
                 self.manager.events.reaping(&self.record, before, soon);
-                self.runs().await;
+                self.runs();
                 self.tell_views();
                 self.publish();
             }
-            Frame::Exited(exit) => self.job_ended(exit, 0).await?,
+            Frame::Exited(exit) => self.job_ended(exit, 0),
             Frame::Close(close) => {
                 if let Some(Stream { link, before: Some(number), .. }) = self.stream.take() {
                     // The short cut led nowhere; the way round is still open.
@@ -381,7 +345,7 @@ impl Task {
                         before: None,
                         features: None,
                     });
-                    return Ok(());
+                    return;
                 }
                 self.interrupted();
                 let reason = CloseReason::try_from(close.reason).unwrap_or(CloseReason::Unspecified);
@@ -397,199 +361,5 @@ impl Task {
             }
             _ => {}
         }
-        Ok(())
     }
-
-    /// The job has ended. Its last screen is looked for first: in the replica, if that has all of the output, else on the
-    /// host, which keeps both until the record has them. `their_now_ms`: the host's clock when the record was read there; 0:
-    /// the holder said it.
-    pub(super) async fn job_ended(&mut self, mut exit: m::ExitRecord, their_now_ms: u64) -> Result<()> {
-        if self.finished || self.ending.is_some() {
-            return Ok(());
-        }
-        // Told with the end where the host has no room to keep it.
-        let told = exit.screen.take();
-        let exit = times::of_exit(exit, their_now_ms, clock::wall_ms());
-        let end = End::from(&exit);
-        let screen = if self.record.delete_requested {
-            Some(None)
-        } else {
-            self.last_screen(&end, &exit).or_else(|| self.screen_of(told?)).map(Some)
-        };
-        let known = screen.is_some();
-        self.ending = Some(Ending { end, exit, screen });
-        match self.link() {
-            Some(link) if !known => {
-                self.ask_agent(&link, LinkAct::ReadScreen(self.job_name()), Asked::Screen);
-                Ok(())
-            }
-            _ => {
-                if let Some(ending) = &mut self.ending {
-                    ending.screen.get_or_insert(None);
-                }
-                self.write_ending().await
-            }
-        }
-    }
-
-    pub(super) fn last_screen(&mut self, end: &End, exit: &m::ExitRecord) -> Option<Screen> {
-        self.draw_last_screen();
-        let head = self.replica.ring()?.head();
-        // Of a job that left no last word, what we saw last is all there is.
-        let is_last = end.reason == EndReason::Lost || head >= exit.final_offset;
-        self.replica.screen().filter(|_| is_last).map(bounded_screen)
-    }
-
-    /// A screen that the host kept. It is not trusted: what is stored is drawn by our own model.
-    pub(super) fn screen_of(&self, screen: m::Screen) -> Option<Screen> {
-        if screen.snapshot.is_empty() {
-            return None;
-        }
-        let side = |n: u32, default: u16| u16::try_from(n).ok().filter(|n| *n > 0).unwrap_or(default);
-        let size =
-            Size { cols: side(screen.cols, self.record.size.0), rows: side(screen.rows, self.record.size.1) };
-        let mut terminal = Terminal::new(size.clamped(), SCREEN_LINES[0]);
-        terminal.feed(&screen.snapshot);
-        Some(bounded_screen(&terminal))
-    }
-
-    /// The record says how the job ended before the host may forget it, and before anybody is told.
-    pub(super) async fn write_ending(&mut self) -> Result<()> {
-        let Some(Ending { end, exit, screen: Some(screen) }) = &self.ending else { return Ok(()) };
-        if self.record.delete_requested {
-            point("delete-after-end");
-            self.ended = Some(exit.clone());
-            self.send(&Frame::ExitAck(m::Empty {}));
-            self.ending = None;
-            if let Some(link) = self.link() {
-                self.forget_on_host(&link);
-            }
-            return Ok(());
-        }
-        let failed = Error::failed(format!("the job ended at once ({})", describe_end(end)), "");
-        let mut done = self.record.clone();
-        done.finish(end.clone(), clock::wall_ms());
-        point("exit-before-save");
-        self.manager.store.save_done(&done, screen.as_ref()).await?;
-        point("exit-after-save");
-        self.record = done;
-        self.ended = self.ending.take().map(|ending| ending.exit);
-        self.send(&Frame::ExitAck(m::Empty {}));
-        point("exit-after-ack");
-        if let Some(link) = self.link() {
-            self.ask_agent(&link, LinkAct::Forget(self.job_name()), Asked::Forget);
-        }
-        // A job that ends within moments did run: whoever waits for that learns it, and finds the end in the record.
-        let ran = self
-            .record
-            .end
-            .as_ref()
-            .is_some_and(|e| e.reason != EndReason::Failed && e.reason != EndReason::Lost);
-        answer_all(&mut self.when_running, &if ran { Ok(()) } else { Err(failed) });
-        self.leave();
-        Ok(())
-    }
-
-    /// The host says, firmly, that the job never began: the session is what it was before it was asked for.
-    pub(super) async fn never_began(&mut self) -> Result<()> {
-        let mut before = self.record.clone();
-        if self.record.delete_requested || !before.fall_back() {
-            return self.forget().await;
-        }
-        self.manager.store.save(&before).await?;
-        self.record = before;
-        let exit = m::ExitRecord { reason: EndReason::Failed as i32, ..m::ExitRecord::default() };
-        self.ended = Some(exit);
-        self.leave();
-        Ok(())
-    }
-
-    /// The record is removed: the user wanted that, or there never was a job.
-    pub(super) async fn forget(&mut self) -> Result<()> {
-        self.forgetting = true;
-        point("forget-before-save");
-        if let Err(error) = self.manager.store.forget(self.record.id).await {
-            // That it is to go is in the record already, and it will.
-            answer_all(&mut self.when_gone, &Err(error.clone()));
-            return Err(error);
-        }
-        point("forget-after-save");
-        self.forgetting = false;
-        self.manager.events.session("deleted", &self.record);
-        self.ended.get_or_insert_with(|| m::ExitRecord {
-            reason: EndReason::Deleted as i32,
-            ..m::ExitRecord::default()
-        });
-        answer_all(&mut self.when_running, &Err(Error::failed("the session was deleted", "")));
-        self.leave();
-        Ok(())
-    }
-
-    /// Last act: out of the registry; what remains is to let the views have their last bytes.
-    pub(super) fn leave(&mut self) {
-        self.finished = true;
-        self.publish();
-        self.handle.live.borrow_mut().gone = true;
-        self.handle.host.tell(ToHost::Dismiss(self.record.id));
-        self.manager.session_gone(self.record.id, &self.record);
-        answer_all(&mut self.when_gone, &Ok(()));
-        answer_all(&mut self.restarting, &Ok(()));
-        self.pump();
-    }
-
-    pub(super) fn end_job(&self, reason: EndReason, force: bool) {
-        self.send(&Frame::End(m::End { reason: reason as i32, force }));
-    }
-
-    pub(super) async fn delete(&mut self, force: bool) -> Result<()> {
-        if self.finished {
-            answer_all(&mut self.when_gone, &Ok(()));
-            return Ok(());
-        }
-        if !self.record.delete_requested {
-            self.record.delete_requested = true;
-            point("delete-before-save");
-            if let Err(error) = self.save().await {
-                self.record.delete_requested = false;
-                self.unsaved = false;
-                answer_all(&mut self.when_gone, &Err(error.clone()));
-                return Err(error);
-            }
-            point("delete-after-save");
-        }
-        if self.ended.is_some()
-            && let Some(link) = self.link()
-        {
-            self.forget_on_host(&link);
-        } else if self.stream.is_some() {
-            self.end_job(EndReason::Deleted, force);
-        } else if self.record.place.is_empty() && !self.spawn_asked {
-            // The host was never told of it.
-            self.forget().await?;
-        } else if let Some(link) = self.link() {
-            let end = m::End { reason: EndReason::Deleted as i32, force };
-            let end = m::EndJob { job_id: self.record.job_id.to_string(), end: Some(end) };
-            self.ask_agent(&link, LinkAct::End(end), Asked::End);
-            self.handle.host.tell(ToHost::LookAgain);
-            answer_all(&mut self.when_gone, &Ok(()));
-        } else {
-            // Kept in the record; carried out when the host is back.
-            answer_all(&mut self.when_gone, &Ok(()));
-        }
-        Ok(())
-    }
-}
-
-/// A terminal's screen with as much of its scrollback as is kept.
-fn bounded_screen(terminal: &Terminal) -> Screen {
-    let size = terminal.size();
-    let mut snapshot = Vec::new();
-    for scrollback_lines in SCREEN_LINES {
-        snapshot.clear();
-        terminal.snapshot(SnapshotOptions { scrollback_lines, ..SnapshotOptions::default() }, &mut snapshot);
-        if snapshot.len() <= SCREEN_MAX {
-            break;
-        }
-    }
-    Screen { snapshot, size: (size.cols, size.rows) }
 }

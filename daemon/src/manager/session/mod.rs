@@ -2,11 +2,15 @@
 //!
 //! It decides little: what to do about its job is `sessd_core::reconcile`, which view leads is `sessd_core::leader`, what a
 //! subscriber gets next is `sessd_terminal::Cursor`. It carries that out, in this order: the database first, then the host,
-//! then the views.
+//! then the views. It never waits for the database: a write is on its way, what follows from it is done when it is over, and
+//! meanwhile keys, output and sizes pass.
 
 mod audience;
+mod ending;
 mod job;
 mod output;
+mod removal;
+mod writes;
 
 use crate::error::{Error, Result};
 use crate::manager::Manager;
@@ -16,21 +20,26 @@ use crate::manager::link::{Link, NoAnswer};
 use crate::manager::replica::Replica;
 use crate::manager::views::{Needs, View, Views};
 use crate::store::Screen;
-use crate::turn::{Turn, rest_after, timed};
+use crate::turn::{Turn, rest_after};
 use crate::wire::OwnedFrame;
 use sessd_core::reconcile::Seen;
 use sessd_core::record::{End, Record, State};
 use sessd_proto::Uuid;
-use sessd_proto::messages::{self as m, EndReason, LinkAnswer};
+use sessd_proto::messages::{self as m, LinkAnswer};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use writes::Then;
 
 /// How soon what could not be written down is tried again, and how often at the least.
 const AGAIN_FIRST: Duration = Duration::from_millis(500);
 const AGAIN_LAST: Duration = Duration::from_secs(15);
+/// How long after a session's task came to a bad end the next begins: the first time, and at the most.
+const PANIC_FIRST: Duration = Duration::from_millis(20);
+const PANIC_LAST: Duration = Duration::from_secs(60);
 /// How long a session that was asked for on this machine, just before the manager died, waits for whoever asked to ask
 /// again: its environment was in no record.
 const ASKED_AGAIN: Duration = Duration::from_secs(2);
@@ -99,17 +108,73 @@ pub enum ToSession {
     Delete {
         /// Kill at once.
         force: bool,
-        /// Told when it is gone, or will be.
-        done: oneshot::Sender<Result<()>>,
+        /// Told when it is gone, or why not yet.
+        done: oneshot::Sender<Result<Removed>>,
     },
     /// End the job for a new one under the same session.
-    EndForRestart(oneshot::Sender<Result<()>>),
+    Restart(Restart),
+    /// The session's host has another name from now on.
+    MoveTo(String, oneshot::Sender<Result<Rc<Session>>>),
+    /// The database took what was to be written, or did not.
+    Written(Result<()>),
     /// Tell when the job runs, or why it does not.
     WhenRunning(oneshot::Sender<Result<()>>),
     /// Whoever asked for the session asks again, after the manager died, with the environment for its job.
     AskedAgain(HashMap<String, String>),
     /// Try to write down what could not be.
     TryAgain,
+}
+
+impl ToSession {
+    /// Does it wait while something is being written? What a user types, output and sizes never do.
+    fn waits_for_the_record(&self) -> bool {
+        matches!(
+            self,
+            Self::LinkUp { .. }
+                | Self::Looked { .. }
+                | Self::Answered(..)
+                | Self::Tag(..)
+                | Self::Delete { .. }
+                | Self::Restart(_)
+                | Self::MoveTo(..)
+                | Self::AskedAgain(_)
+        )
+    }
+
+    /// Was it asked by somebody who means the session, whatever task it has by now?
+    fn means_the_session(&self) -> bool {
+        matches!(
+            self,
+            Self::Tag(..)
+                | Self::Delete { .. }
+                | Self::Restart(_)
+                | Self::MoveTo(..)
+                | Self::AskedAgain(_)
+                | Self::WhenRunning(_)
+                | Self::SendAway { .. }
+        )
+    }
+}
+
+/// A new job that is asked for under the same session.
+pub struct Restart {
+    /// Its id.
+    pub job_id: Uuid,
+    /// Of whoever asks, for its job.
+    pub environment: HashMap<String, String>,
+    /// Gets the session as it goes on.
+    pub done: oneshot::Sender<Result<Rc<Session>>>,
+}
+
+/// What became of a session that was to go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Removed {
+    /// It is gone, here and on its host.
+    Gone,
+    /// Not yet; the sentence says what it waits for.
+    Later(String),
+    /// It is gone here, and its job may live; the sentence says so.
+    GivenUp(String),
 }
 
 /// What was asked of the agent.
@@ -201,16 +266,20 @@ pub struct Session {
     pub live: RefCell<Live>,
     /// Its host.
     pub host: Rc<Host>,
+    /// How many wait for its job to begin.
+    pub askers: Cell<usize>,
 }
 
 impl Session {
     /// Starts the task of a session whose record is in the database already. `environment`: of whoever asks for it now;
-    /// `None` when the record is all there is, so that the host may have been told of the job before.
+    /// `None` when the record is all there is, so that the host may have been told of the job before. `after`: it begins so
+    /// much later; what is sent to it waits.
     pub fn start(
         record: Record,
         environment: Option<HashMap<String, String>>,
         host: Rc<Host>,
         manager: &Rc<Manager>,
+        after: Duration,
     ) -> Rc<Self> {
         let (mailbox, receiver) = Mailbox::new();
         let live =
@@ -220,6 +289,7 @@ impl Session {
             mailbox: mailbox.clone(),
             live: RefCell::new(live),
             host: host.clone(),
+            askers: Cell::new(0),
         });
         host.tell(ToHost::Enlist(record.id, mailbox));
         let task = Task {
@@ -240,17 +310,25 @@ impl Session {
             there: m::JobSpec::default(),
             told: 0,
             ending: None,
+            writing: None,
+            deferred: VecDeque::new(),
             unsaved: false,
-            forgetting: false,
+            forgetting: None,
             again: false,
             again_after: AGAIN_FIRST,
             when_running: Vec::new(),
             when_gone: Vec::new(),
-            restarting: Vec::new(),
+            restart: None,
             ended: None,
             finished: false,
         };
-        tokio::task::spawn_local(task.run(receiver));
+        let running = tokio::task::spawn_local(async move {
+            if !after.is_zero() {
+                tokio::time::sleep(after).await;
+            }
+            task.run(receiver).await;
+        });
+        supervise(running, &session, manager, after);
         session
     }
 
@@ -267,10 +345,39 @@ impl Session {
     /// # Errors
     /// What the task answers; a task that ended in between is no such session.
     pub async fn ask<T>(&self, message: impl FnOnce(oneshot::Sender<Result<T>>) -> ToSession) -> Result<T> {
+        let answer = self.ask_if_there(message).await;
+        answer.unwrap_or_else(|| Err(Error::no_such_session(&self.live.borrow().record.label())))
+    }
+
+    /// Sends a message that is answered; `None` when the task had ended its session before it got there: whoever asks looks
+    /// again.
+    pub async fn ask_if_there<T>(
+        &self,
+        message: impl FnOnce(oneshot::Sender<Result<T>>) -> ToSession,
+    ) -> Option<Result<T>> {
         let (sender, answer) = oneshot::channel();
         self.mailbox.send(message(sender));
-        answer.await.unwrap_or_else(|_| Err(Error::no_such_session(&self.live.borrow().record.label())))
+        match answer.await {
+            Ok(answer) => Some(answer),
+            Err(_) if self.live.borrow().gone => None,
+            Err(_) => Some(Err(Error::failed(
+                format!("the manager made a mistake about `{}`", self.live.borrow().record.label()),
+                "it goes on from what is recorded: try again",
+            ))),
+        }
     }
+}
+
+/// A task that comes to a bad end costs its session that task and nothing else: its views are let go, so that they come
+/// again, and the session goes on from its record. One that fails again and again does so ever more slowly.
+fn supervise(running: JoinHandle<()>, session: &Rc<Session>, manager: &Rc<Manager>, after: Duration) {
+    let (session, manager) = (session.clone(), Rc::downgrade(manager));
+    tokio::task::spawn_local(async move {
+        let Err(end) = running.await else { return };
+        let Some(manager) = manager.upgrade().filter(|_| end.is_panic()) else { return };
+        tracing::error!(session = %session.id, %end, "a session's task came to a bad end: it begins again");
+        manager.session_panicked(&session, (after * 2).clamp(PANIC_FIRST, PANIC_LAST)).await;
+    });
 }
 
 /// An open stream to the job's holder.
@@ -301,6 +408,13 @@ struct Ending {
     screen: Option<Option<Screen>>,
 }
 
+/// A restart on its way.
+struct Restarting {
+    job_id: Uuid,
+    environment: HashMap<String, String>,
+    waiting: Vec<oneshot::Sender<Result<Rc<Session>>>>,
+}
+
 struct Task {
     handle: Rc<Session>,
     manager: Rc<Manager>,
@@ -326,16 +440,21 @@ struct Task {
     spawn_asked: bool,
     asked_again_until: Option<Instant>,
     ending: Option<Ending>,
+    /// What is being written, and what follows from it.
+    writing: Option<Then>,
+    /// What came meanwhile and waits for that.
+    deferred: VecDeque<ToSession>,
     /// The record says more than the database.
     unsaved: bool,
     /// The row is to go and is still there.
-    forgetting: bool,
+    forgetting: Option<Removed>,
     /// A [`ToSession::TryAgain`] is on its way.
     again: bool,
     again_after: Duration,
     when_running: Vec<oneshot::Sender<Result<()>>>,
-    when_gone: Vec<oneshot::Sender<Result<()>>>,
-    restarting: Vec<oneshot::Sender<Result<()>>>,
+    when_gone: Vec<oneshot::Sender<Result<Removed>>>,
+    /// The job ends for a new one.
+    restart: Option<Restarting>,
     /// The job's end, once known; views get it when they have all output.
     ended: Option<m::ExitRecord>,
     /// Nothing is left to do but to let views take what they are due.
@@ -364,17 +483,53 @@ impl Task {
         while !(self.finished && self.views.is_empty()) {
             let Some(message) = self.next(&mut receiver, &mut turn).await else { break };
             mailbox.took(&message);
-            let (handled, busy) = timed(self.handle(message)).await;
-            if let Err(error) = handled {
-                // Nothing was claimed that is not so; what failed is tried again.
-                tracing::warn!(session = %self.record.id, error = error.line(), "a step of a session failed");
-                self.note(error.message);
-                self.try_again_later();
-            }
+            let began = Instant::now();
+            self.take(message);
+            let busy = began.elapsed();
             self.let_go_unwatched();
             rest(busy, &mut turn).await;
         }
         self.leave_stream();
+        // Who wrote to us while we left means the session, not us.
+        receiver.close();
+        while let Ok(message) = receiver.try_recv() {
+            self.take(message);
+        }
+    }
+
+    fn take(&mut self, message: ToSession) {
+        if self.finished && message.means_the_session() {
+            // Without a task in our place whoever asks finds the record. A view that comes again has what is shown here.
+            if let Some(next) = self.manager.registry.get(self.record.id) {
+                next.mailbox.send(message);
+            }
+            return;
+        }
+        if self.writing.is_some() && message.waits_for_the_record() {
+            if matches!(message, ToSession::Looked { .. }) {
+                // The newest is as good as all before it.
+                self.deferred.retain(|waiting| !matches!(waiting, ToSession::Looked { .. }));
+            }
+            self.deferred.push_back(message);
+            return;
+        }
+        self.handle(message);
+        while self.writing.is_none()
+            && let Some(message) = self.deferred.pop_front()
+        {
+            if self.finished && message.means_the_session() {
+                self.take(message);
+            } else {
+                self.handle(message);
+            }
+        }
+    }
+
+    /// Nothing was claimed that is not so; what failed is tried again.
+    fn step_failed(&mut self, error: &Error) {
+        tracing::warn!(session = %self.record.id, error = error.line(), "a step of a session failed");
+        self.note(error.message.clone());
+        self.try_again_later();
     }
 
     /// The next message; while there is none, the model is worked on. None: nobody can send one any more.
@@ -421,44 +576,36 @@ impl Task {
         });
     }
 
-    async fn try_again(&mut self) -> Result<()> {
+    fn try_again(&mut self) {
         self.again = false;
         if self.finished {
-            return Ok(());
+            return;
         }
-        if self.forgetting {
-            self.forget().await?;
-        } else if self.ending.as_ref().is_some_and(|e| e.screen.is_some()) {
-            self.write_ending().await?;
-        } else if self.unsaved {
-            self.save().await?;
-        }
-        self.again_after = AGAIN_FIRST;
+        self.write_what_waits();
         self.handle.host.tell(ToHost::LookAgain);
-        Ok(())
     }
 
-    async fn handle(&mut self, message: ToSession) -> Result<()> {
+    fn handle(&mut self, message: ToSession) {
         match message {
             ToSession::LinkUp { link, seen } => {
                 self.leave_stream();
-                self.look(&link, &seen).await?;
+                self.look(&link, &seen);
             }
             ToSession::Looked { seen } => {
                 if let Some(link) = self.link()
                     && self.stream.is_none()
                 {
-                    self.look(&link, &seen).await?;
+                    self.look(&link, &seen);
                 }
             }
             ToSession::LinkChanged => self.link_changed(),
             ToSession::Frame { stream, frame } => {
                 if self.stream.as_ref().is_some_and(|s| s.number == stream) {
-                    self.holder_frame(&frame).await?;
+                    self.holder_frame(&frame);
                 }
             }
             ToSession::ShortCut { link, from, number } => self.take_short_cut(&link, from, number),
-            ToSession::Answered(asked, answer) => self.answered(asked, answer).await?,
+            ToSession::Answered(asked, answer) => self.answered(asked, answer),
             ToSession::Attach(view, done) => self.attach(*view, done),
             ToSession::ViewFrame(view, frame) => self.view_frame(view, &frame),
             ToSession::ViewGone { view, on_purpose } => self.view_gone(view, on_purpose),
@@ -480,36 +627,31 @@ impl Task {
                 let _ = done.send(answer);
                 self.views_changed(true);
             }
-            ToSession::Tag(tag, done) => {
-                let answer = self.tag(tag).await;
-                let _ = done.send(answer);
-            }
-            ToSession::Delete { force, done } => {
-                self.when_gone.push(done);
-                self.delete(force).await?;
-            }
-            ToSession::EndForRestart(done) => {
-                if self.stream.is_none() {
-                    let why = format!("the job of `{}` cannot be reached now", self.record.label());
-                    let _ = done.send(Err(Error::failed(why, "`sessd info` says more; try again")));
-                    return Ok(());
-                }
-                self.restarting.push(done);
-                self.end_job(EndReason::Restarted, false);
-            }
+            ToSession::Tag(tag, done) => self.tag(tag, done),
+            ToSession::Delete { force, done } => self.delete(force, done),
+            ToSession::Restart(restart) => self.begin_restart(restart),
+            ToSession::MoveTo(host, done) => self.move_to(host, done),
+            ToSession::Written(result) => self.written(result),
             ToSession::AskedAgain(environment) => {
                 (self.environment, self.asked_again_until) = (environment, None);
                 self.handle.host.tell(ToHost::LookAgain);
             }
-            ToSession::TryAgain => self.try_again().await?,
-            ToSession::WhenRunning(done) => match self.record.state {
-                State::Running => {
+            ToSession::TryAgain => self.try_again(),
+            ToSession::WhenRunning(done) => match (self.record.state, self.out_of_reach()) {
+                (State::Running, _) => {
                     let _ = done.send(Ok(()));
+                }
+                (State::Init, Some(why)) => {
+                    let _ = done.send(Err(why));
                 }
                 _ => self.when_running.push(done),
             },
         }
-        Ok(())
+    }
+
+    /// Why the host cannot be reached now, as far as that is known.
+    fn out_of_reach(&self) -> Option<Error> {
+        self.handle.host.status().why().cloned()
     }
 
     fn link(&self) -> Option<Rc<Link>> {

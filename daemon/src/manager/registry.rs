@@ -1,0 +1,189 @@
+//! Which sessions there are, and who may change that: the only place where a session gets a task, loses it or hands it on.
+//!
+//! Two rules keep one session at one task and one name at one owner. A verb that may start or remove a session takes its
+//! *turn* first and looks again when it has it; between its last look and its act nobody else acts on that session. A verb
+//! that gives a name *claims* it before it waits for anything.
+
+use crate::error::{Error, Kind, Result};
+use crate::manager::session::Session;
+use sessd_core::Record;
+use sessd_proto::Uuid;
+use std::cell::{Cell, RefCell};
+use std::collections::HashMap;
+use std::rc::Rc;
+use std::sync::{Arc, Weak};
+use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
+
+/// The right to start or remove one session. It ends when dropped.
+pub type Turn = OwnedMutexGuard<()>;
+
+type Names = Rc<RefCell<HashMap<String, Uuid>>>;
+
+/// The sessions that are not done, names on their way, and who has whose turn.
+#[derive(Debug, Default)]
+pub struct Registry {
+    sessions: RefCell<HashMap<Uuid, Rc<Session>>>,
+    names: Names,
+    turns: RefCell<HashMap<Uuid, Weak<Mutex<()>>>>,
+    /// How many tasks came to a bad end.
+    panics: Cell<u32>,
+    changed: Notify,
+}
+
+/// A name that is being given. Until this is dropped nobody else gets it; by then whoever was to have it has it.
+#[derive(Debug)]
+pub struct NameClaim {
+    names: Names,
+    name: String,
+}
+
+impl Drop for NameClaim {
+    fn drop(&mut self) {
+        self.names.borrow_mut().remove(&self.name);
+    }
+}
+
+impl Registry {
+    /// Waits for the turn of the session `id`, which need not exist.
+    pub async fn turn(&self, id: Uuid) -> Turn {
+        let lock = {
+            let mut turns = self.turns.borrow_mut();
+            if turns.len().is_power_of_two() {
+                turns.retain(|_, lock| lock.strong_count() > 0);
+            }
+            turns.get(&id).and_then(Weak::upgrade).unwrap_or_else(|| {
+                let lock = Arc::default();
+                turns.insert(id, Arc::downgrade(&lock));
+                lock
+            })
+        };
+        lock.lock_owned().await
+    }
+
+    /// The session of this id, if it is not done.
+    pub fn get(&self, id: Uuid) -> Option<Rc<Session>> {
+        self.sessions.borrow().get(&id).cloned()
+    }
+
+    /// A session's task begins, or takes over from the one before.
+    pub fn put(&self, session: Rc<Session>) {
+        self.sessions.borrow_mut().insert(session.id, session);
+        self.changed.notify_waiters();
+    }
+
+    /// This task of a session is over. One that took its place stays.
+    pub fn remove(&self, session: &Session) {
+        let mut sessions = self.sessions.borrow_mut();
+        if sessions.get(&session.id).is_some_and(|known| std::ptr::eq(Rc::as_ptr(known), session)) {
+            sessions.remove(&session.id);
+        }
+        drop(sessions);
+        self.changed.notify_waiters();
+    }
+
+    /// All, the oldest first, those on their way out included.
+    pub fn all(&self) -> Vec<Rc<Session>> {
+        let mut all: Vec<_> = self.sessions.borrow().values().cloned().collect();
+        all.sort_by_key(|s| (s.live.borrow().record.created_at_ms, s.id));
+        all
+    }
+
+    /// Is there a session with this job?
+    pub fn with_job(&self, job_id: &str) -> Option<Rc<Session>> {
+        let has = |s: &&Rc<Session>| s.live.borrow().record.job_id.to_string() == job_id;
+        self.sessions.borrow().values().find(has).cloned()
+    }
+
+    /// Claims `name` for the session `id`. One that is on its way out has no name to keep from others.
+    ///
+    /// # Errors
+    /// Who has it.
+    pub fn claim(&self, name: &str, id: Uuid) -> Result<NameClaim> {
+        let has = |record: &Record| !record.delete_requested && record.name.as_deref() == Some(name);
+        let holder =
+            self.sessions.borrow().values().find(|s| s.id != id && has(&s.live.borrow().record)).cloned();
+        if let Some(session) = holder {
+            return Err(Error::new(
+                Kind::NameTaken,
+                format!("the name `{name}` is taken by session {} on {}", session.id, session.host.name),
+                format!("choose another, or `sessd attach {name}`"),
+            ));
+        }
+        let mut names = self.names.borrow_mut();
+        if names.contains_key(name) {
+            return Err(Error::new(
+                Kind::NameTaken,
+                format!("the name `{name}` is just being given to another session"),
+                format!("choose another, or `sessd attach {name}`"),
+            ));
+        }
+        names.insert(name.to_owned(), id);
+        Ok(NameClaim { names: self.names.clone(), name: name.to_owned() })
+    }
+
+    /// A task came to a bad end.
+    pub fn panicked(&self) {
+        self.panics.set(self.panics.get() + 1);
+    }
+
+    /// How many tasks came to a bad end.
+    pub fn panics(&self) -> u32 {
+        self.panics.get()
+    }
+
+    /// Something that is shown of a session or a host changed.
+    pub fn tell_changed(&self) {
+        self.changed.notify_waiters();
+    }
+
+    /// Waits until `fact` holds, looking at it whenever something that is shown of a session or a host changes.
+    pub async fn until(&self, fact: impl Fn() -> bool) {
+        loop {
+            let changed = self.changed.notified();
+            tokio::pin!(changed);
+            changed.as_mut().enable();
+            if fact() {
+                return;
+            }
+            changed.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_name_has_one_owner_from_the_claim_on() {
+        let registry = Registry::default();
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let claim = registry.claim("dev", one).unwrap();
+        assert_eq!(registry.claim("dev", two).unwrap_err().kind, Kind::NameTaken);
+        assert_eq!(registry.claim("dev", one).unwrap_err().kind, Kind::NameTaken, "one verb at a time");
+        drop(claim);
+        assert!(registry.claim("dev", two).is_ok());
+    }
+
+    #[tokio::test]
+    async fn one_verb_at_a_time_has_the_turn_of_a_session() {
+        let registry = Rc::new(Registry::default());
+        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
+        let turn = registry.turn(one).await;
+        let _other = registry.turn(two).await;
+        let waiting = registry.turn(one);
+        tokio::pin!(waiting);
+        assert!(futures_now(waiting.as_mut()).await.is_none());
+        drop(turn);
+        assert!(futures_now(waiting).await.is_some());
+        assert!(registry.turns.borrow().len() <= 2);
+    }
+
+    async fn futures_now<F: Future>(future: F) -> Option<F::Output> {
+        tokio::select! {
+            biased;
+            output = future => Some(output),
+            () = tokio::task::yield_now() => None,
+        }
+    }
+}

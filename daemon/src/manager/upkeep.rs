@@ -1,0 +1,112 @@
+//! What has to be done from time to time: forget what was kept long enough, here and on hosts, and notice that the machine
+//! slept.
+
+use crate::clock;
+use crate::error::Result;
+use crate::manager::Manager;
+use crate::manager::host::{Status, ToHost};
+use crate::manager::link::Link;
+use crate::manager::session::Mailbox;
+use sessd_core::reconcile::Seen;
+use sessd_core::wake::Wake;
+use sessd_proto::messages as m;
+use sessd_proto::{Frame, Uuid};
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
+
+/// How often the manager looks at its clocks.
+const TICK: Duration = Duration::from_secs(5);
+/// How long a holder that is told that it may go may take to answer.
+const HOLDER_ANSWERS: Duration = Duration::from_secs(2);
+/// Ticks between two looks for records that have been kept long enough: an hour.
+const FORGET_TICKS: u32 = 720;
+
+impl Manager {
+    /// Tells a host to forget jobs of which we have all we wanted, where a manager or a link died before it was told.
+    pub(crate) fn sweep(self: &Rc<Self>, host: &str, link: &Rc<Link>, seen: &Rc<Seen>) {
+        if seen.leftovers(&self.id, |_, _| true).is_empty() {
+            return;
+        }
+        let (manager, host, link, seen) = (self.clone(), host.to_owned(), link.clone(), seen.clone());
+        tokio::task::spawn_local(async move {
+            let done = match manager.store.done_jobs(&host).await {
+                Ok(done) => done,
+                Err(error) => {
+                    return tracing::warn!(
+                        error = error.line(),
+                        "what is left on a host stays there for now"
+                    );
+                }
+            };
+            let went_on = |job: &str, session: &str| {
+                let id = Uuid::parse_str(session).ok();
+                let live = id.and_then(|id| manager.registry.get(id));
+                live.map_or_else(
+                    || done.contains_key(job) || done.values().any(|id| id == session),
+                    |s| s.live.borrow().record.job_id.to_string() != job,
+                )
+            };
+            for job_id in seen.leftovers(&manager.id, went_on) {
+                // A holder that still waits for its last word to be taken may go. It reads only after its own first words.
+                let (mailbox, mut answer) = Mailbox::new();
+                if let Some(stream) = link.open(job_id.clone(), mailbox) {
+                    link.send(stream, &Frame::ExitAck(m::Empty {}));
+                    let _ = tokio::time::timeout(HOLDER_ANSWERS, answer.recv()).await;
+                    link.close_stream(stream);
+                }
+                let job = m::JobName { job_id, manager_id: manager.id.clone() };
+                if link.request(m::LinkAct::Forget(job)).await.is_err() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Forgets what has been kept long enough, here and on hosts that are in reach.
+    ///
+    /// # Errors
+    /// When the database does not take it.
+    pub async fn forget_old(&self) -> Result<()> {
+        let keep = i64::try_from(self.config.keep_done.as_millis()).unwrap_or(i64::MAX);
+        for record in self.store.forget_done(clock::wall_ms().saturating_sub(keep)).await? {
+            self.events.session("forgotten", &record);
+            let status = self.hosts.borrow().get(&record.host).map(|host| host.status());
+            if let Some(Status::Up(link)) = status {
+                let job = m::JobName { job_id: record.job_id.to_string(), manager_id: self.id.clone() };
+                // Nothing is left there as a rule; a link that ends now leaves it to the host's own keeping.
+                tokio::task::spawn_local(
+                    async move { link.request(m::LinkAct::Forget(job)).await.map(drop) },
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What has to be done from time to time: forget old records, notice that the machine slept, and let slow listeners catch up.
+pub(super) async fn keep_house(manager: Weak<Manager>) {
+    let began = Instant::now();
+    let monotonic_ms = || began.elapsed().as_millis() as i64;
+    let mut wake = Wake::new(clock::wall_ms(), monotonic_ms());
+    for tick in 0u32.. {
+        let Some(manager) = manager.upgrade() else { return };
+        if tick % FORGET_TICKS == 0
+            && let Err(error) = manager.forget_old().await
+        {
+            tracing::warn!(error = error.line(), "old records are not forgotten yet");
+        }
+        if tick == 0 {
+            // While the database can be read: a list is to be had as long as the manager lives. It is read again when wanted.
+            let _ = manager.store.with_done(|_| ()).await;
+        }
+        manager.events.tick();
+        if wake.tick(clock::wall_ms(), monotonic_ms(), TICK.as_millis() as i64) {
+            tracing::info!("this machine slept: every link is looked after");
+            for host in manager.hosts.borrow().values() {
+                host.tell(ToHost::Woke);
+            }
+        }
+        drop(manager);
+        tokio::time::sleep(TICK).await;
+    }
+}

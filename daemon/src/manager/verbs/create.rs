@@ -1,0 +1,133 @@
+//! A session begins.
+
+use crate::clock;
+use crate::error::{Error, Kind, Result};
+use crate::faults::point;
+use crate::manager::doc::InfoDoc;
+use crate::manager::session::{Session, ToSession};
+use crate::manager::verbs::chosen;
+use crate::manager::{Manager, dial};
+use sessd_core::names::{check_name, check_tags};
+use sessd_core::record::Untold;
+use sessd_core::{Record, State};
+use sessd_proto::Uuid;
+use sessd_proto::messages as m;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// Size of a PTY that nobody measured.
+const SIZE: (u16, u16) = (80, 24);
+
+impl Manager {
+    /// Starts a session and waits until its job runs. Asked again under the same ids, the same session is meant: a
+    /// manager may have died over the first time. `gone` is ready when whoever asked is there no more: what was begun is
+    /// then taken back.
+    ///
+    /// # Errors
+    /// Why it does not; nothing is left behind then.
+    pub async fn create(
+        self: &Rc<Self>,
+        create: m::Create,
+        gone: impl Future<Output = ()>,
+    ) -> Result<InfoDoc> {
+        let id = chosen(&create.session_id)?;
+        if let Some((session, up)) = self.begin(id, create).await? {
+            self.until_it_runs(&session, up, gone).await?;
+            point("create-before-reply");
+        }
+        self.info(&id.to_string()).await
+    }
+
+    /// The session of this id, begun unless it is there, and its host on the way; `None` when it is done already.
+    async fn begin(
+        self: &Rc<Self>,
+        id: Uuid,
+        create: m::Create,
+    ) -> Result<Option<(Rc<Session>, impl Future<Output = Result<()>> + use<>)>> {
+        let _turn = self.registry.turn(id).await;
+        if let Some(session) = self.registry.get(id) {
+            session.mailbox.send(ToSession::AskedAgain(create.environment));
+            let up = session.host.want();
+            return Ok(Some((session, up)));
+        }
+        if !create.session_id.is_empty() && self.store.has(id).await? {
+            return Ok(None);
+        }
+        let name = (!create.name.is_empty()).then_some(create.name);
+        let _claim = match &name {
+            Some(name) => {
+                check_name(name)?;
+                Some(self.registry.claim(name, id)?)
+            }
+            None => None,
+        };
+        let tags: BTreeMap<_, _> = create.tags.into_iter().collect();
+        check_tags(&tags)?;
+        let host = if create.host.is_empty() { dial::LOCAL.to_owned() } else { dial::spelled(&create.host)? };
+        let side = |n: u32, default: u16| u16::try_from(n).ok().filter(|n| *n > 0).unwrap_or(default);
+        let idle_timeout_ms = match create.idle_timeout {
+            Some(timeout) => timeout.ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
+            None => self.config.idle_timeout.map(|d| d.as_millis() as i64),
+        };
+        let record = Record {
+            id,
+            name,
+            host,
+            tags,
+            command: create.command,
+            cwd: create.cwd,
+            env: create.env.into_iter().collect(),
+            size: (side(create.cols, SIZE.0), side(create.rows, SIZE.1)),
+            idle_timeout_ms,
+            reap_unattended: create.reap_unattended,
+            created_at_ms: clock::wall_ms(),
+            job_id: chosen(&create.job_id)?,
+            state: State::Init,
+            delete_requested: false,
+            last_active_ms: None,
+            place: String::new(),
+            end: None,
+            untold: Untold::default(),
+        };
+        point("create-before-save");
+        self.store.save(&record).await?;
+        point("create-after-save");
+        self.events.session("created", &record);
+        // Asked before the session is there: it joins this attempt instead of making one of its own.
+        let up = self.host(&record.host).want();
+        Ok(Some((self.start_session(record, Some(create.environment)), up)))
+    }
+
+    async fn until_it_runs(
+        &self,
+        session: &Rc<Session>,
+        up: impl Future<Output = Result<()>>,
+        gone: impl Future<Output = ()>,
+    ) -> Result<()> {
+        session.askers.set(session.askers.get() + 1);
+        let result = tokio::select! {
+            biased;
+            result = runs(session, up) => result,
+            () = gone => Err(Error::failed("whoever asked for the session left", "")),
+        };
+        session.askers.set(session.askers.get() - 1);
+        // A manager that is stopped takes nothing back: the next one is asked the same.
+        if result.is_err() && session.askers.get() == 0 && !*self.stopping.borrow() {
+            // Nothing must be left of it. A host that cannot be told now is told when it is back.
+            let _ = session.ask(|done| ToSession::Delete { force: true, done }).await;
+        }
+        result
+    }
+}
+
+/// Waits until the job runs. A link that is lost over it is dialled once more for it.
+pub(super) async fn runs(session: &Rc<Session>, up: impl Future<Output = Result<()>>) -> Result<()> {
+    up.await?;
+    match session.ask(ToSession::WhenRunning).await {
+        Err(error) if error.kind == Kind::Unreachable => {
+            session.host.want().await?;
+            session.ask(ToSession::WhenRunning).await
+        }
+        result => result,
+    }
+}

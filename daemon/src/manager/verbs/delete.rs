@@ -1,0 +1,173 @@
+//! Sessions end, and are forgotten.
+
+use crate::error::{Error, Result};
+use crate::manager::Manager;
+use crate::manager::session::{Removed, Session, ToSession};
+use crate::manager::verbs::find::Found;
+use crate::manager::verbs::{LOOKS, never_still};
+use serde::{Deserialize, Serialize};
+use sessd_core::Record;
+use sessd_proto::Uuid;
+use sessd_proto::messages as m;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// How long a removal is waited for while its host is being reached, or its job takes its time to end.
+const PATIENCE: Duration = Duration::from_secs(25);
+
+/// What came of a delete.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeleteDoc {
+    /// Ids of the sessions that are gone, here and on their hosts.
+    pub deleted: Vec<String>,
+    /// Those that go as soon as their hosts can be told.
+    pub pending: Vec<PendingDoc>,
+    /// Those that are forgotten here though their hosts were not told: their jobs may run on.
+    pub given_up: Vec<PendingDoc>,
+}
+
+/// A session that is not gone everywhere.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PendingDoc {
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: Option<String>,
+    /// Its host.
+    pub host: String,
+    /// What it waits for, one sentence.
+    pub detail: String,
+}
+
+impl PendingDoc {
+    fn new(session: &Session, detail: String) -> Self {
+        let record = &session.live.borrow().record;
+        Self { id: session.id.to_string(), name: record.name.clone(), host: record.host.clone(), detail }
+    }
+}
+
+impl Manager {
+    /// Ends jobs and forgets records. Every one that can be deleted is; the first failure is told.
+    ///
+    /// # Errors
+    /// The first failure.
+    pub async fn delete(self: &Rc<Self>, delete: m::Delete) -> Result<DeleteDoc> {
+        let mut found = Vec::new();
+        if delete.all {
+            found.extend(self.registry.all().into_iter().map(Found::Live));
+            found.extend(self.store.done().await?.into_iter().map(|r| Found::Done(Box::new(r))));
+        }
+        let mut failure = None;
+        for selector in &delete.sessions {
+            match self.find(selector).await {
+                Ok(one) => found.push(one),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        let mut doc = DeleteDoc::default();
+        let (mut waiting, mut done) = (Vec::new(), Vec::new());
+        for one in found {
+            match one {
+                Found::Done(record) => done.push(*record),
+                Found::Live(session) | Found::Leaving(session) => {
+                    // All are being ended at once; each has the same time to end in.
+                    let (manager, force) = (self.clone(), delete.force);
+                    let ending = async move { (session.id, manager.end(session, force).await) };
+                    waiting.push(tokio::task::spawn_local(ending));
+                }
+            }
+        }
+        let (gone, begun, error) = self.forget_those(done).await;
+        doc.deleted.extend(gone.iter().map(Uuid::to_string));
+        failure = failure.or(error);
+        for session in begun {
+            let (manager, force) = (self.clone(), delete.force);
+            let ending = async move { (session.id, manager.end(session, force).await) };
+            waiting.push(tokio::task::spawn_local(ending));
+        }
+        for ended in waiting {
+            // It fails only where it panicked: nothing is claimed then.
+            let Ok((id, ended)) = ended.await else { continue };
+            match ended {
+                Ok(Ended::Gone) => doc.deleted.push(id.to_string()),
+                Ok(Ended::Later(pending)) => doc.pending.push(pending),
+                Ok(Ended::GivenUp(pending)) => doc.given_up.push(pending),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        failure.map_or(Ok(doc), Err)
+    }
+
+    /// Ends one session that is not done; or forgets it, when it is by now.
+    async fn end(self: &Rc<Self>, mut session: Rc<Session>, force: bool) -> Result<Ended> {
+        for _ in 0..LOOKS {
+            let asked = session.ask_if_there(|done| ToSession::Delete { force, done });
+            match tokio::time::timeout(PATIENCE, asked).await {
+                Ok(Some(Ok(Removed::Gone))) => return Ok(Ended::Gone),
+                Ok(Some(Ok(Removed::Later(why)))) => {
+                    // Somebody is here: the host is tried now, and the answer does not wait for that.
+                    session.host.person_is_here();
+                    return Ok(Ended::Later(PendingDoc::new(&session, why)));
+                }
+                Ok(Some(Ok(Removed::GivenUp(what)))) => {
+                    return Ok(Ended::GivenUp(PendingDoc::new(&session, what)));
+                }
+                Ok(Some(Err(error))) => return Err(error),
+                Ok(None) => {}
+                Err(_) => {
+                    let (label, host) = (session.live.borrow().record.label(), &session.host.name);
+                    let why =
+                        format!("{label}: {host} has not said yet that it is ended, and is asked again");
+                    return Ok(Ended::Later(PendingDoc::new(&session, why)));
+                }
+            }
+            match self.registry.get(session.id) {
+                Some(next) => session = next,
+                None => {
+                    let Some(record) = self.store.get_done(session.id).await? else { return Ok(Ended::Gone) };
+                    let (_, begun, error) = self.forget_those(vec![record]).await;
+                    match (error, begun.into_iter().next()) {
+                        (Some(error), _) => return Err(error),
+                        (None, None) => return Ok(Ended::Gone),
+                        (None, Some(next)) => session = next,
+                    }
+                }
+            }
+        }
+        Err(never_still(&session.id.to_string()))
+    }
+
+    /// Forgets records of sessions that are done: the ids of those that were, and the sessions that began again meanwhile.
+    async fn forget_those(
+        self: &Rc<Self>,
+        mut records: Vec<Record>,
+    ) -> (Vec<Uuid>, Vec<Rc<Session>>, Option<Error>) {
+        // In one order for all, and each once: two who wait for each other's turn would do so for ever.
+        records.sort_by_key(|record| record.id);
+        records.dedup_by_key(|record| record.id);
+        let mut turns = Vec::new();
+        for record in &records {
+            turns.push(self.registry.turn(record.id).await);
+        }
+        let begun: Vec<_> = records.iter().filter_map(|record| self.registry.get(record.id)).collect();
+        records.retain(|record| self.registry.get(record.id).is_none());
+        let gone: Vec<Uuid> = records.iter().map(|record| record.id).collect();
+        if gone.is_empty() {
+            return (gone, begun, None);
+        }
+        // In one go: each write of its own waits for the disk, and there may be thousands.
+        match self.store.forget_all(&gone.iter().copied().collect()).await {
+            Ok(()) => {
+                records.iter().for_each(|record| self.events.session("deleted", record));
+                (gone, begun, None)
+            }
+            Err(error) => (Vec::new(), begun, Some(error)),
+        }
+    }
+}
+
+enum Ended {
+    Gone,
+    Later(PendingDoc),
+    GivenUp(PendingDoc),
+}

@@ -1,0 +1,63 @@
+//! What is shown of sessions.
+
+use crate::error::{Error, Result};
+use crate::manager::doc::{self, InfoDoc, SessionDoc};
+use crate::manager::host::Status;
+use crate::manager::verbs::find::Found;
+use crate::manager::{Manager, dial};
+use sessd_core::names::tag_matches;
+use sessd_core::{Record, State};
+use sessd_proto::messages as m;
+use std::collections::BTreeMap;
+
+impl Manager {
+    /// The list, filtered.
+    ///
+    /// # Errors
+    /// For a filter that cannot be.
+    pub async fn list(&self, list: &m::List) -> Result<Vec<SessionDoc>> {
+        if !list.state.is_empty() && State::from_word(&list.state).is_none() {
+            return Err(Error::usage(format!(
+                "`{}` is not a state: init, running, disconnected or done",
+                list.state
+            )));
+        }
+        let asked = if list.host.is_empty() { String::new() } else { dial::spelled(&list.host)? };
+        let fits = |name: bool, host: &str, tags: &BTreeMap<String, String>, state: &str| {
+            (list.all || name)
+                && (asked.is_empty() || asked == host)
+                && (list.state.is_empty() || list.state == state)
+                && list.tags.iter().all(|filter| tag_matches(tags, filter))
+        };
+        let mut docs = Vec::new();
+        for session in self.registry.all() {
+            let wanted = {
+                let record = &session.live.borrow().record;
+                fits(record.name.is_some(), &record.host, &record.tags, session.state().word())
+            };
+            if wanted {
+                docs.push(doc::of_session(&session));
+            }
+        }
+        if list.state.is_empty() || list.state == State::Done.word() {
+            let add = |done: &[Record]| {
+                let wanted = |r: &&Record| fits(r.name.is_some(), &r.host, &r.tags, r.state.word());
+                docs.extend(done.iter().filter(wanted).map(|r| doc::of_done(r, self.link_word(&r.host))));
+            };
+            self.store.with_done(add).await?;
+        }
+        Ok(docs)
+    }
+
+    /// One session, with everything known.
+    pub async fn info(&self, selector: &str) -> Result<InfoDoc> {
+        match self.find(selector).await? {
+            Found::Live(session) | Found::Leaving(session) => Ok(doc::info_of_session(&session, &self.name)),
+            Found::Done(record) => {
+                let status = self.hosts.borrow().get(&record.host).map_or(Status::Dormant, |h| h.status());
+                let session = doc::of_done(&record, self.link_word(&record.host));
+                Ok(InfoDoc { session, more: doc::more_of(&record, &status) })
+            }
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What people ask of the manager, a room for each: a verb looks, takes its turn where it starts or removes a session, asks
+//! the session's own task, and tells what came of it.
+
+mod create;
+pub mod delete;
+pub mod find;
+mod list;
+pub mod rename;
+mod restart;
+mod tag;
+
+use crate::error::{Error, Result};
+use sessd_proto::Uuid;
+
+/// How often a verb looks again for a session that was just ended, or began, under its hands.
+const LOOKS: usize = 16;
+
+/// An id that whoever asks chose, or a new one.
+fn chosen(id: &str) -> Result<Uuid> {
+    if id.is_empty() {
+        Ok(Uuid::now_v7())
+    } else {
+        Uuid::parse_str(id).map_err(|_| Error::usage(format!("`{id}` is not an id")))
+    }
+}
+
+/// The session changed each time it was looked at.
+fn never_still(selector: &str) -> Error {
+    Error::failed(format!("`{selector}` begins and ends all the time"), "try again")
+}

@@ -1,0 +1,77 @@
+//! A host is called otherwise.
+
+use crate::error::{Error, Kind, Result};
+use crate::manager::session::ToSession;
+use crate::manager::{Manager, dial};
+use serde::{Deserialize, Serialize};
+use std::rc::Rc;
+
+/// What came of renaming a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RenameDoc {
+    /// The old name.
+    pub from: String,
+    /// The new one.
+    pub to: String,
+    /// How many sessions that are not done went with it.
+    pub sessions: usize,
+    /// And how many records of ended ones.
+    pub done: usize,
+    /// What could not be made sure of, one sentence each.
+    pub notes: Vec<String>,
+}
+
+impl Manager {
+    /// The sessions on the host called `old` are on `new` from now on: an alias of the ssh config was renamed. Their jobs do
+    /// not notice.
+    ///
+    /// # Errors
+    /// When a name is none, when nothing is on `old`, when `new` is found to be another machine, or when the database does
+    /// not take it.
+    pub async fn rename_host(self: &Rc<Self>, old: &str, new: &str) -> Result<RenameDoc> {
+        let (from, to) = (dial::spelled(old)?, dial::spelled(new)?);
+        if from == to || [&from, &to].contains(&&dial::LOCAL.to_owned()) {
+            return Err(Error::usage(format!("{from} cannot be called {to}")));
+        }
+        let mut notes = Vec::new();
+        let live = || self.registry.all().into_iter().filter(|s| s.live.borrow().record.host == from);
+        if live().next().is_some() {
+            match self.host(&to).look().await {
+                Ok(seen) => {
+                    let machine = format!("{}:", seen.inventory().machine_id);
+                    let elsewhere = live().find(|s| {
+                        let place = &s.live.borrow().record.place;
+                        !place.is_empty() && !place.starts_with(&machine)
+                    });
+                    if let Some(session) = elsewhere {
+                        let label = session.live.borrow().record.label();
+                        return Err(Error::failed(
+                            format!("{to} is another machine than the one `{label}` is on"),
+                            "look at the HostName of both in your ssh config",
+                        ));
+                    }
+                }
+                Err(why) => {
+                    notes.push(format!("{to} was not looked at ({}): it is taken at your word", why.message))
+                }
+            }
+        }
+        let mut sessions = 0;
+        for session in live() {
+            // One that has ended meanwhile goes with the other records.
+            if let Some(moved) = session.ask_if_there(|done| ToSession::MoveTo(to.clone(), done)).await {
+                moved?;
+                sessions += 1;
+            }
+        }
+        let done = self.store.rename_host(&from, &to).await?;
+        if sessions + done == 0 {
+            return Err(Error::new(
+                Kind::NoSuchSession,
+                format!("there is no session on {from}"),
+                "`sessd host list` shows the hosts",
+            ));
+        }
+        Ok(RenameDoc { from, to, sessions, done, notes })
+    }
+}

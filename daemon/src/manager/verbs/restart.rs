@@ -1,0 +1,81 @@
+//! A new job under the same session.
+
+use crate::error::{Error, Result};
+use crate::faults::point;
+use crate::manager::Manager;
+use crate::manager::doc::InfoDoc;
+use crate::manager::session::{Restart, Session, ToSession};
+use crate::manager::verbs::find::{Found, leaving};
+use crate::manager::verbs::{LOOKS, chosen, create, never_still};
+use sessd_proto::Uuid;
+use sessd_proto::messages as m;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+impl Manager {
+    /// A new job under the same session. The host is reached before anything is changed. When the new job never begins,
+    /// the record falls back to what it was, whatever died meanwhile: it carries its last end until then.
+    ///
+    /// # Errors
+    /// Why there is none; the session is then as it was, or done.
+    pub async fn restart(self: &Rc<Self>, select: &m::Select) -> Result<InfoDoc> {
+        let job_id = chosen(&select.job_id)?;
+        let environment = HashMap::new();
+        for _ in 0..LOOKS {
+            let next = match self.find(&select.session).await? {
+                // Asked again: a manager died over the first time.
+                Found::Done(record) if record.job_id == job_id => {
+                    return self.info(&record.id.to_string()).await;
+                }
+                Found::Live(session) if session.live.borrow().record.job_id == job_id => Some(session),
+                Found::Done(record) => {
+                    self.host(&record.host).want().await?;
+                    self.begin_again(record.id, job_id, environment.clone()).await?
+                }
+                Found::Live(session) => {
+                    session.host.want().await?;
+                    point("restart-before-end");
+                    let environment = environment.clone();
+                    match session
+                        .ask_if_there(|done| ToSession::Restart(Restart { job_id, environment, done }))
+                        .await
+                    {
+                        Some(next) => Some(next?),
+                        None => None,
+                    }
+                }
+                Found::Leaving(session) => return Err(leaving(&session)),
+            };
+            // Who was not there any more when it was asked is looked for again.
+            if let Some(session) = next {
+                create::runs(&session, session.host.want()).await?;
+                return self.info(&session.id.to_string()).await;
+            }
+        }
+        Err(never_still(&select.session))
+    }
+
+    /// Begins a session again that is done; `None` when it is not, by now.
+    async fn begin_again(
+        self: &Rc<Self>,
+        id: Uuid,
+        job_id: Uuid,
+        environment: HashMap<String, String>,
+    ) -> Result<Option<Rc<Session>>> {
+        let _turn = self.registry.turn(id).await;
+        if self.registry.get(id).is_some() {
+            return Ok(None);
+        }
+        let Some(mut record) = self.store.get_done(id).await? else {
+            return Err(Error::no_such_session(&id.to_string()));
+        };
+        let _claim = match &record.name {
+            Some(name) => Some(self.registry.claim(name, id)?),
+            None => None,
+        };
+        record.begin_again(job_id);
+        self.store.save(&record).await?;
+        point("restart-after-save");
+        Ok(Some(self.start_session(record, Some(environment))))
+    }
+}
