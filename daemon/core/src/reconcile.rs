@@ -82,7 +82,7 @@ impl Seen {
             return Decision::Wait("the host says two things about the job".into());
         }
         match self.report(record) {
-            Some(report) => decide_present(record, report, self.inventory.now_ms as i64),
+            Some(report) => decide_present(record, report, missing_for_ms, self.inventory.now_ms as i64),
             None => self.decide_absent(record, missing_for_ms),
         }
     }
@@ -131,17 +131,25 @@ impl Seen {
             .collect()
     }
 
-    /// Whether the job is in the inventory at all.
+    /// Whether there is more of the job than a folder.
     pub fn has(&self, record: &Record) -> bool {
-        self.report(record).is_some()
+        self.report(record).is_some_and(|report| !is_only_a_folder(report))
     }
+}
+
+/// Nobody holds the job, nobody says that it ended, and no holder ever left a mark, or all of it was taken away.
+fn is_only_a_folder(report: &JobReport) -> bool {
+    report.liveness == Liveness::Unknown as i32
+        && report.pid == 0
+        && report.exit.is_none()
+        && !report.holder_answers
 }
 
 fn lost(at_ms: i64, detail: &str) -> End {
     End { reason: EndReason::Lost, code: None, signal: None, at_ms, detail: detail.to_owned() }
 }
 
-fn decide_present(record: &Record, report: &JobReport, now_ms: i64) -> Decision {
+fn decide_present(record: &Record, report: &JobReport, missing_for_ms: i64, now_ms: i64) -> Decision {
     match Liveness::try_from(report.liveness).unwrap_or(Liveness::Unknown) {
         Liveness::Alive if record.delete_requested => Decision::EndIt,
         Liveness::Alive => Decision::Resume,
@@ -166,6 +174,12 @@ fn decide_present(record: &Record, report: &JobReport, now_ms: i64) -> Decision 
             } else {
                 Decision::Spawn
             }
+        }
+        // A folder with nobody's mark in it, and that for long: there is nobody to be asked to end anything.
+        Liveness::Unknown
+            if record.delete_requested && is_only_a_folder(report) && missing_for_ms >= MISSING_MS =>
+        {
+            Decision::Forget
         }
         Liveness::Unknown => Decision::Wait(report.detail.clone()),
     }
@@ -255,6 +269,12 @@ mod tests {
             Decision::Forget,
             "nobody is there to be asked to end it"
         );
+        let bare = || vec![JobReport { pid: 0, ..report(Liveness::Unknown) }];
+        assert!(matches!(decide(&deleted, bare(), 0), Decision::Wait(_)));
+        assert!(matches!(decide(&running, bare(), MISSING_MS), Decision::Wait(_)));
+        assert_eq!(decide(&deleted, bare(), MISSING_MS), Decision::Forget);
+        assert!(!Seen::new(inventory(bare())).has(&running));
+        assert!(Seen::new(inventory(vec![report(Liveness::Unknown)])).has(&running));
         let said = |d: Decision| match d {
             Decision::Lost(end) => end.detail,
             other => format!("{other:?}"),

@@ -223,8 +223,11 @@ impl Holder {
                     (new.idle_timeout_ms, new.reap_unattended);
                 self.idle.set_rules(rules_of(&self.spec));
                 self.look_no_later(now);
-                // The manager keeps what its user said. Ours is for whoever adopts the job.
-                let _ = self.folder.write_spec(&self.spec);
+                // The manager keeps what its user said. Ours is for whoever adopts the job; of one that has ended, whoever
+                // forgets it may be taking the folder away just now.
+                if self.exit.is_none() {
+                    let _ = self.folder.write_spec(&self.spec);
+                }
             }
             Frame::ExitAck(_) => self.exit_acked(now),
             Frame::Unknown(kind) if kind & sessd_proto::frame::IGNORABLE == 0 => {
