@@ -52,20 +52,6 @@ impl Turn {
     }
 }
 
-/// Runs `work` and tells how much of the thread it took, without what it waited for.
-pub async fn timed<F: Future>(work: F) -> (F::Output, Duration) {
-    let mut work = std::pin::pin!(work);
-    let mut busy = Duration::ZERO;
-    let output = std::future::poll_fn(|cx| {
-        let began = Instant::now();
-        let polled = work.as_mut().poll(cx);
-        busy += began.elapsed();
-        polled
-    })
-    .await;
-    (output, busy)
-}
-
 /// A stream whose reader gives the thread back when its turn is over, though there is more to read: for a library that
 /// works through whatever is there.
 pub struct Turns<S> {
@@ -133,14 +119,6 @@ mod tests {
         assert_eq!(rest_after(LARGE), None);
         assert_eq!(rest_after(Duration::from_millis(5)), Some(Duration::from_millis(10)));
         assert_eq!(rest_after(Duration::from_secs(9)), Some(REST_MAX));
-    }
-
-    #[tokio::test]
-    async fn waiting_is_not_work() {
-        let ((), busy) = timed(tokio::time::sleep(Duration::from_millis(30))).await;
-        assert!(busy < Duration::from_millis(20), "{busy:?}");
-        let work = async { std::thread::sleep(Duration::from_millis(5)) };
-        assert!(timed(work).await.1 >= Duration::from_millis(5));
     }
 
     /// A reader that always has more does not keep another task from going on.

@@ -2,10 +2,10 @@
 
 use super::house::Place;
 use crate::error::{Error, Kind, Result};
-use crate::manager::session::{Session, ToSession};
-use crate::manager::views::View;
 use crate::manager::Manager;
+use crate::manager::session::{Session, ToSession};
 use crate::manager::verbs::find::{Found, leaving};
+use crate::manager::views::View;
 use crate::unix;
 use crate::wire::{FrameReader, OutQueue, OwnedFrame};
 use sessd_core::Record;

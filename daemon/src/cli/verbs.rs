@@ -8,8 +8,8 @@ use super::{ask, complete, create, delete, done, events, print, service};
 use crate::config::Config;
 use crate::error::{Error, Kind, Result};
 use crate::manager::adopt::AdoptDoc;
-use crate::manager::verbs::rename::RenameDoc;
 use crate::manager::doc::{InfoDoc, SessionDoc, StatusDoc};
+use crate::manager::verbs::rename::RenameDoc;
 use crate::out;
 use crate::paths::Paths;
 use crate::server;
@@ -222,7 +222,10 @@ fn host(paths: &Paths, args: HostArgs, json: bool) -> Result<u8> {
             }
             let RenameDoc { from, to, sessions, done, notes } = renamed;
             let s = |n: usize| if n == 1 { "" } else { "s" };
-            out::line(&format!("{from} is {to}: {sessions} session{}, and {done} that ended before", s(sessions)))?;
+            out::line(&format!(
+                "{from} is {to}: {sessions} session{}, and {done} that ended before",
+                s(sessions)
+            ))?;
             notes.iter().for_each(|note| out::note(note));
         }
         HostVerb::Adopt { host, all } => {

@@ -164,7 +164,9 @@ impl Host {
     pub fn want(&self) -> impl Future<Output = Result<()>> + use<> {
         let (sender, answer) = oneshot::channel();
         self.tell(ToHost::Want(OWN, sender));
-        async move { answer.await.unwrap_or_else(|_| Err(Error::failed("the host's link was let go of", "try again"))) }
+        async move {
+            answer.await.unwrap_or_else(|_| Err(Error::failed("the host's link was let go of", "try again")))
+        }
     }
 
     /// The link, dialled if need be, and what the host has now.
