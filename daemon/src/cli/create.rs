@@ -250,9 +250,11 @@ fn view(paths: &Paths, request: Request, session: &SessionDoc, json: bool) -> Re
     }
     let (code, said, document) = match attach::run(paths, &config, request)? {
         Outcome::Detached { label, why } => {
-            let document = outcome_document("detached", &id, session, json!(null));
+            let why = crate::ssh::clean(&why, 200);
+            let outcome = if why.is_empty() { "detached" } else { "sent-away" };
+            let document = outcome_document(outcome, &id, session, json!(null));
             let label = short(&label);
-            let said = match crate::ssh::clean(&why, 200) {
+            let said = match why {
                 why if why.is_empty() => format!("[detached from {label}]"),
                 why => format!("[detached from {label}: {why}]"),
             };

@@ -4,6 +4,7 @@
 //! word is ever cut in two, unless not even one fits.
 
 use crate::view::typed::Lost;
+use sessd_core::text::is_hidden;
 use unicode_width::UnicodeWidthChar;
 
 /// What is amiss.
@@ -241,13 +242,13 @@ pub fn line(facts: &Facts<'_>, cols: usize, wide: bool) -> String {
 /// A text in the characters that the terminal shows.
 pub fn shown(text: &str, wide: bool) -> String {
     if wide {
-        return text.chars().filter(|c| !c.is_control()).collect();
+        return text.chars().filter(|c| !is_hidden(*c)).collect();
     }
     let plain = |c: char| match c {
         ' '..='~' => c,
         _ => '?',
     };
-    text.chars().filter(|c| !c.is_control()).map(plain).collect()
+    text.chars().filter(|c| !is_hidden(*c)).map(plain).collect()
 }
 
 fn fit(mut parts: Vec<Part>, cols: usize, wide: bool) -> String {
@@ -392,6 +393,12 @@ mod tests {
             line(&stopped, 79, true),
             r"the manager (pid 77) does not answer for 8 s · `kill -9 77` · Ctrl-\ leaves"
         );
+    }
+
+    #[test]
+    fn what_acts_on_the_terminal_is_not_said() {
+        assert_eq!(shown("a\u{1b}[31m\u{202e}b\u{200b}\u{9b}é", true), "a[31mbé");
+        assert_eq!(shown("a\u{202e}é", false), "a?");
     }
 
     #[test]

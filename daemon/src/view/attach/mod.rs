@@ -25,6 +25,7 @@ use line::Line;
 use manager::{Lost, attach_message, wait_attached};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
+use sessd_core::names::{HANDLE, handle};
 use sessd_core::record::End;
 use sessd_proto::limits::VIEW_WINDOW;
 use sessd_proto::messages as m;
@@ -175,7 +176,11 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         began: Instant::now(),
         client,
         lost: None,
-        label: if attached.name.is_empty() { attached.session_id.clone() } else { attached.name.clone() },
+        label: if attached.name.is_empty() {
+            handle(&attached.session_id, HANDLE)
+        } else {
+            attached.name.clone()
+        },
         host: attached.host,
         session: attached.session_id,
         job: attached.job_id,
