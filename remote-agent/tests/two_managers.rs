@@ -15,6 +15,7 @@ enum Heard {
     Reply(m::LinkReply),
     Status(m::JobStatus),
     Exited(m::ExitRecord),
+    Pong,
 }
 
 /// One manager with its link.
@@ -48,6 +49,7 @@ impl Manager {
                         Frame::LinkReply(reply) => Heard::Reply(reply),
                         Frame::Status(status) => Heard::Status(status),
                         Frame::Exited(exit) => Heard::Exited(exit),
+                        Frame::Pong(_) => Heard::Pong,
                         _ => continue,
                     };
                     if tell.send(heard).is_err() {
@@ -213,4 +215,44 @@ fn spawned(answer: LinkAnswer) -> m::Spawned {
         LinkAnswer::Spawned(spawned) => spawned,
         other => panic!("not started: {other:?}"),
     }
+}
+
+/// Five bytes write a screen of marked characters, again and again: at that rate a turn of 64 kB would be seconds.
+#[test]
+fn a_job_of_bombs_keeps_its_holder_neither_busy_nor_large() {
+    let home = tempfile::tempdir().unwrap();
+    let bomb = home.path().join("bomb");
+    std::fs::write(&bomb, format!("x\u{301}{}", "\x1b[65535b".repeat(4000))).unwrap();
+    let mut manager = Manager::new(home.path(), 1, "laptop");
+    let spec = m::JobSpec {
+        job_id: JOB.into(),
+        command: vec!["sh".into(), "-c".into(), format!("while :; do cat {}; done", bomb.display())],
+        cols: 200,
+        rows: 60,
+        idle_timeout_ms: None,
+        manager_id: manager.id.clone(),
+        ..m::JobSpec::default()
+    };
+    spawned(manager.ask(LinkAct::Spawn(m::Spawn { spec: Some(spec), ..m::Spawn::default() })));
+    manager.hold();
+    let job = manager.until("a status with output", |heard| match heard {
+        Heard::Status(status) => (status.head > 1000).then_some(status.pid),
+        _ => None,
+    });
+    let mut slowest = Duration::ZERO;
+    for token in 0..10 {
+        let asked = std::time::Instant::now();
+        manager.say(1, &Frame::Ping(token));
+        manager.until("an answer", |heard| matches!(heard, Heard::Pong).then_some(()));
+        slowest = slowest.max(asked.elapsed());
+    }
+    assert!(slowest < Duration::from_secs(1), "the holder answered after {slowest:?}");
+    let stat = std::fs::read_to_string(format!("/proc/{job}/stat")).unwrap();
+    let holder = stat.rsplit(')').next().unwrap().split_whitespace().nth(1).unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{holder}/status")).unwrap();
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+    let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
+    assert!(peak < 24 << 10, "{peak} kB");
+    manager.say(1, &Frame::End(m::End { reason: m::EndReason::Deleted as i32, force: true }));
+    manager.until("the end", |heard| matches!(heard, Heard::Exited(_)).then_some(()));
 }

@@ -82,6 +82,10 @@ impl Holder {
         if !self.is_swept() || (self.pty_open && self.drain_until_ms.is_some_and(|until| now < until)) {
             return;
         }
+        if self.may_feed() {
+            return;
+        }
+        self.feed_the_rest();
         self.hub.flush_held();
         let (code, killed_by) = (status.code(), status.signal());
         let reason = match &self.ending {

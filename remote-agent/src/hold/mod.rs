@@ -8,11 +8,12 @@
 //! ```
 //!
 //! One loop: wait, read the PTY, read the connections, write what can be written. The PTY is read whether or not anyone
-//! watches; only a view that asked for `lossless` holds it back. What is said on the connections is in `talk`, what comes
-//! round by the clock in `looks`, the way to the exit record in `end`.
+//! watches; only a view that asked for `lossless` holds it back, and what was read and is costly to follow (`output`). What is
+//! said on the connections is in `talk`, what comes round by the clock in `looks`, the way to the exit record in `end`.
 
 mod end;
 mod looks;
+mod output;
 mod talk;
 
 use crate::asked::Asked;
@@ -23,8 +24,8 @@ use crate::input::Input;
 use crate::memory::MemoryKills;
 use crate::sizes::Sizes;
 use crate::{detach, leaving, procfs, pty, steady_ms, upkeep};
-use end::DRAIN_MS;
 use looks::TOUCH_MS;
+use output::Unfed;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use sessd_proto::Uuid;
 use sessd_proto::limits::{HOLDER_RING, SCROLLBACK_LINES, SIDE_MAX};
@@ -40,10 +41,6 @@ use talk::{Acks, Link};
 
 /// Name of the socket inside the job's folder.
 pub const SOCKET: &str = "s";
-/// Bytes taken from the PTY before the connections get their turn.
-const TURN: usize = 64 * 1024;
-/// So few bytes are all there was, as a rule: they are passed on before we look for more. Where there is more, the poll tells.
-const SHORT: usize = 256;
 /// How far a lossless view may be behind before the PTY is not read.
 const LOSSLESS_LAG: u64 = 256 * 1024;
 /// How often to look whether somebody cleaned our socket or folder away.
@@ -61,6 +58,7 @@ struct Holder {
     exit_watch: Option<File>,
     listener: UnixListener,
     hub: Hub,
+    unfed: Unfed,
     sizes: Sizes,
     input: Input,
     asked: Asked,
@@ -165,6 +163,7 @@ impl Holder {
             pid: pty.child.id(),
             leader: (pty.child.id(), procfs::stat(pty.child.id()).map_or(0, |s| s.start)),
             hub: Hub::new(size, SCROLLBACK_LINES, HOLDER_RING),
+            unfed: Unfed::default(),
             sizes: Sizes::default(),
             input: Input::new(),
             asked: Asked::default(),
@@ -209,14 +208,13 @@ impl Holder {
     }
 
     fn run(&mut self) -> io::Result<()> {
-        let mut buffer = vec![0; 16 * 1024];
         loop {
             let ready = self.wait()?;
             if ready.listener {
                 self.accept();
             }
-            if ready.pty {
-                self.read_pty(&mut buffer);
+            if ready.pty || self.may_feed() {
+                self.read_pty();
             }
             self.write_pty();
             self.read_links(&ready.links);
@@ -235,7 +233,8 @@ impl Holder {
     /// Waits for the first thing to do.
     fn wait(&mut self) -> io::Result<Ready> {
         let now = self.now();
-        let timeout = self.next_deadline(now).map(|at| {
+        let due = if self.may_feed() { Some(now) } else { self.next_deadline(now) };
+        let timeout = due.map(|at| {
             let ms = at.saturating_sub(now);
             Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 }
         });
@@ -247,7 +246,7 @@ impl Holder {
         let pty_at = fds.len();
         let mut pty_flags = PollFlags::empty();
         if self.pty_open {
-            if !self.held_back() {
+            if !self.held_back() && self.unfed.is_empty() {
                 pty_flags |= PollFlags::IN;
             }
             if self.input.next().is_some() {
@@ -317,41 +316,6 @@ impl Holder {
 
     fn interactive(&self) -> bool {
         self.links.iter().any(|link| link.watch.presence.interactive)
-    }
-
-    fn read_pty(&mut self, buffer: &mut [u8]) {
-        let interactive = self.interactive();
-        let mut replies = Vec::new();
-        let mut taken = 0;
-        while taken < TURN {
-            match pty::read(&self.pty.master, buffer) {
-                Ok(None) => break,
-                Ok(Some(0)) | Err(_) => {
-                    self.pty_open = false;
-                    self.input.clear();
-                    break;
-                }
-                Ok(Some(n)) => {
-                    taken = if n < SHORT { TURN } else { taken + n };
-                    if interactive {
-                        self.hub.feed(&buffer[..n]);
-                        self.asked.output(&buffer[..n], self.began.elapsed().as_millis() as u64);
-                    } else {
-                        self.hub.feed_answering(&buffer[..n], &mut replies);
-                    }
-                }
-            }
-        }
-        if taken > 0 {
-            let now = self.now();
-            self.idle.traffic(now);
-            self.active_at_ms = steady_ms();
-            self.status_soon(now);
-            if let Some(until) = &mut self.drain_until_ms {
-                *until = now + DRAIN_MS;
-            }
-        }
-        self.input.answer(&replies);
     }
 
     fn write_pty(&mut self) {
