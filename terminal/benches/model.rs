@@ -3,6 +3,9 @@
 use std::fmt::Write as _;
 use std::time::Instant;
 
+#[path = "../testkit/bombs.rs"]
+mod bombs;
+
 use sessd_terminal::{Size, SnapshotOptions, Terminal};
 
 const SIZE: Size = Size { cols: 80, rows: 24 };
@@ -150,6 +153,26 @@ fn feed(name: &str, bytes: &[u8]) {
     println!("{name:10} {:7.0} MB/s", bytes.len() as f64 / 1e6 / best);
 }
 
+/// How long a turn of a bomb takes at the worst, and what a unit of its cost is in time.
+fn bomb(name: &str, start: &[u8], again: &[u8]) {
+    const BUDGET: u64 = 100_000;
+    let bytes = bombs::stream(start, again, 64 << 10);
+    let (mut unit, mut worst) = (f64::MAX, f64::MAX);
+    for _ in 0..4 {
+        let mut t = Terminal::new(Size { cols: 200, rows: 60 }, LINES);
+        let (mut rest, mut longest, began) = (&bytes[..], 0.0f64, Instant::now());
+        while !rest.is_empty() && t.cost() < 20_000_000 {
+            let turn = Instant::now();
+            let n = t.feed_within(rest, BUDGET);
+            longest = longest.max(turn.elapsed().as_secs_f64());
+            rest = &rest[n..];
+        }
+        unit = unit.min(began.elapsed().as_secs_f64() * 1e9 / t.cost() as f64);
+        worst = worst.min(longest);
+    }
+    println!("{name:36} {unit:6.2} ns a unit, a turn {:6.2} ms", worst * 1e3);
+}
+
 fn snapshot(name: &str, bytes: &[u8]) {
     let mut t = Terminal::new(SIZE, LINES);
     t.feed(bytes);
@@ -180,4 +203,7 @@ fn main() {
     let mut t = Terminal::new(SIZE, LINES);
     t.feed(b"$ ls\r\na  b  c\r\n$ ");
     println!("idle       {:7.1} kB", t.heap_bytes() as f64 / 1e3);
+    for (name, start, again) in bombs::bombs() {
+        bomb(name, &start, &again);
+    }
 }

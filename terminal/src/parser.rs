@@ -16,6 +16,8 @@ const MAX_SEQUENCE: usize = 256;
 pub(crate) const MAX_STRING: usize = 8192;
 /// Bytes that are looked over for the end of a run of text at a time.
 const MAX_RUN: usize = 16 << 10;
+/// Bytes of text that is not all ASCII that are taken at a time.
+const WINDOW: usize = 64;
 /// Parameters of a CSI that are kept; further ones are ignored.
 pub(crate) const MAX_PARAMS: usize = 32;
 
@@ -353,8 +355,16 @@ impl Parser {
 
     /// At a byte ≥ 0x80 in the ground state.
     fn utf8(&mut self, sink: &mut impl Sink, bytes: &[u8]) -> usize {
-        // Text up to the next control; long lines are taken in parts so that nothing is checked twice.
-        let n = bytes.iter().take(4096).position(|&b| b < 0x20 || b == 0x7f).unwrap_or(bytes.len().min(4096));
+        if let Err(e) = std::str::from_utf8(&bytes[..bytes.len().min(4)])
+            && let (0, Some(bad)) = (e.valid_up_to(), e.error_len())
+        {
+            // Nothing is looked for behind each byte of what is no text at all.
+            sink.char(char::REPLACEMENT_CHARACTER);
+            return bad;
+        }
+        // Text up to the next control, in parts so that little is looked at twice.
+        let window = bytes.len().min(WINDOW);
+        let n = bytes[..window].iter().position(|&b| b < 0x20 || b == 0x7f).unwrap_or(window);
         let (valid, error) = match std::str::from_utf8(&bytes[..n]) {
             Ok(s) => (s, None),
             Err(e) => {
@@ -389,7 +399,7 @@ impl Parser {
                 self.tail.extend_from_slice(&bytes[valid.len()..n]);
                 n
             }
-            None if n == 4096 && !valid.is_empty() => valid.len(),
+            None if n == WINDOW && !valid.is_empty() => valid.len(),
             None => {
                 sink.char(char::REPLACEMENT_CHARACTER);
                 n

@@ -160,6 +160,7 @@ impl Model {
 
     /// Marks without width join the cell before the cursor.
     fn combine(&mut self, marks: &[char]) {
+        self.spend(PRINTED * (1 + marks.len()));
         // At once and not when the turn is over: a repetition makes as many as the screen has cells, each time.
         if self.clusters.wants_sweep() {
             self.sweep();

@@ -104,12 +104,12 @@ impl Model {
         let mut cursor = (0, 0);
         let mut joined = false;
         // A line longer than this is taken in parts: what is further up than the screens show keeps its rows as they are.
-        let most = 2 * self.cells().max(cols * height).max(2048);
+        let most = (cols * height).max(4096);
         if self.scrollback.last_is_wrapped() {
             lines.push(self.pop_line(most));
             joined = true;
         }
-        for (y, row) in old.iter().enumerate() {
+        for (y, row) in old.into_iter().enumerate() {
             if !joined {
                 lines.push((Vec::new(), 0));
             }
@@ -127,26 +127,35 @@ impl Model {
             *marks |= row.marks;
             joined = row.wrapped;
         }
-        let mut rows: Vec<Row> = Vec::new();
+        // How many rows that makes, and where the cursor is; no more of them than the screen has are made at a time.
+        let mut made = 0;
         let mut at = (0, 0);
-        for (i, (cells, marks)) in lines.iter().enumerate() {
-            let first = rows.len();
+        for (i, (cells, _)) in lines.iter().enumerate() {
             let mut place = (cursor.1, 0);
             let follow = if i == cursor.0 { Some(&mut place) } else { None };
-            rewrap(cells, cols, follow, |part, more| rows.push(row_of(part, size.cols, more)));
-            rows[first].marks = *marks;
+            let first = made;
+            rewrap(cells, cols, follow, |_, _| made += 1);
             if i == cursor.0 {
                 at = (place.0.min(cols - 1), first + place.1);
             }
         }
-        if rows.len() > height {
-            // The cursor's row stays; what is above goes to the scrollback first, then what is below is cut.
-            let excess = (rows.len() - height).min(at.1);
-            for row in rows.drain(..excess) {
-                self.scrollback.push(&row, &self.clusters, &self.ext);
-            }
-            at.1 -= excess;
-            rows.truncate(height);
+        // The cursor's row stays; what is above goes to the scrollback first, then what is below is cut.
+        let mut excess = made.saturating_sub(height).min(at.1);
+        at.1 -= excess;
+        let mut rows: Vec<Row> = Vec::new();
+        let (scrollback, clusters, ext) = (&mut self.scrollback, &self.clusters, &self.ext);
+        for (cells, marks) in lines {
+            let mut marks = Some(marks);
+            rewrap(&cells, cols, None, |part, more| {
+                let mut row = row_of(part, size.cols, more);
+                row.marks = marks.take().unwrap_or(0);
+                if excess > 0 {
+                    excess -= 1;
+                    scrollback.push(&row, clusters, ext);
+                } else if rows.len() < height {
+                    rows.push(row);
+                }
+            });
         }
         while rows.len() < height && self.scrollback.len() > 0 {
             let (cells, marks) = self.pop_line(most);
@@ -180,7 +189,7 @@ impl Model {
             }
         }
         self.spend(8 * cells);
-        let mut line = Vec::new();
+        let mut line = Vec::with_capacity(cells);
         let mut marks = 0;
         for row in parts.iter().rev() {
             marks |= Runs::new(row).marks;

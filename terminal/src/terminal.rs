@@ -348,6 +348,7 @@ impl Model {
         self.spend_scroll(top, bottom, n);
         let keep = self.alternate.is_none() && top == 0 && self.primary.full_width();
         if keep {
+            self.spend(2 * usize::from(n) * usize::from(self.size.cols));
             for row in &self.primary.rows[..usize::from(n)] {
                 self.scrollback.push(row, &self.clusters, &self.ext);
             }
