@@ -253,6 +253,9 @@ fn a_job_of_bombs_keeps_its_holder_neither_busy_nor_large() {
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     let peak: u64 = peak.trim().trim_end_matches(" kB").parse().unwrap();
     assert!(peak < 24 << 10, "{peak} kB");
-    manager.say(1, &Frame::End(m::End { reason: m::EndReason::Deleted as i32, force: true }));
+    manager.say(
+        1,
+        &Frame::End(m::End { reason: m::EndReason::Deleted as i32, force: true, ..m::End::default() }),
+    );
     manager.until("the end", |heard| matches!(heard, Heard::Exited(_)).then_some(()));
 }
