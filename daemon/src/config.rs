@@ -1,11 +1,16 @@
 //! `config.toml`: read once, parsed into types, defaults for what it does not say.
 
+mod wrong;
+
 use crate::error::{Error, Result};
-use crate::paths::Paths;
+use crate::files;
+use crate::paths::{self, Paths};
 use serde::Deserialize;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::Duration;
+use toml::Spanned;
+use wrong::Wrong;
 
 /// How a host is reached.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -31,10 +36,10 @@ pub struct HostSettings {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 struct File {
-    detach_key: Option<String>,
+    detach_key: Option<Spanned<String>>,
     ssh_config: Option<PathBuf>,
-    idle_timeout: Option<String>,
-    keep_done: Option<String>,
+    idle_timeout: Option<Spanned<String>>,
+    keep_done: Option<Spanned<String>>,
     scrollback: Option<u32>,
     hosts: HashMap<String, HostSettings>,
 }
@@ -55,6 +60,8 @@ pub struct Config {
     hosts: HashMap<String, HostSettings>,
 }
 
+/// Longest file that is read, in bytes.
+const LONGEST: u64 = 1 << 20;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// Ctrl-\
 const DETACH_KEY: u8 = 0x1c;
@@ -109,40 +116,42 @@ impl Config {
     /// # Errors
     /// With the file's line that cannot be.
     pub fn load(paths: &Paths) -> Result<Self> {
-        let text = match std::fs::read_to_string(&paths.config) {
+        let text = match files::read_text(&paths.config, LONGEST) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
             Err(error) => {
                 return Err(Error::failed(
                     format!("{} cannot be read ({error})", paths.config.display()),
-                    "check its permissions",
+                    "check its permissions, or move it away",
                 ));
             }
         };
-        let mut config = Self::parse(&text).map_err(|why| {
-            Error::failed(
-                format!("{} is wrong: {why}", paths.config.display()),
-                "mend that line, or move the file away",
-            )
-        })?;
-        if let Some(file) = std::env::var_os("SESSD_SSH_CONFIG").filter(|v| !v.is_empty()) {
-            config.ssh_config = Some(file.into());
+        let mut config = Self::parse(&text).map_err(|wrong| wrong.into_error(&paths.config))?;
+        config.ssh_config = config.ssh_config.map(|file| paths::in_a_file(&file, &paths.home, &paths.config));
+        if let Some((_, file)) = paths::absolute_variables().find(|(name, _)| *name == "SESSD_SSH_CONFIG") {
+            config.ssh_config = Some(file);
         }
         Ok(config)
     }
 
-    fn parse(text: &str) -> std::result::Result<Self, String> {
-        let file: File = toml::from_str(text).map_err(|e| e.to_string())?;
+    fn parse(text: &str) -> std::result::Result<Self, Wrong> {
+        let file: File = toml::from_str(text).map_err(|e| Wrong::parsed(text, &e))?;
         let mut config = Self { ssh_config: file.ssh_config, hosts: file.hosts, ..Self::default() };
         if let Some(key) = file.detach_key {
-            config.detach_key = detach_key(&key)
-                .ok_or_else(|| format!("detach_key `{key}` is not like `ctrl-]` or `off`"))?;
+            config.detach_key = detach_key(key.get_ref()).ok_or_else(|| {
+                let what = format!("detach_key `{}` is no key to leave by", key.get_ref());
+                Wrong::value(text, key.span(), what, "one is like ctrl-], or off")
+            })?;
         }
+        let duration = |value: Spanned<String>| {
+            duration_or_never(value.get_ref())
+                .map_err(|e| Wrong::value(text, value.span(), e.message, "mend that line"))
+        };
         if let Some(timeout) = file.idle_timeout {
-            config.idle_timeout = duration_or_never(&timeout).map_err(|e| e.message)?;
+            config.idle_timeout = duration(timeout)?;
         }
         if let Some(keep) = file.keep_done {
-            config.keep_done = duration_or_never(&keep).map_err(|e| e.message)?.unwrap_or(Duration::MAX);
+            config.keep_done = duration(keep)?.unwrap_or(Duration::MAX);
         }
         if let Some(lines) = file.scrollback {
             config.scrollback_lines = lines;
@@ -170,8 +179,23 @@ mod tests {
         assert_eq!((config.detach_key, config.idle_timeout), (Some(0x1d), None));
         assert_eq!(config.host("box").transport, TransportName::Openssh);
         assert_eq!(config.host("other"), HostSettings::default());
-        for wrong in ["detach_key = 'q'", "idle_timeout = 'soon'", "colour = 1", "= ="] {
-            assert!(Config::parse(wrong).is_err(), "{wrong}");
+        for (wrong, said) in [
+            (
+                "detach_key = 'q'",
+                "/c, line 1: detach_key `q` is no key to leave by: one is like ctrl-], or off",
+            ),
+            ("\n\nidle_timeout = 'soon'", "/c, line 3: `soon` is not a duration"),
+            ("idle_timout = '2d'", "/c, line 1: unknown setting idle_timout: did you mean idle_timeout"),
+            (
+                "#\n[hosts.box]\ntranport = 'x'",
+                "/c, line 3: unknown setting tranport: did you mean transport",
+            ),
+            ("colour = 1", "/c, line 1: unknown setting colour: there are detach_key, ssh_config, "),
+            ("scrollback = 'x'\n", "/c, line 1: "),
+            ("\n= =", "/c, line 2: "),
+        ] {
+            let error = Config::parse(wrong).unwrap_err().into_error(std::path::Path::new("/c"));
+            assert!(error.line().starts_with(&format!("sessd: {said}")), "{wrong}: {}", error.line());
         }
     }
 }

@@ -7,7 +7,9 @@
 //! * [`api`]: the manager's socket · [`manager`]: sessions, hosts, links; every task
 //! * [`ssh`]: from a host's name to an agent's byte stream · [`agents`]: the agents we carry
 //! * [`store`]: the records in SQLite · [`wire`]: frames over tokio's streams · [`unix`]: a unix socket's two halves
-//! * [`config`], [`paths`], [`error`], [`clock`]: what all of them share · [`faults`]: where tests kill it · [`server`]: the manager's process
+//! * [`server`]: the manager's process · [`process`]: what a process inherits, and leaves behind · [`seat`]: who is the manager,
+//!   and where it listens · [`log`]: what it writes down · [`faults`]: where tests kill it
+//! * [`config`], [`paths`], [`files`], [`error`], [`clock`]: what all of them share
 //! * [`turn`]: how long one task may have the thread that all of them share
 //!
 //! Decisions are not here but in `sessd-core`, which can reach no I/O.
@@ -21,9 +23,13 @@ pub mod clock;
 pub mod config;
 pub mod error;
 pub mod faults;
+pub mod files;
+pub mod log;
 pub mod manager;
 pub mod out;
 pub mod paths;
+pub mod process;
+pub mod seat;
 pub mod server;
 pub mod ssh;
 pub mod store;

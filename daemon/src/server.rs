@@ -5,10 +5,15 @@ use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::faults;
+use crate::log;
 use crate::manager::Manager;
 use crate::out;
 use crate::paths::Paths;
+use crate::process;
+use crate::seat::{self, Holder, Look, Seat, Taken};
 use crate::store::Store;
+use std::rc::Rc;
+use std::time::Duration;
 use tokio::runtime::LocalOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -29,6 +34,7 @@ pub mod said {
 /// # Errors
 /// Why there is none; another manager on the same socket is one reason.
 pub fn run(paths: Paths, announce: bool) -> Result<()> {
+    process::leave_the_caller(announce);
     let result = run_inner(paths, announce);
     if let (true, Err(error)) = (announce, &result) {
         out::announce(&format!("{}{}", said::FAILED, error.json()));
@@ -40,24 +46,17 @@ fn run_inner(paths: Paths, announce: bool) -> Result<()> {
     faults::arm()?;
     let config = Config::load(&paths)?;
     paths.make()?;
-    start_log(&paths)?;
+    let log = log::start(&paths.log)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())
         .map_err(|e| Error::failed(format!("the manager cannot run ({e})"), ""))?;
     // A task of its own, so that it is polled when there is something for it, and not at every key that passes.
     let server = runtime.spawn_local(async move {
-        let Some(seat) = api::take_seat(&paths)? else {
-            if announce {
-                out::announce(said::BUSY);
-                return Ok(());
-            }
-            return Err(Error::failed(
-                format!("another manager answers on {}", paths.socket.display()),
-                "`sessd daemon status` shows it, `sessd daemon stop` ends it",
-            ));
+        let seat = match seat::take(&paths)? {
+            Taken::Ours(seat) => seat,
+            Taken::Theirs(holder) => return somebody_else_is(&holder, &paths, announce),
         };
-        let _mine = lock_database(&paths)?;
         let opened = Store::open(&paths.database, clock::wall_ms()).await?;
         if let Some(aside) = &opened.kept_aside {
             let note = format!(
@@ -72,7 +71,7 @@ fn run_inner(paths: Paths, announce: bool) -> Result<()> {
             }
         }
         let store = opened.store;
-        let manager = Manager::start(paths.clone(), config, store.clone()).await?;
+        let manager = Manager::start(paths.clone(), config, store.clone(), seat.clone()).await?;
         if announce {
             out::announce(said::READY);
             hush();
@@ -80,13 +79,16 @@ fn run_inner(paths: Paths, announce: bool) -> Result<()> {
         tracing::info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "the manager runs");
         let mut terminate = listen_for(SignalKind::terminate())?;
         let mut interrupt = listen_for(SignalKind::interrupt())?;
+        // A terminal that closes is none of ours. Heard, and not ignored: what is ignored would be so in every child.
+        let _hangup = listen_for(SignalKind::hangup())?;
+        tokio::task::spawn_local(look_after_the_seat(seat.clone(), manager.clone(), log));
         tokio::select! {
             () = api::serve(&seat, &manager) => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("the manager stops; jobs run on");
-        let _ = std::fs::remove_file(&paths.socket);
+        seat.close_door();
         store.close().await;
         Ok(())
     });
@@ -97,29 +99,85 @@ fn run_inner(paths: Paths, announce: bool) -> Result<()> {
     }
 }
 
-/// Another manager may have another socket and yet these records. The kernel lets go of the lock whatever happens.
-fn lock_database(paths: &Paths) -> Result<std::fs::File> {
-    let path = paths.database.with_extension("db.lock");
-    let trouble = |e: std::io::Error| {
-        Error::failed(
-            format!("{} cannot be used ({e})", path.display()),
-            "check its folder for space and permissions",
-        )
-    };
-    let file = std::os::unix::fs::OpenOptionsExt::mode(
-        std::fs::File::options().create(true).truncate(false).write(true),
-        0o600,
-    )
-    .open(&path)
-    .map_err(trouble)?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(std::fs::TryLockError::WouldBlock) => Err(Error::failed(
-            format!("another manager with another socket uses {}", paths.database.display()),
-            "use that one (the same XDG_RUNTIME_DIR), or set SESSD_HOME to another folder",
+/// Another manager has the records: to whoever wants one running that is as good, as long as it can be reached.
+fn somebody_else_is(holder: &Holder, paths: &Paths, announce: bool) -> Result<()> {
+    match holder {
+        Holder::Elsewhere(machine) if !machine.is_empty() => Err(Error::failed(
+            format!("a manager on {machine} uses {}", paths.database.display()),
+            "use that machine's, or set SESSD_HOME to a folder of this one",
         )),
-        Err(std::fs::TryLockError::Error(error)) => Err(trouble(error)),
+        _ if announce => {
+            out::announce(said::BUSY);
+            Ok(())
+        }
+        holder => {
+            let pid = match holder {
+                Holder::Process(pid) => format!(" (pid {pid})"),
+                _ => String::new(),
+            };
+            Err(Error::failed(
+                format!("another manager{pid} uses {}", paths.database.display()),
+                "`sessd daemon status` shows it, `sessd daemon stop` ends it",
+            ))
+        }
     }
+}
+
+/// How often it is seen to that the manager can be found.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// Whoever takes away our socket, log or folder does not know what they are for.
+async fn look_after_the_seat(seat: Rc<Seat>, manager: Rc<Manager>, log: log::Log) {
+    let mut complained = false;
+    loop {
+        tokio::time::sleep(LOOK).await;
+        log.look();
+        match seat.look() {
+            Look::Fine => {}
+            Look::Remade => {
+                tracing::warn!(socket = %seat.socket().display(), "the socket was gone: it is there again")
+            }
+            Look::Unreachable(why) => {
+                if !complained {
+                    tracing::error!(why, "the socket is gone and cannot be made again");
+                }
+                complained = true;
+                continue;
+            }
+            Look::Replaced => {
+                tracing::error!("another manager has taken the place: this one ends, jobs run on");
+                return manager.stop();
+            }
+            Look::StateGone => match put_back(&seat, &manager).await {
+                Ok(false) => tracing::warn!("the lock was gone: it is there again"),
+                Ok(true) => {
+                    tracing::error!(
+                        "the state folder was gone: it is there again, and the next manager goes on with it"
+                    );
+                    return manager.stop();
+                }
+                Err(error) => {
+                    if !complained {
+                        tracing::error!(error = error.line(), "the state folder is gone");
+                    }
+                    complained = true;
+                    continue;
+                }
+            },
+        }
+        complained = false;
+    }
+}
+
+/// Makes the state folder again. True when the records had to be written anew: what this manager writes from now on goes
+/// to a file without a name.
+async fn put_back(seat: &Seat, manager: &Manager) -> Result<bool> {
+    seat.lock_again()?;
+    if manager.paths.database.exists() {
+        return Ok(false);
+    }
+    manager.store.write_to(&manager.paths.database).await?;
+    Ok(true)
 }
 
 fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {
@@ -131,24 +189,4 @@ fn hush() {
     if let Ok(null) = std::fs::File::options().read(true).write(true).open("/dev/null") {
         let _ = rustix::stdio::dup2_stdout(&null);
     }
-}
-
-/// The log, appended to, begun anew when it is large.
-fn start_log(paths: &Paths) -> Result<()> {
-    const LARGE: u64 = 8 << 20;
-    let trouble = |e: std::io::Error| {
-        Error::failed(format!("the log {} cannot be written ({e})", paths.log.display()), "check its folder")
-    };
-    if std::fs::metadata(&paths.log).is_ok_and(|m| m.len() > LARGE) {
-        std::fs::rename(&paths.log, paths.log.with_extension("log.1")).map_err(trouble)?;
-    }
-    let file =
-        std::os::unix::fs::OpenOptionsExt::mode(std::fs::File::options().create(true).append(true), 0o600)
-            .open(&paths.log)
-            .map_err(trouble)?;
-    let filter = tracing_subscriber::EnvFilter::try_from_env("SESSD_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn,sessd=info"));
-    // Fails only when there is a log already.
-    let _ = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(file).try_init();
-    Ok(())
 }

@@ -17,10 +17,13 @@ pub mod feature {
     pub const ANSWERS: u64 = 4;
     /// Answers withdrawn input with `Withdrawn`.
     pub const WITHDRAWN: u64 = 8;
+    /// Of the manager: says `Pong` at least every two seconds while it works at a request.
+    pub const AT_WORK: u64 = 16;
 }
 
 /// Everything this code can do.
-pub const FEATURES: u64 = feature::RANGE_READ | feature::WITHDRAW | feature::ANSWERS | feature::WITHDRAWN;
+pub const FEATURES: u64 =
+    feature::RANGE_READ | feature::WITHDRAW | feature::ANSWERS | feature::WITHDRAWN | feature::AT_WORK;
 
 /// Our own greeting. `build` is a hash that tells two builds of one version apart, or empty.
 pub fn hello(version: &str, build: &str) -> Hello {

@@ -249,6 +249,35 @@ pub struct Spawn {
     /// terminal the user sits at. Never written to disk.
     #[prost(map = "string, string", tag = "2")]
     pub environment: HashMap<String, String>,
+    /// The rest of what a program inherits, in the same way.
+    #[prost(message, optional, tag = "3")]
+    pub inherited: Option<Inherited>,
+}
+
+/// What a program inherits from whoever starts it, beside its environment. Both ends are on the same machine.
+#[derive(Clone, PartialEq, Message)]
+pub struct Inherited {
+    /// Permissions that new files do not get.
+    #[prost(uint32, optional, tag = "1")]
+    pub umask: Option<u32>,
+    /// -20 to 19; the more, the more it lets others go first.
+    #[prost(sint32, optional, tag = "2")]
+    pub nice: Option<i32>,
+    #[prost(message, repeated, tag = "3")]
+    pub limits: Vec<Limit>,
+}
+
+/// A limit on what a program may use, as setrlimit(2) has it.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Limit {
+    /// Number of what is limited, as Linux counts.
+    #[prost(uint32, tag = "1")]
+    pub resource: u32,
+    /// None: no limit.
+    #[prost(uint64, optional, tag = "2")]
+    pub soft: Option<u64>,
+    #[prost(uint64, optional, tag = "3")]
+    pub hard: Option<u64>,
 }
 
 /// Names a job.
@@ -510,6 +539,7 @@ pub struct Request {
 }
 
 /// What the manager is asked for.
+#[allow(clippy::large_enum_variant)] // one at a time, and prost's oneofs do not box
 #[derive(Clone, PartialEq, Oneof)]
 pub enum Act {
     #[prost(message, tag = "2")]
@@ -584,6 +614,11 @@ pub struct Select {
     /// For a restart: UUID of the new job, chosen by whoever asks, so that it can be asked again.
     #[prost(string, tag = "2")]
     pub job_id: String,
+    /// For a restart: as in `Create`.
+    #[prost(map = "string, string", tag = "3")]
+    pub environment: HashMap<String, String>,
+    #[prost(message, optional, tag = "4")]
+    pub inherited: Option<Inherited>,
 }
 
 /// Start a session.
@@ -620,6 +655,9 @@ pub struct Create {
     pub session_id: String,
     #[prost(string, tag = "13")]
     pub job_id: String,
+    /// What else the caller's programs have from it, for the host `local`; not kept.
+    #[prost(message, optional, tag = "14")]
+    pub inherited: Option<Inherited>,
 }
 
 /// A limit that may be off.

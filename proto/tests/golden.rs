@@ -77,7 +77,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("input", Frame::Input { view: view(), seq: 3, withdrawn: true, bytes: b"a" }),
         ("input-ack", Frame::InputAck { view: view(), seq: 4 }),
         ("inventory?", request(m::LinkAct::Inventory(m::Empty {}))),
-        ("spawn?", request(m::LinkAct::Spawn(m::Spawn { spec: Some(spec()), environment: [("A".to_owned(), "1".to_owned())].into() }))),
+        ("spawn?", request(m::LinkAct::Spawn(m::Spawn { spec: Some(spec()), environment: [("A".to_owned(), "1".to_owned())].into(), ..m::Spawn::default() }))),
         ("forget?", request(m::LinkAct::Forget(job()))),
         ("end?", request(m::LinkAct::End(m::EndJob { job_id: "j".into(), end: Some(m::End { reason: 3, force: true, ..m::End::default() }) }))),
         ("screen?", request(m::LinkAct::ReadScreen(job()))),

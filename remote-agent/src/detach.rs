@@ -3,7 +3,8 @@
 #![allow(unsafe_code)]
 
 use crate::folder::{JobFolder, context, fault};
-use sessd_proto::messages::Spawn;
+use crate::inherit;
+use sessd_proto::messages::{Inherited, Spawn};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
@@ -56,6 +57,7 @@ pub struct Starting {
     plan: Plan,
     folder: JobFolder,
     environment: HashMap<String, String>,
+    inherits: String,
     attempts: Vec<Attempt>,
     left: Vec<Way>,
 }
@@ -65,7 +67,7 @@ impl Starting {
     ///
     /// # Errors
     /// When nothing can be started at all.
-    pub fn begin(folder: &JobFolder, spawn: &Spawn, plan: Plan) -> io::Result<Self> {
+    pub fn begin(folder: &JobFolder, spawn: &Spawn, inherits: &Inherited, plan: Plan) -> io::Result<Self> {
         let left = if plan.scope.is_some() {
             vec![Way::Plain, Way::Scope, Way::ScopeThatGoesOn]
         } else {
@@ -75,6 +77,7 @@ impl Starting {
             plan,
             folder: folder.clone(),
             environment: spawn.environment.clone(),
+            inherits: inherit::to_text(inherits),
             attempts: Vec::new(),
             left,
         };
@@ -125,9 +128,13 @@ impl Starting {
             // The same folder the login has, or should have had.
             command.env("XDG_RUNTIME_DIR", runtime);
         }
-        // Its own process group before exec, so that a signal to the agent's group in between does not reach it; the
-        // holder makes its own session as its first act.
-        command.process_group(0);
+        command.env(inherit::VARIABLE, &self.inherits);
+        // Its own session before exec, so that no signal to ours reaches it in between, and because one that leads a group
+        // can make none.
+        // SAFETY: setsid(2) is a system call that is async-signal-safe; nothing allocates.
+        unsafe {
+            command.pre_exec(|| Ok(rustix::process::setsid().map(drop)?));
+        }
         let mut child = command.spawn().map_err(context("the job's holder could not be started"))?;
         let verdict = child.stdout.take().ok_or_else(|| fault("the job's holder has no output"))?;
         rustix::io::ioctl_fionbio(&verdict, true)?;
@@ -218,12 +225,17 @@ pub fn read_verdict(from: &mut impl Read, line: &mut Vec<u8>) -> Verdict {
     }
 }
 
-/// First act of a holder: own session, no terminal, no descriptor but its three, default umask kept, cwd in its folder.
-/// Returns where the verdict goes.
-pub fn leave_login(folder: &JobFolder) -> io::Result<File> {
-    // Fails only when we lead a session already, which is all we want.
+/// First act of an agent: own session, no terminal, no descriptor but its three, signals as they are by default.
+pub fn leave_caller() {
+    // Fails when we lead a session already, which is all we want: sshd makes one, and so does whoever starts a holder.
     let _ = rustix::process::setsid();
     close_inherited();
+    reset_signals();
+}
+
+/// The same for a holder, whose cwd is its folder. Returns where the verdict goes.
+pub fn leave_login(folder: &JobFolder) -> io::Result<File> {
+    leave_caller();
     std::env::set_current_dir(folder.path()).map_err(context(folder.path().display()))?;
     let verdict = File::from(rustix::io::dup(rustix::stdio::stdout())?);
     rustix::io::fcntl_setfd(&verdict, rustix::io::FdFlags::CLOEXEC)?;
@@ -231,6 +243,26 @@ pub fn leave_login(folder: &JobFolder) -> io::Result<File> {
     rustix::stdio::dup2_stdout(&null)?;
     rustix::stdio::dup2_stderr(&null)?;
     Ok(verdict)
+}
+
+/// Signals that whoever started us ignored or held back are what they are by default: `sh -c 'x &'` and `nohup` ignore some,
+/// and Ctrl-C, or the HUP that ends a job, would be dead in the job.
+fn reset_signals() {
+    use nix::libc;
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: an action that was read can be looked at, and the default one has no handler. Only what is ignored is
+        // changed; SIGPIPE is ignored on purpose, by Rust itself, and reset for children by it.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            if signal != libc::SIGPIPE
+                && libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
+                && action.sa_sigaction == libc::SIG_IGN
+            {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+        }
+    }
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
 /// Closes every descriptor above stderr: what a login leaves open would otherwise live as long as the job, and an
@@ -285,7 +317,8 @@ mod tests {
                 agent: self.write("agent", agent),
                 scope: Some((self.write("systemd-run", &noting), "/run/user/7".into())),
             };
-            let mut starting = Starting::begin(&self.job(), &Spawn::default(), plan).unwrap();
+            let mut starting =
+                Starting::begin(&self.job(), &Spawn::default(), &Inherited::default(), plan).unwrap();
             let begun = Instant::now();
             let verdict = loop {
                 match starting.look() {

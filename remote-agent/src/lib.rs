@@ -16,7 +16,7 @@
 //!   [`asked`]: questions of the job that a view left unanswered;
 //!   [`memory`]: what the kernel killed because memory ran out;
 //!   [`sizes`]: which size the PTY had at which byte; [`upkeep`]: what of the job's folder a cleaner took
-//! * [`pty`]: opening a PTY and starting a program on it; [`procfs`]: what the kernel tells about processes
+//! * [`pty`]: opening a PTY and starting a program on it; [`inherit`]: with which umask, priority and limits; [`procfs`]: what the kernel tells about processes
 //! * [`folder`]: the files of one job, and where they are
 //!
 //! Absent on purpose: threads, an async runtime, name resolution, user look-ups, and any state that outlives its process
@@ -29,6 +29,7 @@ pub mod ending;
 pub mod folder;
 pub mod hold;
 pub mod idle;
+pub mod inherit;
 pub mod input;
 pub mod inventory;
 pub mod leaving;

@@ -2,6 +2,7 @@
 #![allow(unsafe_code)]
 
 use crate::folder::{context, fault};
+use crate::inherit;
 use rustix::fs::{Mode, OFlags};
 use rustix::pty::OpenptFlags;
 use rustix::termios::{InputModes, OptionalActions, Winsize};
@@ -90,11 +91,13 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
         .env("SESSD_SESSION", &spec.session_id)
         .env("SESSD_NAME", &spec.name)
         .env("SESSD_HOST", &spec.host);
-    // SAFETY: between fork and exec only setsid(2) and ioctl(2) are called, both async-signal-safe; no allocation.
+    let inherits = inherit::Ready::new(&inherit::told());
+    // SAFETY: between fork and exec there are only system calls, all of them async-signal-safe; no allocation.
     unsafe {
-        command.pre_exec(|| {
+        command.pre_exec(move || {
             rustix::process::setsid()?;
             rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+            inherits.apply();
             Ok(())
         });
     }
@@ -114,6 +117,7 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
 /// Variables that speak of the terminal or login the agent was started from, not of the job's.
 const NOT_FOR_THE_JOB: &[&str] = &[
     "SESSD_AGENT_DIR",
+    inherit::VARIABLE,
     "SSH_TTY",
     "TMUX",
     "TMUX_PANE",

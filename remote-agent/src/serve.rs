@@ -7,7 +7,7 @@
 use crate::conn::{Conn, OUT_LOW, Read};
 use crate::detach::{HELD, Plan, Starting, Verdict};
 use crate::folder::{self, JobFolder};
-use crate::{VERSION, inventory, leaving};
+use crate::{VERSION, inherit, inventory, leaving};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use sessd_proto::limits::STREAMS_MAX;
 use sessd_proto::messages::{self as m, CloseReason, JobSpec, LinkAct, LinkAnswer, LinkRequest, Liveness};
@@ -43,6 +43,8 @@ struct Pending {
 
 struct Server {
     jobs: PathBuf,
+    /// As we found it: a job gets that, not ours.
+    descriptors: m::Limit,
     up: Up,
     streams: BTreeMap<u16, Down>,
     pending: Vec<Pending>,
@@ -58,6 +60,8 @@ struct Server {
 /// # Errors
 /// When the agent's folder cannot be made, or the manager does not speak the protocol.
 pub fn run() -> io::Result<()> {
+    crate::detach::leave_caller();
+    let descriptors = inherit::descriptor_limit();
     raise_descriptor_limit();
     let mut up = Conn::new(rustix::stdio::stdin(), rustix::stdio::stdout())?;
     up.put(0, &Frame::Hello(hello::hello(VERSION, "")));
@@ -72,6 +76,7 @@ pub fn run() -> io::Result<()> {
     };
     let mut server = Server {
         jobs,
+        descriptors,
         up,
         streams: BTreeMap::new(),
         pending: Vec::new(),
@@ -268,7 +273,12 @@ impl Server {
         let scope = if facts.wants_scope() { facts.systemd_run.zip(facts.user_manager) } else { None };
         let started = folder.make().and_then(|()| folder.write_spec(spec)).and_then(|()| {
             let agent = own_program().map_err(folder::context("where the agent's own binary is"))?;
-            Starting::begin(&folder, spawn, Plan { agent, scope })
+            // Of a caller on this machine, or what this login has.
+            let mut inherits = spawn.inherited.clone().unwrap_or_default();
+            if inherits.limits.is_empty() {
+                inherits.limits.push(self.descriptors);
+            }
+            Starting::begin(&folder, spawn, &inherits, Plan { agent, scope })
         });
         let starting = match started {
             Ok(starting) => starting,

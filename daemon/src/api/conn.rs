@@ -166,8 +166,8 @@ async fn asked(
             let act = act(request.act, manager, reader.gone());
             let answer = match (is_document, listens && !place.stay()) {
                 (_, true) => Err(too_many_stay()),
-                (true, _) => place.in_turn(act).await,
-                (false, _) => act.await,
+                (true, _) => at_work(out, place.in_turn(act)).await,
+                (false, _) => at_work(out, act).await,
             };
             let listens = listens && answer.is_ok();
             match answer {
@@ -179,7 +179,7 @@ async fn asked(
             }
         }
         Ok(Frame::Attach(_)) if !place.stay() => put_error(out, 0, too_many_stay()),
-        Ok(Frame::Attach(attach)) => match start_view(attach, out, manager).await {
+        Ok(Frame::Attach(attach)) => match at_work(out, start_view(attach, out, manager)).await {
             Ok(Some((session, view))) => return Next::Views(session, view),
             Ok(None) => return Next::Ends,
             Err(error) => put_error(out, 0, error),
@@ -194,6 +194,22 @@ async fn asked(
         }
     }
     Next::Asks
+}
+
+/// How long views may take to be sent away before the manager stops.
+const SENT_AWAY: std::time::Duration = std::time::Duration::from_secs(2);
+/// How often whoever waits for an answer hears that it is worked at.
+const AT_WORK: std::time::Duration = std::time::Duration::from_secs(2);
+
+/// Does the work, and lets the peer know that somebody does: a host may take its time, a manager that is silent is stuck.
+async fn at_work<T>(out: &OutQueue, work: impl Future<Output = T>) -> T {
+    let mut work = std::pin::pin!(work);
+    loop {
+        match tokio::time::timeout(AT_WORK, &mut work).await {
+            Ok(done) => return done,
+            Err(_) => out.put(0, &Frame::Pong(0)),
+        }
+    }
 }
 
 /// A document, in as many replies as it needs.
@@ -253,12 +269,17 @@ async fn act(act: Option<Act>, manager: &Rc<Manager>, gone: impl Future<Output =
         Some(Act::DaemonStatus(_)) => json(&manager.status()),
         Some(Act::DaemonStop(stop)) => {
             if !stop.restart {
-                // A view that only lost us would start another manager. A session that ends in this moment has none.
-                for session in manager.registry.all() {
-                    let label = session.live.borrow().record.label();
-                    let why = format!("the manager was stopped; {label} runs on");
-                    let _ = session.ask(|done| ToSession::SendAway { which: String::new(), why, done }).await;
-                }
+                // A view that only lost us would start another manager. A session that ends meanwhile has no views to be
+                // sent away, and one that does not answer is not waited for: we stop in any case.
+                let _ = tokio::time::timeout(SENT_AWAY, async {
+                    for session in manager.registry.all() {
+                        let label = session.live.borrow().record.label();
+                        let why = format!("the manager was stopped; {label} runs on");
+                        let which = String::new();
+                        let _ = session.ask(|done| ToSession::SendAway { which, why, done }).await;
+                    }
+                })
+                .await;
             }
             manager.stop();
             Ok("null".to_owned())

@@ -4,10 +4,9 @@
 use crate::error::{Error, Kind, Result};
 use crate::out::Printed;
 use crate::paths::Paths;
-use crate::view::client::Client;
-use sessd_proto::messages::{Act, Answer, Empty, Request};
-use sessd_proto::{Frame, hello};
-use std::io::Read;
+use crate::view::client::{Client, Heard};
+use sessd_proto::Frame;
+use sessd_proto::messages::{Act, Answer, Empty, Reply, Request};
 use std::time::{Duration, Instant};
 
 /// How many managers are asked. One that dies over every request is not to be started for ever.
@@ -56,72 +55,33 @@ pub fn ask_running(paths: &Paths, act: &Act, limit: Duration) -> Option<String> 
 
 fn talk(client: &mut Client, act: &Act) -> Talk {
     let request = Frame::Request(Request { id: 1, act: Some(act.clone()) });
-    if client.send(&request).is_err() {
-        return Talk::Gone;
+    match client.tell(&request) {
+        Ok(true) => {}
+        Ok(false) => return Talk::Gone,
+        Err(silent) => return Talk::Answer(Err(silent)),
     }
     let mut document = String::new();
     loop {
-        match next(client) {
-            Next::Reply(Some(Answer::Json(part)), more) => {
+        match client.hear() {
+            Ok(Heard::Reply(Reply { answer: Some(Answer::Json(part)), more, .. })) => {
                 document.push_str(&part);
                 if !more {
                     return Talk::Answer(Ok(document));
                 }
             }
-            Next::Reply(Some(Answer::Error(error)), _) => return Talk::Answer(Err(error.into())),
-            Next::Reply(None, _) => {
+            Ok(Heard::Reply(Reply { answer: Some(Answer::Error(error)), .. })) => {
+                return Talk::Answer(Err(error.into()));
+            }
+            Ok(Heard::Reply(Reply { answer: None, .. })) => {
                 return Talk::Answer(Err(Error::new(
                     Kind::VersionSkew,
                     "the manager's answer is from a newer version",
                     "`sessd daemon restart`",
                 )));
             }
-            Next::Event(_) => {}
-            Next::Failed(error) => return Talk::Answer(Err(error)),
-            Next::Gone => return Talk::Gone,
-        }
-    }
-}
-
-enum Next {
-    Reply(Option<Answer>, bool),
-    Event(String),
-    Failed(Error),
-    Gone,
-}
-
-fn next(client: &mut Client) -> Next {
-    let mut buffer = [0; 64 * 1024];
-    loop {
-        loop {
-            let frame = match client.decoder.next_frame() {
-                Ok(Some(frame)) => frame,
-                Ok(None) => break,
-                Err(invalid) => {
-                    return Next::Failed(Error::failed(invalid.to_string(), "`sessd daemon restart`"));
-                }
-            };
-            match frame.parse() {
-                Ok(Frame::Hello(theirs)) => {
-                    if let Err(skew) = hello::negotiate(&theirs) {
-                        return Next::Failed(Error::new(
-                            Kind::VersionSkew,
-                            skew.to_string(),
-                            "`sessd daemon restart` starts this version",
-                        ));
-                    }
-                }
-                Ok(Frame::Reply(reply)) => return Next::Reply(reply.answer, reply.more),
-                Ok(Frame::Event(event)) => return Next::Event(event.json),
-                Ok(Frame::Close(close)) => return Next::Failed(Error::failed(close.detail, "")),
-                _ => {}
-            }
-        }
-        match client.stream.read(&mut buffer) {
-            Ok(0) => return Next::Gone,
-            Ok(n) => client.decoder.push(&buffer[..n]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(_) => return Next::Gone,
+            Ok(Heard::Event(_) | Heard::Attached(_)) => {}
+            Ok(Heard::Gone) => return Talk::Gone,
+            Err(error) => return Talk::Answer(Err(error)),
         }
     }
 }
@@ -133,18 +93,21 @@ fn next(client: &mut Client) -> Next {
 pub fn events(paths: &Paths, tell: impl Fn(&str) -> Result<Printed>) -> Result<()> {
     let mut client = Client::connect(paths)?;
     loop {
-        if client.send(&Frame::Request(Request { id: 1, act: Some(Act::Events(Empty {})) })).is_ok() {
+        if client.tell(&Frame::Request(Request { id: 1, act: Some(Act::Events(Empty {})) }))? {
             loop {
-                match next(&mut client) {
-                    Next::Event(json) => {
+                match client.hear()? {
+                    Heard::Event(json) => {
                         if tell(&json)? == Printed::NobodyReads {
                             return Ok(());
                         }
                     }
-                    Next::Reply(Some(Answer::Error(error)), _) => return Err(error.into()),
-                    Next::Reply(..) => {}
-                    Next::Failed(error) => return Err(error),
-                    Next::Gone => break,
+                    Heard::Reply(Reply { answer: Some(Answer::Error(error)), .. }) => {
+                        return Err(error.into());
+                    }
+                    // From here on nothing may happen for days.
+                    Heard::Reply(_) => client.listens(),
+                    Heard::Attached(_) => {}
+                    Heard::Gone => break,
                 }
             }
         }

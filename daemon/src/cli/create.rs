@@ -9,7 +9,8 @@ use crate::manager::dial::LOCAL;
 use crate::manager::doc::{InfoDoc, SessionDoc};
 use crate::manager::session::describe_end;
 use crate::out;
-use crate::paths::Paths;
+use crate::paths::{self, Paths};
+use crate::process;
 use crate::ssh::Destination;
 use crate::view::attach::{self, Outcome, Request};
 use crate::view::terminal;
@@ -38,9 +39,11 @@ fn size(text: &str) -> Result<(u32, u32)> {
 }
 
 /// The caller's environment and folder belong to a session on the caller's own machine, as with any other program.
-fn environment_for(host: &str) -> HashMap<String, String> {
+pub(super) fn environment_for(host: &str) -> HashMap<String, String> {
     if host == LOCAL {
+        // Paths in it as they are meant here: the job may go to another folder.
         std::env::vars_os()
+            .chain(paths::absolute_variables().map(|(name, path)| (name.into(), path.into())))
             .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
             .collect()
     } else {
@@ -89,6 +92,7 @@ fn create_message(args: &CreateArgs) -> Result<m::Create> {
         rows,
         command: args.command.clone(),
         environment: environment_for(&args.host),
+        inherited: (args.host == LOCAL).then(process::inherited),
         // Chosen here, so that the next manager can be asked for the same session when this one dies over it.
         session_id: Uuid::now_v7().to_string(),
         job_id: Uuid::now_v7().to_string(),

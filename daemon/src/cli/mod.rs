@@ -1,12 +1,13 @@
 //! The command line. Flags and their help are in [`args`], wrong ones in [`usage`], what the shell's TAB offers in
 //! [`complete`]; what a verb does is in [`verbs`], [`create`] and [`delete`]; how it looks is in [`print`], [`table`],
-//! [`events`] and [`when`]; how the manager is asked, and asked again when it died, is in [`ask`]; [`done`] shows a session
-//! that has ended.
+//! [`events`] and [`when`]; how the manager is asked, and asked again when it died, is in [`ask`]; how it is looked after,
+//! asked or not, in [`daemon`]; [`done`] shows a session that has ended.
 
 pub mod args;
 pub mod ask;
 pub mod complete;
 pub mod create;
+pub mod daemon;
 pub mod delete;
 pub mod done;
 pub mod events;

@@ -239,6 +239,20 @@ pub fn status(status: &StatusDoc, wall: &Wall, room: Option<usize>) -> String {
         status.sessions,
         if status.sessions == 1 { "" } else { "s" }
     );
+    let replaced =
+        if status.program_replaced { " (the file is another by now: `sessd daemon restart`)" } else { "" };
+    for (what, path) in [
+        ("program", &status.program),
+        ("config", &status.config),
+        ("database", &status.database),
+        ("log", &status.log),
+        ("socket", &status.socket),
+    ] {
+        if let Some(path) = path {
+            let note = if what == "program" { replaced } else { "" };
+            text += &format!("{what:<9} {}{note}\n", sessd_core::text::shown(path));
+        }
+    }
     if !status.links.is_empty() {
         let rows: Vec<_> = status.links.iter().map(|link| link_row(link, wall)).collect();
         let columns = [

@@ -1,26 +1,22 @@
 //! What each verb does: a request to the manager, and its answer printed.
 
-use super::args::{
-    DaemonArgs, DaemonVerb, DetachArgs, HostArgs, HostVerb, InfoArgs, ListArgs, RestartArgs, TagArgs, Verb,
-};
+use super::args::{DetachArgs, HostArgs, HostVerb, InfoArgs, ListArgs, RestartArgs, TagArgs, Verb};
 use super::when::Wall;
-use super::{ask, complete, create, delete, done, events, print, service};
-use crate::config::Config;
+use super::{ask, complete, create, daemon, delete, done, events, print};
 use crate::error::{Error, Kind, Result};
 use crate::manager::adopt::AdoptDoc;
+use crate::manager::dial::LOCAL;
 use crate::manager::doc::{InfoDoc, SessionDoc, StatusDoc};
 use crate::manager::verbs::rename::RenameDoc;
 use crate::out;
 use crate::paths::Paths;
-use crate::server;
-use crate::view::client::Client;
+use crate::process;
 use crate::view::terminal;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use sessd_proto::Uuid;
 use sessd_proto::messages::{self as m, Act};
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
 
 /// Carries a verb out. The code is what the program ends with. `json`: documents are wanted, and no words.
 ///
@@ -31,6 +27,9 @@ pub fn run(verb: Verb, json: bool) -> Result<u8> {
         return complete::script(shell).map(|()| 0);
     }
     let paths = Paths::from_environment()?;
+    if !json {
+        paths.notes.iter().for_each(|note| out::note(note));
+    }
     match verb {
         Verb::Create(args) => create::create(&paths, &args, json),
         Verb::Attach(args) => create::attach(&paths, args, json),
@@ -45,7 +44,7 @@ pub fn run(verb: Verb, json: bool) -> Result<u8> {
         })
         .map(|()| 0),
         Verb::Host(args) => host(&paths, args, json),
-        Verb::Daemon(args) => daemon(paths, args, json),
+        Verb::Daemon(args) => daemon::run(paths, args, json),
         Verb::Completion { .. } => Ok(0),
     }
 }
@@ -73,7 +72,7 @@ pub(super) fn known(paths: &Paths, session: &str) -> Result<(String, InfoDoc)> {
 }
 
 /// The terminal's width, where a table is to fit into it.
-fn room() -> Option<usize> {
+pub(super) fn room() -> Option<usize> {
     if out::is_terminal() { terminal::size().map(|(cols, _)| cols.into()) } else { None }
 }
 
@@ -90,7 +89,13 @@ pub(super) fn pairs(items: &[String], what: &str, value_needed: bool) -> Result<
 
 /// A restart that can be asked for twice.
 pub(super) fn again(session: String) -> m::Select {
-    m::Select { session, job_id: Uuid::now_v7().to_string() }
+    m::Select {
+        session,
+        job_id: Uuid::now_v7().to_string(),
+        // For one on this machine, which is not known here.
+        environment: create::environment_for(LOCAL),
+        inherited: Some(process::inherited()),
+    }
 }
 
 fn detach(paths: &Paths, args: DetachArgs, json: bool) -> Result<u8> {
@@ -245,93 +250,4 @@ fn host(paths: &Paths, args: HostArgs, json: bool) -> Result<u8> {
         }
     }
     Ok(0)
-}
-
-fn daemon(paths: Paths, args: DaemonArgs, json: bool) -> Result<u8> {
-    match args.act {
-        None if args.foreground => server::run(paths, args.announce).map(|()| 0).or_else(|error| {
-            // Whoever started us has it from our stdout.
-            if args.announce { Ok(error.kind.exit_code()) } else { Err(error) }
-        }),
-        None | Some(DaemonVerb::Start) => {
-            // An answer, and not only a connection: a manager that is being killed still has its socket for a moment.
-            let answer = ask(&paths, Act::DaemonStatus(m::Empty {}))?;
-            if json {
-                out::json(&answer)?;
-            } else {
-                out::line(&format!("the manager runs (pid {})", read::<StatusDoc>(&answer)?.pid))?;
-            }
-            Ok(0)
-        }
-        Some(DaemonVerb::Status) => {
-            let Some(mut client) = Client::connect_running(&paths)? else {
-                return Err(Error::failed(
-                    "the manager does not run",
-                    "it starts by itself when a verb needs it",
-                ));
-            };
-            let answer = client.ask(Act::DaemonStatus(m::Empty {}))?;
-            if json {
-                out::json(&answer)?;
-            } else {
-                let places = [
-                    ("config", &paths.config),
-                    ("database", &paths.database),
-                    ("log", &paths.log),
-                    ("socket", &paths.socket),
-                ]
-                .map(|(what, path)| {
-                    format!("{what:<9} {}\n", sessd_core::text::shown(&path.to_string_lossy()))
-                })
-                .concat();
-                out::lines(&(print::status(&read::<StatusDoc>(&answer)?, &Wall::here(), room()) + &places))?;
-            }
-            Ok(0)
-        }
-        Some(act) => {
-            match act {
-                DaemonVerb::Stop => stop(&paths, false)?,
-                DaemonVerb::Restart => {
-                    // One that could not start again is not to be stopped.
-                    Config::load(&paths)?;
-                    stop(&paths, true)?;
-                    Client::connect(&paths)?;
-                }
-                DaemonVerb::Install => service::install(&paths)?,
-                DaemonVerb::Uninstall => service::uninstall(&paths)?,
-                DaemonVerb::Start | DaemonVerb::Status => {}
-            }
-            if json {
-                out::json("{}")?;
-            }
-            Ok(0)
-        }
-    }
-}
-
-/// Stops the manager and waits until it is gone. None running is as good.
-fn stop(paths: &Paths, restart: bool) -> Result<()> {
-    let Some(mut client) = Client::connect_running(paths)? else { return Ok(()) };
-    match client.ask(Act::DaemonStop(m::Stop { restart })) {
-        // One that does not understand us understands a signal: it stops as if it had been asked.
-        Err(error) if error.kind == Kind::VersionSkew => {
-            let peer = rustix::net::sockopt::socket_peercred(&client.stream).map_err(|_| error.clone())?;
-            rustix::process::kill_process(peer.pid, rustix::process::Signal::TERM).map_err(|_| error)?;
-        }
-        answer => drop(answer?),
-    }
-    client.wait_closed(Duration::from_secs(10))?;
-    let until = Instant::now() + Duration::from_secs(10);
-    // A view may be quicker than we are to start the next one, which is what a restart wants.
-    while !restart && Instant::now() < until {
-        if std::fs::File::open(&paths.lock).is_ok_and(|lock| lock.try_lock().is_ok()) {
-            return Ok(());
-        }
-        std::thread::sleep(Duration::from_millis(5));
-    }
-    if restart {
-        Ok(())
-    } else {
-        Err(Error::failed("the manager does not end", format!("see {}", paths.log.display())))
-    }
 }

@@ -234,6 +234,20 @@ pub struct StatusDoc {
     /// How often a task of the manager came to a bad end and was begun again.
     #[serde(default)]
     pub panics: u32,
+    /// Where everything is; null in what a manager says that is older than this.
+    #[serde(default)]
+    pub config: Option<String>,
+    #[serde(default)]
+    pub database: Option<String>,
+    #[serde(default)]
+    pub log: Option<String>,
+    #[serde(default)]
+    pub socket: Option<String>,
+    #[serde(default)]
+    pub program: Option<String>,
+    /// The file of that name is not what runs: it was upgraded, or is gone.
+    #[serde(default)]
+    pub program_replaced: bool,
 }
 
 /// One host's link.

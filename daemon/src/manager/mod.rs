@@ -23,6 +23,7 @@ use crate::clock;
 use crate::config::Config;
 use crate::error::Result;
 use crate::paths::Paths;
+use crate::seat::Seat;
 use crate::store::Store;
 use doc::{LinkDoc, StatusDoc};
 use events::Events;
@@ -30,7 +31,7 @@ use host::{Host, Status};
 use registry::Registry;
 use sessd_core::Record;
 use sessd_proto::Uuid;
-use session::{Session, ToSession};
+use session::{Caller, Session, ToSession};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -53,6 +54,8 @@ pub struct Manager {
     pub config: Config,
     /// The records.
     pub store: Store,
+    /// Where people come in.
+    seat: Rc<Seat>,
     /// This manager's own id, for the hosts.
     pub id: String,
     /// What people call it: user and machine.
@@ -73,7 +76,7 @@ impl Manager {
     ///
     /// # Errors
     /// When the records cannot be read.
-    pub async fn start(paths: Paths, config: Config, store: Store) -> Result<Rc<Self>> {
+    pub async fn start(paths: Paths, config: Config, store: Store, seat: Rc<Seat>) -> Result<Rc<Self>> {
         let id = store.fact("manager_id", || Uuid::now_v7().to_string()).await?;
         let records = store.live().await?;
         let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
@@ -83,6 +86,7 @@ impl Manager {
             paths,
             config,
             store,
+            seat,
             id,
             events: Events::default(),
             started_at_ms: clock::wall_ms(),
@@ -113,22 +117,18 @@ impl Manager {
     }
 
     /// Starts a task for a session that has none, or takes the place of the one before.
-    pub(crate) fn start_session(
-        self: &Rc<Self>,
-        record: Record,
-        environment: Option<HashMap<String, String>>,
-    ) -> Rc<Session> {
-        self.start_session_after(record, environment, Duration::ZERO)
+    pub(crate) fn start_session(self: &Rc<Self>, record: Record, caller: Option<Caller>) -> Rc<Session> {
+        self.start_session_after(record, caller, Duration::ZERO)
     }
 
     fn start_session_after(
         self: &Rc<Self>,
         record: Record,
-        environment: Option<HashMap<String, String>>,
+        caller: Option<Caller>,
         after: Duration,
     ) -> Rc<Session> {
         let host = self.host(&record.host);
-        let session = Session::start(record, environment, host, self, after);
+        let session = Session::start(record, caller, host, self, after);
         self.registry.put(session.clone());
         session
     }
@@ -218,7 +218,15 @@ impl Manager {
             })
             .collect();
         links.sort_by(|a, b| a.host.cmp(&b.host));
+        let path = |path: &std::path::Path| Some(path.display().to_string());
+        let (program, program_replaced) = crate::process::program();
         StatusDoc {
+            config: path(&self.paths.config),
+            database: path(&self.paths.database),
+            log: path(&self.paths.log),
+            socket: path(&self.seat.socket()),
+            program: program.as_deref().and_then(path),
+            program_replaced,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             since: clock::rfc3339(self.started_at_ms),
@@ -231,7 +239,7 @@ impl Manager {
     /// Asks the manager to stop. Jobs run on.
     pub fn stop(&self) {
         // Before anybody is sent out: who comes back must find the next manager, not wait at our door.
-        let _ = std::fs::remove_file(&self.paths.socket);
+        self.seat.close_door();
         self.stopping.send_replace(true);
     }
 

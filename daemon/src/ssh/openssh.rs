@@ -82,6 +82,8 @@ impl OpensshConnection {
         command.env("LC_ALL", "C");
         // BatchMode does not reach the ssh that ProxyJump starts.
         command.env("SSH_ASKPASS_REQUIRE", "never").kill_on_drop(true);
+        // In a group of its own: what a terminal or a signal does to it, it does not do to the manager.
+        command.process_group(0);
         command
     }
 

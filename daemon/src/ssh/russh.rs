@@ -357,6 +357,8 @@ fn proxy(command: &str, host: &HostConfig, alive: &mut Alive) -> Result<BoxedStr
         shell.env("SSH_AUTH_SOCK", agent);
     }
     shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    // In a group of its own: what a terminal or a signal does to it, it does not do to the manager.
+    shell.process_group(0);
     let mut child = shell.spawn().map_err(|e| broken(&e))?;
     let (Some(stdin), Some(stdout), Some(mut stderr)) =
         (child.stdin.take(), child.stdout.take(), child.stderr.take())

@@ -3,6 +3,8 @@
 //! A database that is damaged is kept aside under another name and never written again.
 
 use crate::error::{Error, Result};
+use crate::files;
+use crate::seat;
 use sessd_core::names::PREFIX_MIN;
 use sessd_core::record::{Untold, reason_from_word, reason_word};
 use sessd_core::{End, Record, State};
@@ -14,6 +16,7 @@ use sqlx::sqlite::{
 use sqlx::{Row, SqliteConnection};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
@@ -72,6 +75,8 @@ impl Store {
     }
 
     async fn try_open(path: &Path) -> Result<Self, sqlx::Error> {
+        // For us alone, and no pipe: SQLite makes its other files with the permissions of this one.
+        drop(files::open_private(path, File::options().read(true).write(true).create(true).truncate(false))?);
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -82,6 +87,8 @@ impl Store {
             // A record that was acknowledged survives a power cut.
             .synchronous(SqliteSynchronous::Full)
             .foreign_keys(true)
+            // What is forgotten does not stay in the file's free pages.
+            .pragma("secure_delete", "ON")
             .busy_timeout(Duration::from_secs(5));
         let pool = SqlitePoolOptions::new().max_connections(1).connect_with(options).await?;
         let check: String = sqlx::query_scalar("PRAGMA quick_check(1)").fetch_one(&pool).await?;
@@ -239,7 +246,15 @@ impl Store {
         if let Some(done) = self.done.borrow_mut().as_mut() {
             done.retain(|known| !ids.contains(&known.id));
         }
+        self.empty_journal().await;
         Ok(())
+    }
+
+    /// What was forgotten is in the journal until that is begun anew: a session's environment may hold secrets.
+    async fn empty_journal(&self) {
+        if let Err(error) = sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&self.pool).await {
+            tracing::warn!(%error, "what was forgotten stays in the database's journal for now");
+        }
     }
 
     /// Every record that is not done.
@@ -303,6 +318,7 @@ impl Store {
             if let Some(done) = self.done.borrow_mut().as_mut() {
                 done.retain(|known| known.ended().is_none_or(|end| end.at_ms >= before_ms));
             }
+            self.empty_journal().await;
         }
         Ok(gone)
     }
@@ -378,13 +394,34 @@ impl Store {
                 .or_default()
                 .insert(row.try_get("key")?, row.try_get("value")?);
         }
-        rows.iter()
-            .map(|row| {
-                let mut record = record(row)?;
-                record.tags = tags.remove(&record.id.to_string()).unwrap_or_default();
-                Ok(record)
-            })
-            .collect()
+        // One that cannot be read is one that a newer version wrote, or a person: it stays as it is, and costs no other.
+        let readable = |row| {
+            let mut record = record(row)
+                .inspect_err(|error: &Error| {
+                    let id: String = row.try_get("id").unwrap_or_default();
+                    tracing::error!(
+                        session = id,
+                        error = error.line(),
+                        "a record cannot be read and is left alone"
+                    );
+                })
+                .ok()?;
+            record.tags = tags.remove(&record.id.to_string()).unwrap_or_default();
+            Some(record)
+        };
+        Ok(rows.iter().filter_map(readable).collect())
+    }
+
+    /// Writes all records to a new file at `path`.
+    ///
+    /// # Errors
+    /// When it is there already, or cannot be written.
+    pub async fn write_to(&self, path: &Path) -> Result<()> {
+        files::open_private(path, File::options().write(true).create_new(true)).map_err(|e| {
+            Error::failed(format!("{} cannot be written ({e})", path.display()), "check its folder")
+        })?;
+        sqlx::query("VACUUM INTO $1").bind(path.to_string_lossy().into_owned()).execute(&self.pool).await?;
+        Ok(())
     }
 
     /// Writes what is open and closes.
@@ -412,6 +449,18 @@ fn is_damage(error: &sqlx::Error) -> bool {
 }
 
 fn cannot_open(path: &Path, error: &sqlx::Error) -> Error {
+    // SQLITE_BUSY.
+    if let sqlx::Error::Database(e) = error
+        && e.code().and_then(|c| c.parse::<u32>().ok()).is_some_and(|c| c & 0xff == 5)
+    {
+        let who = seat::who_has_open(path);
+        let who =
+            who.map_or_else(|| "another program".to_owned(), |(pid, name)| format!("{name} (pid {pid})"));
+        return Error::failed(
+            format!("the database {} is in use by {who}", path.display()),
+            "end it, or wait until it is done",
+        );
+    }
     let why = match error {
         sqlx::Error::Migrate(why)
             if matches!(why.as_ref(), sqlx::migrate::MigrateError::VersionMissing(_)) =>

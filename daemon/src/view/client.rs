@@ -1,19 +1,24 @@
 //! The blocking client: one connection to the manager, which is started if it does not run.
 
 use crate::error::{Error, Kind, Result};
-use crate::paths::Paths;
+use crate::files;
+use crate::paths::{self, Paths};
+use crate::seat::{self, Holder};
 use crate::server::said;
-use sessd_proto::messages::{Act, Answer, Request};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use sessd_proto::messages::{self as m, Act, Answer, Request};
 use sessd_proto::{Decoder, Frame, hello};
-use std::io::{self, BufRead, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
-use std::os::unix::process::CommandExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long a manager that was just started may take until it answers.
 const START: Duration = Duration::from_secs(20);
+/// How long a manager that runs may be silent while somebody waits for it.
+const ANSWER: Duration = Duration::from_secs(5);
 
 /// A connection to the manager.
 #[derive(Debug)]
@@ -22,47 +27,192 @@ pub struct Client {
     pub stream: UnixStream,
     /// What came and was not taken yet.
     pub decoder: Decoder,
-    greeted: bool,
+    silent: bool,
+    gone: bool,
+    paths: Paths,
+    socket: PathBuf,
+    peer: i32,
 }
 
-fn lost(error: &io::Error) -> Error {
+/// What the manager says.
+#[derive(Debug)]
+pub enum Heard {
+    /// To a request, or a part of it.
+    Reply(m::Reply),
+    /// A document about a change.
+    Event(String),
+    /// The connection is a view now.
+    Attached(m::Attached),
+    /// Nothing more: it is gone.
+    Gone,
+}
+
+/// There is a manager, as its lock says, and it cannot be reached.
+pub(crate) fn no_answer(paths: &Paths) -> Error {
+    match seat::holder(paths) {
+        Holder::Process(pid) => silent(paths, pid),
+        Holder::Elsewhere(machine) if !machine.is_empty() => Error::failed(
+            format!("a manager on {machine} uses {}", paths.database.display()),
+            "use that machine's, or set SESSD_HOME to a folder of this one",
+        ),
+        Holder::Elsewhere(_) => Error::failed(
+            format!("somebody who cannot be seen from here has locked {}", paths.lock.display()),
+            "end the manager in the other container, or set SESSD_HOME to another folder",
+        ),
+        Holder::Nobody => Error::failed(
+            format!("no manager answers on {}", paths.socket.display()),
+            format!("see {}", paths.log.display()),
+        ),
+    }
+}
+
+/// The manager is process `pid`, and says nothing.
+fn silent(paths: &Paths, pid: i32) -> Error {
+    if seat::is_stopped(pid) {
+        return Error::failed(
+            format!("the manager (pid {pid}) is stopped"),
+            format!("`kill -CONT {pid}` lets it go on, `sessd daemon stop` ends it and jobs run on"),
+        );
+    }
+    let hint =
+        format!("`sessd daemon stop` ends it, or kill {pid}: jobs run on, and the next verb starts another");
+    if seat::sockets(paths).iter().any(|path| path.exists()) {
+        Error::failed(format!("the manager (pid {pid}) does not answer"), hint)
+    } else {
+        Error::failed(
+            format!("the manager (pid {pid}) runs, and its socket {} is gone", paths.socket.display()),
+            hint,
+        )
+    }
+}
+
+/// Somebody listens on the manager's socket and says nothing.
+fn nothing_heard(paths: &Paths, socket: &Path, peer: i32) -> Error {
+    if seat::is_manager(paths, peer) {
+        return silent(paths, peer);
+    }
     Error::failed(
-        format!("the manager went away ({error})"),
-        "try again: it starts by itself, and sessions run on",
+        format!(
+            "{} belongs to another program ({} {peer}), which is no manager",
+            socket.display(),
+            seat::program_of(peer)
+        ),
+        format!("end it (kill {peer}), or remove that file"),
     )
 }
 
-/// There is a manager, as its lock says, and it does not let anybody in.
-pub(super) fn no_answer(paths: &Paths) -> Error {
-    Error::failed(
-        format!("the manager does not answer on {}", paths.socket.display()),
-        format!("see {}", paths.log.display()),
-    )
+/// Connects to a socket without waiting for one that takes nobody. `None`: nobody is there.
+fn reach(socket: &Path) -> io::Result<Option<UnixStream>> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, connect, socket_with};
+    if !paths::fits_a_socket(socket) {
+        return Ok(None);
+    }
+    if let Some(folder) = socket.parent() {
+        match files::check_folder(folder) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            checked => checked?,
+        }
+    }
+    let address = SocketAddrUnix::new(socket)?;
+    let until = Instant::now() + ANSWER;
+    loop {
+        let stream = socket_with(
+            AddressFamily::UNIX,
+            SocketType::STREAM,
+            SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
+            None,
+        )?;
+        match connect(&stream, &address) {
+            Ok(()) => {
+                let stream = UnixStream::from(stream);
+                stream.set_nonblocking(false)?;
+                return Ok(Some(stream));
+            }
+            // As many wait there as can.
+            Err(Errno::AGAIN) if Instant::now() < until => std::thread::sleep(Duration::from_millis(50)),
+            Err(Errno::AGAIN) => return Err(io::ErrorKind::TimedOut.into()),
+            Err(Errno::CONNREFUSED | Errno::NOENT | Errno::NOTDIR) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+    }
 }
 
 impl Client {
-    /// Connects to a manager that runs, `None` when there is none.
+    /// Connects to a manager that runs, `None` when there is none to be reached.
     ///
     /// # Errors
-    /// When the socket cannot be used.
+    /// When a socket cannot be used, or is not ours.
     pub fn connect_running(paths: &Paths) -> Result<Option<Self>> {
-        use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
-        match UnixStream::connect(&paths.socket) {
-            Ok(stream) => {
-                let mut client = Self { stream, decoder: Decoder::new(), greeted: false };
-                let greeting = Frame::Hello(hello::hello(env!("CARGO_PKG_VERSION"), ""));
-                match client.stream.write_all(&greeting.to_bytes(0)) {
-                    Ok(()) => Ok(Some(client)),
-                    // It ended while we came in.
-                    Err(_) => Ok(None),
-                }
+        for socket in seat::sockets(paths) {
+            if let Some(client) = Self::enter(paths, socket)? {
+                return Ok(Some(client));
             }
-            Err(error) if matches!(error.kind(), ConnectionRefused | NotFound | NotADirectory) => Ok(None),
-            Err(error) => Err(Error::failed(
-                format!("the socket {} cannot be used ({error})", paths.socket.display()),
-                "check its permissions, or set SESSD_HOME to another folder",
-            )),
         }
+        Ok(None)
+    }
+
+    fn enter(paths: &Paths, socket: PathBuf) -> Result<Option<Self>> {
+        let stream = match reach(&socket) {
+            Ok(Some(stream)) => stream,
+            Ok(None) => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::TimedOut => return Err(no_answer(paths)),
+            Err(error) => {
+                return Err(Error::failed(
+                    format!("the socket {} cannot be used: {error}", socket.display()),
+                    "make its folder writable for you alone, or set SESSD_HOME to another one",
+                ));
+            }
+        };
+        let trouble =
+            |e: io::Error| Error::failed(format!("the socket {} cannot be used ({e})", socket.display()), "");
+        // Before the first byte: what is said there is the whole environment, and every key that is typed.
+        let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(|e| trouble(e.into()))?;
+        if peer.uid.as_raw() != files::own_uid() {
+            return Err(Error::failed(
+                format!(
+                    "{} belongs to another user (uid {}): nothing was said to it",
+                    socket.display(),
+                    peer.uid.as_raw()
+                ),
+                "unset XDG_RUNTIME_DIR and SESSD_HOME, or set them to folders of your own",
+            ));
+        }
+        stream
+            .set_read_timeout(Some(ANSWER))
+            .and_then(|()| stream.set_write_timeout(Some(ANSWER)))
+            .map_err(trouble)?;
+        let mut client = Self {
+            stream,
+            decoder: Decoder::new(),
+            silent: false,
+            gone: false,
+            paths: paths.clone(),
+            socket,
+            peer: peer.pid.as_raw_nonzero().get(),
+        };
+        let greeting = Frame::Hello(hello::hello(env!("CARGO_PKG_VERSION"), ""));
+        match client.stream.write_all(&greeting.to_bytes(0)) {
+            Ok(()) => Ok(Some(client)),
+            // It ended while we came in.
+            Err(_) => Ok(None),
+        }
+    }
+
+    /// The manager said nothing for too long.
+    pub fn is_silent(&self) -> bool {
+        self.silent
+    }
+
+    /// The manager has closed the connection.
+    pub fn is_gone(&self) -> bool {
+        self.gone
+    }
+
+    /// The manager's process, as the kernel knows the other end of the socket.
+    pub fn peer(&self) -> i32 {
+        self.peer
     }
 
     /// Connects, starting the manager if there is none.
@@ -73,6 +223,7 @@ impl Client {
         let until = Instant::now() + START;
         loop {
             match Self::connect_once(paths) {
+                Ok(None) if is_stopped(paths) => return Err(no_answer(paths)),
                 Ok(None) if Instant::now() < until => {}
                 Ok(None) => return Err(no_answer(paths)),
                 Ok(Some(client)) => return Ok(client),
@@ -89,28 +240,82 @@ impl Client {
         if let Some(client) = Self::connect_running(paths)? {
             return Ok(Some(client));
         }
-        start_manager()?;
+        start_manager(paths)?;
         Self::connect_running(paths)
     }
 
     /// Sends a frame.
     ///
     /// # Errors
-    /// When the manager is gone.
+    /// When the manager is gone, or takes nothing.
     pub fn send(&mut self, frame: &Frame<'_>) -> Result<()> {
-        self.stream.write_all(&frame.to_bytes(0)).map_err(|e| lost(&e))
+        self.stream.write_all(&frame.to_bytes(0)).map_err(|e| self.lost(&e))
     }
 
-    /// Asks the manager and waits for the answer, a JSON document. A manager that dies before its first word has done
-    /// nothing yet, so the next one is asked.
+    /// The same; false when the manager is gone.
     ///
     /// # Errors
-    /// What the manager answers, or that it is gone.
-    pub fn ask_any(paths: &Paths, act: &Act) -> Result<String> {
-        let mut client = Self::connect(paths)?;
-        match client.ask(act.clone()) {
-            Err(_) if !client.greeted => Self::connect(paths)?.ask(act.clone()),
-            answer => answer,
+    /// When it is there and takes nothing.
+    pub fn tell(&mut self, frame: &Frame<'_>) -> Result<bool> {
+        match self.stream.write_all(&frame.to_bytes(0)) {
+            Ok(()) => Ok(true),
+            Err(error) if is_late(&error) => Err(self.lost(&error)),
+            Err(_) => Ok(false),
+        }
+    }
+
+    fn lost(&mut self, error: &io::Error) -> Error {
+        self.silent = is_late(error);
+        self.gone = !self.silent;
+        if self.silent {
+            return nothing_heard(&self.paths, &self.socket, self.peer);
+        }
+        Error::failed(
+            format!("the manager went away ({error})"),
+            "try again: it starts by itself, and sessions run on",
+        )
+    }
+
+    /// The next frame that is not about the connection itself. A manager that is at work says so every other second; from
+    /// one that says nothing for longer nothing is to be expected.
+    ///
+    /// # Errors
+    /// When the manager is gone, silent, or of a version that cannot be spoken with.
+    pub fn hear(&mut self) -> Result<Heard> {
+        let broken = |why: String| Error::failed(why, "`sessd daemon restart`");
+        loop {
+            while let Some(frame) = self.decoder.next_frame().map_err(|e| broken(e.to_string()))? {
+                match frame.parse() {
+                    Ok(Frame::Hello(theirs)) => {
+                        hello::negotiate(&theirs).map_err(|skew| {
+                            Error::new(
+                                Kind::VersionSkew,
+                                skew.to_string(),
+                                "`sessd daemon restart` starts this version",
+                            )
+                        })?;
+                        if theirs.features & hello::feature::AT_WORK == 0 {
+                            // An older one says nothing while it works.
+                            let _ = self.stream.set_read_timeout(None);
+                        }
+                    }
+                    Ok(Frame::Reply(reply)) => return Ok(Heard::Reply(reply)),
+                    Ok(Frame::Event(event)) => return Ok(Heard::Event(event.json)),
+                    Ok(Frame::Attached(attached)) => return Ok(Heard::Attached(attached)),
+                    Ok(Frame::Close(close)) => {
+                        return Err(Error::failed(close.detail, "attach again, or try once more"));
+                    }
+                    _ => {}
+                }
+            }
+            let mut buffer = [0; 64 * 1024];
+            match self.stream.read(&mut buffer) {
+                Ok(0) => return Ok(Heard::Gone),
+                Ok(n) => self.decoder.push(&buffer[..n]),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if is_late(&error) => return Err(self.lost(&error)),
+                Err(_) => return Ok(Heard::Gone),
+            }
         }
     }
 
@@ -120,80 +325,56 @@ impl Client {
     /// What the manager answers, or that it is gone.
     pub fn ask(&mut self, act: Act) -> Result<String> {
         self.send(&Frame::Request(Request { id: 1, act: Some(act) }))?;
+        let mut document = String::new();
         loop {
-            while let Some(frame) = self.decoder.next_frame().map_err(|e| Error::failed(e.to_string(), ""))? {
-                match frame.parse() {
-                    Ok(Frame::Hello(theirs)) => {
-                        self.greeted = true;
-                        hello::negotiate(&theirs).map_err(|skew| {
-                            Error::new(
-                                Kind::VersionSkew,
-                                skew.to_string(),
-                                "`sessd daemon restart` starts this version",
-                            )
-                        })?;
+            match self.hear()? {
+                Heard::Reply(m::Reply { answer: Some(Answer::Json(part)), more, .. }) => {
+                    document.push_str(&part);
+                    if !more {
+                        return Ok(document);
                     }
-                    Ok(Frame::Reply(reply)) => match reply.answer {
-                        Some(Answer::Json(json)) => return Ok(json),
-                        Some(Answer::Error(error)) => return Err(error.into()),
-                        None => {
-                            return Err(Error::new(
-                                Kind::VersionSkew,
-                                "the manager's answer is from a newer version",
-                                "`sessd daemon restart`",
-                            ));
-                        }
-                    },
-                    Ok(Frame::Close(close)) => return Err(Error::failed(close.detail, "")),
-                    _ => {}
                 }
+                Heard::Reply(m::Reply { answer: Some(Answer::Error(error)), .. }) => return Err(error.into()),
+                Heard::Reply(m::Reply { answer: None, .. }) => {
+                    return Err(Error::new(
+                        Kind::VersionSkew,
+                        "the manager's answer is from a newer version",
+                        "`sessd daemon restart`",
+                    ));
+                }
+                Heard::Gone => return Err(self.lost(&io::ErrorKind::UnexpectedEof.into())),
+                Heard::Event(_) | Heard::Attached(_) => {}
             }
-            self.read()?;
         }
     }
 
-    /// Waits until the manager closes the connection, which it does when it ends.
+    /// Leaves the connection to whoever waits on it by himself.
     ///
     /// # Errors
-    /// When it takes longer than `limit`.
-    pub fn wait_closed(&mut self, limit: Duration) -> Result<()> {
-        let until = Instant::now() + limit;
-        loop {
-            let left = until.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-            if self.stream.set_read_timeout(Some(left)).is_err() || Instant::now() >= until {
-                return Err(Error::failed("the manager does not end", "`sessd daemon status` shows its pid"));
-            }
-            match self.stream.read(&mut [0; 1024]) {
-                Ok(n) if n > 0 => {}
-                Err(e)
-                    if matches!(
-                        e.kind(),
-                        io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut | io::ErrorKind::Interrupted
-                    ) => {}
-                // Its end, however it came.
-                _ => return Ok(()),
-            }
-        }
+    /// When the socket cannot be set so.
+    pub fn for_a_loop(&self) -> io::Result<()> {
+        self.stream.set_read_timeout(None)?;
+        self.stream.set_write_timeout(None)?;
+        self.stream.set_nonblocking(true)
     }
 
-    fn read(&mut self) -> Result<()> {
-        let mut buffer = [0; 16 * 1024];
-        loop {
-            match self.stream.read(&mut buffer) {
-                Ok(0) => return Err(lost(&io::Error::from(io::ErrorKind::UnexpectedEof))),
-                Ok(n) => {
-                    self.decoder.push(&buffer[..n]);
-                    return Ok(());
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(lost(&error)),
-            }
-        }
+    /// Waits without end from now on: for whoever listens to what may never come.
+    pub fn listens(&self) {
+        let _ = self.stream.set_read_timeout(None);
     }
 }
 
+fn is_late(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
+/// Somebody stopped the manager: nothing is to be waited for.
+fn is_stopped(paths: &Paths) -> bool {
+    matches!(seat::holder(paths), Holder::Process(pid) if seat::is_stopped(pid))
+}
+
 /// Our own program; after an upgrade the one that has taken its place.
-fn own_program() -> io::Result<PathBuf> {
+pub fn own_program() -> io::Result<PathBuf> {
     let exe = std::env::current_exe()?;
     let replaced = exe.to_str().and_then(|path| path.strip_suffix(" (deleted)")).map(PathBuf::from);
     Ok(replaced.filter(|path| !exe.exists() && path.exists()).unwrap_or(exe))
@@ -201,23 +382,41 @@ fn own_program() -> io::Result<PathBuf> {
 
 /// Starts the manager as a process of its own and waits until it says that it answers. When another one is a moment
 /// ahead of it, that is as good.
-fn start_manager() -> Result<()> {
+fn start_manager(paths: &Paths) -> Result<()> {
     let trouble = |e: io::Error| Error::failed(format!("the manager cannot be started ({e})"), "");
+    if matches!(seat::holder(paths), Holder::Process(_)) {
+        // It is about to come or to go, or to make its socket again.
+        std::thread::sleep(Duration::from_millis(50));
+        return Ok(());
+    }
+    // It leaves our terminal, signals and descriptors by itself; in a group of its own it could not.
     let mut child = Command::new(own_program().map_err(trouble)?)
         .args(["daemon", "--foreground", "--announce"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::null())
         .current_dir("/")
-        // Out of the terminal's process group: Ctrl-C in a view is not for the manager.
-        .process_group(0)
+        .env("HOME", &paths.home)
+        .envs(paths::absolute_variables())
         .spawn()
         .map_err(trouble)?;
     let Some(out) = child.stdout.take() else { return Ok(()) };
-    let mut lines = BufReader::new(out).lines();
+    let mut lines = Lines { from: out, read: Vec::new() };
+    let until = Instant::now() + START;
     let mut end =
         Err(Error::failed("the manager ended before it answered", "`sessd daemon --foreground` shows why"));
-    while let Some(Ok(line)) = lines.next() {
+    loop {
+        let line = match lines.next(until) {
+            Ok(Some(line)) => line,
+            Ok(None) => break,
+            Err(error) if is_late(&error) => {
+                return Err(Error::failed(
+                    format!("the manager (pid {}) has not come up in {} s", child.id(), START.as_secs()),
+                    format!("see {}", paths.log.display()),
+                ));
+            }
+            Err(error) => return Err(trouble(error)),
+        };
         if let Some(note) = line.strip_prefix(said::NOTE) {
             crate::out::note(note);
         } else if let Some(json) = line.strip_prefix(said::FAILED) {
@@ -235,6 +434,36 @@ fn start_manager() -> Result<()> {
     // It is over: one that was not looked after would stay as a zombie as long as we do.
     let _ = child.wait();
     end
+}
+
+/// What a process says, a line at a time.
+struct Lines {
+    from: std::process::ChildStdout,
+    read: Vec<u8>,
+}
+
+impl Lines {
+    /// The next line, or none when the process says no more.
+    fn next(&mut self, until: Instant) -> io::Result<Option<String>> {
+        loop {
+            if let Some(end) = self.read.iter().position(|byte| *byte == b'\n') {
+                let line = self.read.drain(..=end).collect::<Vec<u8>>();
+                return Ok(Some(String::from_utf8_lossy(&line[..end]).into_owned()));
+            }
+            let left = until.saturating_duration_since(Instant::now());
+            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
+            match rustix::event::poll(&mut [PollFd::new(&self.from, PollFlags::IN)], Some(&timeout)) {
+                Ok(0) => return Err(io::ErrorKind::TimedOut.into()),
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+            let mut buffer = [0; 4096];
+            match self.from.read(&mut buffer)? {
+                0 => return Ok(None),
+                n => self.read.extend_from_slice(&buffer[..n]),
+            }
+        }
+    }
 }
 
 fn failure(json: &str) -> Error {

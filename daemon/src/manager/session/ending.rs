@@ -136,8 +136,8 @@ impl Task {
         point("restart-after-save");
         self.let_go();
         let restart = self.restart.take();
-        let environment = restart.as_ref().map(|r| r.environment.clone()).unwrap_or_default();
-        let next = self.take_over(again, Some(environment));
+        let caller = restart.as_ref().map(|r| r.caller.clone()).unwrap_or_default();
+        let next = self.take_over(again, Some(caller));
         for waiting in restart.map(|r| r.waiting).unwrap_or_default() {
             // Who asked may have gone.
             let _ = waiting.send(Ok(next.clone()));
@@ -146,11 +146,7 @@ impl Task {
 
     /// Another task takes this one's place, and nobody finds the session without one in between. What remains here is to let
     /// the views have their last bytes.
-    pub(super) fn take_over(
-        &mut self,
-        record: Record,
-        environment: Option<std::collections::HashMap<String, String>>,
-    ) -> Rc<Session> {
+    pub(super) fn take_over(&mut self, record: Record, caller: Option<super::Caller>) -> Rc<Session> {
         self.finished = true;
         self.publish();
         self.manager.events.changed(&self.record, &record);
@@ -161,7 +157,7 @@ impl Task {
         if record.host != self.record.host {
             self.handle.host.tell(ToHost::Dismiss(self.record.id));
         }
-        let next = self.manager.start_session(record, environment);
+        let next = self.manager.start_session(record, caller);
         for waiting in self.when_running.drain(..) {
             next.mailbox.send(super::ToSession::WhenRunning(waiting));
         }
@@ -203,7 +199,7 @@ impl Task {
     /// A restart ends the job first. One that comes while the session begins, or is being restarted, wants what is under
     /// way.
     pub(super) fn begin_restart(&mut self, restart: Restart) {
-        let Restart { job_id, environment, done } = restart;
+        let Restart { job_id, caller, done } = restart;
         let refuse = |kind, what: String, hint: &str| Err(Error::new(kind, what, hint));
         let label = self.record.label();
         if let Some(restarting) = &mut self.restart {
@@ -216,7 +212,7 @@ impl Task {
             let why = format!("the job of `{label}` cannot be reached now");
             let _ = done.send(refuse(Kind::Failed, why, "`sessd info` says more; try again"));
         } else {
-            self.restart = Some(Restarting { job_id, environment, waiting: vec![done] });
+            self.restart = Some(Restarting { job_id, caller, waiting: vec![done] });
             self.end_job(EndReason::Restarted, false);
         }
     }
@@ -242,10 +238,10 @@ impl Task {
 
     pub(super) fn moved(&mut self, moved: Record, done: oneshot::Sender<Result<Rc<Session>>>) {
         self.leave_stream();
-        let environment = (!self.spawn_asked).then(|| std::mem::take(&mut self.environment));
+        let caller = (!self.spawn_asked).then(|| std::mem::take(&mut self.caller));
         self.views.let_go();
-        let next = self
-            .take_over(Record { host: moved.host, ..self.record.clone() }.without_evidence(), environment);
+        let next =
+            self.take_over(Record { host: moved.host, ..self.record.clone() }.without_evidence(), caller);
         // Who asked may have gone.
         let _ = done.send(Ok(next));
     }

@@ -92,7 +92,15 @@ impl Task {
         self.spawn_asked = true;
         let spec = self.record.spec(&self.manager.id);
         self.there.clone_from(&spec);
-        let spawn = m::Spawn { spec: Some(spec), environment: self.environment.clone() };
+        let spawn = m::Spawn {
+            spec: Some(spec),
+            environment: self.caller.environment.clone(),
+            inherited: self.caller.inherited.clone().or_else(|| {
+                // What the agent here has is the manager's.
+                (self.record.host == LOCAL)
+                    .then(|| m::Inherited { umask: Some(0o022), ..m::Inherited::default() })
+            }),
+        };
         self.ask_agent(link, LinkAct::Spawn(spawn), Asked::Spawn);
     }
 

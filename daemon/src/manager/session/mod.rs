@@ -44,6 +44,15 @@ const PANIC_LAST: Duration = Duration::from_secs(60);
 /// again: its environment was in no record.
 const ASKED_AGAIN: Duration = Duration::from_secs(2);
 
+/// What a session on this machine has from whoever asks for it. It is in no record.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// Its environment.
+    pub environment: HashMap<String, String>,
+    /// Umask, priority and limits.
+    pub inherited: Option<m::Inherited>,
+}
+
 /// A message for a session.
 pub enum ToSession {
     /// The host's link is up; this is what the host knows.
@@ -120,7 +129,7 @@ pub enum ToSession {
     /// Tell when the job runs, or why it does not.
     WhenRunning(oneshot::Sender<Result<()>>),
     /// Whoever asked for the session asks again, after the manager died, with the environment for its job.
-    AskedAgain(HashMap<String, String>),
+    AskedAgain(Caller),
     /// Try to write down what could not be.
     TryAgain,
 }
@@ -160,8 +169,8 @@ impl ToSession {
 pub struct Restart {
     /// Its id.
     pub job_id: Uuid,
-    /// Of whoever asks, for its job.
-    pub environment: HashMap<String, String>,
+    /// Whoever asks, for its job.
+    pub caller: Caller,
     /// Gets the session as it goes on.
     pub done: oneshot::Sender<Result<Rc<Session>>>,
 }
@@ -271,12 +280,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts the task of a session whose record is in the database already. `environment`: of whoever asks for it now;
+    /// Starts the task of a session whose record is in the database already. `caller`: what whoever asks for it now has;
     /// `None` when the record is all there is, so that the host may have been told of the job before. `after`: it begins so
     /// much later; what is sent to it waits.
     pub fn start(
         record: Record,
-        environment: Option<HashMap<String, String>>,
+        caller: Option<Caller>,
         host: Rc<Host>,
         manager: &Rc<Manager>,
         after: Duration,
@@ -296,9 +305,9 @@ impl Session {
             handle: session.clone(),
             manager: manager.clone(),
             record,
-            spawn_asked: environment.is_none(),
-            asked_again_until: environment.is_none().then(|| Instant::now() + ASKED_AGAIN),
-            environment: environment.unwrap_or_default(),
+            spawn_asked: caller.is_none(),
+            asked_again_until: caller.is_none().then(|| Instant::now() + ASKED_AGAIN),
+            caller: caller.unwrap_or_default(),
             stream: None,
             replica: Replica::new(),
             warm: false,
@@ -411,7 +420,7 @@ struct Ending {
 /// A restart on its way.
 struct Restarting {
     job_id: Uuid,
-    environment: HashMap<String, String>,
+    caller: Caller,
     waiting: Vec<oneshot::Sender<Result<Rc<Session>>>>,
 }
 
@@ -419,7 +428,7 @@ struct Task {
     handle: Rc<Session>,
     manager: Rc<Manager>,
     record: Record,
-    environment: HashMap<String, String>,
+    caller: Caller,
     stream: Option<Stream>,
     replica: Replica,
     /// Somebody looks at it, or did not long ago: the replica follows the job.
@@ -632,8 +641,8 @@ impl Task {
             ToSession::Restart(restart) => self.begin_restart(restart),
             ToSession::MoveTo(host, done) => self.move_to(host, done),
             ToSession::Written(result) => self.written(result),
-            ToSession::AskedAgain(environment) => {
-                (self.environment, self.asked_again_until) = (environment, None);
+            ToSession::AskedAgain(caller) => {
+                (self.caller, self.asked_again_until) = (caller, None);
                 self.handle.host.tell(ToHost::LookAgain);
             }
             ToSession::TryAgain => self.try_again(),

@@ -4,7 +4,7 @@ use crate::clock;
 use crate::error::{Error, Kind, Result};
 use crate::faults::point;
 use crate::manager::doc::InfoDoc;
-use crate::manager::session::{Session, ToSession};
+use crate::manager::session::{Caller, Session, ToSession};
 use crate::manager::verbs::chosen;
 use crate::manager::{Manager, dial};
 use sessd_core::names::{check_name, check_tags};
@@ -46,7 +46,8 @@ impl Manager {
     ) -> Result<Option<(Rc<Session>, impl Future<Output = Result<()>> + use<>)>> {
         let _turn = self.registry.turn(id).await;
         if let Some(session) = self.registry.get(id) {
-            session.mailbox.send(ToSession::AskedAgain(create.environment));
+            let caller = Caller { environment: create.environment, inherited: create.inherited };
+            session.mailbox.send(ToSession::AskedAgain(caller));
             let up = session.host.want();
             return Ok(Some((session, up)));
         }
@@ -95,7 +96,8 @@ impl Manager {
         self.events.session("created", &record);
         // Asked before the session is there: it joins this attempt instead of making one of its own.
         let up = self.host(&record.host).want();
-        Ok(Some((self.start_session(record, Some(create.environment)), up)))
+        let caller = Caller { environment: create.environment, inherited: create.inherited };
+        Ok(Some((self.start_session(record, Some(caller)), up)))
     }
 
     async fn until_it_runs(

@@ -3,14 +3,22 @@
 use crate::error::{Error, Result};
 use crate::faults::point;
 use crate::manager::Manager;
+use crate::manager::dial::LOCAL;
 use crate::manager::doc::InfoDoc;
-use crate::manager::session::{Restart, Session, ToSession};
+use crate::manager::session::{Caller, Restart, Session, ToSession};
 use crate::manager::verbs::find::{Found, leaving};
 use crate::manager::verbs::{LOOKS, chosen, create, never_still};
 use sessd_proto::Uuid;
 use sessd_proto::messages as m;
-use std::collections::HashMap;
 use std::rc::Rc;
+
+/// On this machine the job is as if whoever asks had started it; elsewhere a login makes what there is.
+fn caller_of(select: &m::Select, host: &str) -> Caller {
+    if host != LOCAL {
+        return Caller::default();
+    }
+    Caller { environment: select.environment.clone(), inherited: select.inherited.clone() }
+}
 
 impl Manager {
     /// A new job under the same session. The host is reached before anything is changed. When the new job never begins,
@@ -20,7 +28,6 @@ impl Manager {
     /// Why there is none; the session is then as it was, or done.
     pub async fn restart(self: &Rc<Self>, select: &m::Select) -> Result<InfoDoc> {
         let job_id = chosen(&select.job_id)?;
-        let environment = HashMap::new();
         for _ in 0..LOOKS {
             let next = match self.find(&select.session).await? {
                 // Asked again: a manager died over the first time.
@@ -30,14 +37,14 @@ impl Manager {
                 Found::Live(session) if session.live.borrow().record.job_id == job_id => Some(session),
                 Found::Done(record) => {
                     self.host(&record.host).want().await?;
-                    self.begin_again(record.id, job_id, environment.clone()).await?
+                    self.begin_again(record.id, job_id, caller_of(select, &record.host)).await?
                 }
                 Found::Live(session) => {
                     session.host.want().await?;
                     point("restart-before-end");
-                    let environment = environment.clone();
+                    let caller = caller_of(select, &session.host.name);
                     match session
-                        .ask_if_there(|done| ToSession::Restart(Restart { job_id, environment, done }))
+                        .ask_if_there(|done| ToSession::Restart(Restart { job_id, caller, done }))
                         .await
                     {
                         Some(next) => Some(next?),
@@ -60,7 +67,7 @@ impl Manager {
         self: &Rc<Self>,
         id: Uuid,
         job_id: Uuid,
-        environment: HashMap<String, String>,
+        caller: Caller,
     ) -> Result<Option<Rc<Session>>> {
         let _turn = self.registry.turn(id).await;
         if self.registry.get(id).is_some() {
@@ -76,6 +83,6 @@ impl Manager {
         record.begin_again(job_id);
         self.store.save(&record).await?;
         point("restart-after-save");
-        Ok(Some(self.start_session(record, Some(environment))))
+        Ok(Some(self.start_session(record, Some(caller))))
     }
 }

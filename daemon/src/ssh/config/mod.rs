@@ -252,6 +252,8 @@ async fn ask_ssh(
     let mut command = tokio::process::Command::new(ssh);
     command.arg("-G").args(destination_args(to, environment.ssh_config.as_deref())).arg("--").arg(&to.host);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+    // In a group of its own, with whatever a `Match exec` starts.
+    command.process_group(0);
     let child = match command.spawn() {
         Ok(child) => child,
         Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),

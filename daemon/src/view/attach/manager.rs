@@ -4,7 +4,7 @@ use super::line::Line;
 use super::{Outcome, Outgoing, Request, SETTLE_MS, View};
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
-use crate::view::client::{Client, no_answer};
+use crate::view::client::{Client, Heard, no_answer};
 use crate::view::{terminal, words};
 use rustix::io::Errno;
 use sessd_core::record::End;
@@ -330,7 +330,7 @@ impl View<'_> {
     }
 
     fn go_on_with(&mut self, client: Client, attached: m::Attached) -> Result<()> {
-        client.stream.set_nonblocking(true).map_err(|e| Error::failed(e.to_string(), ""))?;
+        client.for_a_loop().map_err(|e| Error::failed(e.to_string(), ""))?;
         self.client = client;
         self.silence = crate::view::silence::Silence::new(self.now());
         (self.shown, self.granted) = (0, VIEW_WINDOW);
@@ -356,9 +356,7 @@ impl View<'_> {
 
 fn connect_again(paths: &Paths, attach: m::Attach, pid: &AtomicI32) -> Result<(Client, m::Attached)> {
     let mut client = Client::connect_once(paths)?.ok_or_else(|| no_answer(paths))?;
-    if let Ok(peer) = rustix::net::sockopt::socket_peercred(&client.stream) {
-        pid.store(peer.pid.as_raw_nonzero().get(), Ordering::Relaxed);
-    }
+    pid.store(client.peer(), Ordering::Relaxed);
     client.send(&Frame::Attach(attach))?;
     let attached = wait_attached(&mut client)?;
     Ok((client, attached))
@@ -390,38 +388,14 @@ pub(super) fn attach_message(
 }
 
 pub(super) fn wait_attached(client: &mut Client) -> Result<m::Attached> {
-    use std::io::Read;
-    let mut buffer = [0; 16 * 1024];
     loop {
-        while let Some(frame) = client.decoder.next_frame().map_err(|e| Error::failed(e.to_string(), ""))? {
-            match frame.parse() {
-                Ok(Frame::Hello(theirs)) => {
-                    sessd_proto::negotiate(&theirs).map_err(|skew| {
-                        Error::new(
-                            Kind::VersionSkew,
-                            skew.to_string(),
-                            "`sessd daemon restart` starts this version",
-                        )
-                    })?;
-                }
-                Ok(Frame::Attached(attached)) => return Ok(attached),
-                Ok(Frame::Reply(m::Reply { answer: Some(Answer::Error(error)), .. })) => {
-                    return Err(error.into());
-                }
-                Ok(Frame::Close(close)) => return Err(Error::failed(close.detail, "")),
-                _ => {}
+        match client.hear()? {
+            Heard::Attached(attached) => return Ok(attached),
+            Heard::Reply(m::Reply { answer: Some(Answer::Error(error)), .. }) => return Err(error.into()),
+            Heard::Gone => {
+                return Err(Error::failed("the manager went away", "try again: it starts by itself"));
             }
-        }
-        match client.stream.read(&mut buffer) {
-            Ok(0) => return Err(Error::failed("the manager went away", "try again: it starts by itself")),
-            Ok(n) => client.decoder.push(&buffer[..n]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => {
-                return Err(Error::failed(
-                    format!("the manager went away ({error})"),
-                    "try again: it starts by itself",
-                ));
-            }
+            Heard::Reply(_) | Heard::Event(_) => {}
         }
     }
 }

@@ -230,7 +230,7 @@ impl View<'_> {
     fn run(&mut self, mut size: Option<(u16, u16)>) -> Result<Outcome> {
         let signals =
             Signals::listen().map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), ""))?;
-        self.client.stream.set_nonblocking(true).map_err(|e| Error::failed(e.to_string(), ""))?;
+        self.client.for_a_loop().map_err(|e| Error::failed(e.to_string(), ""))?;
         // What came together with the answer to the attach.
         if let Some(outcome) = self.take_frames()? {
             return self.leave(outcome);

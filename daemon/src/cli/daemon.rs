@@ -1,0 +1,169 @@
+//! `sessd daemon`: the manager itself. What is said of it rests on its lock, which it has as long as it lives, and not on
+//! whether it answers.
+
+use super::args::{DaemonArgs, DaemonVerb};
+use super::verbs::{read, room};
+use super::when::Wall;
+use super::{ask, print, service};
+use crate::config::Config;
+use crate::error::{Error, Kind, Result};
+use crate::manager::doc::StatusDoc;
+use crate::out;
+use crate::paths::Paths;
+use crate::seat::{self, Holder};
+use crate::server;
+use crate::view::client::Client;
+use rustix::process::{Pid, Signal};
+use sessd_proto::messages::{self as m, Act};
+use std::time::{Duration, Instant};
+
+/// How long a manager that was told to stop may take to write down what it has to.
+const ENDS: Duration = Duration::from_secs(10);
+/// The same for one that was not heard and got a signal.
+const ENDS_UNHEARD: Duration = Duration::from_secs(5);
+
+/// Carries a verb out. `json`: documents are wanted, and no words.
+///
+/// # Errors
+/// What a person is told, in one line.
+pub fn run(paths: Paths, args: DaemonArgs, json: bool) -> Result<u8> {
+    let done = |json: bool| if json { out::json("{}").map(drop) } else { Ok(()) };
+    match args.act {
+        None if args.foreground => {
+            return server::run(paths, args.announce).map(|()| 0).or_else(|error| {
+                // Whoever started us has it from our stdout.
+                if args.announce { Ok(error.kind.exit_code()) } else { Err(error) }
+            });
+        }
+        None | Some(DaemonVerb::Start) => {
+            // An answer, and not only a connection: a manager that is being killed still has its socket for a moment.
+            let answer = ask::ask(&paths, &Act::DaemonStatus(m::Empty {}))?;
+            if json {
+                out::json(&answer)?;
+            } else {
+                out::line(&format!("the manager runs (pid {})", read::<StatusDoc>(&answer)?.pid))?;
+            }
+        }
+        Some(DaemonVerb::Status) => {
+            let Some(mut client) = connect_if_it_runs(&paths)? else {
+                return Err(Error::failed(
+                    "the manager does not run",
+                    "it starts by itself when a verb needs it",
+                ));
+            };
+            let answer = client.ask(Act::DaemonStatus(m::Empty {}))?;
+            if json {
+                out::json(&answer)?;
+            } else {
+                out::lines(&print::status(&read::<StatusDoc>(&answer)?, &Wall::here(), room()))?;
+            }
+        }
+        Some(DaemonVerb::Stop) => {
+            stop(&paths, false)?;
+            done(json)?;
+        }
+        Some(DaemonVerb::Restart) => {
+            // While there is still one that goes on.
+            Config::load(&paths)?;
+            stop(&paths, true)?;
+            Client::connect(&paths)?;
+            done(json)?;
+        }
+        Some(DaemonVerb::Install) => {
+            service::install(&paths)?;
+            done(json)?;
+        }
+        Some(DaemonVerb::Uninstall) => {
+            service::uninstall(&paths)?;
+            done(json)?;
+        }
+    }
+    Ok(0)
+}
+
+/// Connects to the manager if one runs; one whose socket is gone is waited for, as it makes it again.
+fn connect_if_it_runs(paths: &Paths) -> Result<Option<Client>> {
+    match Client::connect_running(paths)? {
+        None if seat::holder(paths) != Holder::Nobody => Client::connect(paths).map(Some),
+        client => Ok(client),
+    }
+}
+
+/// Stops the manager and waits until it is gone. None running is as good.
+fn stop(paths: &Paths, restart: bool) -> Result<()> {
+    match ask_to_stop(paths, restart)? {
+        Asked::Stops(pid) => wait_gone(paths, pid, ENDS),
+        Asked::Nobody => match seat::holder(paths) {
+            Holder::Nobody => Ok(()),
+            Holder::Process(pid) => end(paths, pid),
+            Holder::Elsewhere(_) => Err(crate::view::client::no_answer(paths)),
+        },
+        // By evidence that it is ours: whoever listens on a socket may be anybody.
+        Asked::Silent(error) => match seat::holder(paths) {
+            Holder::Process(pid) => end(paths, pid),
+            _ => Err(error),
+        },
+    }
+}
+
+enum Asked {
+    Nobody,
+    /// It was told, and is or was this process.
+    Stops(i32),
+    Silent(Error),
+}
+
+fn ask_to_stop(paths: &Paths, restart: bool) -> Result<Asked> {
+    let mut client = match Client::connect_running(paths) {
+        Ok(Some(client)) => client,
+        Ok(None) => return Ok(Asked::Nobody),
+        Err(error) => return Ok(Asked::Silent(error)),
+    };
+    let pid = client.peer();
+    match client.ask(Act::DaemonStop(m::Stop { restart })) {
+        Ok(_) => Ok(Asked::Stops(pid)),
+        // One that does not understand us understands a signal, and one that went away has stopped.
+        Err(error) if error.kind == Kind::VersionSkew || client.is_silent() => Ok(Asked::Silent(error)),
+        Err(_) if client.is_gone() => Ok(Asked::Stops(pid)),
+        Err(error) => Err(error),
+    }
+}
+
+/// Ends a manager that cannot be asked. It stops as if it had been, if it can; jobs run on in any case.
+fn end(paths: &Paths, pid: i32) -> Result<()> {
+    let send = |signal: Signal| {
+        // Looked at again each time: a number may be somebody else's by now.
+        if let Some(target) = Pid::from_raw(pid).filter(|_| seat::is_manager(paths, pid)) {
+            let _ = rustix::process::kill_process(target, signal);
+        }
+    };
+    send(Signal::TERM);
+    // One that was stopped hears nothing else before.
+    send(Signal::CONT);
+    if wait_gone(paths, pid, ENDS_UNHEARD).is_ok() {
+        return Ok(());
+    }
+    send(Signal::KILL);
+    wait_gone(paths, pid, ENDS_UNHEARD)
+}
+
+/// Waits until process `pid` is the manager no more.
+fn wait_gone(paths: &Paths, pid: i32, within: Duration) -> Result<()> {
+    let until = Instant::now() + within;
+    loop {
+        match seat::holder(paths) {
+            // A view may be quicker than we are to start the next one.
+            Holder::Process(other) if other == pid => {}
+            // It is not seen who has the lock: it may still be that one.
+            Holder::Elsewhere(_) if seat::is_there(pid) => {}
+            _ => return Ok(()),
+        }
+        if Instant::now() >= until {
+            return Err(Error::failed(
+                format!("the manager (pid {pid}) does not end"),
+                format!("see {}, or kill -9 {pid}: jobs run on", paths.log.display()),
+            ));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

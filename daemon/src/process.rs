@@ -1,0 +1,140 @@
+//! What a process inherits from whoever started it. The manager lives longer than its caller's terminal, login and files, so
+//! it lets go of all of them; a session on this machine gets what its own caller has. One of the rooms where unsafe code is
+//! allowed.
+#![allow(unsafe_code)]
+
+use crate::files;
+use nix::libc;
+use rustix::fs::{Mode, OFlags};
+use rustix::process::{Resource, getrlimit, setrlimit};
+use sessd_proto::messages::{Inherited, Limit};
+use std::os::fd::RawFd;
+use std::path::PathBuf;
+
+/// First act of the manager's process, before it has opened anything or has a second thread. `own_session`: nobody waits for
+/// it in the foreground.
+pub fn leave_the_caller(own_session: bool) {
+    if own_session {
+        // Whoever starts us forks, so that we lead no group. One that leads a session already has no terminal to lose.
+        let _ = rustix::process::setsid();
+    } else {
+        give_up_terminal();
+    }
+    close_inherited();
+    reset_signals();
+    // What is made here is nobody else's. Where it is to be, its permissions are set.
+    let _ = rustix::process::umask(Mode::from_raw_mode(0o077));
+    raise_descriptor_limit();
+}
+
+/// In the foreground, too, a child that asks on the terminal must not stop us: without a controlling terminal it finds none.
+/// Ctrl-C still comes, for it is sent to the group. The leader of a session would end it with that.
+fn give_up_terminal() {
+    if rustix::process::getsid(None).is_ok_and(|session| session == rustix::process::getpid()) {
+        return;
+    }
+    if let Ok(terminal) =
+        rustix::fs::open("/dev/tty", OFlags::RDWR | OFlags::CLOEXEC | OFlags::NOCTTY, Mode::empty())
+    {
+        // SAFETY: TIOCNOTTY takes no argument and touches no memory.
+        let _ = unsafe {
+            rustix::ioctl::ioctl(
+                &terminal,
+                rustix::ioctl::NoArg::<{ libc::TIOCNOTTY as rustix::ioctl::Opcode }>::new(),
+            )
+        };
+    }
+}
+
+/// Closes every descriptor above stderr: a lock, a pipe that somebody reads to its end.
+fn close_inherited() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let open: Vec<RawFd> = open
+        .flatten()
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd > 2)
+        .collect();
+    // The one the list was read with is in it, and closed by now.
+    for fd in open.into_iter().filter(|fd| std::fs::symlink_metadata(format!("/proc/self/fd/{fd}")).is_ok()) {
+        // SAFETY: nothing in this process owns a descriptor above stderr yet, and this one is open.
+        unsafe { rustix::io::close(fd) };
+    }
+}
+
+/// Signals that our caller ignored or held back are what they are by default, here and in our children: `sh -c 'x &'` and
+/// `nohup` ignore some, and Ctrl-C would be dead in every job.
+fn reset_signals() {
+    for signal in 1..=libc::SIGRTMAX() {
+        // SAFETY: an action that was read is one that can be looked at, and the default one has no handler. Only signals that
+        // are ignored are changed; SIGPIPE is ignored on purpose, by Rust itself, and reset for children by it.
+        unsafe {
+            let mut action: libc::sigaction = std::mem::zeroed();
+            if signal != libc::SIGPIPE
+                && libc::sigaction(signal, std::ptr::null(), &raw mut action) == 0
+                && action.sa_sigaction == libc::SIG_IGN
+            {
+                libc::signal(signal, libc::SIG_DFL);
+            }
+        }
+    }
+    let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
+}
+
+/// Views, links and files: the usual soft limit of 1024 is for programs that use select(2). A job gets its caller's.
+fn raise_descriptor_limit() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Then there is room for fewer people.
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// The file of the program that runs, and whether what is there now is another, or nothing. None: it cannot be told.
+pub fn program() -> (Option<PathBuf>, bool) {
+    let Ok(link) = std::fs::read_link("/proc/self/exe") else { return (None, false) };
+    let path = link
+        .to_str()
+        .and_then(|path| path.strip_suffix(" (deleted)"))
+        .map_or_else(|| link.clone(), PathBuf::from);
+    let same = match (std::fs::metadata("/proc/self/exe"), std::fs::metadata(&path)) {
+        (Ok(running), Ok(there)) => files::identity(&running) == files::identity(&there),
+        (Ok(_), Err(_)) => false,
+        (Err(_), _) => true,
+    };
+    (Some(path), !same)
+}
+
+/// Every limit there is, by its number on Linux.
+const RESOURCES: [(u32, Resource); 16] = [
+    (0, Resource::Cpu),
+    (1, Resource::Fsize),
+    (2, Resource::Data),
+    (3, Resource::Stack),
+    (4, Resource::Core),
+    (5, Resource::Rss),
+    (6, Resource::Nproc),
+    (7, Resource::Nofile),
+    (8, Resource::Memlock),
+    (9, Resource::As),
+    (10, Resource::Locks),
+    (11, Resource::Sigpending),
+    (12, Resource::Msgqueue),
+    (13, Resource::Nice),
+    (14, Resource::Rtprio),
+    (15, Resource::Rttime),
+];
+
+/// What a program that this process starts has from it, beside the environment. Called before there is a second thread.
+pub fn inherited() -> Inherited {
+    // It can only be read by setting it.
+    let umask = rustix::process::umask(Mode::from_raw_mode(0o077));
+    rustix::process::umask(umask);
+    let limits = RESOURCES.into_iter().map(|(number, resource)| {
+        let limit = getrlimit(resource);
+        Limit { resource: number, soft: limit.current, hard: limit.maximum }
+    });
+    Inherited {
+        umask: Some(umask.bits()),
+        nice: rustix::process::getpriority_process(None).ok(),
+        limits: limits.collect(),
+    }
+}

@@ -1,0 +1,310 @@
+//! The manager as a good citizen: whom it and its callers trust, how it is found, and what is said when it is not.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use sessd_tests::world::set_mode;
+use sessd_tests::{LATER, SOON, World, procs, until};
+
+/// What a verb may take that finds no manager that answers.
+const DEADLINE: Duration = Duration::from_secs(12);
+/// A user who is not us.
+const SOMEBODY: u32 = 12345;
+
+fn is_root() -> bool {
+    rustix::process::getuid().is_root()
+}
+
+fn socket(world: &World) -> PathBuf {
+    world.sessd_home().join("sessd.sock")
+}
+
+/// `sessd` as in a login that knows of no `SESSD_HOME`, with this runtime folder or, as from cron, with none.
+fn in_the_home(world: &World, runtime: Option<&Path>, args: &[&str]) -> Command {
+    let mut command = world.command(args);
+    command.env_remove("SESSD_HOME").env_remove("XDG_RUNTIME_DIR");
+    if let Some(runtime) = runtime {
+        command.env("XDG_RUNTIME_DIR", runtime);
+    }
+    command
+}
+
+fn run(world: &World, command: Command) -> sessd_tests::world::Output {
+    world.finish(command, b"", LATER)
+}
+
+fn pipe(path: &Path) {
+    let kind = rustix::fs::FileType::Fifo;
+    rustix::fs::mknodat(rustix::fs::CWD, path, kind, rustix::fs::Mode::from_raw_mode(0o600), 0)
+        .expect("a pipe");
+}
+
+#[test]
+fn another_user_who_listens_on_the_socket_hears_nothing() {
+    if !is_root() {
+        return; // Only root can be another user for a moment.
+    }
+    let world = World::new();
+    let (said, heard) = mpsc::channel();
+    let path = socket(&world);
+    let (ready, is_ready) = mpsc::channel();
+    thread::spawn(move || {
+        let listener = UnixListener::bind(&path).expect("a socket");
+        // Of this thread alone: whoever calls listen(2) is who the kernel says is there.
+        rustix::thread::set_thread_uid(rustix::process::Uid::from_raw(SOMEBODY)).expect("another user");
+        rustix::net::listen(&listener, 16).expect("to listen");
+        ready.send(()).expect("the test");
+        for stream in listener.incoming() {
+            let mut byte = [0];
+            let read = std::io::Read::read(&mut stream.expect("a caller"), &mut byte).unwrap_or(0);
+            let _ = said.send(read);
+        }
+    });
+    is_ready.recv().expect("a listener");
+    for args in [&["list"][..], &["create", "--", "cat"], &["attach"], &["daemon", "status"]] {
+        let line = world.fails(args, 1);
+        assert!(line.contains("another user (uid 12345)"), "{line}");
+        assert_eq!(
+            heard.recv_timeout(SOON).expect("a caller"),
+            0,
+            "a byte was said to somebody else: {args:?}"
+        );
+    }
+    // And nobody is ended on its word.
+    world.fails(&["daemon", "stop"], 1);
+}
+
+#[test]
+fn a_runtime_folder_of_another_user_is_not_used_and_the_fallback_is_found_without_it() {
+    let world = World::new();
+    let theirs = world.root().join("theirs");
+    fs::create_dir(&theirs).expect("a folder");
+    if is_root() {
+        chown(&theirs, Some(SOMEBODY), Some(SOMEBODY)).expect("another owner");
+    } else {
+        set_mode(&theirs, 0o777);
+    }
+    let output = run(&world, in_the_home(&world, Some(&theirs), &["create", "--name", "dev", "--", "cat"]));
+    assert_eq!(output.code, 0, "{output:#?}");
+    assert!(output.stderr.contains(theirs.to_str().expect("text")), "it is said: {output:#?}");
+    assert_eq!(fs::read_dir(&theirs).expect("the folder").count(), 0, "nothing was put there");
+    let from_cron = run(&world, in_the_home(&world, None, &["list", "--json"]));
+    assert!(from_cron.stdout.contains("dev") && from_cron.stderr.is_empty(), "{from_cron:#?}");
+}
+
+#[test]
+fn terminal_and_cron_find_the_same_manager_whoever_started_it() {
+    for terminal_first in [true, false] {
+        let world = World::new();
+        let runtime = world.root().join("run");
+        let ask = |in_terminal: bool, args: &[&str]| {
+            let output = run(&world, in_the_home(&world, in_terminal.then_some(&*runtime), args));
+            assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{args:?}: {output:#?}");
+            output.stdout
+        };
+        ask(terminal_first, &["create", "--name", "dev", "--", "cat"]);
+        let pids = [true, false].map(|terminal| ask(terminal, &["daemon", "status", "--json"]));
+        let pid = |text: &str| serde_json::from_str::<serde_json::Value>(text).expect("JSON")["pid"].clone();
+        assert_eq!(
+            pid(&pids[0]),
+            pid(&pids[1]),
+            "one manager, and the terminal came first: {terminal_first}"
+        );
+        assert!(ask(!terminal_first, &["list"]).contains("dev"));
+        ask(!terminal_first, &["daemon", "stop"]);
+        assert_eq!(world.managers(), Vec::<i32>::new());
+    }
+}
+
+#[test]
+fn a_folder_that_is_open_to_others_is_refused_and_none_is_changed() {
+    let mut world = World::new();
+    for (mode, refused) in [(0o755, false), (0o777, true), (0o1777, true)] {
+        let folder = world.root().join(format!("{mode:o}"));
+        fs::create_dir(&folder).expect("a folder");
+        set_mode(&folder, mode);
+        world.set_env("SESSD_HOME", folder.display().to_string());
+        if refused {
+            let line = world.fails(&["list"], 1);
+            assert!(line.contains(folder.to_str().expect("text")) && line.contains("others"), "{line}");
+        } else {
+            world.ok(&["list"]);
+            for file in ["sessd.db", "sessd.db.lock", "sessd.lock", "sessd.log", "sessd.sock"] {
+                let mode = fs::symlink_metadata(folder.join(file)).expect("a file of the manager").mode();
+                assert_eq!(mode & 0o077, 0, "{file}");
+            }
+        }
+        let after = fs::metadata(&folder).expect("the folder").permissions().mode() & 0o7777;
+        assert_eq!(after, mode, "a folder that was there is left as it was");
+    }
+}
+
+#[test]
+fn a_pipe_where_a_file_should_be_is_one_line_and_not_a_wait() {
+    for file in ["sessd.log", "config.toml", "sessd.db"] {
+        let world = World::new();
+        pipe(&world.sessd_home().join(file));
+        for args in [&["list"][..], &["daemon", "--foreground"]] {
+            let output = world.sessd_within(args, DEADLINE);
+            let line = world.one_error(file, &output, 1);
+            assert!(line.contains(file) && line.contains("pipe"), "{line}");
+        }
+    }
+}
+
+#[test]
+fn relative_folders_are_the_callers() {
+    let mut world = World::new();
+    world.set_env("SESSD_HOME", "rel");
+    world.ok(&["create", "--name", "dev", "--", "sh", "-c", "cd /; echo $SESSD_HOME; exec cat"]);
+    let there = world.home().join("rel");
+    assert!(there.join("sessd.db").exists() && !Path::new("/rel").exists());
+    world.wait_state("dev", "running", SOON);
+    let inside = world.sessd(&["attach", "nobody"]);
+    assert_eq!(inside.code, 3, "{inside:#?}");
+    world.set_env("SESSD_CONFIG", "my.toml");
+    fs::write(world.home().join("my.toml"), "nonsense = 1\n").expect("a configuration");
+    assert!(world.fails(&["daemon", "restart"], 1).contains("my.toml"));
+}
+
+#[test]
+fn without_home_the_password_database_is_asked() {
+    let world = World::new();
+    let mut command = world.command(&["daemon", "status"]);
+    command.env_remove("HOME");
+    let line = world.one_error("status", &run(&world, command), 1);
+    assert!(line.contains("does not run"), "{line}");
+}
+
+#[test]
+fn a_socket_that_is_removed_is_made_again_and_the_manager_is_known_without_it() {
+    let world = World::new();
+    world.create("dev", "exec cat");
+    let manager = world.manager_pid();
+    fs::remove_file(socket(&world)).expect("the socket");
+    world.ok(&["list"]);
+    assert_eq!(world.manager_pid(), manager);
+    // Before it is made again, too, the manager can be stopped.
+    fs::remove_file(socket(&world)).expect("the socket");
+    world.ok(&["daemon", "stop"]);
+    assert!(!procs::alive(manager), "stopped is stopped");
+    world.wait_state("dev", "running", SOON);
+}
+
+#[test]
+fn a_manager_that_does_not_answer_is_said_and_can_be_stopped() {
+    let world = World::new();
+    world.create("dev", "exec cat");
+    for verb in [&["list"][..], &["daemon", "status"], &["create", "--", "cat"], &["attach", "dev"]] {
+        let manager = world.manager_pid();
+        procs::signal(manager, Signal::STOP);
+        let output = world.sessd_within(verb, DEADLINE);
+        let line = world.one_error("a verb", &output, 1);
+        assert!(line.contains(&format!("pid {manager}")), "{line}");
+        procs::signal(manager, Signal::CONT);
+    }
+    for verb in ["restart", "stop"] {
+        let manager = world.manager_pid();
+        procs::signal(manager, Signal::STOP);
+        world.ok(&["daemon", verb]);
+        procs::wait_gone(manager, SOON);
+    }
+    world.wait_state("dev", "running", SOON);
+}
+
+#[test]
+fn a_program_that_is_no_manager_and_says_nothing_is_named_and_never_ended() {
+    let world = World::new();
+    let mut other = Command::new("sleep").arg("1000").spawn().expect("a process");
+    let listener = UnixListener::bind(socket(&world)).expect("a socket");
+    // What is written down is no evidence.
+    let lock = world.sessd_home().join("sessd.db.lock");
+    fs::write(&lock, format!("pid {}\nmachine x\nsocket {}\n", other.id(), socket(&world).display()))
+        .expect("a lock");
+    for args in [&["list"][..], &["daemon", "status"], &["daemon", "stop"]] {
+        let output = world.sessd_within(args, DEADLINE);
+        let line = world.one_error("a verb", &output, 1);
+        assert!(line.contains(&std::process::id().to_string()) && line.contains("sessd.sock"), "{line}");
+    }
+    assert!(other.try_wait().expect("its state").is_none(), "a process that was named by a file lives");
+    drop(listener);
+    let _ = other.kill();
+    let _ = other.wait();
+    world.ok(&["list"]);
+}
+
+#[test]
+fn a_state_folder_that_is_deleted_comes_back_with_its_records() {
+    let world = World::new();
+    world.create("dev", "exec cat");
+    let manager = world.manager_pid();
+    fs::remove_dir_all(world.sessd_home()).expect("the folder");
+    world.wait_state("dev", "running", LATER);
+    assert_ne!(world.manager_pid(), manager, "the next one goes on");
+    until("the first to be gone", SOON, || (!procs::alive(manager)).then_some(()));
+}
+
+#[test]
+fn of_many_managers_that_are_started_at_once_one_wins() {
+    let world = World::new();
+    thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| world.ok(&["daemon"]));
+        }
+    });
+    assert_eq!(world.managers().len(), 1);
+    let line = world.fails(&["daemon", "--foreground"], 1);
+    assert!(line.contains(&format!("pid {}", world.manager_pid())), "{line}");
+}
+
+#[test]
+fn stop_stops_while_sessions_end() {
+    let world = World::new();
+    for round in 0..6 {
+        for n in 0..8 {
+            world.ok(&["create", "--name", &format!("s{round}-{n}"), "--", "sleep", "0.1"]);
+        }
+        let manager = world.manager_pid();
+        world.ok(&["daemon", "stop"]);
+        assert!(!procs::alive(manager));
+    }
+}
+
+#[test]
+fn a_wrong_configuration_does_not_cost_the_manager_that_runs() {
+    let world = World::new();
+    world.create("dev", "exec cat");
+    let manager = world.manager_pid();
+    fs::write(world.config(), "# mine\nidle_timout = \"2d\"\n").expect("the configuration");
+    let line = world.fails(&["daemon", "restart"], 1);
+    assert!(
+        line.contains("line 2: unknown setting idle_timout: did you mean idle_timeout"),
+        "the mistake, and what was meant: {line}"
+    );
+    assert_eq!(world.manager_pid(), manager);
+    world.wait_state("dev", "running", SOON);
+}
+
+#[test]
+fn what_was_deleted_is_not_in_the_files() {
+    let world = World::new();
+    let secret = "correcthorsebatterystaple";
+    world.ok(&["create", "--name", "dev", "--env", &format!("TOKEN={secret}"), "--", "cat"]);
+    world.ok(&["delete", "dev", "--force"]);
+    until("the secret to be nowhere", LATER, || {
+        let files = ["", "-wal", "-shm"].map(|end| world.sessd_home().join(format!("sessd.db{end}")));
+        let there = |file: &PathBuf| {
+            fs::read(file).is_ok_and(|bytes| procs::find(&bytes, secret.as_bytes()).is_some())
+        };
+        (!files.iter().any(there)).then_some(())
+    });
+    // The manager had it open all along.
+    let _ = UnixStream::connect(socket(&world)).expect("the manager");
+}
