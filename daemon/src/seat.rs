@@ -131,16 +131,19 @@ fn managers() -> Vec<i32> {
 
 /// Was this process stopped, by a signal or a debugger?
 pub fn is_stopped(pid: i32) -> bool {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-    // The name may hold anything; what follows its last parenthesis is regular.
-    status
-        .rsplit_once(')')
-        .is_some_and(|(_, rest)| matches!(rest.trim_start().chars().next(), Some('T' | 't')))
+    matches!(state_of(pid), Some('T' | 't'))
 }
 
-/// Is there such a process, as far as the kernel tells?
+/// Does this process run? One that ended and was not looked after does not.
 pub fn is_there(pid: i32) -> bool {
-    Path::new(&format!("/proc/{pid}")).exists()
+    state_of(pid).is_some_and(|state| !matches!(state, 'Z' | 'X'))
+}
+
+/// The kernel's letter for what a process does.
+fn state_of(pid: i32) -> Option<char> {
+    let status = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name may hold anything; what follows its last parenthesis is regular.
+    status.rsplit_once(')')?.1.trim_start().chars().next()
 }
 
 /// The name of a process's program, for a person.

@@ -92,15 +92,15 @@ fn connect_if_it_runs(paths: &Paths) -> Result<Option<Client>> {
 /// Stops the manager and waits until it is gone. None running is as good.
 fn stop(paths: &Paths, restart: bool) -> Result<()> {
     match ask_to_stop(paths, restart)? {
-        Asked::Stops(pid) => wait_gone(paths, pid, ENDS),
+        Asked::Stops(pid) => wait_gone(paths, pid, restart, ENDS),
         Asked::Nobody => match seat::holder(paths) {
             Holder::Nobody => Ok(()),
-            Holder::Process(pid) => end(paths, pid),
+            Holder::Process(pid) => end(paths, pid, restart),
             Holder::Elsewhere(_) => Err(crate::view::client::no_answer(paths)),
         },
         // By evidence that it is ours: whoever listens on a socket may be anybody.
         Asked::Silent(error) => match seat::holder(paths) {
-            Holder::Process(pid) => end(paths, pid),
+            Holder::Process(pid) => end(paths, pid, restart),
             _ => Err(error),
         },
     }
@@ -130,7 +130,7 @@ fn ask_to_stop(paths: &Paths, restart: bool) -> Result<Asked> {
 }
 
 /// Ends a manager that cannot be asked. It stops as if it had been, if it can; jobs run on in any case.
-fn end(paths: &Paths, pid: i32) -> Result<()> {
+fn end(paths: &Paths, pid: i32, restart: bool) -> Result<()> {
     let send = |signal: Signal| {
         // Looked at again each time: a number may be somebody else's by now.
         if let Some(target) = Pid::from_raw(pid).filter(|_| seat::is_manager(paths, pid)) {
@@ -140,15 +140,15 @@ fn end(paths: &Paths, pid: i32) -> Result<()> {
     send(Signal::TERM);
     // One that was stopped hears nothing else before.
     send(Signal::CONT);
-    if wait_gone(paths, pid, ENDS_UNHEARD).is_ok() {
+    if wait_gone(paths, pid, restart, ENDS_UNHEARD).is_ok() {
         return Ok(());
     }
     send(Signal::KILL);
-    wait_gone(paths, pid, ENDS_UNHEARD)
+    wait_gone(paths, pid, restart, ENDS_UNHEARD)
 }
 
 /// Waits until process `pid` is the manager no more.
-fn wait_gone(paths: &Paths, pid: i32, within: Duration) -> Result<()> {
+fn wait_gone(paths: &Paths, pid: i32, restart: bool, within: Duration) -> Result<()> {
     let until = Instant::now() + within;
     loop {
         match seat::holder(paths) {
@@ -156,6 +156,8 @@ fn wait_gone(paths: &Paths, pid: i32, within: Duration) -> Result<()> {
             Holder::Process(other) if other == pid => {}
             // It is not seen who has the lock: it may still be that one.
             Holder::Elsewhere(_) if seat::is_there(pid) => {}
+            // Its last breath: the lock is let go before the process has ended.
+            _ if !restart && seat::is_there(pid) => {}
             _ => return Ok(()),
         }
         if Instant::now() >= until {
