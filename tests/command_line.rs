@@ -2,7 +2,7 @@
 //! typos, documents of every verb, what the shell's TAB offers, and text of others that would act on a terminal.
 
 use serde_json::Value;
-use sessd_tests::{SOON, World, procs, until};
+use sessd_tests::{LATER, SOON, SshConfig, Sshd, World, procs, until};
 use std::process::Stdio;
 
 const IDLE: &str = "exec cat";
@@ -284,4 +284,25 @@ fn tab_offers_what_there_is_and_starts_no_manager() {
     assert!(began.elapsed() < SOON / 2, "{:?}", began.elapsed());
     procs::signal(manager, rustix::process::Signal::CONT);
     until("the manager to answer again", SOON, || tab(&["sessd", "attach", "web"]).first().cloned());
+}
+
+#[test]
+fn a_delete_that_waits_for_its_host_says_so_and_the_row_stays() {
+    let mut world = World::new();
+    let mut host = Sshd::start_in(&world, "h1");
+    SshConfig::new(&mut world).host("box", &host);
+    world.create_on("box", "far", IDLE);
+    world.wait_state("far", "running", SOON);
+    host.stop();
+    world.wait_session("far", "out of reach", LATER, |session| {
+        session["state"] == "disconnected" && session["link"] != "up"
+    });
+    assert_eq!(
+        world.ok(&["delete", "far"]).stdout,
+        "far: box is out of reach; it is ended when box is back\n"
+    );
+    let table = world.ok(&["list"]).stdout;
+    assert!(table.contains("disconnected, delete pending"), "{table}");
+    host.start();
+    until("the delete to be carried out", LATER, || world.list().is_empty().then_some(()));
 }
