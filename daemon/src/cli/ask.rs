@@ -111,6 +111,7 @@ pub fn events(paths: &Paths, tell: impl Fn(&str) -> Result<Printed>) -> Result<(
                 }
             }
         }
+        crate::out::note("the manager has ended: what happens is told again when the next one runs");
         let until = Instant::now() + LISTEN_AGAIN;
         client = loop {
             match Client::connect_running(paths)? {
