@@ -11,6 +11,7 @@ pub mod dial;
 pub mod doc;
 pub mod events;
 pub mod host;
+mod last_screen;
 pub mod link;
 pub mod registry;
 pub mod replica;

@@ -6,19 +6,15 @@ use crate::clock;
 use crate::error::{Error, Kind, Result};
 use crate::faults::point;
 use crate::manager::host::ToHost;
+use crate::manager::last_screen;
 use crate::store::Screen;
 use sessd_core::record::{End, Record, State};
 use sessd_core::times;
 use sessd_proto::Frame;
 use sessd_proto::messages::{self as m, EndReason, LinkAct};
-use sessd_terminal::{Size, SnapshotOptions, Terminal};
+use sessd_terminal::Size;
 use std::rc::Rc;
 use tokio::sync::oneshot;
-
-/// Bytes a last screen with the end of its scrollback may have.
-const SCREEN_MAX: usize = 512 << 10;
-/// Lines of scrollback to keep with it, the most first, until it is short enough.
-const SCREEN_LINES: [usize; 5] = [10_000, 2_000, 500, 100, 0];
 
 impl Task {
     /// The job has ended. Its last screen is looked for first: in the replica, if that has all of the output, else on the
@@ -57,7 +53,7 @@ impl Task {
         let head = self.replica.ring()?.head();
         // Of a job that left no last word, what we saw last is all there is.
         let is_last = end.reason == EndReason::Lost || head >= exit.final_offset;
-        self.replica.screen().filter(|_| is_last).map(bounded_screen)
+        self.replica.screen().filter(|_| is_last).map(last_screen::of)
     }
 
     /// A screen that the host kept. It is not trusted: what is stored is drawn by our own model.
@@ -68,9 +64,7 @@ impl Task {
         let side = |n: u32, default: u16| u16::try_from(n).ok().filter(|n| *n > 0).unwrap_or(default);
         let size =
             Size { cols: side(screen.cols, self.record.size.0), rows: side(screen.rows, self.record.size.1) };
-        let mut terminal = Terminal::new(size.clamped(), SCREEN_LINES[0]);
-        terminal.feed(&screen.snapshot);
-        Some(bounded_screen(&terminal))
+        last_screen::drawn(&screen.snapshot, size)
     }
 
     /// The record says how the job ended before the host may forget it, and before anybody is told.
@@ -245,18 +239,4 @@ impl Task {
         // Who asked may have gone.
         let _ = done.send(Ok(next));
     }
-}
-
-/// A terminal's screen with as much of its scrollback as is kept.
-fn bounded_screen(terminal: &Terminal) -> Screen {
-    let size = terminal.size();
-    let mut snapshot = Vec::new();
-    for scrollback_lines in SCREEN_LINES {
-        snapshot.clear();
-        terminal.snapshot(SnapshotOptions { scrollback_lines, ..SnapshotOptions::default() }, &mut snapshot);
-        if snapshot.len() <= SCREEN_MAX {
-            break;
-        }
-    }
-    Screen { snapshot, size: (size.cols, size.rows) }
 }
