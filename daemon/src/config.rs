@@ -1,13 +1,18 @@
-//! `config.toml`: read once, parsed into types, defaults for what it does not say.
+//! `config.toml`: parsed into types, defaults for what it does not say; read again by the manager when it changes.
 
 mod wrong;
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::manager::dial::LOCAL;
 use crate::paths::{self, Paths};
+use crate::ssh::Destination;
 use serde::Deserialize;
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Duration;
 use toml::Spanned;
 use wrong::Wrong;
@@ -41,7 +46,7 @@ struct File {
     idle_timeout: Option<Spanned<String>>,
     keep_done: Option<Spanned<String>>,
     scrollback: Option<u32>,
-    hosts: HashMap<String, HostSettings>,
+    hosts: BTreeMap<String, HostSettings>,
 }
 
 /// The configuration.
@@ -57,7 +62,18 @@ pub struct Config {
     pub keep_done: Duration,
     /// Lines of scrollback a view gets when it attaches.
     pub scrollback_lines: u32,
-    hosts: HashMap<String, HostSettings>,
+    /// What is there and has no effect, one sentence each.
+    pub warnings: Vec<String>,
+    hosts: Vec<Entry>,
+}
+
+/// The settings of a host, under one of its names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Entry {
+    name: String,
+    /// The name taken apart; none: `local`.
+    destination: Option<Destination>,
+    settings: HostSettings,
 }
 
 /// Longest file that is read, in bytes.
@@ -74,7 +90,8 @@ impl Default for Config {
             idle_timeout: Some(2 * DAY),
             keep_done: 7 * DAY,
             scrollback_lines: 10_000,
-            hosts: HashMap::new(),
+            warnings: Vec::new(),
+            hosts: Vec::new(),
         }
     }
 }
@@ -111,7 +128,7 @@ fn detach_key(text: &str) -> Option<Option<u8>> {
 }
 
 impl Config {
-    /// Reads the file, if there is one. The environment goes before the file.
+    /// Reads the file, if there is one.
     ///
     /// # Errors
     /// With the file's line that cannot be.
@@ -128,15 +145,26 @@ impl Config {
         };
         let mut config = Self::parse(&text).map_err(|wrong| wrong.into_error(&paths.config))?;
         config.ssh_config = config.ssh_config.map(|file| paths::in_a_file(&file, &paths.home, &paths.config));
-        if let Some((_, file)) = paths::absolute_variables().find(|(name, _)| *name == "SESSD_SSH_CONFIG") {
-            config.ssh_config = Some(file);
-        }
         Ok(config)
     }
 
     fn parse(text: &str) -> std::result::Result<Self, Wrong> {
         let file: File = toml::from_str(text).map_err(|e| Wrong::parsed(text, &e))?;
-        let mut config = Self { ssh_config: file.ssh_config, hosts: file.hosts, ..Self::default() };
+        let mut config = Self { ssh_config: file.ssh_config, ..Self::default() };
+        for (name, settings) in file.hosts {
+            let destination = match Destination::parse(&name) {
+                _ if name == LOCAL => None,
+                Ok(destination) => Some(destination),
+                Err(why) => {
+                    config.warnings.push(format!(
+                        "[hosts.{name:?}] applies to no host: {why}; each host has its own entry, and patterns stand in the ssh \
+                         config only"
+                    ));
+                    continue;
+                }
+            };
+            config.hosts.push(Entry { name, destination, settings });
+        }
         if let Some(key) = file.detach_key {
             config.detach_key = detach_key(key.get_ref()).ok_or_else(|| {
                 let what = format!("detach_key `{}` is no key to leave by", key.get_ref());
@@ -159,9 +187,108 @@ impl Config {
         Ok(config)
     }
 
-    /// What is set for a host.
+    /// What is set for a host, by the name that was typed.
     pub fn host(&self, host: &str) -> HostSettings {
-        self.hosts.get(host).cloned().unwrap_or_default()
+        self.host_as(host, None, None)
+    }
+
+    /// The same where the user and the port are known that the name stands for. An entry applies to every way of writing
+    /// its host: what it does not say may be anything. The entry of just that name goes first, then the one that says most.
+    pub fn host_as(&self, host: &str, user: Option<&str>, port: Option<u16>) -> HostSettings {
+        if let Some(entry) = self.hosts.iter().find(|entry| entry.name == host) {
+            return entry.settings.clone();
+        }
+        let Ok(typed) = Destination::parse(host) else { return HostSettings::default() };
+        let user = typed.user.as_deref().or(user);
+        let port = typed.port.or(port);
+        let fits = |entry: &&Entry| {
+            entry.destination.as_ref().is_some_and(|known| {
+                known.host.eq_ignore_ascii_case(&typed.host)
+                    && known.user.as_deref().is_none_or(|known| Some(known) == user)
+                    && known.port.is_none_or(|known| known == port.unwrap_or(22))
+            })
+        };
+        let says = |entry: &&Entry| {
+            let known = entry.destination.as_ref();
+            known.map_or(0, |known| u8::from(known.user.is_some()) + u8::from(known.port.is_some()))
+        };
+        self.hosts.iter().filter(fits).max_by_key(says).map(|e| e.settings.clone()).unwrap_or_default()
+    }
+}
+
+/// What is another when a file was written to or replaced: device, inode, size, and nanoseconds since the epoch; none: it
+/// is not there.
+pub type Stamp = Option<(u64, u64, u64, i128)>;
+
+/// A file's stamp. Blocks.
+pub fn stamp(file: &Path) -> Stamp {
+    let meta = std::fs::metadata(file).ok()?;
+    let changed = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
+    Some((meta.dev(), meta.ino(), meta.size(), changed))
+}
+
+/// How long a look at the file may take: the disk that it lies on may hang.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// The configuration as long as the manager runs. One that became wrong changes nothing but what is said of it.
+#[derive(Debug)]
+pub struct Live {
+    now: RefCell<Rc<Config>>,
+    stamp: RefCell<Stamp>,
+    wrong: RefCell<Option<Error>>,
+}
+
+impl Live {
+    /// Reads the file, if there is one.
+    ///
+    /// # Errors
+    /// As [`Config::load`].
+    pub fn open(paths: &Paths) -> Result<Self> {
+        // Before it is read: what is written meanwhile is read again.
+        let stamp = stamp(&paths.config);
+        let config = Config::load(paths)?;
+        config.warnings.iter().for_each(|warning| tracing::warn!("{}: {warning}", paths.config.display()));
+        Ok(Self { now: RefCell::new(Rc::new(config)), stamp: RefCell::new(stamp), wrong: RefCell::default() })
+    }
+
+    /// As it was read last.
+    pub fn now(&self) -> Rc<Config> {
+        self.now.borrow().clone()
+    }
+
+    /// What is wrong with the file, or has no effect in it; it is as it was read before.
+    pub fn wrong(&self) -> Vec<String> {
+        match &*self.wrong.borrow() {
+            Some(error) => vec![format!("{}; what was read before goes on to count", error.message)],
+            None => self.now().warnings.clone(),
+        }
+    }
+
+    /// Reads the file again if it has changed.
+    pub async fn look(&self, paths: &Paths) {
+        let (before, paths) = (*self.stamp.borrow(), paths.clone());
+        let reading = tokio::task::spawn_blocking(move || {
+            let stamp = stamp(&paths.config);
+            (stamp != before).then(|| (stamp, Config::load(&paths), paths))
+        });
+        let Ok(Ok(Some((stamp, read, paths)))) = tokio::time::timeout(LOOK, reading).await else { return };
+        if *self.stamp.borrow() == stamp {
+            // Somebody else looked meanwhile.
+            return;
+        }
+        *self.stamp.borrow_mut() = stamp;
+        match read {
+            Ok(config) => {
+                tracing::info!("{} has changed and was read again", paths.config.display());
+                config.warnings.iter().for_each(|w| tracing::warn!("{}: {w}", paths.config.display()));
+                *self.now.borrow_mut() = Rc::new(config);
+                *self.wrong.borrow_mut() = None;
+            }
+            Err(error) => {
+                tracing::warn!(error = error.line(), "what was read before goes on to count");
+                *self.wrong.borrow_mut() = Some(error);
+            }
+        }
     }
 }
 
@@ -179,6 +306,7 @@ mod tests {
         assert_eq!((config.detach_key, config.idle_timeout), (Some(0x1d), None));
         assert_eq!(config.host("box").transport, TransportName::Openssh);
         assert_eq!(config.host("other"), HostSettings::default());
+        assert_eq!(config.warnings, [] as [&str; 0]);
         for (wrong, said) in [
             (
                 "detach_key = 'q'",
@@ -197,5 +325,104 @@ mod tests {
             let error = Config::parse(wrong).unwrap_err().into_error(std::path::Path::new("/c"));
             assert!(error.line().starts_with(&format!("sessd: {said}")), "{wrong}: {}", error.line());
         }
+    }
+
+    #[test]
+    fn an_entry_applies_to_every_way_of_writing_its_host() {
+        let config = Config::parse(
+            "[hosts.x]\nagent_dir = '/x'\n[hosts.'me@x']\nagent_dir = '/me'\n[hosts.'ssh://y:2222']\nagent_dir = '/y'\n\
+             [hosts.'root@z:22']\nagent_dir = '/z'\n[hosts.'fe80::1']\nagent_dir = '/v6'\n",
+        )
+        .unwrap();
+        let of = |host: &str| config.host(host).agent_dir;
+        for (host, expected) in [
+            ("x", Some("/x")),
+            ("you@x", Some("/x")),
+            ("x:22", Some("/x")),
+            ("ssh://x", Some("/x")),
+            ("ssh://you@x:2200/", Some("/x")),
+            ("X", Some("/x")),
+            ("me@x", Some("/me")),
+            ("ssh://me@x:22", Some("/me")),
+            ("y", None),
+            ("y:2222", Some("/y")),
+            ("me@y:2222", Some("/y")),
+            ("xx", None),
+            ("z", None),
+            ("root@z", Some("/z")),
+            ("[fe80::1]:22", Some("/v6")),
+        ] {
+            assert_eq!(of(host).as_deref(), expected, "{host}");
+        }
+        // What the ssh config makes of a name counts, too.
+        assert_eq!(config.host_as("z", Some("root"), Some(22)).agent_dir.as_deref(), Some("/z"));
+        assert_eq!(config.host_as("z", Some("me"), Some(22)).agent_dir, None);
+        assert_eq!(config.host_as("y", Some("me"), Some(2222)).agent_dir.as_deref(), Some("/y"));
+    }
+
+    #[test]
+    fn an_entry_that_applies_to_nothing_is_said() {
+        let config =
+            Config::parse("[hosts.'*']\ntransport = 'openssh'\n[hosts.local]\n[hosts.'a b']\n").unwrap();
+        assert_eq!(config.warnings.len(), 2, "{:?}", config.warnings);
+        assert!(config.warnings[0].contains("\"*\""), "{:?}", config.warnings);
+        assert_eq!(config.host("anything"), HostSettings::default());
+    }
+
+    fn paths(home: &Path) -> Paths {
+        let in_it = |name: &str| home.join(name);
+        Paths {
+            home: home.to_owned(),
+            config: in_it("conf/config.toml"),
+            database: in_it("db"),
+            log: in_it("log"),
+            socket: in_it("socket"),
+            lock: in_it("lock"),
+            socket_lock: in_it("socket.lock"),
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn the_ssh_config_is_named_from_home_or_from_beside_the_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = paths(folder.path());
+        std::fs::create_dir(folder.path().join("conf")).unwrap();
+        for (text, expected) in [
+            ("~/.ssh/other", folder.path().join(".ssh/other")),
+            ("mine", folder.path().join("conf/mine")),
+            ("/a/b", "/a/b".into()),
+        ] {
+            std::fs::write(&paths.config, format!("ssh_config = '{text}'")).unwrap();
+            assert_eq!(Config::load(&paths).unwrap().ssh_config, Some(expected));
+        }
+    }
+
+    #[tokio::test]
+    async fn a_changed_file_is_read_again_and_a_wrong_one_changes_nothing_but_what_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = paths(folder.path());
+        std::fs::create_dir(folder.path().join("conf")).unwrap();
+        let write = |text: &str| {
+            // As editors do it: another inode.
+            let new = folder.path().join("conf/new");
+            std::fs::write(&new, text).unwrap();
+            std::fs::rename(&new, &paths.config).unwrap();
+        };
+        let live = Live::open(&paths).unwrap();
+        assert_eq!(*live.now(), Config::default());
+        write("scrollback = 7");
+        live.look(&paths).await;
+        assert_eq!((live.now().scrollback_lines, live.wrong()), (7, vec![]));
+        write("scrollback = ");
+        live.look(&paths).await;
+        assert_eq!((live.now().scrollback_lines, live.wrong().len()), (7, 1));
+        write("scrollback = 8\n[hosts.'*']");
+        live.look(&paths).await;
+        assert_eq!((live.now().scrollback_lines, live.wrong().len()), (8, 1), "what has no effect is said");
+        std::fs::remove_file(&paths.config).unwrap();
+        live.look(&paths).await;
+        assert_eq!((*live.now()).clone(), Config::default());
+        assert_eq!(live.wrong(), [] as [&str; 0]);
     }
 }

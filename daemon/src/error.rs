@@ -164,6 +164,11 @@ impl From<Failure> for Error {
                 message,
                 format!("try `{}`, or add the key to your ssh agent", ssh_command(&host)),
             ),
+            Failure::NoAgent { host, .. } => Self::new(
+                Kind::NeedsLogin,
+                message,
+                format!("add the key with `ssh-add`, or try `{}`", ssh_command(&host)),
+            ),
             Failure::HostKey { .. } => Self::new(Kind::HostKey, message, ""),
             Failure::Config { .. } => Self::failed(message, "check the host's name and your ssh config"),
             Failure::AgentInstall { .. } => Self::failed(message, ""),

@@ -18,6 +18,7 @@
 
 pub mod agents;
 pub mod api;
+pub mod asking;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -2,7 +2,7 @@
 
 use crate::api;
 use crate::clock;
-use crate::config::Config;
+use crate::config::Live;
 use crate::error::{Error, Result};
 use crate::faults;
 use crate::log;
@@ -44,9 +44,9 @@ pub fn run(paths: Paths, announce: bool) -> Result<()> {
 
 fn run_inner(paths: Paths, announce: bool) -> Result<()> {
     faults::arm()?;
-    let config = Config::load(&paths)?;
     paths.make()?;
     let log = log::start(&paths.log)?;
+    let config = Live::open(&paths)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())

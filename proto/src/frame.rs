@@ -96,6 +96,8 @@ kinds! {
     EVENT = 0x58;
     /// From a view: somebody waits for the link, which is to be tried now.
     TRY_NOW = 0xd9;
+    /// What of the environment of whoever asks counts for reaching a host. Before the request that it is for.
+    ENVIRONMENT = 0xd0;
 }
 
 /// What makes a talk impossible to go on with.
@@ -256,6 +258,8 @@ pub enum Frame<'a> {
     Event(m::Event),
     #[cfg(feature = "views")]
     TryNow(m::Empty),
+    #[cfg(feature = "views")]
+    Environment(m::Environment),
     /// A kind this version does not know. If it is not ignorable, the receiver answers `Unsupported` and goes on.
     Unknown(u8),
 }
@@ -346,6 +350,8 @@ impl<'a> RawFrame<'a> {
             kind::EVENT => Frame::Event(message(body)?),
             #[cfg(feature = "views")]
             kind::TRY_NOW => Frame::TryNow(message(body)?),
+            #[cfg(feature = "views")]
+            kind::ENVIRONMENT => Frame::Environment(message(body)?),
             unknown => Frame::Unknown(unknown),
         })
     }
@@ -462,6 +468,8 @@ impl Frame<'_> {
             Frame::Event(x) => put_message(out, stream, kind::EVENT, x),
             #[cfg(feature = "views")]
             Frame::TryNow(x) => put_message(out, stream, kind::TRY_NOW, x),
+            #[cfg(feature = "views")]
+            Frame::Environment(x) => put_message(out, stream, kind::ENVIRONMENT, x),
             Frame::Unknown(kind) => put_header(out, 0, *kind, 0, stream),
         }
     }

@@ -752,6 +752,16 @@ pub struct Error {
     pub hint: String,
 }
 
+/// What of the caller's environment counts for reaching a host; kept in memory only.
+#[derive(Clone, PartialEq, Message)]
+pub struct Environment {
+    #[prost(map = "string, string", tag = "1")]
+    pub variables: HashMap<String, String>,
+    /// Variables that would count and are not set there.
+    #[prost(string, repeated, tag = "2")]
+    pub unset: Vec<String>,
+}
+
 /// Turn this connection into a view.
 #[derive(Clone, PartialEq, Message)]
 pub struct Attach {

@@ -152,6 +152,9 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("exited-ago", Frame::Exited(m::ExitRecord { age_ms: Some(0), ..exit() })),
         ("withdrawn", Frame::Withdrawn { view: view(), from: 5, to: 9 }),
         ("try-now", Frame::TryNow(m::Empty {})),
+        ("environment", Frame::Environment(m::Environment {
+            variables: [("A".to_owned(), "1".to_owned())].into(), unset: vec!["B".into()],
+        })),
     ]
 }
 

@@ -87,6 +87,18 @@ impl SshConfig {
         self
     }
 
+    /// Adds `sshd` under an alias, its host key known, with option lines that go before all others: the first value counts.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn host_at_first(&mut self, alias: &str, sshd: &Sshd, options: &[&str]) -> &mut SshConfig {
+        let _ = writeln!(self.text, "Host {alias}");
+        for option in options {
+            let _ = writeln!(self.text, "  {option}");
+        }
+        self.host(alias, sshd)
+    }
+
     /// Writes down that the host at `addr` has this key.
     ///
     /// # Panics

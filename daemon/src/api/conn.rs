@@ -1,6 +1,7 @@
 //! One connection: requests and their answers, until it turns into a view.
 
 use super::house::Place;
+use crate::asking::Asking;
 use crate::error::{Error, Kind, Result};
 use crate::manager::Manager;
 use crate::manager::session::{Session, ToSession};
@@ -56,6 +57,7 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: Place) 
     let (unfinished, unfinished_max) = place.unfinished();
     let mut reader = FrameReader::one_of_many(read, unfinished, unfinished_max);
     let mut viewing: Option<(Rc<Session>, Uuid)> = None;
+    let mut asking: Option<Rc<Asking>> = None;
     let mut stopped = std::pin::pin!(manager.stopped());
     loop {
         let frame = tokio::select! {
@@ -78,7 +80,7 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: Place) 
         let next = match &viewing {
             None => {
                 place.asks();
-                let next = asked(&frame, &out, &manager, &place, &mut reader).await;
+                let next = asked(&frame, &out, &manager, &place, &mut reader, &mut asking).await;
                 place.answered();
                 next
             }
@@ -151,6 +153,7 @@ async fn asked(
     manager: &Rc<Manager>,
     place: &Place,
     reader: &mut FrameReader<unix::Reader>,
+    asking: &mut Option<Rc<Asking>>,
 ) -> Next {
     match frame.parse() {
         Ok(Frame::Hello(theirs)) => {
@@ -160,10 +163,15 @@ async fn asked(
             }
         }
         Ok(Frame::Ping(token)) => out.put(0, &Frame::Pong(token)),
+        Ok(Frame::Environment(sent)) => {
+            let sent = Asking::from(sent);
+            manager.heard_from(&sent);
+            *asking = Some(Rc::new(sent));
+        }
         Ok(Frame::Request(request)) => {
             let listens = matches!(request.act, Some(Act::Events(_)));
             let is_document = matches!(request.act, Some(Act::List(_) | Act::Info(_) | Act::DaemonStatus(_)));
-            let act = act(request.act, manager, reader.gone());
+            let act = act(request.act, manager, asking.as_ref(), reader.gone());
             let answer = match (is_document, listens && !place.stay()) {
                 (_, true) => Err(too_many_stay()),
                 (true, _) => at_work(out, place.in_turn(act)).await,
@@ -179,11 +187,13 @@ async fn asked(
             }
         }
         Ok(Frame::Attach(_)) if !place.stay() => put_error(out, 0, too_many_stay()),
-        Ok(Frame::Attach(attach)) => match at_work(out, start_view(attach, out, manager)).await {
-            Ok(Some((session, view))) => return Next::Views(session, view),
-            Ok(None) => return Next::Ends,
-            Err(error) => put_error(out, 0, error),
-        },
+        Ok(Frame::Attach(attach)) => {
+            match at_work(out, start_view(attach, out, manager, asking.as_ref())).await {
+                Ok(Some((session, view))) => return Next::Views(session, view),
+                Ok(None) => return Next::Ends,
+                Err(error) => put_error(out, 0, error),
+            }
+        }
         Ok(Frame::Unknown(kind)) if kind & sessd_proto::frame::IGNORABLE == 0 => {
             out.put(0, &Frame::Unsupported(m::Unsupported { kind: kind.into() }));
         }
@@ -247,13 +257,18 @@ fn json<T: serde::Serialize>(document: &T) -> Result<String> {
 }
 
 /// `gone` is ready when whoever asks is there no more.
-async fn act(act: Option<Act>, manager: &Rc<Manager>, gone: impl Future<Output = ()>) -> Result<String> {
+async fn act(
+    act: Option<Act>,
+    manager: &Rc<Manager>,
+    asking: Option<&Rc<Asking>>,
+    gone: impl Future<Output = ()>,
+) -> Result<String> {
     match act {
-        Some(Act::Create(create)) => json(&manager.create(create, gone).await?),
+        Some(Act::Create(create)) => json(&manager.create(create, asking, gone).await?),
         Some(Act::List(list)) => json(&manager.list(&list).await?),
         Some(Act::Info(select)) => json(&manager.info(&select.session).await?),
         Some(Act::Tag(tag)) => json(&manager.tag(tag).await?),
-        Some(Act::Delete(delete)) => json(&manager.delete(delete).await?),
+        Some(Act::Delete(delete)) => json(&manager.delete(delete, asking).await?),
         Some(Act::DetachViews(detach)) => {
             let session = manager.find_live(&detach.session).await?;
             let sent = session
@@ -265,8 +280,8 @@ async fn act(act: Option<Act>, manager: &Rc<Manager>, gone: impl Future<Output =
                 .await?;
             json(&sent)
         }
-        Some(Act::Restart(select)) => json(&manager.restart(&select).await?),
-        Some(Act::DaemonStatus(_)) => json(&manager.status()),
+        Some(Act::Restart(select)) => json(&manager.restart(&select, asking).await?),
+        Some(Act::DaemonStatus(_)) => json(&manager.status().await),
         Some(Act::DaemonStop(stop)) => {
             if !stop.restart {
                 // A view that only lost us would start another manager. A session that ends meanwhile has no views to be
@@ -284,8 +299,8 @@ async fn act(act: Option<Act>, manager: &Rc<Manager>, gone: impl Future<Output =
             manager.stop();
             Ok("null".to_owned())
         }
-        Some(Act::Adopt(host)) => json(&manager.adopt(&host).await?),
-        Some(Act::RenameHost(names)) => json(&manager.rename_host(&names.from, &names.to).await?),
+        Some(Act::Adopt(host)) => json(&manager.adopt(&host, asking).await?),
+        Some(Act::RenameHost(names)) => json(&manager.rename_host(&names.from, &names.to, asking).await?),
         Some(Act::Events(_)) => Ok("null".to_owned()),
         None => Err(Error::new(
             Kind::VersionSkew,
@@ -300,6 +315,7 @@ async fn start_view(
     attach: m::Attach,
     out: &OutQueue,
     manager: &Rc<Manager>,
+    asking: Option<&Rc<Asking>>,
 ) -> Result<Option<(Rc<Session>, Uuid)>> {
     let id = Uuid::from_slice(&attach.view_id).map_err(|_| Error::usage("a view without an id"))?;
     let session = match manager.find(&attach.session).await? {
@@ -308,7 +324,7 @@ async fn start_view(
         Found::Done(record) => return show_done(&attach, &record, out, manager).await.map(|()| None),
     };
     if attach.resume.is_none() {
-        session.host.person_is_here();
+        session.host.person_is_here(asking);
     }
     let side = |n: u32| u16::try_from(n).ok().filter(|n| *n > 0);
     let mailbox = session.mailbox.clone();
@@ -334,7 +350,7 @@ async fn start_view(
     match session.ask_if_there(|done| ToSession::Attach(Box::new(view), done)).await {
         Some(attached) => attached.map(|_| Some((session, id))),
         // It ended, or has another task, since it was found.
-        None => Box::pin(start_view(attach, out, manager)).await,
+        None => Box::pin(start_view(attach, out, manager, asking)).await,
     }
 }
 

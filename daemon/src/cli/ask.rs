@@ -1,6 +1,7 @@
 //! Asking the manager. It may die at any moment, by whatever hand: every request can be asked again, because ids are chosen
 //! here and acts are done once per id; so the next manager is asked the same.
 
+use crate::asking::Asking;
 use crate::error::{Error, Kind, Result};
 use crate::out::Printed;
 use crate::paths::Paths;
@@ -28,6 +29,8 @@ enum Talk {
 pub fn ask(paths: &Paths, act: &Act) -> Result<String> {
     for attempt in 0..ATTEMPTS {
         let mut client = Client::connect(paths)?;
+        // One that is gone already is noticed by the request.
+        let _ = client.send(&Frame::Environment(Asking::here(paths, dials(act)).message()));
         match talk(&mut client, act) {
             // The first manager did it before it died.
             Talk::Answer(Err(error))
@@ -51,6 +54,11 @@ pub fn ask_running(paths: &Paths, act: &Act, limit: Duration) -> Option<String> 
         Talk::Answer(answer) => answer.ok(),
         Talk::Gone => None,
     }
+}
+
+/// Whether a host may have to be dialled for it.
+fn dials(act: &Act) -> bool {
+    matches!(act, Act::Create(_) | Act::Restart(_) | Act::Adopt(_) | Act::Delete(_))
 }
 
 fn talk(client: &mut Client, act: &Act) -> Talk {

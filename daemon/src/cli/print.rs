@@ -264,6 +264,9 @@ pub fn status(status: &StatusDoc, wall: &Wall, room: Option<usize>) -> String {
         ];
         text += &table(columns, &rows, room);
     }
+    for error in &status.config_errors {
+        text += &format!("configuration: {}\n", sessd_core::text::shown(error));
+    }
     text
 }
 

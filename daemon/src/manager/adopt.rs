@@ -2,6 +2,7 @@
 //! record that is there is never touched, but for one: of a job on this very machine, under a name by which the machine is
 //! not reached any more.
 
+use crate::asking::Asking;
 use crate::clock;
 use crate::error::Result;
 use crate::faults::point;
@@ -38,9 +39,9 @@ impl Manager {
     ///
     /// # Errors
     /// When the host cannot be asked, or the database does not take a record.
-    pub async fn adopt(self: &Rc<Self>, asked: &HostName) -> Result<AdoptDoc> {
+    pub async fn adopt(self: &Rc<Self>, asked: &HostName, asking: Option<&Rc<Asking>>) -> Result<AdoptDoc> {
         let host = dial::spelled(&asked.host)?;
-        let seen = self.host(&host).look().await?;
+        let seen = self.host(&host).look(asking).await?;
         let mut adoption =
             Adoption { manager: self, host: &host, seen: &seen, notes: Vec::new(), numbered: 0 };
         let (mut adopted, mut ended) = (Vec::new(), 0);

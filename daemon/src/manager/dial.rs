@@ -1,8 +1,10 @@
 //! From a host's name to the byte stream of an agent that runs there.
 
 use crate::agents;
-use crate::config::{Config, TransportName};
+use crate::asking::{AGENT, Asking, SSH_CONFIG};
+use crate::config::{Config, HostSettings, TransportName};
 use crate::error::{Error, Result};
+use crate::manager::origins::first_with_keys;
 use crate::ssh::config::Environment;
 use crate::ssh::{
     Connection, Destination, Failure, HostConfig, OpensshTransport, RusshTransport, StartOptions, Transport,
@@ -86,23 +88,77 @@ pub fn spelled(host: &str) -> Result<String> {
     })
 }
 
+/// An attempt that failed.
+#[derive(Debug)]
+pub struct Failed {
+    /// Why.
+    pub failure: Failure,
+    /// A program of the user's, a ProxyCommand or ssh itself, was on the way: the environment may be at fault.
+    pub proxied: bool,
+}
+
+impl From<Failure> for Failed {
+    fn from(failure: Failure) -> Self {
+        Self { failure, proxied: false }
+    }
+}
+
+/// The environment of an attempt: that of whoever asks for it, or the manager's own. Where its ssh-agent has no key, the
+/// first of `spare` that has one takes its place.
+pub async fn environment(config: &Config, asking: Option<&Asking>, spare: &[PathBuf]) -> Environment {
+    let mut environment = Environment::from_process(None);
+    let changes = asking.map(|asking| asking.changes(|name| environment.variables.get(name).cloned()));
+    for (name, value) in changes.into_iter().flatten() {
+        environment.change(name, value);
+    }
+    environment.ssh_config = ssh_config(config, asking);
+    if !spare.is_empty() {
+        let own = environment.variables.get(AGENT).map(PathBuf::from);
+        if let Some(agent) =
+            first_with_keys(own.iter().chain(spare)).await.filter(|agent| Some(*agent) != own.as_ref())
+        {
+            environment.change(AGENT.to_owned(), Some(agent.to_string_lossy().into_owned()));
+        }
+    }
+    environment
+}
+
+/// The ssh config of an attempt, where it is not the usual one.
+pub fn ssh_config(config: &Config, asking: Option<&Asking>) -> Option<PathBuf> {
+    let named = match asking {
+        Some(asking) => asking.ssh_config(),
+        None => std::env::var_os(SSH_CONFIG).filter(|file| !file.is_empty()).map(PathBuf::from),
+    };
+    named.or_else(|| config.ssh_config.clone())
+}
+
 /// Connects once.
 ///
 /// # Errors
-/// Any [`Failure`].
-pub async fn dial(host: &str, config: &Config, home: &Path) -> std::result::Result<Dialled, Failure> {
+/// Why there is no agent to talk to.
+pub async fn dial(
+    host: &str,
+    config: &Config,
+    home: &Path,
+    from: Environment,
+) -> std::result::Result<Dialled, Failed> {
     if host == LOCAL {
-        return local(home);
+        return Ok(local(home)?);
     }
     let destination = Destination::parse(host)?;
-    let environment = Environment::from_process(config.ssh_config.clone());
-    let resolved = HostConfig::resolve(&destination, &environment).await?;
-    let settings = config.host(host);
+    let resolved = HostConfig::resolve(&destination, &from).await?;
+    let settings = config.host_as(host, Some(&resolved.user), Some(resolved.port));
+    let proxied = settings.transport == TransportName::Openssh
+        || resolved.jumps.iter().chain([&resolved]).any(|hop| hop.proxy_command.is_some());
+    connect(&resolved, settings).await.map_err(|failure| Failed { failure, proxied })
+}
+
+async fn connect(resolved: &HostConfig, settings: HostSettings) -> std::result::Result<Dialled, Failure> {
     let transport: Box<dyn Transport> = match settings.transport {
         TransportName::Russh => Box::new(RusshTransport),
         TransportName::Openssh => Box::new(OpensshTransport),
     };
-    let mut connection = transport.dial(&resolved).await?;
+    let mut connection = transport.dial(resolved).await?;
     let options = StartOptions { agent_dir: settings.agent_dir };
     let channel = start_agent(connection.as_mut(), agents::IMAGES, &options).await?;
     let (reader, writer) = channel.stream.into_parts();

@@ -248,6 +248,9 @@ pub struct StatusDoc {
     /// The file of that name is not what runs: it was upgraded, or is gone.
     #[serde(default)]
     pub program_replaced: bool,
+    /// What is wrong with the configuration file, or has no effect in it, one sentence each.
+    #[serde(default)]
+    pub config_errors: Vec<String>,
 }
 
 /// One host's link.

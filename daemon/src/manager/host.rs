@@ -3,12 +3,15 @@
 //! When it is dialled, and what each who waits is told, is [`sessd_core::dialling`]. The task carries that out, looks at
 //! what the host has, and tells the sessions that live there.
 
+use crate::asking::Asking;
 use crate::clock;
 use crate::error::{Error, Kind, Result};
 use crate::faults::point;
 use crate::manager::Manager;
 use crate::manager::dial::{self, LOCAL};
 use crate::manager::link::{Link, LinkEnd, NoAnswer};
+use crate::manager::news;
+use crate::manager::origins::{OWN, Origins};
 use crate::manager::session::{Mailbox, ToSession};
 use crate::ssh::Failure;
 use sessd_core::dialling::{Dialling, Effect, Event, Origin, Stage, Why};
@@ -17,6 +20,7 @@ use sessd_proto::Uuid;
 use sessd_proto::messages::{Empty, LinkAct, LinkAnswer};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -129,10 +133,8 @@ pub struct Host {
     heard: Cell<Option<Instant>>,
     /// The word that listeners heard last.
     told: Cell<&'static str>,
+    origins: RefCell<Origins>,
 }
-
-/// The environment of the manager itself.
-const OWN: Origin = 0;
 
 impl Host {
     /// Starts the task of a host.
@@ -145,6 +147,7 @@ impl Host {
             place: RefCell::default(),
             heard: Cell::new(None),
             told: Cell::new("down"),
+            origins: RefCell::default(),
         });
         let running = Task::start(&host, manager.clone(), receiver);
         tokio::task::spawn_local(supervise(running, Rc::downgrade(&host), manager));
@@ -157,13 +160,19 @@ impl Host {
         let _ = self.mailbox.borrow().send(message);
     }
 
-    /// Wants the link now. What is awaited is the end of one attempt; it is asked for at once.
+    /// The number of the environment that somebody asks from.
+    fn origin(&self, asking: Option<&Rc<Asking>>) -> Origin {
+        self.origins.borrow_mut().number(asking, |name| std::env::var(name).ok())
+    }
+
+    /// Wants the link now, from the environment of whoever asks. What is awaited is the end of one attempt; it is asked
+    /// for at once.
     ///
     /// # Errors
     /// Why it is not up.
-    pub fn want(&self) -> impl Future<Output = Result<()>> + use<> {
+    pub fn want(&self, asking: Option<&Rc<Asking>>) -> impl Future<Output = Result<()>> + use<> {
         let (sender, answer) = oneshot::channel();
-        self.tell(ToHost::Want(OWN, sender));
+        self.tell(ToHost::Want(self.origin(asking), sender));
         async move {
             answer.await.unwrap_or_else(|_| Err(Error::failed("the host's link was let go of", "try again")))
         }
@@ -173,8 +182,8 @@ impl Host {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn look(&self) -> Result<Rc<Seen>> {
-        self.want().await?;
+    pub async fn look(&self, asking: Option<&Rc<Asking>>) -> Result<Rc<Seen>> {
+        self.want(asking).await?;
         let (sender, answer) = oneshot::channel();
         self.tell(ToHost::Look(sender));
         answer.await.unwrap_or_else(|_| {
@@ -183,9 +192,9 @@ impl Host {
     }
 
     /// A person looks at a session there: whatever waits for one is tried now. Nobody waits for the answer.
-    pub fn person_is_here(&self) {
+    pub fn person_is_here(&self, asking: Option<&Rc<Asking>>) {
         if !matches!(self.status(), Status::Up(_)) {
-            self.tell(ToHost::Person(OWN));
+            self.tell(ToHost::Person(self.origin(asking)));
         }
     }
 
@@ -254,15 +263,30 @@ struct Task {
     /// Where the decisions' clock begins.
     clock: Instant,
     /// The attempt on its way, up to the agent's byte stream, and since when.
-    attempt: Option<(Coming<Result<dial::Dialled, Failure>>, Instant)>,
+    attempt: Option<(Coming<Result<dial::Dialled, dial::Failed>>, Instant)>,
     /// From there on.
     live: Option<Live>,
     /// Links so far.
     links: u64,
     /// Why the last attempt failed, or the last link ended.
     error: Error,
+    /// What may mend it without a person, and the environment it was made from.
+    missing: Missing,
+    from: Origin,
+    /// Comes when that has changed.
+    news: Option<Coming<()>>,
     /// The stage that everybody knows of.
     published: Stage,
+}
+
+/// What may mend a failure without a person.
+enum Missing {
+    /// Time, or nothing.
+    Nothing,
+    /// A changed file of the configuration.
+    Config,
+    /// An agent that answers there, or any that somebody has.
+    Agent { socket: Option<PathBuf>, any: bool },
 }
 
 /// One link.
@@ -317,6 +341,9 @@ impl Task {
             live: None,
             links: 0,
             error: Error::failed("it was not dialled yet", ""),
+            missing: Missing::Nothing,
+            from: OWN,
+            news: None,
             published: Stage::Dormant,
         };
         tokio::task::spawn_local(task.run())
@@ -338,6 +365,14 @@ impl Task {
                 },
                 dialled = coming(self.attempt.as_mut().map(|(attempt, _)| attempt)) => self.dialled(dialled),
                 answer = coming(self.live.as_mut().and_then(|live| live.looking.as_mut())) => self.looked(answer),
+                () = coming(self.news.as_mut()) => {
+                    self.news = None;
+                    self.decide(Event::News);
+                    if self.dialling.stage() == self.published {
+                        // Too soon after the last news.
+                        self.news = self.watch();
+                    }
+                }
                 () = tokio::time::sleep_until(wake) => {
                     self.decide(Event::Tick);
                     if look_at.is_some_and(|at| at <= Instant::now()) {
@@ -357,7 +392,7 @@ impl Task {
     fn carry_out(&mut self) {
         while let Some(effect) = self.dialling.poll() {
             match effect {
-                Effect::Dial { .. } => self.dial(),
+                Effect::Dial { from, asked } => self.dial(from, asked),
                 Effect::Abandon | Effect::HangUp => self.hang_up(),
                 Effect::Tell(who, up) => {
                     // Who asked may have gone.
@@ -372,7 +407,10 @@ impl Task {
 
     /// Everybody hears where the link stands.
     fn publish(&mut self) {
-        self.published = self.dialling.stage();
+        if self.published != self.dialling.stage() {
+            self.published = self.dialling.stage();
+            self.news = self.watch();
+        }
         let status = match (self.published, &self.live) {
             (Stage::Dormant, _) => Status::Dormant,
             (Stage::Up, Some(live)) => Status::Up(live.link.clone()),
@@ -396,6 +434,22 @@ impl Task {
         }
         if let Some(manager) = self.manager.upgrade() {
             manager.registry.tell_changed();
+        }
+    }
+
+    /// Waits for what may mend the last failure.
+    fn watch(&self) -> Option<Coming<()>> {
+        let (manager, host) = (self.manager.upgrade()?, self.host.upgrade()?);
+        match (self.published, &self.missing) {
+            (Stage::Waiting(_), Missing::Config) => {
+                let asking = host.origins.borrow().get(self.from);
+                let ssh_config = dial::ssh_config(&manager.config.now(), asking.as_deref());
+                Some(Box::pin(news::of_files(ssh_config, manager.paths.clone())))
+            }
+            (Stage::Parked(true), Missing::Agent { socket, any }) => {
+                Some(Box::pin(news::of_agents(socket.clone(), any.then(|| Rc::downgrade(&manager)))))
+            }
+            _ => None,
         }
     }
 
@@ -455,21 +509,39 @@ impl Task {
         }
     }
 
-    fn dial(&mut self) {
+    fn dial(&mut self, from: Origin, asked: bool) {
         let (Some(manager), Some(host)) = (self.manager.upgrade(), self.host.upgrade()) else { return };
-        let (name, config, home) = (host.name.clone(), manager.config.clone(), manager.paths.home.clone());
-        let attempt = async move { dial::dial(&name, &config, &home).await };
+        let name = host.name.clone();
+        self.from = from;
+        let asking = host.origins.borrow().get(from);
+        // Whoever asks is answered as ssh would be there; without anybody, an agent that is gone is not missed.
+        let spare = if asked { Vec::new() } else { manager.agents() };
+        let attempt = async move {
+            manager.config.look(&manager.paths).await;
+            let (config, home) = (manager.config.now(), manager.paths.home.clone());
+            // Held no longer than that: an attempt may take minutes.
+            drop(manager);
+            let from = dial::environment(&config, asking.as_deref(), &spare).await;
+            dial::dial(&name, &config, &home, from).await
+        };
         self.attempt = Some((Box::pin(attempt), Instant::now()));
     }
 
-    fn dialled(&mut self, dialled: Result<dial::Dialled, Failure>) {
+    fn dialled(&mut self, dialled: Result<dial::Dialled, dial::Failed>) {
         let took = self.attempt.take().map(|(_, since)| since.elapsed()).unwrap_or_default();
         match dialled {
             Ok(dialled) => self.greet(dialled),
-            Err(failure) => {
+            Err(dial::Failed { failure, proxied }) => {
                 let host = self.host.upgrade().map(|h| h.name.clone()).unwrap_or_default();
                 tracing::info!(host, %failure, "the host could not be reached");
-                let (why, by_environment) = why(&failure);
+                let (why, by_environment) = why(&failure, proxied);
+                self.missing = match &failure {
+                    Failure::Config { .. } => Missing::Config,
+                    Failure::NoAgent { socket, any, .. } => {
+                        Missing::Agent { socket: socket.clone(), any: *any }
+                    }
+                    _ => Missing::Nothing,
+                };
                 self.error = Error::from(failure);
                 self.decide(Event::Watched(self.is_watched()));
                 self.decide(Event::Failed { why, by_environment, took_ms: took.as_millis() as u64 });
@@ -591,7 +663,7 @@ impl Task {
             host.heard.set(Some(live.link.heard().into()));
         }
         self.hang_up();
-        self.error = error;
+        (self.error, self.missing) = (error, Missing::Nothing);
         self.decide(Event::Watched(self.is_watched()));
         if self.dialling.stage() == Stage::Up {
             self.decide(Event::Lost);
@@ -643,12 +715,13 @@ impl Live {
 }
 
 /// What has to change before the host is dialled again, and whether the environment of the attempt may be at fault.
-fn why(failure: &Failure) -> (Why, bool) {
+fn why(failure: &Failure, proxied: bool) -> (Why, bool) {
     match failure {
         Failure::NeedsLogin { .. } | Failure::HostKey { .. } => (Why::Person, true),
+        Failure::NoAgent { .. } => (Why::Agent, true),
         Failure::Config { .. } => (Why::Config, true),
-        Failure::Unreachable { .. } | Failure::AgentInstall { .. } | Failure::Protocol { .. } => {
-            (Why::Network, false)
-        }
+        // A proxy is a program that is started there.
+        Failure::Unreachable { .. } => (Why::Network, proxied),
+        Failure::AgentInstall { .. } | Failure::Protocol { .. } => (Why::Network, false),
     }
 }

@@ -13,6 +13,8 @@ pub mod events;
 pub mod host;
 mod last_screen;
 pub mod link;
+pub mod news;
+pub mod origins;
 pub mod registry;
 pub mod replica;
 pub mod session;
@@ -20,8 +22,9 @@ mod upkeep;
 pub mod verbs;
 pub mod views;
 
+use crate::asking::Asking;
 use crate::clock;
-use crate::config::Config;
+use crate::config::Live;
 use crate::error::Result;
 use crate::paths::Paths;
 use crate::seat::Seat;
@@ -29,12 +32,14 @@ use crate::store::Store;
 use doc::{LinkDoc, StatusDoc};
 use events::Events;
 use host::{Host, Status};
+use origins::Agents;
 use registry::Registry;
 use sessd_core::Record;
 use sessd_proto::Uuid;
 use session::{Caller, Session, ToSession};
 use std::cell::RefCell;
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::watch;
@@ -52,7 +57,7 @@ pub struct Manager {
     /// Where everything is.
     pub paths: Paths,
     /// The configuration.
-    pub config: Config,
+    pub config: Live,
     /// The records.
     pub store: Store,
     /// Where people come in.
@@ -67,6 +72,8 @@ pub struct Manager {
     /// The sessions that are not done.
     pub registry: Registry,
     hosts: RefCell<HashMap<String, Rc<Host>>>,
+    /// The ssh-agents of whoever asked for anything.
+    agents: RefCell<Agents>,
     /// Warm sessions, the one looked at last at the end.
     warm: RefCell<Vec<Uuid>>,
     stopping: watch::Sender<bool>,
@@ -77,7 +84,7 @@ impl Manager {
     ///
     /// # Errors
     /// When the records cannot be read.
-    pub async fn start(paths: Paths, config: Config, store: Store, seat: Rc<Seat>) -> Result<Rc<Self>> {
+    pub async fn start(paths: Paths, config: Live, store: Store, seat: Rc<Seat>) -> Result<Rc<Self>> {
         let id = store.fact("manager_id", || Uuid::now_v7().to_string()).await?;
         let records = store.live().await?;
         let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
@@ -93,6 +100,7 @@ impl Manager {
             started_at_ms: clock::wall_ms(),
             registry: Registry::default(),
             hosts: RefCell::default(),
+            agents: RefCell::default(),
             warm: RefCell::default(),
             stopping: watch::Sender::new(false),
         });
@@ -102,7 +110,7 @@ impl Manager {
         // The last manager may have died between the record of an end and the word to this machine that it may forget the
         // job. Other hosts are told when there is a link to them again.
         if manager.store.ended_since(dial::LOCAL, manager.started_at_ms - RECENT_MS).await? {
-            manager.host(dial::LOCAL).person_is_here();
+            manager.host(dial::LOCAL).person_is_here(None);
         }
         tokio::task::spawn_local(keep_house(Rc::downgrade(&manager)));
         Ok(manager)
@@ -115,6 +123,18 @@ impl Manager {
             .entry(name.to_owned())
             .or_insert_with(|| Host::start(name.to_owned(), Rc::downgrade(self)))
             .clone()
+    }
+
+    /// Somebody asks, from this environment.
+    pub fn heard_from(&self, asking: &Asking) {
+        if let Some(agent) = asking.agent() {
+            self.agents.borrow_mut().heard(agent);
+        }
+    }
+
+    /// The ssh-agents that people had when they asked for anything, the latest first.
+    pub(crate) fn agents(&self) -> Vec<PathBuf> {
+        self.agents.borrow().all()
     }
 
     /// Starts a task for a session that has none, or takes the place of the one before.
@@ -198,7 +218,8 @@ impl Manager {
     }
 
     /// The manager itself.
-    pub fn status(&self) -> StatusDoc {
+    pub async fn status(&self) -> StatusDoc {
+        self.config.look(&self.paths).await;
         let mut links: Vec<LinkDoc> = self
             .hosts
             .borrow()
@@ -234,6 +255,7 @@ impl Manager {
             sessions: self.live().len(),
             links,
             panics: self.registry.panics(),
+            config_errors: self.config.wrong(),
         }
     }
 

@@ -67,7 +67,7 @@ impl Manager {
     /// # Errors
     /// When the database does not take it.
     pub async fn forget_old(&self) -> Result<()> {
-        let keep = i64::try_from(self.config.keep_done.as_millis()).unwrap_or(i64::MAX);
+        let keep = i64::try_from(self.config.now().keep_done.as_millis()).unwrap_or(i64::MAX);
         for record in self.store.forget_done(clock::wall_ms().saturating_sub(keep)).await? {
             self.events.session("forgotten", &record);
             let status = self.hosts.borrow().get(&record.host).map(|host| host.status());
@@ -100,6 +100,7 @@ pub(super) async fn keep_house(manager: Weak<Manager>) {
             let _ = manager.store.with_done(|_| ()).await;
         }
         manager.events.tick();
+        manager.config.look(&manager.paths).await;
         if wake.tick(clock::wall_ms(), monotonic_ms(), TICK.as_millis() as i64) {
             tracing::info!("this machine slept: every link is looked after");
             for host in manager.hosts.borrow().values() {

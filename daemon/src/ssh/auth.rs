@@ -15,7 +15,7 @@ use std::{
 };
 
 use ::russh::{
-    AgentAuthError, MethodKind, MethodSet,
+    AgentAuthError, MethodKind, MethodSet, Signer,
     client::{AuthResult, Handle, Handler},
     keys::{
         Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey,
@@ -25,6 +25,7 @@ use ::russh::{
 use tokio::{net::UnixStream, time::timeout};
 
 use super::{Failure, clean, config::HostConfig};
+use crate::asking::AGENT;
 
 /// Keys offered in one login. Hosts usually cut after six.
 const MAX_OFFERS: usize = 16;
@@ -53,6 +54,8 @@ pub(super) struct Notes {
     pub(super) fault: Option<String>,
     /// The cipher in use.
     pub(super) cipher: Option<String>,
+    /// The ssh-agent was asked for a signature and has not answered: it may wait for a touch or a confirmation.
+    pub(super) signing: bool,
 }
 
 /// One thing to try.
@@ -70,12 +73,16 @@ struct Identity {
     public: Option<PublicKey>,
     /// Its private half, if it needs no passphrase.
     private: Option<Arc<PrivateKey>>,
+    /// There is no private half in the file: it may live in the agent only, or on a card.
+    elsewhere: bool,
 }
 
 /// What kept the login from working, for the message.
 #[derive(Default)]
 struct Remarks {
     offered: usize,
+    /// The agent that is wanted does not answer, or has no key.
+    no_agent: bool,
     locked: Vec<PathBuf>,
     others: Vec<String>,
 }
@@ -121,21 +128,22 @@ pub(super) async fn log_in<H: Handler>(
                 None
             };
             remarks.offered += 1;
-            let answer = match (offer, &mut agent) {
+            let mut signer = agent.as_mut().map(|agent| Signing { agent, notes });
+            let answer = match (offer, &mut signer) {
                 (Offer::FileKey(key), _) => {
                     handle.authenticate_publickey(&host.user, PrivateKeyWithHashAlg::new(key, hash)).await
                 }
                 (Offer::FileCertificate(key, certificate), _) => {
                     handle.authenticate_openssh_cert(&host.user, key, certificate).await
                 }
-                (Offer::AgentKey(key), Some(agent)) => {
-                    match handle.authenticate_publickey_with(&host.user, key, hash, agent).await {
+                (Offer::AgentKey(key), Some(signer)) => {
+                    match handle.authenticate_publickey_with(&host.user, key, hash, signer).await {
                         Ok(answer) => Ok(answer),
                         Err(e) => Err(agent_refused(e, &mut remarks)),
                     }
                 }
-                (Offer::AgentCertificate(certificate), Some(agent)) => {
-                    match handle.authenticate_certificate_with(&host.user, certificate, hash, agent).await {
+                (Offer::AgentCertificate(certificate), Some(signer)) => {
+                    match handle.authenticate_certificate_with(&host.user, certificate, hash, signer).await {
                         Ok(answer) => Ok(answer),
                         Err(e) => Err(agent_refused(e, &mut remarks)),
                     }
@@ -158,6 +166,59 @@ pub(super) async fn log_in<H: Handler>(
         remarks.others.push("PubkeyAuthentication is off in the ssh config".to_owned());
     }
     Err(needs_login(host, &methods, false, notes, &remarks))
+}
+
+/// The agent as a signer; while it is asked, the notes say so.
+struct Signing<'a> {
+    agent: &'a mut AgentClient<UnixStream>,
+    notes: &'a Mutex<Notes>,
+}
+
+impl Signing<'_> {
+    fn note(&self, signing: bool) {
+        if let Ok(mut notes) = self.notes.lock() {
+            notes.signing = signing;
+        }
+    }
+}
+
+impl Signer for Signing<'_> {
+    type Error = AgentAuthError;
+
+    async fn auth_sign(
+        &mut self,
+        key: &AgentIdentity,
+        hash: Option<HashAlg>,
+        to_sign: Vec<u8>,
+    ) -> Result<Vec<u8>, AgentAuthError> {
+        self.note(true);
+        let signed = self.agent.auth_sign(key, hash, to_sign).await;
+        self.note(false);
+        signed
+    }
+}
+
+/// The login took too long. A signature that nobody gave is asked for again only when a person asks again.
+pub(super) fn not_finished(host: &HostConfig, notes: &Mutex<Notes>, limit: Duration) -> Failure {
+    let within = humantime::format_duration(limit);
+    if notes.lock().is_ok_and(|notes| notes.signing) {
+        return Failure::NeedsLogin {
+            host: host.name(),
+            detail: format!(
+                "the ssh-agent did not sign within {within}: it may wait for a touch or a confirmation of its key"
+            ),
+        };
+    }
+    Failure::Unreachable { host: host.name(), detail: format!("the login was not finished within {within}") }
+}
+
+/// Whether the ssh-agent at `socket` answers and has a key.
+pub async fn agent_has_keys(socket: &Path) -> bool {
+    let look = async {
+        let mut agent = AgentClient::connect_uds(socket).await.ok()?;
+        agent.request_identities().await.ok()
+    };
+    matches!(timeout(AGENT_TIMEOUT, look).await, Ok(Some(keys)) if !keys.is_empty())
 }
 
 /// A signer that failed: a lost connection stays one, everything else is the agent's refusal.
@@ -261,10 +322,19 @@ fn needs_login(
     if let Some(banner) = notes.lock().ok().and_then(|n| n.banner.clone()) {
         detail.push_str(&format!("; it says: {banner}"));
     }
+    if remarks.no_agent && !partial && methods.contains(&MethodKind::PublicKey) {
+        return no_agent(host, detail);
+    }
     if remarks.locked.is_empty() {
         detail.push_str(&format!("; see what `ssh {}` asks for", host.name()));
     }
     Failure::NeedsLogin { host: host.name(), detail }
+}
+
+/// The agent that `host` wants is not there, or has no key.
+pub(super) fn no_agent(host: &HostConfig, detail: String) -> Failure {
+    let any = host.agent_variable.as_deref() == Some(AGENT);
+    Failure::NoAgent { host: host.name(), detail, socket: host.identity_agent.clone(), any }
 }
 
 fn plural(n: usize, word: &str) -> String {
@@ -276,10 +346,20 @@ async fn connect_agent<H: Handler>(
     host: &HostConfig,
     remarks: &mut Remarks,
 ) -> Option<AgentClient<UnixStream>> {
-    let socket = host.identity_agent.as_ref()?;
+    let Some(socket) = host.identity_agent.as_ref() else {
+        if let Some(variable) = &host.agent_variable {
+            remarks.no_agent = variable == AGENT;
+            remarks.others.push(format!(
+                "there is no ssh-agent: {} is not set where this was asked from",
+                clean(variable, 80)
+            ));
+        }
+        return None;
+    };
     let mut agent = match timeout(AGENT_TIMEOUT, AgentClient::connect_uds(socket)).await {
         Ok(Ok(agent)) => agent,
         Ok(Err(_)) | Err(_) => {
+            remarks.no_agent = true;
             remarks.others.push(format!("the ssh-agent at {} does not answer", socket.display()));
             return None;
         }
@@ -294,10 +374,15 @@ async fn connect_agent<H: Handler>(
 async fn list(agent: &mut AgentClient<UnixStream>, remarks: &mut Remarks) -> Vec<AgentIdentity> {
     match timeout(AGENT_TIMEOUT, agent.request_identities()).await {
         Ok(Ok(mut list)) => {
+            if list.is_empty() {
+                remarks.no_agent = true;
+                remarks.others.push("the ssh-agent has no key".to_owned());
+            }
             list.truncate(MAX_AGENT_KEYS);
             list
         }
         Ok(Err(_)) | Err(_) => {
+            remarks.no_agent = true;
             remarks.others.push("the ssh-agent does not list its keys".to_owned());
             Vec::new()
         }
@@ -364,6 +449,10 @@ async fn gather(host: &HostConfig, listed: Vec<AgentIdentity>, remarks: &mut Rem
     for identity in identities.iter().filter(|i| !in_agent(i)) {
         match &identity.private {
             Some(key) => offers.push(Offer::FileKey(key.clone())),
+            None if identity.elsewhere => remarks.others.push(format!(
+                "of {} only the public half is here, and the ssh-agent does not have it",
+                identity.path.display()
+            )),
             None => remarks.locked.push(identity.path.clone()),
         }
     }
@@ -396,6 +485,7 @@ async fn read_identity(path: &Path, remarks: &mut Remarks) -> Option<Identity> {
                 path: path.to_owned(),
                 public: Some(public),
                 private: None,
+                elsewhere: true,
             });
         }
     };
@@ -404,7 +494,8 @@ async fn read_identity(path: &Path, remarks: &mut Remarks) -> Option<Identity> {
         return None;
     };
     if let Ok(public) = PublicKey::from_openssh(text.trim()) {
-        return Some(Identity { path: path.to_owned(), public: Some(public), private: None });
+        let public = Some(public);
+        return Some(Identity { path: path.to_owned(), public, private: None, elsewhere: true });
     }
     // As ssh: a private key that others can read is not used.
     if meta.uid() == rustix::process::getuid().as_raw() && meta.mode() & 0o077 != 0 {
@@ -439,10 +530,12 @@ async fn read_identity(path: &Path, remarks: &mut Remarks) -> Option<Identity> {
         }
         Some(Ok(key)) => {
             let public = Some(key.public_key().clone());
-            Some(Identity { path: path.to_owned(), public, private: Some(Arc::new(key)) })
+            let private = Some(Arc::new(key));
+            Some(Identity { path: path.to_owned(), public, private, elsewhere: false })
         }
         Some(Err(::russh::keys::Error::KeyIsEncrypted)) | None => {
-            Some(Identity { path: path.to_owned(), public: public.or(public_file), private: None })
+            let public = public.or(public_file);
+            Some(Identity { path: path.to_owned(), public, private: None, elsewhere: false })
         }
         Some(Err(e)) => {
             remarks.others.push(format!(

@@ -30,8 +30,8 @@ use super::{Connection, ExecReader, ExecStream, Exit, Failure, clean};
 const MAX_NOISE: usize = 256 << 10;
 /// The longest line that may follow the mark.
 const MAX_ANSWER: usize = 1024;
-/// How long a host may take from exec to the mark: a loaded host with slow start files.
-const START_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long a host may take from exec to the mark: a loaded host with slow start files. ssh waits for them without end.
+const START_TIMEOUT: Duration = Duration::from_secs(180);
 /// The slowest link an upload is waited for, in bytes per second.
 const SLOWEST_UPLOAD: u64 = 8 << 10;
 /// How long the end of a finished command is waited for.
@@ -107,7 +107,7 @@ pub struct AgentChannel {
 
 /// Starts the agent over `conn`, installing it where it is missing.
 ///
-/// Bounded: 30 s for each start, 30 s and 8 kB/s for the upload, 256 kB of noise before the mark.
+/// Bounded: 3 minutes for each start, as long and 8 kB/s for the upload, 256 kB of noise before the mark.
 ///
 /// # Errors
 /// `AgentInstall` with the cause and the one thing to do about it; whatever `exec` fails with; `Unreachable` when the
@@ -551,7 +551,13 @@ impl Search {
                         ),
                     });
                 }
-                Err(_) => return Err(self.noise("the login shell did not run our command in time", reader)),
+                Err(_) => {
+                    let what = format!(
+                        "the login shell did not run our command within {} s",
+                        START_TIMEOUT.as_secs()
+                    );
+                    return Err(self.noise(&what, reader));
+                }
             }
         }
     }

@@ -36,6 +36,7 @@ mod testbed;
 #[cfg(test)]
 mod tests;
 
+pub use auth::agent_has_keys;
 pub use bootstrap::{AgentChannel, AgentImage, StartOptions, start_agent};
 pub use config::{Environment, HostConfig};
 pub use openssh::OpensshTransport;
@@ -197,6 +198,19 @@ pub enum Failure {
         /// What was refused and what would help, one line.
         detail: String,
     },
+    /// The ssh-agent's matter: it is away, or has no key yet, and the host was offered nothing else that it takes. Tried
+    /// again when an agent answers that has one, or with a person.
+    #[error("{host} wants a key of the ssh-agent: {detail}")]
+    NoAgent {
+        /// The host as the person named it, or the jump host.
+        host: String,
+        /// What is missing and what would help, one line.
+        detail: String,
+        /// Where that agent would answer, if it is known.
+        socket: Option<std::path::PathBuf>,
+        /// Any other would do, as no ssh config names one.
+        any: bool,
+    },
     /// The host showed a key that may not be trusted.
     #[error("{}", host_key_sentence(name, host, *port, fingerprint, kind))]
     HostKey {
@@ -236,7 +250,7 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Whether the caller may dial again by itself, after its backoff. All else waits for a person or a changed file.
+    /// Whether time alone may mend it. All else waits for a person, an agent or a changed file.
     pub fn is_retried(&self) -> bool {
         matches!(self, Self::Unreachable { .. })
     }
@@ -251,10 +265,11 @@ fn host_key_sentence(name: &str, host: &str, port: u16, fingerprint: &str, kind:
         ),
         HostKeyProblem::Changed(known) => format!(
             "the key of {at} has CHANGED: it shows {fingerprint}, but {}:{} has {}; someone may be in between. If the host \
-             was reinstalled, take the old key out with `ssh-keygen -R '{at}'`",
+             was reinstalled, take the old key out with `ssh-keygen -f '{}' -R '{at}'`",
             known.file,
             known.line,
-            if known.fingerprints.is_empty() { "another".to_owned() } else { known.fingerprints.join(", ") }
+            if known.fingerprints.is_empty() { "another".to_owned() } else { known.fingerprints.join(", ") },
+            known.file,
         ),
         HostKeyProblem::Revoked => format!(
             "the key of {at} is REVOKED ({fingerprint}): do not connect; ask whoever runs the host for a new key"

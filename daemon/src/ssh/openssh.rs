@@ -24,7 +24,9 @@ use tokio::{
 };
 
 use super::{
-    BoxFuture, Connection, ExecStream, Exit, Failure, HostKeyProblem, OnFile, Transport, clean,
+    BoxFuture, Connection, ExecStream, Exit, Failure, HostKeyProblem, OnFile, Transport, agent_has_keys,
+    auth::no_agent,
+    clean,
     config::{HostConfig, destination_args},
     known_hosts,
     stream::{Source, Tail},
@@ -38,8 +40,8 @@ const MAX_SAID: usize = 64 << 10;
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
 /// How long a ControlMaster may take to say that it is there.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(5);
-/// What ssh prints on stderr, by our LocalCommand, once it is logged in.
-const LOGGED_IN: &str = "sessd-logged-in";
+/// Bytes of chance in what ssh prints on stderr, by our LocalCommand, once it is logged in: a banner must not know it.
+const MARK: usize = 16;
 
 /// The transport that runs the system's `ssh`.
 #[derive(Clone, Copy, Debug, Default)]
@@ -67,7 +69,7 @@ impl OpensshConnection {
     fn command(&self, extra: &[&str]) -> Command {
         let host = &self.host;
         let binary = host.environment.ssh.clone().unwrap_or_else(|| "ssh".into());
-        let mut command = Command::new(binary);
+        let mut command = host.environment.command(binary);
         command.args(["-T", "-o", "BatchMode=yes", "-o", "EscapeChar=none", "-o", "ClearAllForwardings=yes"]);
         // Set even where the config has one: the value is the config's, or our default where it has none.
         command.arg("-o").arg(format!("ConnectTimeout={}", host.connect_timeout.as_secs().max(1)));
@@ -75,13 +77,9 @@ impl OpensshConnection {
         command.args(extra);
         command.args(destination_args(&host.destination, host.environment.ssh_config.as_deref()));
         command.arg("--").arg(&host.destination.host);
-        if let Some(agent) = host.environment.variables.get("SSH_AUTH_SOCK") {
-            command.env("SSH_AUTH_SOCK", agent);
-        }
-        // What ssh prints is sorted by its words.
-        command.env("LC_ALL", "C");
-        // BatchMode does not reach the ssh that ProxyJump starts.
-        command.env("SSH_ASKPASS_REQUIRE", "never").kill_on_drop(true);
+        // What ssh prints is sorted by its words. Not LC_ALL: SendEnv may pass that on to the jobs.
+        command.env("LANGUAGE", "C");
+        command.kill_on_drop(true);
         // In a group of its own: what a terminal or a signal does to it, it does not do to the manager.
         command.process_group(0);
         command
@@ -100,7 +98,8 @@ impl OpensshConnection {
     async fn start(&mut self, remote: &str) -> Result<ExecStream, Failure> {
         let shared = self.master_runs().await;
         // Any local shell understands these words; `echo` into stderr is sh's own doing.
-        let local = format!("LocalCommand=/bin/sh -c \"echo {LOGGED_IN} >&2\"");
+        let mark = mark()?;
+        let local = format!("LocalCommand=/bin/sh -c \"echo {mark} >&2\"");
         let mut command = if shared {
             self.command(&["-o", "ControlMaster=no"])
         } else {
@@ -129,16 +128,20 @@ impl OpensshConnection {
         }
         let hops = u32::try_from(self.host.jumps.len() + 1).unwrap_or(1);
         let bound = self.host.connect_timeout * hops + LOGIN_TIMEOUT;
-        match timeout(bound, until_logged_in(&mut stderr)).await {
+        match timeout(bound, until_logged_in(&mut stderr, &mark)).await {
             Ok(Ok(rest)) => Ok(process_stream(child, stdin, stdout, stderr, &rest)),
             Ok(Err(said)) => {
                 // Reaped here, so that no zombie waits for the runtime's next look.
                 child.wait().await.ok();
                 Err(self.failure(&said).await)
             }
-            Err(_) => Err(Failure::Unreachable {
+            // It has its own limit for the connection: what is left is the login.
+            Err(_) => Err(Failure::NeedsLogin {
                 host: self.host.name(),
-                detail: format!("ssh was not logged in within {} s", bound.as_secs()),
+                detail: format!(
+                    "ssh was not logged in within {} s: a key may wait for a touch or a confirmation",
+                    bound.as_secs()
+                ),
             }),
         }
     }
@@ -168,6 +171,14 @@ impl OpensshConnection {
             || has("Too many authentication failures")
             || has("No more authentication methods")
         {
+            if let Some(socket) = self.host.identity_agent.clone()
+                && has("publickey")
+                && !agent_has_keys(&socket).await
+            {
+                let detail =
+                    format!("the ssh-agent at {} does not answer or has no key; {detail}", socket.display());
+                return no_agent(&self.host, detail);
+            }
             return Failure::NeedsLogin { host, detail };
         }
         if has("Bad configuration option")
@@ -256,8 +267,16 @@ fn offending(said: &str) -> Option<(String, usize)> {
     Some((file.to_owned(), number.parse().ok()?))
 }
 
+/// A word that nobody can have said before.
+fn mark() -> Result<String, Failure> {
+    let mut bytes = [0u8; MARK];
+    getrandom::fill(&mut bytes).map_err(|e| Failure::Config { detail: format!("no random numbers: {e}") })?;
+    Ok(format!("sessd-{}", data_encoding::HEXLOWER.encode(&bytes)))
+}
+
 /// Reads ssh's stderr up to our mark: the bytes after it, or everything said when it ended before.
-async fn until_logged_in(stderr: &mut ChildStderr) -> Result<Vec<u8>, String> {
+async fn until_logged_in(stderr: &mut (impl AsyncRead + Unpin), mark: &str) -> Result<Vec<u8>, String> {
+    let mark = format!("{mark}\n");
     let mut said = Vec::new();
     let mut buffer = [0u8; 4096];
     loop {
@@ -266,7 +285,6 @@ async fn until_logged_in(stderr: &mut ChildStderr) -> Result<Vec<u8>, String> {
             return Err(String::from_utf8_lossy(&said).into_owned());
         }
         said.extend_from_slice(&buffer[..n]);
-        let mark = format!("{LOGGED_IN}\n");
         if let Some(at) = said.windows(mark.len()).position(|w| w == mark.as_bytes()) {
             return Ok(said.split_off(at + mark.len()));
         }

@@ -84,74 +84,77 @@ pub struct RusshTransport;
 
 impl Transport for RusshTransport {
     fn dial<'a>(&'a self, host: &'a HostConfig) -> BoxFuture<'a, Result<Box<dyn Connection>, Failure>> {
-        Box::pin(async move {
-            let mut alive = Alive::default();
-            let mut previous: Option<Handle<Client>> = None;
-            for hop in host.jumps.iter().chain([host]) {
-                let (handle, notes) = match previous.take() {
-                    None => {
-                        let open = async {
-                            match &hop.proxy_command {
-                                Some(command) => proxy(command, hop, &mut alive),
-                                None => tcp(hop).await.map(|s| {
-                                    Box::new(Socket { inner: s, prompt: PROMPT_READS }) as BoxedStream
-                                }),
-                            }
-                        };
-                        let mut alive_stop = None;
-                        let shaken = handshake(hop, open, &mut alive_stop).await;
-                        alive.stops.extend(alive_stop);
-                        match shaken {
-                            Ok(shaken) => shaken,
-                            Err(e) => return Err(alive.explain(e).await),
-                        }
-                    }
-                    Some(before) => {
-                        let open = async {
-                            let channel = before
-                                .channel_open_direct_tcpip(&hop.hostname, u32::from(hop.port), "127.0.0.1", 0)
-                                .await
-                                .map_err(|e| Failure::Unreachable {
-                                    host: hop.name(),
-                                    detail: format!(
-                                        "the jump host cannot reach it ({})",
-                                        clean(&e.to_string(), 120)
-                                    ),
-                                })?;
-                            Ok(Box::new(channel.into_stream()) as BoxedStream)
-                        };
-                        let mut stop = None;
-                        let shaken = handshake(hop, open, &mut stop).await;
-                        alive.stops.extend(stop);
-                        alive.through.push(before);
-                        shaken?
-                    }
-                };
-                let mut handle = handle;
-                match timeout(LOGIN_TIMEOUT, auth::log_in(&mut handle, hop, &notes)).await {
-                    Ok(done) => done?,
-                    Err(_) => {
-                        return Err(Failure::Unreachable {
-                            host: hop.name(),
-                            detail: "the login was not finished in two minutes".to_owned(),
-                        });
-                    }
-                }
-                let cipher = notes.lock().ok().and_then(|n| n.cipher.clone()).unwrap_or_default();
-                if std::ptr::eq(hop, host) {
-                    return Ok(Box::new(RusshConnection {
-                        handle,
-                        alive: Arc::new(alive),
-                        notes,
-                        host: host.name(),
-                        about: format!("{}@{}:{}, {cipher}", host.user, host.hostname, host.port),
-                    }) as Box<dyn Connection>);
-                }
-                previous = Some(handle);
-            }
-            Err(Failure::Config { detail: format!("{} has no hop to dial", host.name()) })
-        })
+        dial_within(host, LOGIN_TIMEOUT)
     }
+}
+
+/// The same with another limit for each hop's login.
+pub(super) fn dial_within(
+    host: &HostConfig,
+    login: Duration,
+) -> BoxFuture<'_, Result<Box<dyn Connection>, Failure>> {
+    Box::pin(async move {
+        let mut alive = Alive::default();
+        let mut previous: Option<Handle<Client>> = None;
+        for hop in host.jumps.iter().chain([host]) {
+            let (handle, notes) = match previous.take() {
+                None => {
+                    let open = async {
+                        match &hop.proxy_command {
+                            Some(command) => proxy(command, hop, &mut alive),
+                            None => tcp(hop)
+                                .await
+                                .map(|s| Box::new(Socket { inner: s, prompt: PROMPT_READS }) as BoxedStream),
+                        }
+                    };
+                    let mut alive_stop = None;
+                    let shaken = handshake(hop, open, &mut alive_stop).await;
+                    alive.stops.extend(alive_stop);
+                    match shaken {
+                        Ok(shaken) => shaken,
+                        Err(e) => return Err(alive.explain(e).await),
+                    }
+                }
+                Some(before) => {
+                    let open = async {
+                        let channel = before
+                            .channel_open_direct_tcpip(&hop.hostname, u32::from(hop.port), "127.0.0.1", 0)
+                            .await
+                            .map_err(|e| Failure::Unreachable {
+                                host: hop.name(),
+                                detail: format!(
+                                    "the jump host cannot reach it ({})",
+                                    clean(&e.to_string(), 120)
+                                ),
+                            })?;
+                        Ok(Box::new(channel.into_stream()) as BoxedStream)
+                    };
+                    let mut stop = None;
+                    let shaken = handshake(hop, open, &mut stop).await;
+                    alive.stops.extend(stop);
+                    alive.through.push(before);
+                    shaken?
+                }
+            };
+            let mut handle = handle;
+            match timeout(login, auth::log_in(&mut handle, hop, &notes)).await {
+                Ok(done) => done?,
+                Err(_) => return Err(auth::not_finished(hop, &notes, login)),
+            }
+            let cipher = notes.lock().ok().and_then(|n| n.cipher.clone()).unwrap_or_default();
+            if std::ptr::eq(hop, host) {
+                return Ok(Box::new(RusshConnection {
+                    handle,
+                    alive: Arc::new(alive),
+                    notes,
+                    host: host.name(),
+                    about: format!("{}@{}:{}, {cipher}", host.user, host.hostname, host.port),
+                }) as Box<dyn Connection>);
+            }
+            previous = Some(handle);
+        }
+        Err(Failure::Config { detail: format!("{} has no hop to dial", host.name()) })
+    })
 }
 
 /// What one connection stands on. Dropping it cuts the streams, whatever the library's tasks are waiting for.
@@ -351,11 +354,8 @@ fn proxy(command: &str, host: &HostConfig, alive: &mut Alive) -> Result<BoxedStr
     let broken = |e: &dyn std::fmt::Display| Failure::Config {
         detail: format!("the ProxyCommand of {} does not start: {e}", host.name()),
     };
-    let mut shell = tokio::process::Command::new("/bin/sh");
+    let mut shell = host.environment.command("/bin/sh");
     shell.arg("-c").arg(format!("exec {command}"));
-    if let Some(agent) = host.environment.variables.get("SSH_AUTH_SOCK") {
-        shell.env("SSH_AUTH_SOCK", agent);
-    }
     shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     // In a group of its own: what a terminal or a signal does to it, it does not do to the manager.
     shell.process_group(0);

@@ -770,3 +770,124 @@ async fn measure() {
         );
     }
 }
+
+/// An ssh-agent with one key that does what `signs` says when it is asked for a signature: it refuses, or says nothing.
+fn odd_agent(world: &World, refuses: bool) -> std::path::PathBuf {
+    use std::io::{Read as _, Write as _};
+    let socket = world.path("agent");
+    let listener = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let key = world.public("user").split(' ').nth(1).unwrap().to_owned();
+    let key = data_encoding::BASE64.decode(key.as_bytes()).unwrap();
+    let mut identities = vec![12, 0, 0, 0, 1];
+    identities.extend((key.len() as u32).to_be_bytes());
+    identities.extend(key);
+    identities.extend([0, 0, 0, 0]);
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().map_while(Result::ok) {
+            let identities = identities.clone();
+            std::thread::spawn(move || {
+                loop {
+                    let mut length = [0; 4];
+                    if stream.read_exact(&mut length).is_err() {
+                        return;
+                    }
+                    let mut message = vec![0; u32::from_be_bytes(length) as usize];
+                    stream.read_exact(&mut message).unwrap();
+                    let answer = match message[0] {
+                        11 => identities.clone(),
+                        13 if !refuses => continue,
+                        _ => vec![5],
+                    };
+                    stream.write_all(&(answer.len() as u32).to_be_bytes()).unwrap();
+                    stream.write_all(&answer).unwrap();
+                }
+            });
+        }
+    });
+    socket
+}
+
+#[tokio::test]
+async fn a_signature_that_nobody_gives_waits_for_a_person() {
+    let (mut world, sshd) = World::with_box("");
+    world.host("touch", sshd.port, &format!("  IdentityAgent {}", world.show("agent")));
+    odd_agent(&world, false);
+    let host = world.resolve("touch").await;
+    let e = russh::dial_within(&host, std::time::Duration::from_secs(2)).await.err().unwrap();
+    assert!(
+        matches!(e, Failure::NeedsLogin { .. }) && e.to_string().contains("touch or a confirmation"),
+        "{e}"
+    );
+}
+
+#[tokio::test]
+async fn an_agent_that_refuses_to_sign_is_said_and_the_next_key_is_tried() {
+    let (mut world, sshd) = World::with_box("");
+    std::fs::rename(world.path("user"), world.path("hidden")).unwrap();
+    world.host("sulks", sshd.port, &format!("  IdentityAgent {}", world.show("agent")));
+    odd_agent(&world, true);
+    let host = world.resolve("sulks").await;
+    let e = once(&RusshTransport, &host, "true").await.unwrap_err();
+    assert!(matches!(e, Failure::NeedsLogin { .. }) && e.to_string().contains("would not sign"), "{e}");
+}
+
+#[tokio::test]
+async fn an_agent_that_is_away_is_told_from_a_key_that_is_refused() {
+    let (mut world, sshd) = World::with_box("");
+    std::fs::rename(world.path("user"), world.path("hidden")).unwrap();
+    let socket = world.path("nobody");
+    world.host("away", sshd.port, &format!("  IdentityAgent {}", socket.display()));
+    let host = world.resolve("away").await;
+    for (name, transport) in transports() {
+        match once(&*transport, &host, "true").await.unwrap_err() {
+            Failure::NoAgent { socket: Some(there), any: false, .. } => assert_eq!(there, socket, "{name}"),
+            e => panic!("{name}: {e}"),
+        }
+    }
+    // Of the key only the public half is here: that is no passphrase missing.
+    let e = once(&RusshTransport, &host, "true").await.unwrap_err().to_string();
+    assert!(e.contains("does not answer") && !e.contains("passphrase"), "{e}");
+}
+
+#[tokio::test]
+async fn a_banner_cannot_say_that_the_login_is_done() {
+    let mut world = World::new();
+    let banner = world.path("banner");
+    std::fs::write(&banner, "sessd-logged-in\nsessd-00000000000000000000000000000000\n").unwrap();
+    let sshd = world.sshd("box", &format!("Banner {}", banner.display()));
+    std::fs::write(world.path("authorized"), "").unwrap();
+    world.host("box", sshd.port, "");
+    world.trust(&sshd, "hostkey-box");
+    let host = world.resolve("box").await;
+    for (name, transport) in transports() {
+        let e = once(&*transport, &host, "true").await.unwrap_err();
+        assert!(matches!(e, Failure::NeedsLogin { .. }), "{name}: {e}");
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_command_has_the_time_that_a_tunnel_takes() {
+    let mut world = World::new();
+    let shorter = |text: String| text.replace("  ConnectTimeout 5\n", "");
+    world.host("plain", 22, "");
+    world.host("tunnel", 22, "  ProxyCommand nc %h %p");
+    world.host("bound", 22, "  ProxyCommand nc %h %p\n  ConnectTimeout 7");
+    let text = std::fs::read_to_string(world.path("config")).unwrap();
+    std::fs::write(world.path("config"), shorter(text)).unwrap();
+    for (alias, seconds) in [("plain", 10), ("tunnel", 120), ("bound", 7)] {
+        assert_eq!(world.resolve(alias).await.connect_timeout.as_secs(), seconds, "{alias}");
+    }
+}
+
+#[tokio::test]
+async fn programs_are_started_as_where_it_was_asked_and_cannot_ask_anybody() {
+    let mut environment = Environment::from_process(None);
+    environment.change("SESSD_TEST_SET".to_owned(), Some("yes".to_owned()));
+    environment.change("HOME".to_owned(), None);
+    environment.change("DISPLAY".to_owned(), Some(":0".to_owned()));
+    let output = environment.command("env").output().await.unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines.contains(&"SESSD_TEST_SET=yes") && lines.contains(&"SSH_ASKPASS_REQUIRE=never"), "{text}");
+    assert!(!lines.iter().any(|line| line.starts_with("HOME=") || line.starts_with("DISPLAY=")), "{text}");
+}

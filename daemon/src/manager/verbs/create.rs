@@ -1,5 +1,6 @@
 //! A session begins.
 
+use crate::asking::Asking;
 use crate::clock;
 use crate::error::{Error, Kind, Result};
 use crate::faults::point;
@@ -21,18 +22,20 @@ const SIZE: (u16, u16) = (80, 24);
 impl Manager {
     /// Starts a session and waits until its job runs. Asked again under the same ids, the same session is meant: a
     /// manager may have died over the first time. `gone` is ready when whoever asked is there no more: what was begun is
-    /// then taken back.
+    /// then taken back. `asking`: the environment of whoever asks.
     ///
     /// # Errors
     /// Why it does not; nothing is left behind then.
     pub async fn create(
         self: &Rc<Self>,
         create: m::Create,
+        asking: Option<&Rc<Asking>>,
         gone: impl Future<Output = ()>,
     ) -> Result<InfoDoc> {
         let id = chosen(&create.session_id)?;
-        if let Some((session, up)) = self.begin(id, create).await? {
-            self.until_it_runs(&session, up, gone).await?;
+        self.config.look(&self.paths).await;
+        if let Some((session, up)) = self.begin(id, create, asking).await? {
+            self.until_it_runs(&session, up, asking, gone).await?;
             point("create-before-reply");
         }
         self.info(&id.to_string()).await
@@ -43,12 +46,13 @@ impl Manager {
         self: &Rc<Self>,
         id: Uuid,
         create: m::Create,
+        asking: Option<&Rc<Asking>>,
     ) -> Result<Option<(Rc<Session>, impl Future<Output = Result<()>> + use<>)>> {
         let _turn = self.registry.turn(id).await;
         if let Some(session) = self.registry.get(id) {
             let caller = Caller { environment: create.environment, inherited: create.inherited };
             session.mailbox.send(ToSession::AskedAgain(caller));
-            let up = session.host.want();
+            let up = session.host.want(asking);
             return Ok(Some((session, up)));
         }
         if !create.session_id.is_empty() && self.store.has(id).await? {
@@ -68,7 +72,7 @@ impl Manager {
         let side = |n: u32, default: u16| u16::try_from(n).ok().filter(|n| *n > 0).unwrap_or(default);
         let idle_timeout_ms = match create.idle_timeout {
             Some(timeout) => timeout.ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
-            None => self.config.idle_timeout.map(|d| d.as_millis() as i64),
+            None => self.config.now().idle_timeout.map(|d| d.as_millis() as i64),
         };
         let record = Record {
             id,
@@ -95,7 +99,7 @@ impl Manager {
         point("create-after-save");
         self.events.session("created", &record);
         // Asked before the session is there: it joins this attempt instead of making one of its own.
-        let up = self.host(&record.host).want();
+        let up = self.host(&record.host).want(asking);
         let caller = Caller { environment: create.environment, inherited: create.inherited };
         Ok(Some((self.start_session(record, Some(caller)), up)))
     }
@@ -104,12 +108,13 @@ impl Manager {
         &self,
         session: &Rc<Session>,
         up: impl Future<Output = Result<()>>,
+        asking: Option<&Rc<Asking>>,
         gone: impl Future<Output = ()>,
     ) -> Result<()> {
         session.askers.set(session.askers.get() + 1);
         let result = tokio::select! {
             biased;
-            result = runs(session, up) => result,
+            result = runs(session, up, asking) => result,
             () = gone => Err(Error::failed("whoever asked for the session left", "")),
         };
         session.askers.set(session.askers.get() - 1);
@@ -123,11 +128,15 @@ impl Manager {
 }
 
 /// Waits until the job runs. A link that is lost over it is dialled once more for it.
-pub(super) async fn runs(session: &Rc<Session>, up: impl Future<Output = Result<()>>) -> Result<()> {
+pub(super) async fn runs(
+    session: &Rc<Session>,
+    up: impl Future<Output = Result<()>>,
+    asking: Option<&Rc<Asking>>,
+) -> Result<()> {
     up.await?;
     match session.ask(ToSession::WhenRunning).await {
         Err(error) if error.kind == Kind::Unreachable => {
-            session.host.want().await?;
+            session.host.want(asking).await?;
             session.ask(ToSession::WhenRunning).await
         }
         result => result,

@@ -1,5 +1,6 @@
 //! Sessions end, and are forgotten.
 
+use crate::asking::Asking;
 use crate::error::{Error, Result};
 use crate::manager::Manager;
 use crate::manager::session::{Removed, Session, ToSession};
@@ -51,7 +52,11 @@ impl Manager {
     ///
     /// # Errors
     /// The first failure.
-    pub async fn delete(self: &Rc<Self>, delete: m::Delete) -> Result<DeleteDoc> {
+    pub async fn delete(
+        self: &Rc<Self>,
+        delete: m::Delete,
+        asking: Option<&Rc<Asking>>,
+    ) -> Result<DeleteDoc> {
         let mut found = Vec::new();
         if delete.all {
             found.extend(self.registry.all().into_iter().map(Found::Live));
@@ -71,8 +76,9 @@ impl Manager {
                 Found::Done(record) => done.push(*record),
                 Found::Live(session) | Found::Leaving(session) => {
                     // All are being ended at once; each has the same time to end in.
-                    let (manager, force) = (self.clone(), delete.force);
-                    let ending = async move { (session.id, manager.end(session, force).await) };
+                    let (manager, force, asking) = (self.clone(), delete.force, asking.cloned());
+                    let ending =
+                        async move { (session.id, manager.end(session, force, asking.as_ref()).await) };
                     waiting.push(tokio::task::spawn_local(ending));
                 }
             }
@@ -81,8 +87,8 @@ impl Manager {
         doc.deleted.extend(gone.iter().map(Uuid::to_string));
         failure = failure.or(error);
         for session in begun {
-            let (manager, force) = (self.clone(), delete.force);
-            let ending = async move { (session.id, manager.end(session, force).await) };
+            let (manager, force, asking) = (self.clone(), delete.force, asking.cloned());
+            let ending = async move { (session.id, manager.end(session, force, asking.as_ref()).await) };
             waiting.push(tokio::task::spawn_local(ending));
         }
         for ended in waiting {
@@ -99,14 +105,19 @@ impl Manager {
     }
 
     /// Ends one session that is not done; or forgets it, when it is by now.
-    async fn end(self: &Rc<Self>, mut session: Rc<Session>, force: bool) -> Result<Ended> {
+    async fn end(
+        self: &Rc<Self>,
+        mut session: Rc<Session>,
+        force: bool,
+        asking: Option<&Rc<Asking>>,
+    ) -> Result<Ended> {
         for _ in 0..LOOKS {
             let asked = session.ask_if_there(|done| ToSession::Delete { force, done });
             match tokio::time::timeout(PATIENCE, asked).await {
                 Ok(Some(Ok(Removed::Gone))) => return Ok(Ended::Gone),
                 Ok(Some(Ok(Removed::Later(why)))) => {
                     // Somebody is here: the host is tried now, and the answer does not wait for that.
-                    session.host.person_is_here();
+                    session.host.person_is_here(asking);
                     return Ok(Ended::Later(PendingDoc::new(&session, why)));
                 }
                 Ok(Some(Ok(Removed::GivenUp(what)))) => {

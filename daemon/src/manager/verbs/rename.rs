@@ -1,5 +1,6 @@
 //! A host is called otherwise.
 
+use crate::asking::Asking;
 use crate::error::{Error, Kind, Result};
 use crate::manager::session::ToSession;
 use crate::manager::{Manager, dial};
@@ -28,7 +29,12 @@ impl Manager {
     /// # Errors
     /// When a name is none, when nothing is on `old`, when `new` is found to be another machine, or when the database does
     /// not take it.
-    pub async fn rename_host(self: &Rc<Self>, old: &str, new: &str) -> Result<RenameDoc> {
+    pub async fn rename_host(
+        self: &Rc<Self>,
+        old: &str,
+        new: &str,
+        asking: Option<&Rc<Asking>>,
+    ) -> Result<RenameDoc> {
         let (from, to) = (dial::spelled(old)?, dial::spelled(new)?);
         if from == to || [&from, &to].contains(&&dial::LOCAL.to_owned()) {
             return Err(Error::usage(format!("{from} cannot be called {to}")));
@@ -36,7 +42,7 @@ impl Manager {
         let mut notes = Vec::new();
         let live = || self.registry.all().into_iter().filter(|s| s.live.borrow().record.host == from);
         if live().next().is_some() {
-            match self.host(&to).look().await {
+            match self.host(&to).look(asking).await {
                 Ok(seen) => {
                     let machine = format!("{}:", seen.inventory().machine_id);
                     let elsewhere = live().find(|s| {

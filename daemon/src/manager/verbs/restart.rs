@@ -1,5 +1,6 @@
 //! A new job under the same session.
 
+use crate::asking::Asking;
 use crate::error::{Error, Result};
 use crate::faults::point;
 use crate::manager::Manager;
@@ -26,7 +27,11 @@ impl Manager {
     ///
     /// # Errors
     /// Why there is none; the session is then as it was, or done.
-    pub async fn restart(self: &Rc<Self>, select: &m::Select) -> Result<InfoDoc> {
+    pub async fn restart(
+        self: &Rc<Self>,
+        select: &m::Select,
+        asking: Option<&Rc<Asking>>,
+    ) -> Result<InfoDoc> {
         let job_id = chosen(&select.job_id)?;
         for _ in 0..LOOKS {
             let next = match self.find(&select.session).await? {
@@ -34,13 +39,16 @@ impl Manager {
                 Found::Done(record) if record.job_id == job_id => {
                     return self.info(&record.id.to_string()).await;
                 }
-                Found::Live(session) if session.live.borrow().record.job_id == job_id => Some(session),
+                Found::Live(session) if session.live.borrow().record.job_id == job_id => {
+                    session.mailbox.send(ToSession::AskedAgain(caller_of(select, &session.host.name)));
+                    Some(session)
+                }
                 Found::Done(record) => {
-                    self.host(&record.host).want().await?;
+                    self.host(&record.host).want(asking).await?;
                     self.begin_again(record.id, job_id, caller_of(select, &record.host)).await?
                 }
                 Found::Live(session) => {
-                    session.host.want().await?;
+                    session.host.want(asking).await?;
                     point("restart-before-end");
                     let caller = caller_of(select, &session.host.name);
                     match session
@@ -55,7 +63,7 @@ impl Manager {
             };
             // Who was not there any more when it was asked is looked for again.
             if let Some(session) = next {
-                create::runs(&session, session.host.want()).await?;
+                create::runs(&session, session.host.want(asking), asking).await?;
                 return self.info(&session.id.to_string()).await;
             }
         }

@@ -5,11 +5,13 @@
 //! produces the same pairs of keyword and value, so everything after it is shared, and refuses `Match` rather than
 //! guess. Each ProxyJump hop is resolved by its own question.
 
+mod named;
 mod reader;
 mod tokens;
 
 use std::{
     collections::HashMap,
+    ffi::OsStr,
     fmt,
     path::{Path, PathBuf},
     process::Stdio,
@@ -17,14 +19,19 @@ use std::{
 };
 
 use super::{BoxFuture, Destination, Failure, clean};
+use crate::asking::NEVER;
+pub use named::Named;
 use reader::read_config;
 pub(crate) use tokens::matches_pattern;
 use tokens::{Tokens, split_words, unquote};
 
 /// ConnectTimeout where the config has none: bounds TCP connect and key exchange of each hop.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-/// How long `ssh -G` may take: `Match exec` runs programs.
-const RESOLVE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The same where a ProxyCommand makes the connection: a tunnel is built, a machine is woken, a person signs on. ssh waits
+/// for that without end.
+const PROXY_CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
+/// How long `ssh -G` may take: `Match exec` runs programs, and ssh waits for them.
+const RESOLVE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest chain of jump hosts.
 const MAX_HOPS: usize = 8;
 
@@ -42,6 +49,8 @@ pub struct Environment {
     pub ssh: Option<PathBuf>,
     /// The variables `${NAME}` and IdentityAgent may name. `SSH_AUTH_SOCK` among them is the agent.
     pub variables: HashMap<String, String>,
+    /// What of them is not as in this process's own environment: programs are started with these changes.
+    pub changes: Vec<(String, Option<String>)>,
 }
 
 impl Environment {
@@ -61,7 +70,34 @@ impl Environment {
             ssh_config,
             ssh: Some(PathBuf::from("ssh")),
             variables,
+            changes: Vec::new(),
         }
+    }
+
+    /// Sets a variable, or takes it away.
+    pub fn change(&mut self, name: String, value: Option<String>) {
+        match &value {
+            Some(value) => self.variables.insert(name.clone(), value.clone()),
+            None => self.variables.remove(&name),
+        };
+        self.changes.push((name, value));
+    }
+
+    /// A program to be started in this environment, without a way to ask a person anything.
+    pub fn command(&self, program: impl AsRef<OsStr>) -> tokio::process::Command {
+        // Looked for in the PATH that it is given.
+        let mut command = tokio::process::Command::new(program);
+        for (name, value) in &self.changes {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        for name in NEVER {
+            command.env_remove(name);
+        }
+        command.env("SSH_ASKPASS_REQUIRE", "never");
+        command
     }
 }
 
@@ -106,6 +142,8 @@ pub struct HostConfig {
     pub certificate_files: Vec<PathBuf>,
     /// The socket of the ssh-agent, if one is to be asked.
     pub identity_agent: Option<PathBuf>,
+    /// The variable that names it, whether it is set or not; none: the ssh config names the socket, or wants no agent.
+    pub agent_variable: Option<String>,
     /// Whether the agent may offer only keys that `identity_files` name.
     pub identities_only: bool,
     /// Whether key authentication is wanted at all.
@@ -162,7 +200,7 @@ impl HostConfig {
     /// Looks `destination` up.
     ///
     /// # Errors
-    /// [`Failure::Config`]: the config is wrong, names a token or variable there is none for, or does not answer in 10 s.
+    /// [`Failure::Config`]: the config is wrong, names a token or variable there is none for, or does not answer in a minute.
     pub async fn resolve(destination: &Destination, environment: &Environment) -> Result<Self, Failure> {
         resolve(destination, environment, None, 0).await
     }
@@ -249,7 +287,7 @@ async fn ask_ssh(
     environment: &Environment,
 ) -> Result<Option<Vec<(String, String)>>, Failure> {
     let Some(ssh) = &environment.ssh else { return Ok(None) };
-    let mut command = tokio::process::Command::new(ssh);
+    let mut command = environment.command(ssh);
     command.arg("-G").args(destination_args(to, environment.ssh_config.as_deref())).arg("--").arg(&to.host);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     // In a group of its own, with whatever a `Match exec` starts.
@@ -261,7 +299,8 @@ async fn ask_ssh(
     };
     let Ok(output) = tokio::time::timeout(RESOLVE_TIMEOUT, child.wait_with_output()).await else {
         return Err(config_error(format!(
-            "`ssh -G {to}` did not answer in 10 s: is there a slow `Match exec`?"
+            "`ssh -G {to}` did not answer in {} s: is there a slow `Match exec`?",
+            RESOLVE_TIMEOUT.as_secs()
         )));
     };
     let output = output.map_err(|e| config_error(format!("`ssh -G {to}`: {e}")))?;
@@ -347,6 +386,11 @@ fn build(
     }
     let from_variable =
         || environment.variables.get("SSH_AUTH_SOCK").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let agent_variable = match get("identityagent").map(unquote) {
+        None | Some("SSH_AUTH_SOCK") => Some("SSH_AUTH_SOCK".to_owned()),
+        Some(a) if a.starts_with('$') && !a.starts_with("${") => Some(a[1..].to_owned()),
+        Some(_) => None,
+    };
     let identity_agent = match get("identityagent").map(unquote) {
         None => from_variable(),
         Some(a) if a.eq_ignore_ascii_case("none") => None,
@@ -380,6 +424,7 @@ fn build(
         identity_files,
         certificate_files: files("certificatefile", "CertificateFile")?,
         identity_agent,
+        agent_variable,
         identities_only: yes(get("identitiesonly")),
         pubkey: get("pubkeyauthentication").is_none_or(|v| !v.eq_ignore_ascii_case("no") && v != "false"),
         user_known_hosts: lists(
@@ -398,8 +443,12 @@ fn build(
         hash_known_hosts: yes(get("hashknownhosts")),
         jumps: Vec::new(),
         control_path: get("controlpath").is_some_and(|v| !v.eq_ignore_ascii_case("none")),
+        connect_timeout: seconds("connecttimeout").unwrap_or(if proxy_command.is_some() {
+            PROXY_CONNECT_TIMEOUT
+        } else {
+            DEFAULT_CONNECT_TIMEOUT
+        }),
         proxy_command,
-        connect_timeout: seconds("connecttimeout").unwrap_or(DEFAULT_CONNECT_TIMEOUT),
         keepalive: seconds("serveraliveinterval"),
         keepalive_max: get("serveralivecountmax").and_then(|v| v.parse().ok()).unwrap_or(3),
         // `ForwardAgent` may also be a path or $VARIABLE: then it is on.

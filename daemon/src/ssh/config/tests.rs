@@ -2,6 +2,7 @@ use super::*;
 
 fn environment() -> Environment {
     Environment {
+        changes: Vec::new(),
         home: PathBuf::from("/home/me"),
         user: "me".to_owned(),
         ssh_config: None,
@@ -78,7 +79,7 @@ fn pairs_become_a_host() {
     assert_eq!(host.user_known_hosts, [Path::new("/a/kh"), Path::new("/home/me/kh2")]);
     assert_eq!(host.strictness, Strictness::AcceptNew);
     assert_eq!(host.proxy_command.as_deref(), Some("nc box.example.org 2200"));
-    assert_eq!(host.connect_timeout, DEFAULT_CONNECT_TIMEOUT);
+    assert_eq!(host.connect_timeout, PROXY_CONNECT_TIMEOUT);
     assert_eq!(host.keepalive, Some(Duration::from_secs(90)));
     assert!(host.forward_agent && !host.identities_only);
     let shown = format!("{host:?}");

@@ -2,6 +2,7 @@
 
 use super::line::Line;
 use super::{Outcome, Outgoing, Request, SETTLE_MS, View};
+use crate::asking::Asking;
 use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 use crate::view::client::{Client, Heard, no_answer};
@@ -357,6 +358,7 @@ impl View<'_> {
 fn connect_again(paths: &Paths, attach: m::Attach, pid: &AtomicI32) -> Result<(Client, m::Attached)> {
     let mut client = Client::connect_once(paths)?.ok_or_else(|| no_answer(paths))?;
     pid.store(client.peer(), Ordering::Relaxed);
+    client.send(&Frame::Environment(Asking::here(paths, true).message()))?;
     client.send(&Frame::Attach(attach))?;
     let attached = wait_attached(&mut client)?;
     Ok((client, attached))

@@ -11,6 +11,7 @@ mod line;
 mod manager;
 mod signals;
 
+use crate::asking::Asking;
 use crate::clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -159,6 +160,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
     let id = Uuid::now_v7();
     let size = terminal::size();
     let attach = attach_message(&request, id, size, None, String::new(), config.scrollback_lines);
+    client.send(&Frame::Environment(Asking::here(paths, true).message()))?;
     client.send(&Frame::Attach(attach))?;
     let attached = wait_attached(&mut client)?;
     if std::env::var("SESSD_SESSION").is_ok_and(|id| id == attached.session_id) {

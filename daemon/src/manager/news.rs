@@ -1,0 +1,46 @@
+//! What makes another attempt worth while before its time: a file of the configuration that has changed, an ssh-agent that
+//! answers again.
+
+use crate::config::stamp;
+use crate::manager::Manager;
+use crate::manager::origins::first_with_keys;
+use crate::paths::Paths;
+use crate::ssh::config::Named;
+use std::path::PathBuf;
+use std::rc::Weak;
+use std::time::Duration;
+
+/// How often files are looked at, and how often agents are.
+const FILES: Duration = Duration::from_secs(1);
+const AGENTS: Duration = Duration::from_secs(2);
+
+/// Waits until a file changes that the ssh config consists of, or ours does.
+pub async fn of_files(ssh_config: Option<PathBuf>, paths: Paths) {
+    let look = move || {
+        let mut files = Named::look(ssh_config.as_deref(), &paths.home).files;
+        files.push(paths.config.clone());
+        files.into_iter().map(|file| (stamp(&file), file)).collect::<Vec<_>>()
+    };
+    let look = std::sync::Arc::new(look);
+    let mut first = None;
+    loop {
+        let look = look.clone();
+        // A home may hang: then there is no news.
+        let Ok(now) = tokio::task::spawn_blocking(move || look()).await else { return };
+        if first.get_or_insert_with(|| now.clone()) != &now {
+            return;
+        }
+        tokio::time::sleep(FILES).await;
+    }
+}
+
+/// Waits until an ssh-agent answers that has a key: the one at `socket`, or one that somebody has who asked for anything.
+pub async fn of_agents(socket: Option<PathBuf>, any: Option<Weak<Manager>>) {
+    loop {
+        tokio::time::sleep(AGENTS).await;
+        let others = any.as_ref().and_then(Weak::upgrade).map(|manager| manager.agents()).unwrap_or_default();
+        if first_with_keys(socket.iter().chain(&others)).await.is_some() {
+            return;
+        }
+    }
+}
