@@ -417,7 +417,8 @@ fn a_tight_umask_and_an_odd_home_are_fine() {
     let odd = "a home with blanks, 'quotes' and a name that is much longer than the socket of a unix process may have it";
     let home = world.root().join(odd).join("and then some more of it, to be quite sure that it cannot fit");
     fs::create_dir_all(&home).expect("an odd home");
-    let other = Sshd::start_with(&world, "h2", &[&format!("SetEnv \"HOME={}\"", home.display())]);
+    let set = format!("SetEnv \"HOME={}\" SESSD_FALLBACK_DIR={}", home.display(), world.fallback().display());
+    let other = Sshd::start_with(&world, "h2", &[&set]);
     let mut config = SshConfig::new(&mut world);
     config.host("odd", &other);
     works_on(&world, "odd", "in-an-odd-home");

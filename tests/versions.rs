@@ -14,8 +14,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use serde_json::{Value, json};
 use sessd_proto::messages::{
-    Act, Empty, EndReason, ExitRecord, Hello, JobName, JobStatus, LinkAct, LinkAnswer, LinkRequest, List,
-    Request,
+    Act, EndReason, ExitRecord, Hello, InventoryRequest, JobName, JobStatus, LinkAct, LinkAnswer,
+    LinkRequest, List, Request,
 };
 use sessd_proto::{Decoder, Frame, Uuid, hello};
 use sessd_tests::world::{files_below, sessd_binary, set_mode};
@@ -157,7 +157,7 @@ fn the_agent_of_today_does_what_the_first_manager_says() {
         let (stream, frame) = parsed(&bytes);
         if let Frame::Input { .. } = frame {
             // What was told before the first key: the new name, in a message without the fields of today.
-            let ask = LinkRequest { id: 900, act: Some(LinkAct::Inventory(Empty {})) };
+            let ask = LinkRequest { id: 900, act: Some(LinkAct::Inventory(InventoryRequest::default())) };
             agent.say(&Frame::LinkRequest(ask).to_bytes(0));
             let LinkAnswer::Inventory(inventory) = agent.answer(900) else { panic!("an inventory") };
             let specs: Vec<_> = inventory.jobs.iter().filter_map(|job| job.spec.as_ref()).collect();
@@ -693,7 +693,7 @@ fn an_agent_skips_what_a_newer_manager_says_and_answers_the_rest() {
     pipes.write_all(&with_new_field(&Frame::Hello(hello::hello("9.9.9", "")))).expect("written");
     pipes.write_all(&from_the_future(0x7e)).expect("written");
     talk(&mut pipes, &mut decoder, |frame| matches!(frame, Frame::Unsupported(u) if u.kind == 0x7e));
-    let inventory = LinkRequest { id: 5, act: Some(LinkAct::Inventory(Empty {})) };
+    let inventory = LinkRequest { id: 5, act: Some(LinkAct::Inventory(InventoryRequest::default())) };
     pipes.write_all(&with_new_field(&Frame::LinkRequest(inventory))).expect("written");
     talk(
         &mut pipes,

@@ -108,6 +108,11 @@ impl Error {
         Self::new(Kind::Usage, message, "see `sessd help`")
     }
 
+    /// More than a session may be made of.
+    pub fn too_long(why: sessd_proto::bounds::TooLong) -> Self {
+        Self::new(Kind::Usage, why.to_string(), "put what is long into a file on the host, and name the file")
+    }
+
     /// No session fits `selector`.
     pub fn no_such_session(selector: &str) -> Self {
         Self::no_such_session_but(selector, None)

@@ -341,6 +341,14 @@ impl OutQueue {
         self.with(|out| frame.put(stream, out));
     }
 
+    /// Appends a frame. False: it is longer than any may be, and is not sent.
+    #[must_use]
+    pub fn try_put(&self, stream: u16, frame: &Frame<'_>) -> bool {
+        let mut fits = true;
+        self.with(|out| fits = frame.try_put(stream, out));
+        fits
+    }
+
     /// Appends whatever `write` appends.
     pub fn with(&self, write: impl FnOnce(&mut Vec<u8>)) {
         if self.0.closed.get() {

@@ -368,7 +368,6 @@ fn message<M: Message + Default>(body: &[u8]) -> Option<M> {
 }
 
 fn put_header(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u16) {
-    debug_assert!(length <= FRAME_BODY_MAX);
     out.extend_from_slice(&(length as u32).to_le_bytes());
     out.extend_from_slice(&[kind, flags]);
     out.extend_from_slice(&stream.to_le_bytes());
@@ -381,8 +380,25 @@ fn put_message(out: &mut Vec<u8>, stream: u16, kind: u8, message: &impl Message)
 }
 
 impl Frame<'_> {
-    /// Appends the frame to `out`.
+    /// Appends the frame to `out`. One that is longer than any may be would end the talk at the other end: it is left out.
+    /// Whoever carries what has no bound of its own, and is waited for, asks [`Frame::try_put`].
     pub fn put(&self, stream: u16, out: &mut Vec<u8>) {
+        let _ = self.try_put(stream, out);
+    }
+
+    /// Appends the frame to `out`. False: it is longer than any may be, and nothing was appended.
+    #[must_use]
+    pub fn try_put(&self, stream: u16, out: &mut Vec<u8>) -> bool {
+        let start = out.len();
+        self.append(stream, out);
+        let fits = out.len() - start <= HEADER + FRAME_BODY_MAX;
+        if !fits {
+            out.truncate(start);
+        }
+        fits
+    }
+
+    fn append(&self, stream: u16, out: &mut Vec<u8>) {
         match self {
             Frame::Hello(x) => put_message(out, stream, kind::HELLO, x),
             Frame::Ping(token) => {

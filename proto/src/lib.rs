@@ -39,6 +39,7 @@
 //! What comes from an agent is hostile input to the manager, and what comes from a view is hostile input to the holder:
 //! lengths are checked before anything is allocated, and every queue that a peer can fill has a bound in [`limits`].
 
+pub mod bounds;
 pub mod frame;
 pub mod hello;
 pub mod limits;

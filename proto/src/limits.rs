@@ -44,6 +44,22 @@ pub const TAG_MAX: usize = 256;
 /// Most tags of one session.
 pub const TAGS_MAX: usize = 64;
 
+/// Bytes of everything that makes a job (`JobSpec`): command, variables, tags, folder. Twice what one argument may have on
+/// Linux. With the environment it fits into one frame, and with it every frame that carries it.
+pub const SPEC_MAX: usize = 256 << 10;
+
+/// Bytes of the environment that a job may be started from.
+pub const ENVIRONMENT_MAX: usize = 512 << 10;
+
+/// Bytes of a command that is only shown, such as in a status.
+pub const COMMAND_SHOWN_MAX: usize = 4096;
+
+/// Bytes of a title or a folder that a holder tells.
+pub const TEXT_SHOWN_MAX: usize = 4096;
+
+/// Bytes of all pages of one inventory: a host that tells more is not believed.
+pub const INVENTORY_MAX: usize = 64 << 20;
+
 /// Columns and rows a terminal may have at the most.
 pub const SIDE_MAX: u16 = 1000;
 

@@ -225,7 +225,7 @@ pub struct LinkRequest {
 pub enum LinkAct {
     /// All jobs of this user on this host.
     #[prost(message, tag = "2")]
-    Inventory(Empty),
+    Inventory(InventoryRequest),
     /// Start a job, once per job id.
     #[prost(message, tag = "3")]
     Spawn(Spawn),
@@ -238,6 +238,17 @@ pub enum LinkAct {
     /// The last screen of a job that has ended.
     #[prost(message, tag = "6")]
     ReadScreen(JobName),
+}
+
+/// Which jobs are asked for: all, wherever they lie.
+#[derive(Clone, PartialEq, Message)]
+pub struct InventoryRequest {
+    /// Folders of jobs that the manager's records name, in addition to those that the agent knows by itself.
+    #[prost(string, repeated, tag = "1")]
+    pub places: Vec<String>,
+    /// UUID of the manager that asks.
+    #[prost(string, tag = "2")]
+    pub manager_id: String,
 }
 
 /// Start a job.
@@ -318,6 +329,9 @@ pub struct LinkReply {
     pub id: u64,
     #[prost(oneof = "LinkAnswer", tags = "2, 3, 4, 5, 6")]
     pub answer: Option<LinkAnswer>,
+    /// An inventory goes on in the next reply of the same id: no frame is longer than any may be.
+    #[prost(bool, tag = "15")]
+    pub more: bool,
 }
 
 /// What the agent answers.
@@ -343,6 +357,9 @@ pub struct Spawned {
     /// What is not protected on this host, one sentence each, such as a logout that ends everything.
     #[prost(string, repeated, tag = "2")]
     pub warnings: Vec<String>,
+    /// The folder of jobs that it was put into; empty: that of the inventory.
+    #[prost(string, tag = "3")]
+    pub folder: String,
 }
 
 /// Why the agent did not do it.
@@ -371,12 +388,15 @@ pub struct Inventory {
     pub now_ms: u64,
     #[prost(message, repeated, tag = "5")]
     pub jobs: Vec<JobReport>,
-    /// The folder of jobs was read to its end: a job that is not listed does not exist in this folder.
+    /// Every folder of jobs was read to its end: a job that is not listed is in none of them.
     #[prost(bool, tag = "6")]
     pub complete: bool,
-    /// The folder of jobs: an agent that had to fall back to another folder sees other jobs.
+    /// The folder of jobs that is preferred here; of an agent that knows no others, the only one.
     #[prost(string, tag = "7")]
     pub folder: String,
+    /// The folders of jobs that were read to their end. Empty: `folder` alone, if the inventory is complete.
+    #[prost(string, repeated, tag = "8")]
+    pub places: Vec<String>,
 }
 
 /// Is the job's holder there?
@@ -416,6 +436,12 @@ pub struct JobReport {
     /// UUIDs of the managers that have held the job and not yet forgotten it.
     #[prost(string, repeated, tag = "8")]
     pub managers: Vec<String>,
+    /// The folder of jobs that it lies in; empty: that of the inventory.
+    #[prost(string, tag = "9")]
+    pub folder: String,
+    /// The spec is longer than one frame, and told in part.
+    #[prost(bool, tag = "10")]
+    pub abridged: bool,
 }
 
 /// Joins this stream to a job's holder.

@@ -60,7 +60,7 @@ fn exit() -> m::ExitRecord {
 #[rustfmt::skip]
 fn frames() -> Vec<(&'static str, Frame<'static>)> {
     let request = |act| Frame::LinkRequest(m::LinkRequest { id: 1, act: Some(act) });
-    let reply = |answer| Frame::LinkReply(m::LinkReply { id: 1, answer: Some(answer) });
+    let reply = |answer| Frame::LinkReply(m::LinkReply { id: 1, answer: Some(answer), ..m::LinkReply::default() });
     let ask = |act| Frame::Request(m::Request { id: 1, act: Some(act) });
     let answer = |answer| Frame::Reply(m::Reply { id: 1, answer: Some(answer), ..m::Reply::default() });
     let job = || m::JobName { job_id: "j".into(), manager_id: "m".into() };
@@ -76,19 +76,20 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("credit", Frame::Credit(1 << 20)),
         ("input", Frame::Input { view: view(), seq: 3, withdrawn: true, bytes: b"a" }),
         ("input-ack", Frame::InputAck { view: view(), seq: 4 }),
-        ("inventory?", request(m::LinkAct::Inventory(m::Empty {}))),
+        ("inventory?", request(m::LinkAct::Inventory(m::InventoryRequest::default()))),
         ("spawn?", request(m::LinkAct::Spawn(m::Spawn { spec: Some(spec()), environment: [("A".to_owned(), "1".to_owned())].into(), ..m::Spawn::default() }))),
         ("forget?", request(m::LinkAct::Forget(job()))),
         ("end?", request(m::LinkAct::End(m::EndJob { job_id: "j".into(), end: Some(m::End { reason: 3, force: true, ..m::End::default() }) }))),
         ("screen?", request(m::LinkAct::ReadScreen(job()))),
         ("inventory!", reply(m::LinkAnswer::Inventory(m::Inventory {
             boot_id: "b".into(), machine_id: "m".into(), agent_version: "v".into(), now_ms: 5, complete: true, folder: "/f".into(),
+            places: vec![],
             jobs: vec![m::JobReport {
                 spec: Some(spec()), liveness: 2, exit: Some(exit()), pid: 7, boot_id: "b".into(), detail: "d".into(), holder_answers: true,
-                managers: vec!["m".into()],
+                managers: vec!["m".into()], ..m::JobReport::default()
             }],
         }))),
-        ("spawned!", reply(m::LinkAnswer::Spawned(m::Spawned { pid: 7, warnings: vec!["w".into()] }))),
+        ("spawned!", reply(m::LinkAnswer::Spawned(m::Spawned { pid: 7, warnings: vec!["w".into()], ..m::Spawned::default() }))),
         ("done!", reply(m::LinkAnswer::Done(m::Empty {}))),
         ("refused!", reply(m::LinkAnswer::Refused(m::Refused { detail: "no".into(), final_answer: true }))),
         ("screen!", reply(m::LinkAnswer::Screen(m::Screen { snapshot: b"x".to_vec(), cols: 80, rows: 24 }))),
@@ -155,6 +156,13 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("environment", Frame::Environment(m::Environment {
             variables: [("A".to_owned(), "1".to_owned())].into(), unset: vec!["B".into()],
         })),
+        ("inventory-of?", request(m::LinkAct::Inventory(m::InventoryRequest { places: vec!["/f".into()], manager_id: "m".into() }))),
+        ("inventory-page!", Frame::LinkReply(m::LinkReply { id: 1, more: true, answer: Some(m::LinkAnswer::Inventory(m::Inventory {
+            folder: "/f".into(), places: vec!["/f".into(), "/g".into()],
+            jobs: vec![m::JobReport { folder: "/g".into(), abridged: true, ..m::JobReport::default() }],
+            ..m::Inventory::default()
+        })) })),
+        ("spawned-in!", reply(m::LinkAnswer::Spawned(m::Spawned { pid: 7, folder: "/g".into(), ..m::Spawned::default() }))),
     ]
 }
 
@@ -203,6 +211,24 @@ fn a_field_and_a_kind_of_a_later_version_are_skipped() {
         body: &[0x08, 5, 0x9a, 0x06, 0],
     };
     assert_eq!(raw.parse(), Ok(Frame::Request(m::Request { id: 5, act: None })));
+}
+
+#[test]
+fn a_frame_longer_than_any_is_never_sent() {
+    let most = sessd_proto::limits::FRAME_BODY_MAX;
+    for (length, fits) in [(most - 8, true), (most - 7, false), (2 * most, false)] {
+        let bytes = vec![b'x'; length];
+        let mut out = b"before".to_vec();
+        assert_eq!(Frame::Output { offset: 0, bytes: &bytes }.try_put(1, &mut out), fits, "{length}");
+        assert_eq!(out.len() > 6, fits);
+        Frame::Ping(1).put(1, &mut out);
+        let mut decoder = Decoder::new();
+        decoder.push(&out[6..]);
+        while let Some(raw) = decoder.next_frame().unwrap() {
+            raw.parse().unwrap();
+        }
+        assert_eq!(decoder.pending(), 0);
+    }
 }
 
 #[test]

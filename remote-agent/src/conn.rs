@@ -84,6 +84,12 @@ impl<R: AsFd, W: AsFd> Conn<R, W> {
         frame.put(stream, &mut self.out);
     }
 
+    /// Queues a frame. False: it is longer than any may be, and is not sent.
+    #[must_use]
+    pub fn try_put(&mut self, stream: u16, frame: &Frame<'_>) -> bool {
+        frame.try_put(stream, &mut self.out)
+    }
+
     /// Where relayed frames and snapshots are appended.
     pub fn out(&mut self) -> &mut Vec<u8> {
         &mut self.out

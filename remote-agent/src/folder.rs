@@ -1,4 +1,4 @@
-//! The files of one job: `ROOT/jobs/MACHINE/JOB/`, private to the user.
+//! The files of one job: `ROOT/jobs/MACHINE/JOB/`, private to the user; [`crate::places`] says which roots there are.
 //!
 //! * `spec`: what was asked for, with the session's present name and tags
 //! * `lock`: locked by the holder for as long as it lives; the kernel lets go of it whatever happens
@@ -31,29 +31,11 @@ pub fn fault(what: impl Into<String>) -> io::Error {
     io::Error::other(what.into())
 }
 
-/// Where everything of the agent lies: where the manager says it put the agent (perhaps not in the home, because that is
-/// unwritable), else two above its binary, else the default under the home.
-pub fn root() -> io::Result<PathBuf> {
-    if let Some(root) = std::env::var_os("SESSD_AGENT_DIR").map(PathBuf::from).filter(|p| p.is_absolute()) {
-        return Ok(root);
-    }
-    if let Ok(exe) = std::env::current_exe()
-        && let Some(bin) = exe.parent()
-        && bin.file_name().is_some_and(|n| n == "bin")
-        && let Some(root) = bin.parent()
-        && root.file_name().is_some_and(|n| n.to_string_lossy().starts_with("sessd-agent"))
-    {
-        return Ok(root.to_owned());
-    }
-    let home = std::env::var_os("HOME").ok_or_else(|| fault("HOME is not set"))?;
-    Ok(Path::new(&home).join(".local/state/sessd-agent"))
-}
-
-/// Removes other versions of the agent that no process runs and nobody installed lately. `programs`: those that run.
-pub fn remove_unused_agents(programs: &[PathBuf]) {
+/// Removes from `bin` other versions of the agent that no process runs and nobody installed lately. `programs`: those that
+/// run.
+pub fn remove_unused_agents(bin: &Path, programs: &[PathBuf]) {
     const LATELY: std::time::Duration = std::time::Duration::from_secs(24 * 60 * 60);
     let Ok(own) = std::env::current_exe() else { return };
-    let Some(bin) = own.parent().filter(|bin| bin.file_name().is_some_and(|n| n == "bin")) else { return };
     let Ok(entries) = fs::read_dir(bin) else { return };
     for path in entries.flatten().map(|e| e.path()) {
         let is_agent = path.file_name().is_some_and(|n| n.to_string_lossy().starts_with("sessd-agent-"));
@@ -83,18 +65,8 @@ pub fn boot_id() -> String {
     fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|s| s.trim().to_owned()).unwrap_or_default()
 }
 
-/// The folder of this machine's jobs, made if missing.
-///
-/// # Errors
-/// When it cannot be made, is a link, or belongs to somebody else.
-pub fn jobs() -> io::Result<PathBuf> {
-    let path = root()?.join("jobs").join(machine());
-    make_private(&path)?;
-    Ok(path)
-}
-
 /// Makes `path` and what is above it, 0700 where made, and checks that the last one is ours alone.
-fn make_private(path: &Path) -> io::Result<()> {
+pub(crate) fn make_private(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(context(path.display()))?;
     let meta = fs::symlink_metadata(path).map_err(context(path.display()))?;
     if !meta.is_dir() || meta.uid() != rustix::process::getuid().as_raw() {
@@ -135,6 +107,12 @@ impl JobFolder {
         Self { path }
     }
 
+    /// Is it this job's?
+    pub fn is_of(&self, job_id: &str) -> bool {
+        let id = sessd_proto::Uuid::parse_str(job_id).map(|id| id.hyphenated().to_string());
+        id.is_ok_and(|id| self.path.file_name().is_some_and(|name| name == id.as_str()))
+    }
+
     /// Where it is.
     pub fn path(&self) -> &Path {
         &self.path
@@ -148,9 +126,35 @@ impl JobFolder {
         self.path.try_exists()
     }
 
+    /// Is there a file of this name? What cannot be told counts as no.
+    pub fn has(&self, name: &str) -> bool {
+        self.path.join(name).exists()
+    }
+
     /// Makes it. Making it twice is fine.
     pub fn make(&self) -> io::Result<()> {
         make_private(&self.path)
+    }
+
+    /// Is there room for what its holder is going to write? A disk that only just takes the spec takes no exit record.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn check_room(&self) -> io::Result<()> {
+        const ROOM: u64 = 64 << 10;
+        let path = self.path.join(".room");
+        let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let taken = file.map_err(context(path.display())).and_then(|file| {
+            use rustix::io::Errno;
+            match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, ROOM) {
+                // A file system that cannot say it beforehand says it when it is written to.
+                Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
+                Err(error) => Err(context(path.display())(error.into())),
+            }
+        });
+        // What cannot be removed is removed with the folder.
+        let _ = fs::remove_file(&path);
+        taken
     }
 
     /// Takes all of it away. A holder that is about to leave may write one more file meanwhile.

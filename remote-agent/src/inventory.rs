@@ -1,44 +1,57 @@
 //! What jobs there are on this machine, and whether each is alive. Three answers: an error is evidence of nothing.
 
-use crate::folder::{JobFolder, boot_id, context, machine};
+use crate::folder::{JobFolder, fault};
 use crate::hold::SOCKET;
-use crate::{VERSION, procfs, wall_ms};
-use sessd_proto::messages::{Inventory, JobReport, JobSpec, Liveness};
+use crate::procfs;
+use rustix::fs::{Mode, OFlags};
+use sessd_proto::messages::{JobReport, JobSpec, Liveness};
 use std::io;
+use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
-/// Connects to the holder of the job in `folder`. The agent is one thread, so it may step into the folder for it; the
-/// socket's path is then one byte long whatever the home is called.
-pub fn connect(folder: &JobFolder) -> io::Result<UnixStream> {
-    std::env::set_current_dir(folder.path())?;
-    let stream = UnixStream::connect(SOCKET);
-    // Not to stay in a folder that is soon to be removed.
-    std::env::set_current_dir("/")?;
-    stream
-}
+/// Bytes of a path that fit into a socket's address, with the zero behind it, on every system.
+pub const ADDRESS_MAX: usize = 103;
 
-/// Looks at all jobs below `jobs`.
-pub fn take(jobs: &Path) -> io::Result<Inventory> {
-    let boot_id = boot_id();
-    let mut inventory = Inventory {
-        boot_id: boot_id.clone(),
-        machine_id: machine(),
-        agent_version: VERSION.to_owned(),
-        now_ms: wall_ms(),
-        jobs: Vec::new(),
-        complete: true,
-        folder: jobs.to_string_lossy().into_owned(),
+/// Connects to the holder of the job in `folder`. Without `patience` it is not waited for: a holder that stands still takes
+/// connections until its queue is full, and then nobody's turn comes.
+///
+/// # Errors
+/// Why it cannot be reached, which is evidence of nothing.
+pub fn connect(folder: &JobFolder, patience: Option<Duration>) -> io::Result<UnixStream> {
+    use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType, sockopt};
+    let path = folder.path().join(SOCKET);
+    // However long the path is, that of an open folder is short.
+    let (inside, address) = if path.as_os_str().len() <= ADDRESS_MAX {
+        (None, SocketAddrUnix::new(&path)?)
+    } else {
+        let inside = rustix::fs::open(
+            folder.path(),
+            OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
+            Mode::empty(),
+        )?;
+        let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", inside.as_raw_fd()))?;
+        (Some(inside), address)
     };
-    for entry in std::fs::read_dir(jobs).map_err(context(jobs.display()))? {
-        let Ok(entry) = entry else {
-            inventory.complete = false;
-            continue;
-        };
-        let Ok(folder) = JobFolder::of(jobs, &entry.file_name().to_string_lossy()) else { continue };
-        inventory.jobs.push(look(&folder, &boot_id));
+    let flags = if patience.is_none() { SocketFlags::NONBLOCK } else { SocketFlags::empty() };
+    let socket = rustix::net::socket_with(
+        AddressFamily::UNIX,
+        SocketType::STREAM,
+        flags | SocketFlags::CLOEXEC,
+        None,
+    )?;
+    if patience.is_some() {
+        // It counts for the connecting, too.
+        sockopt::set_socket_timeout(&socket, sockopt::Timeout::Send, patience)?;
     }
-    Ok(inventory)
+    let connected = rustix::net::connect(&socket, &address);
+    drop(inside);
+    match connected {
+        Ok(()) => Ok(socket.into()),
+        Err(rustix::io::Errno::AGAIN) => Err(fault("it takes no more connections")),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// For how long an ended job is kept for managers that have not forgotten it, in milliseconds.
@@ -93,7 +106,7 @@ pub fn look(folder: &JobFolder, boot_id: &str) -> JobReport {
     if let Some(mark) = &mark {
         (report.pid, report.boot_id) = (mark.pid, mark.boot_id.clone());
     }
-    let answer = connect(folder);
+    let answer = connect(folder, None);
     report.holder_answers = answer.is_ok();
     let (liveness, detail) = match (folder.exit(), answer) {
         (Ok(Some(exit)), _) => {

@@ -6,9 +6,13 @@
 //! `sessd-agent hold` lives as long as one job: it owns the job's PTY, its terminal model, the ring of its last output,
 //! its idle clock and its exit record. It depends on no other process.
 //!
-//! Both are one thread around `poll(2)`; no wait blocks anything else. The rooms, in the order data flows:
+//! Both are one thread around `poll(2)`; no wait blocks anything else. Only files are worked on beside it, by threads that
+//! end when nothing is left to do: a disk that does not answer (a network home whose server is away) stops whoever asks it,
+//! and neither a job nor a key may wait for that. The rooms, in the order data flows:
 //!
-//! * [`serve`]: the link's loop; [`inventory`]: what jobs there are, and is each alive
+//! * [`serve`]: the link's loop; [`relay`]: a stream and its holder; [`inventory`]: what jobs there are, and is each alive;
+//!   [`listing`]: an inventory being taken, step by step
+//! * [`places`]: where jobs may lie; [`disk`]: work that may have to wait for a disk, and what came of it
 //! * [`detach`]: starts a holder that leaves the login behind; [`leaving`]: whether a logout would end it, pure but for
 //!   reading the facts
 //! * [`hold`]: the holder's loop; [`conn`]: one framed connection; [`input`]: what views typed, once each;
@@ -19,12 +23,13 @@
 //! * [`pty`]: opening a PTY and starting a program on it; [`inherit`]: with which umask, priority and limits; [`procfs`]: what the kernel tells about processes
 //! * [`folder`]: the files of one job, and where they are
 //!
-//! Absent on purpose: threads, an async runtime, name resolution, user look-ups, and any state that outlives its process
+//! Absent on purpose: an async runtime, name resolution, user look-ups, and any state that outlives its process
 //! but for the files of a job.
 
 pub mod asked;
 pub mod conn;
 pub mod detach;
+pub mod disk;
 pub mod ending;
 pub mod folder;
 pub mod hold;
@@ -33,9 +38,12 @@ pub mod inherit;
 pub mod input;
 pub mod inventory;
 pub mod leaving;
+pub mod listing;
 pub mod memory;
+pub mod places;
 pub mod procfs;
 pub mod pty;
+pub mod relay;
 pub mod serve;
 pub mod sizes;
 pub mod upkeep;

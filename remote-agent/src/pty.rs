@@ -58,8 +58,8 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
     }
     resize(&master, cols, rows)?;
 
-    let home = std::env::var("HOME").unwrap_or_else(|_| "/".into());
-    let cwd = folder_of(&spec.cwd, &home);
+    let home = std::env::var("HOME").unwrap_or_default();
+    let cwd = folder_of(&spec.cwd, &home, |path| path.is_dir());
     if !cwd.is_dir() {
         return Err(fault(format!("the folder {} does not exist", cwd.display())));
     }
@@ -139,8 +139,12 @@ fn login_shell() -> String {
     std::env::var("SHELL").ok().filter(|s| Path::new(s).is_file()).unwrap_or_else(|| "/bin/sh".into())
 }
 
-fn folder_of(cwd: &str, home: &str) -> PathBuf {
+/// Where a job begins. Nobody asked for a home that is not there (a user of a directory service, without one on this
+/// host): such a login begins in `/`, as with sshd.
+fn folder_of(cwd: &str, home: &str, is_dir: impl Fn(&Path) -> bool) -> PathBuf {
+    let home = if home.is_empty() { "/" } else { home };
     match cwd {
+        "" if !is_dir(Path::new(home)) => PathBuf::from("/"),
         "" | "~" => PathBuf::from(home),
         _ => match cwd.strip_prefix("~/") {
             Some(rest) => Path::new(home).join(rest),
@@ -169,4 +173,28 @@ pub fn read(master: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
 pub fn exit_watch(child: &Child) -> Option<File> {
     let pid = rustix::process::Pid::from_child(child);
     rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok().map(File::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_begins_where_a_login_does() {
+        let there = |path: &Path| path == Path::new("/home/me");
+        for (cwd, home, wanted) in [
+            ("", "/home/me", "/home/me"),
+            ("", "/home/nobody", "/"),
+            ("", "", "/"),
+            ("~", "/home/me", "/home/me"),
+            ("src", "/home/me", "/home/me/src"),
+            ("~/src", "/home/me", "/home/me/src"),
+            ("/srv", "/home/nobody", "/srv"),
+            // Asked for: that it is not there is said.
+            ("~", "/home/nobody", "/home/nobody"),
+            ("src", "", "/src"),
+        ] {
+            assert_eq!(folder_of(cwd, home, there), Path::new(wanted), "{cwd:?} of {home:?}");
+        }
+    }
 }

@@ -2,22 +2,27 @@
 //! they are, only renumbered. Nothing is kept: killed and started again, the same link goes on.
 //!
 //! Bounds: while the link takes no more, holders are not read (they skip or wait, by what their views asked for); a
-//! holder that does not take its input is given up alone.
+//! holder that does not take its input is given up alone; what touches a disk or waits for a holder is done beside the
+//! loop (`disk`), and a request that it keeps waiting for too long is refused for now.
 
 use crate::conn::{Conn, OUT_LOW, Read};
 use crate::detach::{HELD, Plan, Starting, Verdict};
+use crate::disk::Disk;
 use crate::folder::{self, JobFolder};
+use crate::listing::{Listing, Told};
+use crate::places::Places;
+use crate::relay::{self, Stream};
 use crate::{VERSION, inherit, inventory, leaving};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use sessd_proto::limits::STREAMS_MAX;
 use sessd_proto::messages::{self as m, CloseReason, JobSpec, LinkAct, LinkAnswer, LinkRequest, Liveness};
 use sessd_proto::{Frame, hello};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Child;
-use std::rc::Rc;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// A manager that says nothing for this long is gone, even if nobody told us: the connection may never end by itself.
@@ -26,12 +31,20 @@ const SILENCE: Duration = Duration::from_secs(90);
 const LOOKS: Duration = Duration::from_secs(10);
 /// How long a holder may take to say whether its job runs.
 const START: Duration = Duration::from_secs(20);
-/// Input bytes that may wait for one holder.
-const TO_HOLDER_MAX: usize = 4 << 20;
+/// How long a disk or a holder may keep a request waiting.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a holder may take to accept a connection.
+const CONNECT: Duration = Duration::from_secs(2);
+/// Threads that may wait for a disk at a time.
+const THREADS: usize = 4;
+/// Inventories that may be taken at a time.
+const LISTINGS: usize = 8;
+/// What is said while a disk does not answer.
+const NO_ANSWER: &str = "the disk that the job's folder is on does not answer";
 
 type Up = Conn<rustix::fd::BorrowedFd<'static>, rustix::fd::BorrowedFd<'static>>;
-type Down = Conn<Rc<UnixStream>, Rc<UnixStream>>;
 
+/// A holder that has not said yet whether its job runs.
 struct Pending {
     request: u64,
     folder: JobFolder,
@@ -41,12 +54,50 @@ struct Pending {
     since: Instant,
 }
 
+/// What was done beside the loop.
+enum Done {
+    /// A step of an inventory.
+    Told(Told),
+    /// A job's holder is reached, or why not.
+    Opened(Result<UnixStream, m::Close>),
+    /// A job is being started.
+    Begun(Box<(JobFolder, Starting)>),
+    /// A request is answered.
+    Answer(LinkAnswer),
+    /// What nobody waits for.
+    Nothing,
+}
+
+/// What a task is for.
+enum For {
+    Inventory,
+    Stream(u16),
+    Spawn { request: u64, job_id: String, environment: HashMap<String, String> },
+    Request(u64),
+    Nobody,
+}
+
+/// Something that is done beside the loop.
+struct Task {
+    id: u64,
+    what: For,
+    since: Instant,
+}
+
 struct Server {
-    jobs: PathBuf,
+    places: Arc<Places>,
     /// As we found it: a job gets that, not ours.
     descriptors: m::Limit,
     up: Up,
-    streams: BTreeMap<u16, Down>,
+    streams: BTreeMap<u16, Stream>,
+    disk: Disk<Done>,
+    /// Tasks by number: what for, and since when.
+    tasks: Vec<Task>,
+    listings: Vec<Listing>,
+    /// Answers that wait for room on the link: nobody's key is to wait behind all of them.
+    pages: VecDeque<(u64, m::Inventory, bool)>,
+    /// What is left of old jobs and old agents was looked for.
+    swept: bool,
     pending: Vec<Pending>,
     children: Vec<Child>,
     /// Until when to look at them: a holder ended, as its closed stream says, or is about to.
@@ -58,41 +109,31 @@ struct Server {
 /// Serves the link on stdin and stdout until it closes.
 ///
 /// # Errors
-/// When the agent's folder cannot be made, or the manager does not speak the protocol.
+/// When the manager does not speak the protocol, or there is no descriptor left.
 pub fn run() -> io::Result<()> {
     crate::detach::leave_caller();
     let descriptors = inherit::descriptor_limit();
     raise_descriptor_limit();
     let mut up = Conn::new(rustix::stdio::stdin(), rustix::stdio::stdout())?;
     up.put(0, &Frame::Hello(hello::hello(VERSION, "")));
-    let jobs = match folder::jobs() {
-        Ok(jobs) => jobs,
-        Err(error) => {
-            let detail = format!("the agent's folder cannot be used: {error}");
-            up.put(0, &Frame::Close(m::Close { reason: CloseReason::Unspecified as i32, detail }));
-            up.flush()?;
-            return Err(error);
-        }
-    };
+    // Said before any file is looked at: a greeting is waited for.
+    up.flush()?;
     let mut server = Server {
-        jobs,
+        places: Arc::new(Places::here()),
         descriptors,
         up,
         streams: BTreeMap::new(),
+        disk: Disk::new(THREADS)?,
+        tasks: Vec::new(),
+        listings: Vec::new(),
+        pages: VecDeque::new(),
+        swept: false,
         pending: Vec::new(),
         children: Vec::new(),
         look_until: None,
         looked: Instant::now(),
         heard: Instant::now(),
     };
-    // Said before the folder is gone through: a greeting is waited for.
-    server.up.flush()?;
-    inventory::remove_old(&server.jobs);
-    let programs = crate::procfs::programs();
-    // Where nothing can be seen of processes, nothing is known of who runs what.
-    if !programs.is_empty() {
-        folder::remove_unused_agents(&programs);
-    }
     while server.turn()? {}
     Ok(())
 }
@@ -110,11 +151,14 @@ impl Server {
     /// Waits once and does what is there; false when the link is over.
     fn turn(&mut self) -> io::Result<bool> {
         let congested = self.up.waiting() > OUT_LOW;
-        let mut fds = Vec::with_capacity(2 + self.streams.len() + self.pending.len());
+        let mut fds = Vec::with_capacity(3 + self.streams.len() + self.pending.len());
         fds.push(PollFd::from_borrowed_fd(self.up.reader(), PollFlags::IN));
         let up_out = if self.up.waiting() > 0 { PollFlags::OUT } else { PollFlags::empty() };
         fds.push(PollFd::from_borrowed_fd(self.up.writer(), up_out));
-        for down in self.streams.values() {
+        fds.push(PollFd::from_borrowed_fd(self.disk.watched(), PollFlags::IN));
+        let joined: Vec<u16> =
+            self.streams.iter().filter(|(_, stream)| stream.down().is_some()).map(|(id, _)| *id).collect();
+        for down in self.streams.values().filter_map(Stream::down) {
             let mut flags = if congested { PollFlags::empty() } else { PollFlags::IN };
             if down.waiting() > 0 {
                 flags |= PollFlags::OUT;
@@ -124,20 +168,19 @@ impl Server {
         for pending in &self.pending {
             fds.extend(pending.starting.watched().map(|verdict| PollFd::new(verdict, PollFlags::IN)));
         }
-        let timeout =
-            if self.pending.is_empty() && self.look_until.is_none() { SILENCE.as_secs() as i64 } else { 1 };
+        let waits = !self.pending.is_empty() || self.look_until.is_some() || !self.tasks.is_empty();
+        let timeout = if waits { 1 } else { SILENCE.as_secs() as i64 };
         match rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: timeout, tv_nsec: 0 })) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
         let up_ready = !fds[0].revents().is_empty();
-        let streams = self.streams.len();
-        let down_ready: Vec<u16> = self
-            .streams
-            .keys()
-            .zip(&fds[2..2 + streams])
+        let disk_ready = !fds[2].revents().is_empty();
+        let down_ready: Vec<u16> = joined
+            .into_iter()
+            .zip(&fds[3..])
             .filter(|(_, fd)| fd.revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR))
-            .map(|(id, _)| *id)
+            .map(|(id, _)| id)
             .collect();
         drop(fds);
 
@@ -153,7 +196,14 @@ impl Server {
                 self.read_down(id);
             }
         }
+        if disk_ready {
+            for (id, done) in self.disk.done() {
+                self.was_done(id, done);
+            }
+        }
+        self.look_at_tasks();
         self.look_at_pending();
+        self.go_on_listing();
         self.flush_downs();
         let open = open && self.up.flush()? == Read::Open;
         // After what somebody waits for. The end of a holder that nobody talks to through us is seen at a later heartbeat.
@@ -181,11 +231,10 @@ impl Server {
             };
             if raw.stream != 0 && raw.kind != sessd_proto::frame::kind::OPEN {
                 let close = raw.kind == sessd_proto::frame::kind::CLOSE;
-                if let Some(down) = self.streams.get_mut(&raw.stream) {
-                    raw.relay(0, down.out());
+                if let Some(stream) = self.streams.get_mut(&raw.stream) {
+                    raw.relay(0, stream.out());
                     if close {
-                        // The last frames may still be worth something to the holder.
-                        let _ = down.flush();
+                        stream.leave();
                         self.streams.remove(&raw.stream);
                         self.look_until = Some(Instant::now() + LOOKS);
                     }
@@ -199,13 +248,25 @@ impl Server {
                         return Err(folder::fault(skew.to_string()));
                     }
                 }
-                Frame::Ping(token) => Frame::Pong(token).put(0, &mut out),
-                Frame::Open(open) => match open_job(&self.jobs, &open.job_id, self.streams.len()) {
-                    Ok(down) => {
-                        self.streams.insert(stream, down);
+                Frame::Ping(token) => {
+                    Frame::Pong(token).put(0, &mut out);
+                }
+                Frame::Open(open) => {
+                    let places = self.places.clone();
+                    let count = self.streams.len();
+                    let task = self.disk.put(move || Done::Opened(open_job(&places, &open.job_id)));
+                    match task.filter(|_| count < STREAMS_MAX) {
+                        Some(id) => {
+                            self.tasks.push(Task { id, what: For::Stream(stream), since: Instant::now() });
+                            self.streams.insert(stream, Stream::opening(id));
+                        }
+                        None => {
+                            let detail = "too many jobs are open on this link".to_owned();
+                            let close = m::Close { reason: CloseReason::TooMany as i32, detail };
+                            Frame::Close(close).put(stream, &mut out);
+                        }
                     }
-                    Err(close) => Frame::Close(close).put(stream, &mut out),
-                },
+                }
                 Frame::LinkRequest(request) => requests.push(request),
                 Frame::Unknown(kind) if kind & sessd_proto::frame::IGNORABLE == 0 => {
                     Frame::Unsupported(m::Unsupported { kind: kind.into() }).put(0, &mut out);
@@ -226,72 +287,199 @@ impl Server {
         self.children.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
     }
 
-    fn reply(&mut self, id: u64, answer: io::Result<LinkAnswer>) {
-        let answer = answer.unwrap_or_else(|error| refused(error.to_string(), false));
-        self.up.put(0, &Frame::LinkReply(m::LinkReply { id, answer: Some(answer) }));
+    fn reply(&mut self, id: u64, answer: LinkAnswer) {
+        let reply = |answer| Frame::LinkReply(m::LinkReply { id, answer: Some(answer), more: false });
+        if !self.up.try_put(0, &reply(answer)) {
+            self.up.put(0, &reply(refused("the answer is longer than any may be".into(), true)));
+        }
+    }
+
+    /// Does something beside the loop; where no more can wait, it is refused for now.
+    fn put(&mut self, what: For, task: impl FnOnce() -> Done + Send + 'static) {
+        match (self.disk.put(task), what) {
+            (Some(id), what) => self.tasks.push(Task { id, what, since: Instant::now() }),
+            (None, For::Request(id) | For::Spawn { request: id, .. }) => {
+                self.reply(id, refused("too much waits for this host's disk: try again".into(), false));
+            }
+            (None, For::Inventory | For::Stream(_) | For::Nobody) => {}
+        }
     }
 
     fn answer(&mut self, request: LinkRequest) {
         let id = request.id;
         self.reap();
-        let answer = match request.act {
-            Some(LinkAct::Inventory(_)) => inventory::take(&self.jobs).map(LinkAnswer::Inventory),
-            Some(LinkAct::Spawn(spawn)) => match self.spawn(id, &spawn) {
-                Ok(Some(answer)) => Ok(answer),
-                Ok(None) => return,
-                Err(error) => Err(error),
-            },
-            Some(LinkAct::Forget(job)) => self.forget(&job),
-            Some(LinkAct::ReadScreen(job)) => self.read_screen(&job.job_id),
-            Some(LinkAct::End(end)) => self.end(&end),
-            None => Ok(refused(
-                "this agent is older than the manager and does not know this request".into(),
-                true,
-            )),
-        };
-        self.reply(id, answer);
+        let places = self.places.clone();
+        match request.act {
+            Some(LinkAct::Inventory(_)) if self.listings.len() >= LISTINGS => {
+                self.reply(id, refused("too many inventories are being taken: try again".into(), false));
+            }
+            Some(LinkAct::Inventory(asked)) => {
+                // What the manager's records name is looked into from now on, whatever is asked for.
+                self.places = Arc::new(places.and(&asked.places));
+                self.listings.push(Listing::new(id, &self.places, asked.manager_id));
+            }
+            Some(LinkAct::Spawn(spawn)) => self.spawn(id, spawn),
+            Some(LinkAct::Forget(job)) => {
+                let starting = self.is_starting(&job.job_id);
+                self.put(For::Request(id), move || answered(forget(&places, &job, starting)));
+            }
+            Some(LinkAct::ReadScreen(job)) => {
+                self.put(For::Request(id), move || answered(read_screen(&places, &job.job_id)));
+            }
+            Some(LinkAct::End(end)) => self.put(For::Request(id), move || answered(end_job(&places, &end))),
+            None => self.reply(
+                id,
+                refused("this agent is older than the manager and does not know this request".into(), true),
+            ),
+        }
     }
 
-    /// Starts a job, once per job id: asked again after a crash, the answer is the job that runs.
-    fn spawn(&mut self, request: u64, spawn: &m::Spawn) -> io::Result<Option<LinkAnswer>> {
-        let empty = JobSpec::default();
-        let spec = spawn.spec.as_ref().unwrap_or(&empty);
-        let folder = JobFolder::of(&self.jobs, &spec.job_id)?;
-        if folder.exists()? {
-            if self.pending.iter().any(|p| p.folder.path() == folder.path()) {
-                return Ok(Some(refused("this job is being started".into(), false)));
-            }
-            let report = inventory::look(&folder, &folder::boot_id());
-            let begun = report.pid != 0 || report.exit.is_some() || report.liveness == Liveness::Alive as i32;
-            if begun {
-                let warnings = facts(report.pid, &spawn.environment).warnings();
-                return Ok(Some(LinkAnswer::Spawned(m::Spawned { pid: report.pid, warnings })));
-            }
-            // A folder without a holder's mark: the start was cut off before there was a job.
+    /// Is a job of this id being started through us?
+    fn is_starting(&self, job_id: &str) -> bool {
+        let is_its = |task: &Task| matches!(&task.what, For::Spawn { job_id: id, .. } if id == job_id);
+        self.tasks.iter().any(is_its) || self.pending.iter().any(|p| p.folder.is_of(job_id))
+    }
+
+    fn spawn(&mut self, request: u64, spawn: m::Spawn) {
+        let job_id = spawn.spec.as_ref().map(|spec| spec.job_id.clone()).unwrap_or_default();
+        if self.is_starting(&job_id) {
+            return self.reply(request, refused("this job is being started".into(), false));
         }
-        let facts = facts(std::process::id(), &spawn.environment);
-        let scope = if facts.wants_scope() { facts.systemd_run.zip(facts.user_manager) } else { None };
-        let started = folder.make().and_then(|()| folder.write_spec(spec)).and_then(|()| {
-            let agent = own_program().map_err(folder::context("where the agent's own binary is"))?;
-            // Of a caller on this machine, or what this login has.
-            let mut inherits = spawn.inherited.clone().unwrap_or_default();
-            if inherits.limits.is_empty() {
-                inherits.limits.push(self.descriptors);
+        let (places, environment, descriptors) =
+            (self.places.clone(), spawn.environment.clone(), self.descriptors);
+        self.put(For::Spawn { request, job_id, environment }, move || {
+            match begin(&places, &spawn, descriptors) {
+                Ok(Begun::Starting(started)) => Done::Begun(started),
+                Ok(Begun::Before(answer)) => Done::Answer(answer),
+                Err(error) => Done::Answer(refused(error.to_string(), false)),
             }
-            Starting::begin(&folder, spawn, &inherits, Plan { agent, scope })
         });
-        let starting = match started {
-            Ok(starting) => starting,
-            Err(error) => {
-                // Firm: nothing ran. What stays behind is only a folder that nobody asks for again.
-                let _ = folder.remove();
-                let detail = format!("the job cannot be started on the host ({error})");
-                return Ok(Some(refused(detail, true)));
+    }
+
+    fn take_task(&mut self, id: u64) -> Option<For> {
+        let at = self.tasks.iter().position(|task| task.id == id)?;
+        Some(self.tasks.swap_remove(at).what)
+    }
+
+    fn was_done(&mut self, id: u64, done: Done) {
+        match (self.take_task(id), done) {
+            (_, Done::Told(told)) => {
+                let mut told = Some(told);
+                for listing in &mut self.listings {
+                    if listing.told(id, &mut told) {
+                        break;
+                    }
+                }
             }
+            (Some(For::Stream(number)), Done::Opened(opened)) => self.opened(number, id, opened),
+            (Some(For::Spawn { request, environment, .. }), Done::Begun(begun)) => {
+                let (folder, starting) = *begun;
+                self.pending.push(Pending { request, folder, starting, environment, since: Instant::now() });
+            }
+            // Nobody waits for it any more, and its job runs or does not: whoever asks again hears which.
+            (_, Done::Begun(begun)) => self.children.extend(begun.1.into_children()),
+            (Some(For::Spawn { request, .. } | For::Request(request)), Done::Answer(answer)) => {
+                self.reply(request, answer);
+            }
+            _ => {}
+        }
+    }
+
+    fn opened(&mut self, number: u16, task: u64, opened: Result<UnixStream, m::Close>) {
+        // It may have been closed, and another opened under its number.
+        let Some(stream) = self.streams.get_mut(&number).filter(|stream| stream.waits_for(task)) else {
+            return;
         };
-        let environment = spawn.environment.clone();
-        self.pending.push(Pending { request, folder, starting, environment, since: Instant::now() });
-        Ok(None)
+        let close = match opened {
+            Ok(socket) => match stream.join(socket) {
+                Ok(()) => return,
+                Err(error) => relay::unreachable(error.to_string()),
+            },
+            Err(close) => close,
+        };
+        self.close(number, close);
+    }
+
+    fn close(&mut self, number: u16, close: m::Close) {
+        self.streams.remove(&number);
+        self.look_until = Some(Instant::now() + LOOKS);
+        self.up.put(number, &Frame::Close(close));
+    }
+
+    /// Whoever waits for what stands still is told so.
+    fn look_at_tasks(&mut self) {
+        if self.tasks.is_empty() {
+            return;
+        }
+        self.disk.keep_going();
+        for id in self.disk.overdue() {
+            let Some(task) = self.tasks.iter().find(|task| task.id == id) else { continue };
+            let patience = if matches!(task.what, For::Inventory) { Duration::ZERO } else { PATIENCE };
+            if task.since.elapsed() < patience {
+                continue;
+            }
+            self.disk.give_up(id);
+            match self.take_task(id) {
+                Some(For::Inventory) => {
+                    for listing in &mut self.listings {
+                        listing.give_up(id);
+                    }
+                }
+                Some(For::Stream(number)) => {
+                    self.opened(number, id, Err(relay::unreachable(NO_ANSWER.into())));
+                }
+                Some(For::Request(request) | For::Spawn { request, .. }) => {
+                    self.reply(request, refused(NO_ANSWER.into(), false));
+                }
+                Some(For::Nobody) | None => {}
+            }
+        }
+    }
+
+    fn go_on_listing(&mut self) {
+        let (disk, tasks) = (&mut self.disk, &mut self.tasks);
+        for listing in &mut self.listings {
+            listing.go_on(|task| {
+                let id = disk.put(move || Done::Told(task()))?;
+                tasks.push(Task { id, what: For::Inventory, since: Instant::now() });
+                Some(id)
+            });
+        }
+        let (done, under_way): (Vec<_>, Vec<_>) = self.listings.drain(..).partition(Listing::is_done);
+        self.listings = under_way;
+        for listing in done {
+            let request = listing.request;
+            let mut pages = listing.pages();
+            let last = pages.pop_back();
+            self.pages.extend(pages.into_iter().map(|page| (request, page, true)));
+            self.pages.extend(last.map(|page| (request, page, false)));
+            self.sweep();
+        }
+        while self.up.waiting() < OUT_LOW
+            && let Some((id, page, more)) = self.pages.pop_front()
+        {
+            let answer = Some(LinkAnswer::Inventory(page));
+            self.up.put(0, &Frame::LinkReply(m::LinkReply { id, answer, more }));
+        }
+    }
+
+    /// Takes away what is left of old jobs and old agents, once a link and after what somebody waits for.
+    fn sweep(&mut self) {
+        if std::mem::replace(&mut self.swept, true) {
+            return;
+        }
+        let places = self.places.clone();
+        self.put(For::Nobody, move || {
+            let programs = crate::procfs::programs();
+            for place in places.iter() {
+                inventory::remove_old(place.jobs());
+                // Where nothing can be seen of processes, nothing is known of who runs what.
+                if !programs.is_empty() {
+                    folder::remove_unused_agents(&place.programs(), &programs);
+                }
+            }
+            Done::Nothing
+        });
     }
 
     fn look_at_pending(&mut self) {
@@ -304,108 +492,169 @@ impl Server {
                 Verdict::Pending => {
                     refused("the job's holder does not say whether the job runs".into(), false)
                 }
-                Verdict::Runs(pid) => {
-                    let warnings = facts(pid, &pending.environment).warnings();
-                    LinkAnswer::Spawned(m::Spawned { pid, warnings })
-                }
+                Verdict::Runs(pid) => spawned(pid, &pending.environment, &pending.folder),
                 // Another agent starts it at this moment, and its folder is not ours to remove.
                 Verdict::Failed(why) if why == HELD => refused(why, false),
                 Verdict::Failed(why) => {
                     // Firm: the holder said that there is no job. A folder that stays is named by the next inventory.
-                    let _ = pending.folder.remove();
-                    refused(why, true)
+                    let folder = pending.folder.clone();
+                    self.children.extend(pending.starting.into_children());
+                    self.put(For::Request(pending.request), move || {
+                        let _ = folder.remove();
+                        Done::Answer(refused(why, true))
+                    });
+                    continue;
                 }
             };
             self.children.extend(pending.starting.into_children());
             self.look_until = Some(Instant::now() + LOOKS);
-            self.reply(pending.request, Ok(answer));
+            self.reply(pending.request, answer);
         }
-    }
-
-    fn read_screen(&self, job_id: &str) -> io::Result<LinkAnswer> {
-        Ok(LinkAnswer::Screen(JobFolder::of(&self.jobs, job_id)?.screen()?.unwrap_or_default()))
-    }
-
-    fn forget(&mut self, job: &m::JobName) -> io::Result<LinkAnswer> {
-        let folder = JobFolder::of(&self.jobs, &job.job_id)?;
-        if folder.exists()? {
-            let report = inventory::look(&folder, &folder::boot_id());
-            let over = [Liveness::Exited as i32, Liveness::Gone as i32].contains(&report.liveness);
-            if !over && !self.was_cut_off(&folder, &report) {
-                return Ok(refused("the job has not ended".into(), false));
-            }
-            inventory::forget(&folder, &job.manager_id, report.spec.as_ref())?;
-        }
-        Ok(LinkAnswer::Done(m::Empty {}))
-    }
-
-    /// Was the start of this job cut off before there was a holder? Another agent may be about to start one: what is young,
-    /// or locked, is left alone.
-    fn was_cut_off(&self, folder: &JobFolder, report: &m::JobReport) -> bool {
-        let starting = self.pending.iter().any(|p| p.folder.path() == folder.path());
-        let old = folder.age_ms("spec").is_none_or(|age| age > START.as_millis() as u64);
-        let marked = !matches!(folder.mark(), Ok(None));
-        !starting
-            && !marked
-            && old
-            && report.liveness == Liveness::Unknown as i32
-            && matches!(folder.try_lock(), Ok(Some(_)))
-    }
-
-    fn end(&mut self, request: &m::EndJob) -> io::Result<LinkAnswer> {
-        let folder = JobFolder::of(&self.jobs, &request.job_id)?;
-        let stream = Rc::new(inventory::connect(&folder)?);
-        let mut down: Down = Conn::new(stream.clone(), stream)?;
-        down.put(0, &Frame::Hello(hello::hello(VERSION, "")));
-        down.put(0, &Frame::End(request.end.clone().unwrap_or_default()));
-        // A fresh socket takes a few dozen bytes at once.
-        down.flush()?;
-        Ok(LinkAnswer::Done(m::Empty {}))
     }
 
     fn read_down(&mut self, id: u16) {
-        let Some(down) = self.streams.get_mut(&id) else { return };
+        let Some(down) = self.streams.get_mut(&id).and_then(Stream::down_mut) else { return };
         let mut close = None;
         match down.read() {
             Ok(Read::Open) => {}
-            Ok(Read::Closed) => {
-                close = Some((CloseReason::HolderUnreachable, "the job's holder closed the talk".to_owned()))
-            }
-            Err(error) => close = Some((CloseReason::HolderUnreachable, error.to_string())),
+            Ok(Read::Closed) => close = Some(relay::unreachable("the job's holder closed the talk".into())),
+            Err(error) => close = Some(relay::unreachable(error.to_string())),
         }
         loop {
             match down.next_frame() {
                 Ok(Some(raw)) => raw.relay(id, self.up.out()),
                 Ok(None) => break,
                 Err(invalid) => {
-                    close = Some((CloseReason::Protocol, invalid.to_string()));
+                    close =
+                        Some(m::Close { reason: CloseReason::Protocol as i32, detail: invalid.to_string() });
                     break;
                 }
             }
         }
-        if let Some((reason, detail)) = close {
-            self.streams.remove(&id);
-            self.look_until = Some(Instant::now() + LOOKS);
-            self.up.put(id, &Frame::Close(m::Close { reason: reason as i32, detail }));
+        if let Some(close) = close {
+            self.close(id, close);
         }
     }
 
     fn flush_downs(&mut self) {
-        let mut stuck = Vec::new();
-        for (id, down) in &mut self.streams {
-            let broken = !matches!(down.flush(), Ok(Read::Open));
-            // A broken one is reported when it is read; a stuck one never would be.
-            if !broken && down.waiting() > TO_HOLDER_MAX {
-                stuck.push(*id);
-            }
-        }
+        let stuck: Vec<u16> =
+            self.streams.iter_mut().filter_map(|(id, stream)| stream.is_stuck().then_some(*id)).collect();
         for id in stuck {
-            self.streams.remove(&id);
-            let detail = "the job's holder does not take its input".to_owned();
-            self.up
-                .put(id, &Frame::Close(m::Close { reason: CloseReason::HolderUnreachable as i32, detail }));
+            self.close(id, relay::unreachable("the job's holder does not take its input".into()));
         }
     }
+}
+
+fn answered(answer: io::Result<LinkAnswer>) -> Done {
+    Done::Answer(answer.unwrap_or_else(|error| refused(error.to_string(), false)))
+}
+
+fn spawned(pid: u32, environment: &HashMap<String, String>, folder: &JobFolder) -> LinkAnswer {
+    let warnings = facts(pid, environment).warnings();
+    let folder = folder.path().parent().map(|jobs| jobs.to_string_lossy().into_owned()).unwrap_or_default();
+    LinkAnswer::Spawned(m::Spawned { pid, warnings, folder })
+}
+
+/// How far a start got.
+enum Begun {
+    /// It was made before, or cannot be.
+    Before(LinkAnswer),
+    /// Its holder is being started.
+    Starting(Box<(JobFolder, Starting)>),
+}
+
+/// Starts a job, once per job id: asked again after a crash, the answer is the job that runs. It goes into the first place
+/// that takes it.
+fn begin(places: &Places, spawn: &m::Spawn, descriptors: m::Limit) -> io::Result<Begun> {
+    let empty = JobSpec::default();
+    let spec = spawn.spec.as_ref().unwrap_or(&empty);
+    let mut left = places.find(&spec.job_id)?;
+    if let Some(folder) = &left {
+        let report = inventory::look(folder, &folder::boot_id());
+        if report.pid != 0 || report.exit.is_some() || report.liveness == Liveness::Alive as i32 {
+            return Ok(Begun::Before(spawned(report.pid, &spawn.environment, folder)));
+        }
+        // A folder without a holder's mark: the start was cut off before there was a job.
+    }
+    let mut errors: Vec<String> = Vec::new();
+    for place in places.for_new() {
+        let folder = JobFolder::of(place.jobs(), &spec.job_id)?;
+        let taken = place
+            .make()
+            .and_then(|()| folder.make())
+            .and_then(|()| folder.write_spec(spec))
+            .and_then(|()| folder.check_room());
+        if let Err(error) = taken {
+            // Firm: nothing ran. What stays behind is only a folder that nobody asks for again.
+            let _ = folder.remove();
+            let error = error.to_string();
+            if !errors.contains(&error) {
+                errors.push(error);
+            }
+            continue;
+        }
+        if let Some(left) = left.take().filter(|left| left.path() != folder.path()) {
+            let _ = left.remove();
+        }
+        let agent = own_program().map_err(folder::context("where the agent's own binary is"));
+        let facts = facts(std::process::id(), &spawn.environment);
+        let scope = if facts.wants_scope() { facts.systemd_run.zip(facts.user_manager) } else { None };
+        // Of a caller on this machine, or what this login has.
+        let mut inherits = spawn.inherited.clone().unwrap_or_default();
+        if inherits.limits.is_empty() {
+            inherits.limits.push(descriptors);
+        }
+        match agent.and_then(|agent| Starting::begin(&folder, spawn, &inherits, Plan { agent, scope })) {
+            Ok(starting) => return Ok(Begun::Starting(Box::new((folder, starting)))),
+            Err(error) => {
+                let _ = folder.remove();
+                errors.push(error.to_string());
+                break;
+            }
+        }
+    }
+    let detail = format!("the job cannot be started on the host ({})", errors.join("; "));
+    Ok(Begun::Before(refused(detail, true)))
+}
+
+fn read_screen(places: &Places, job_id: &str) -> io::Result<LinkAnswer> {
+    let screen = places.find(job_id)?.map_or(Ok(None), |folder| folder.screen())?;
+    Ok(LinkAnswer::Screen(screen.unwrap_or_default()))
+}
+
+fn forget(places: &Places, job: &m::JobName, starting: bool) -> io::Result<LinkAnswer> {
+    // More than one where a start had to be made again elsewhere.
+    while let Some(folder) = places.find(&job.job_id)? {
+        let report = inventory::look(&folder, &folder::boot_id());
+        let over = [Liveness::Exited as i32, Liveness::Gone as i32].contains(&report.liveness);
+        if !over && (starting || !was_cut_off(&folder, &report)) {
+            return Ok(refused("the job has not ended".into(), false));
+        }
+        inventory::forget(&folder, &job.manager_id, report.spec.as_ref())?;
+        if folder.exists()? {
+            break;
+        }
+    }
+    Ok(LinkAnswer::Done(m::Empty {}))
+}
+
+/// Was the start of this job cut off before there was a holder? Another agent may be about to start one: what is young, or
+/// locked, is left alone.
+fn was_cut_off(folder: &JobFolder, report: &m::JobReport) -> bool {
+    let old = folder.age_ms("spec").is_none_or(|age| age > START.as_millis() as u64);
+    let marked = !matches!(folder.mark(), Ok(None));
+    !marked && old && report.liveness == Liveness::Unknown as i32 && matches!(folder.try_lock(), Ok(Some(_)))
+}
+
+fn end_job(places: &Places, request: &m::EndJob) -> io::Result<LinkAnswer> {
+    let folder = places.find(&request.job_id)?.ok_or_else(|| folder::fault("there is no such job here"))?;
+    let mut stream = inventory::connect(&folder, Some(CONNECT))?;
+    let mut words = Vec::new();
+    Frame::Hello(hello::hello(VERSION, "")).put(0, &mut words);
+    Frame::End(request.end.clone().unwrap_or_default()).put(0, &mut words);
+    // A fresh socket takes a few dozen bytes at once.
+    io::Write::write_all(&mut stream, &words)?;
+    Ok(LinkAnswer::Done(m::Empty {}))
 }
 
 /// Our own binary. A cleaner may have taken its file; the kernel keeps it as long as we run.
@@ -426,23 +675,22 @@ fn refused(detail: String, final_answer: bool) -> LinkAnswer {
     LinkAnswer::Refused(m::Refused { detail, final_answer })
 }
 
-fn open_job(jobs: &std::path::Path, job_id: &str, open: usize) -> Result<Down, m::Close> {
+fn open_job(places: &Places, job_id: &str) -> Result<UnixStream, m::Close> {
     let close = |reason: CloseReason, detail: String| m::Close { reason: reason as i32, detail };
-    if open >= STREAMS_MAX {
-        return Err(close(CloseReason::TooMany, "too many jobs are open on this link".into()));
+    if sessd_proto::Uuid::parse_str(job_id).is_err() {
+        return Err(close(CloseReason::NoSuchJob, "a job id that is not a UUID".into()));
     }
-    let folder = JobFolder::of(jobs, job_id).map_err(|e| close(CloseReason::NoSuchJob, e.to_string()))?;
-    let stream = match inventory::connect(&folder) {
-        Ok(stream) => Rc::new(stream),
-        Err(error) => {
-            let report = inventory::look(&folder, &folder::boot_id());
-            let reason = match (folder.exists(), Liveness::try_from(report.liveness)) {
-                (Ok(false), _) => CloseReason::NoSuchJob,
-                (_, Ok(Liveness::Gone | Liveness::Exited)) => CloseReason::HolderGone,
-                _ => CloseReason::HolderUnreachable,
-            };
-            return Err(close(reason, error.to_string()));
-        }
+    let folder = match places.find(job_id) {
+        Ok(Some(folder)) => folder,
+        Ok(None) => return Err(close(CloseReason::NoSuchJob, "there is no such job on this host".into())),
+        Err(error) => return Err(relay::unreachable(error.to_string())),
     };
-    Conn::new(stream.clone(), stream).map_err(|e| close(CloseReason::HolderUnreachable, e.to_string()))
+    inventory::connect(&folder, Some(CONNECT)).map_err(|error| {
+        let report = inventory::look(&folder, &folder::boot_id());
+        let reason = match Liveness::try_from(report.liveness) {
+            Ok(Liveness::Gone | Liveness::Exited) => CloseReason::HolderGone,
+            _ => CloseReason::HolderUnreachable,
+        };
+        close(reason, error.to_string())
+    })
 }

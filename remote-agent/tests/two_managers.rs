@@ -33,6 +33,7 @@ impl Manager {
             .arg("serve")
             .env_clear()
             .env("HOME", home)
+            .env("SESSD_FALLBACK_DIR", home)
             .env("PATH", "/usr/bin:/bin")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -107,7 +108,7 @@ impl Manager {
     }
 
     fn report(&mut self) -> Option<m::JobReport> {
-        match self.ask(LinkAct::Inventory(m::Empty {})) {
+        match self.ask(LinkAct::Inventory(m::InventoryRequest::default())) {
             LinkAnswer::Inventory(inventory) => inventory.jobs.into_iter().next(),
             other => panic!("{other:?}"),
         }

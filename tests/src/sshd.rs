@@ -39,7 +39,7 @@ impl Sshd {
     pub fn start_with(world: &World, name: &str, options: &[&str]) -> Sshd {
         let dir = world.root().join(name);
         let home = dir.join("home");
-        for dir in [&dir, &home] {
+        for dir in [&dir, &home, &dir.join("fallback")] {
             fs::create_dir(dir).expect("a folder of the host");
             set_mode(dir, 0o700);
         }
@@ -72,7 +72,7 @@ impl Sshd {
         }
         config.push_str(&format!(
             "ListenAddress {ip}:{port}\nHostKey {dir}/host_key\nAuthorizedKeysFile {dir}/authorized_keys\n\
-             SetEnv HOME={home}\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\n\
+             SetEnv HOME={home} SESSD_FALLBACK_DIR={dir}/fallback\nPidFile none\nUsePAM no\nStrictModes no\nPermitRootLogin yes\n\
              PasswordAuthentication no\nKbdInteractiveAuthentication no\nPrintMotd no\nPrintLastLog no\nUseDNS no\n\
              MaxStartups 500:30:1000\nLogLevel VERBOSE\n",
             port = addr.port(),
@@ -157,6 +157,11 @@ impl Sshd {
     /// The home of everybody who logs in.
     pub fn home(&self) -> PathBuf {
         self.dir.join("home")
+    }
+
+    /// Where what that home has no room for goes.
+    pub fn fallback(&self) -> PathBuf {
+        self.dir.join("fallback")
     }
 
     /// The private key it lets in.

@@ -53,7 +53,7 @@ impl World {
         let root =
             tempfile::Builder::new().prefix("sx.").tempdir_in("/tmp").expect("a folder in /tmp").keep();
         let world = World { root, env: Vec::new() };
-        for dir in [world.home(), world.sessd_home(), world.root.join("run")] {
+        for dir in [world.home(), world.sessd_home(), world.root.join("run"), world.fallback()] {
             fs::create_dir(&dir).expect("a folder of the world");
             set_mode(&dir, 0o700);
         }
@@ -73,6 +73,11 @@ impl World {
     /// `SESSD_HOME`: the manager's configuration, database, socket and log.
     pub fn sessd_home(&self) -> PathBuf {
         self.root.join("s")
+    }
+
+    /// Where what the home has no room for goes, instead of this machine's own `/var/tmp` and `/tmp`.
+    pub fn fallback(&self) -> PathBuf {
+        self.root.join("f")
     }
 
     /// The manager's configuration file.
@@ -95,6 +100,7 @@ impl World {
             .env("HOME", self.home())
             .env("SESSD_HOME", self.sessd_home())
             .env("XDG_RUNTIME_DIR", self.root.join("run"))
+            .env("SESSD_FALLBACK_DIR", self.fallback())
             .env("TERM", "xterm-256color")
             .env("LANG", "C.UTF-8")
             .env("SHELL", "/bin/sh")

@@ -30,9 +30,21 @@ pub enum Decision {
     Wait(String),
 }
 
-/// Where an inventory was taken: machine and folder. Jobs of another place are neither here nor gone.
+/// The place that a host prefers for its jobs: machine and folder.
 pub fn place(inventory: &Inventory) -> String {
-    format!("{}:{}", inventory.machine_id, inventory.folder)
+    place_of(inventory, &inventory.folder)
+}
+
+/// The place of a job that the host says lies in `folder`; empty: in the one it prefers.
+pub fn place_of(inventory: &Inventory, folder: &str) -> String {
+    let folder = if folder.is_empty() { &inventory.folder } else { folder };
+    format!("{}:{folder}", inventory.machine_id)
+}
+
+/// The folder of a place, as it is called on the host.
+pub fn folder_of(place: &str) -> Option<&str> {
+    let at = place.find(":/")?;
+    place.get(at + 1..)
 }
 
 /// An inventory with its jobs by id.
@@ -73,6 +85,20 @@ impl Seen {
         self.inventory.jobs.get(*self.jobs.get(&record.job_id.to_string())?)
     }
 
+    /// Where the job lies, if it is there.
+    pub fn place(&self, record: &Record) -> Option<String> {
+        Some(place_of(&self.inventory, &self.report(record)?.folder))
+    }
+
+    /// Was the place that the job was started in read to its end? Only then is it news that the job is not there.
+    pub fn has_read(&self, record: &Record) -> bool {
+        match self.inventory.places.as_slice() {
+            // An agent that knows of one place only.
+            [] => self.inventory.complete && record.place == place(&self.inventory),
+            read => read.iter().any(|folder| record.place == place_of(&self.inventory, folder)),
+        }
+    }
+
     /// What to do about `record`, given that its job has been missing from inventories for `missing_for_ms`.
     pub fn decide(&self, record: &Record, missing_for_ms: i64) -> Decision {
         if record.state == State::Done {
@@ -88,13 +114,13 @@ impl Seen {
     }
 
     fn decide_absent(&self, record: &Record, missing_for_ms: i64) -> Decision {
-        if !self.inventory.complete {
+        if !self.inventory.complete && (record.place.is_empty() || !self.has_read(record)) {
             return Decision::Wait("the host could not list all of its jobs".into());
         }
         if record.place.is_empty() {
             return if record.delete_requested { Decision::Forget } else { Decision::Spawn };
         }
-        if record.place != place(&self.inventory) {
+        if !self.has_read(record) {
             return Decision::Wait(
                 "the host answers with another machine or folder than the job was started in".into(),
             );
@@ -295,6 +321,30 @@ mod tests {
         assert!(matches!(seen.decide(&record(State::Disconnected), i64::MAX), Decision::Wait(_)));
         let deleted = Record { delete_requested: true, ..record(State::Disconnected) };
         assert!(matches!(seen.decide(&deleted, i64::MAX), Decision::Wait(_)));
+    }
+
+    #[test]
+    fn a_job_is_where_it_lies_and_gone_only_from_a_place_that_was_read() {
+        let read = |places: &[&str], complete| Inventory {
+            places: places.iter().map(|&place| place.to_owned()).collect(),
+            complete,
+            ..inventory(vec![])
+        };
+        let running = |place: &str| Record { place: place.into(), ..record(State::Disconnected) };
+        let gone = |place: &str, inventory: Inventory| {
+            matches!(Seen::new(inventory).decide(&running(place), MISSING_MS), Decision::Lost(_))
+        };
+        assert!(gone("m:/g", read(&["/f", "/g"], true)));
+        assert!(gone("m:/g", read(&["/g"], false)), "another place could not be read");
+        assert!(!gone("m:/f", read(&["/g"], false)), "this one could not");
+        assert!(!gone("m:/f", read(&["/g"], true)), "this one is none of this user's now");
+        assert!(!gone("other:/g", read(&["/g"], true)), "another machine");
+        let there = JobReport { folder: "/g".into(), ..report(Liveness::Alive) };
+        let seen = Seen::new(Inventory { jobs: vec![there], ..read(&["/f", "/g"], true) });
+        assert_eq!(seen.decide(&running("m:/f"), 0), Decision::Resume, "wherever it lies");
+        assert_eq!(seen.place(&running("m:/f")).as_deref(), Some("m:/g"));
+        assert_eq!(folder_of("box-12:/g:/h"), Some("/g:/h"));
+        assert_eq!(folder_of("nonsense"), None);
     }
 
     #[test]

@@ -11,6 +11,8 @@ use sessd_proto::messages as m;
 const SENTENCE: usize = 300;
 /// Characters of an id, a version or a machine's name.
 const WORD: usize = 128;
+/// Folders in which a user's jobs may lie.
+const PLACES: usize = 256;
 /// Warnings, or managers, of one job.
 const ITEMS: usize = 16;
 
@@ -63,25 +65,31 @@ fn status(status: &mut m::JobStatus) {
 }
 
 fn report(report: &mut m::JobReport) {
-    let m::JobReport { spec: job, exit: end, detail, boot_id, managers, .. } = report;
+    let m::JobReport { spec: job, exit: end, detail, boot_id, managers, folder, .. } = report;
     job.iter_mut().for_each(spec);
     end.iter_mut().for_each(exit);
     sentence(detail);
     data(boot_id, false);
+    data(folder, false);
     managers.truncate(4 * ITEMS);
     managers.iter_mut().for_each(word);
 }
 
 fn answer(answer: &mut m::LinkAnswer) {
     match answer {
-        m::LinkAnswer::Spawned(spawned) => sentences(&mut spawned.warnings),
+        m::LinkAnswer::Spawned(spawned) => {
+            sentences(&mut spawned.warnings);
+            data(&mut spawned.folder, false);
+        }
         m::LinkAnswer::Refused(refused) => sentence(&mut refused.detail),
         m::LinkAnswer::Inventory(inventory) => {
-            let m::Inventory { boot_id, machine_id, agent_version, folder, jobs, .. } = inventory;
+            let m::Inventory { boot_id, machine_id, agent_version, folder, jobs, places, .. } = inventory;
             for text in [boot_id, machine_id, folder] {
                 data(text, false);
             }
             word(agent_version);
+            places.truncate(PLACES);
+            places.iter_mut().for_each(|place| data(place, false));
             jobs.iter_mut().for_each(report);
         }
         m::LinkAnswer::Done(_) | m::LinkAnswer::Screen(_) => {}
@@ -162,7 +170,11 @@ mod tests {
                 ..m::JobStatus::default()
             }),
             Frame::Exited(end()),
-            reply(m::LinkAnswer::Spawned(m::Spawned { warnings: many(), ..m::Spawned::default() })),
+            reply(m::LinkAnswer::Spawned(m::Spawned {
+                warnings: many(),
+                folder: bad.into(),
+                ..m::Spawned::default()
+            })),
             reply(m::LinkAnswer::Refused(m::Refused { detail: bad.into(), ..m::Refused::default() })),
             reply(m::LinkAnswer::Inventory(m::Inventory {
                 boot_id: bad.into(),
@@ -175,8 +187,10 @@ mod tests {
                     boot_id: bad.into(),
                     detail: bad.into(),
                     managers: many(),
+                    folder: bad.into(),
                     ..m::JobReport::default()
                 }],
+                places: many(),
                 ..m::Inventory::default()
             })),
         ]

@@ -16,8 +16,8 @@ use crate::view::attach::{self, Outcome, Request};
 use crate::view::terminal;
 use serde_json::json;
 use sessd_core::names::{HANDLE, handle};
-use sessd_proto::Uuid;
 use sessd_proto::messages::{self as m, Act, EndReason};
+use sessd_proto::{Uuid, bounds};
 use std::collections::HashMap;
 
 /// Sessions that are named where one has to be chosen.
@@ -80,7 +80,7 @@ fn create_message(args: &CreateArgs) -> Result<m::Create> {
     if args.command.first().is_some_and(String::is_empty) {
         return Err(Error::usage("the command is empty"));
     }
-    Ok(m::Create {
+    let create = m::Create {
         name: args.name.clone().unwrap_or_default(),
         host: args.host.clone(),
         tags: pairs(&args.tags, "a tag such as KEY or KEY=VALUE", false)?,
@@ -96,7 +96,10 @@ fn create_message(args: &CreateArgs) -> Result<m::Create> {
         // Chosen here, so that the next manager can be asked for the same session when this one dies over it.
         session_id: Uuid::now_v7().to_string(),
         job_id: Uuid::now_v7().to_string(),
-    })
+    };
+    // Here, where it is said; the manager is not even asked.
+    bounds::check_create(&create).map_err(Error::too_long)?;
+    Ok(create)
 }
 
 /// `sessd create`.

@@ -13,7 +13,7 @@ use crate::manager::{Manager, dial};
 use serde::{Deserialize, Serialize};
 use sessd_core::Record;
 use sessd_core::adopt::{self, Known, Verdict};
-use sessd_core::reconcile::{Seen, place};
+use sessd_core::reconcile::{Seen, place_of};
 use sessd_core::text::clean;
 use sessd_proto::Uuid;
 use sessd_proto::messages::{HostName, JobReport, JobSpec, Liveness};
@@ -48,7 +48,7 @@ impl Manager {
         for report in &seen.inventory().jobs {
             let Some(spec) = &report.spec else { continue };
             let over = [Liveness::Exited as i32, Liveness::Gone as i32].contains(&report.liveness);
-            let (known, session) = adoption.known(spec).await?;
+            let (known, session) = adoption.known(spec, report).await?;
             match adopt::decide(over, known, asked.all) {
                 Verdict::Known => {}
                 Verdict::Ended => ended += 1,
@@ -100,31 +100,39 @@ struct Adoption<'a> {
 
 impl Adoption<'_> {
     /// What is known here of a job or its session, and the session if it is not done.
-    async fn known(&self, spec: &JobSpec) -> Result<(Option<Known>, Option<Rc<Session>>)> {
+    async fn known(
+        &self,
+        spec: &JobSpec,
+        report: &JobReport,
+    ) -> Result<(Option<Known>, Option<Rc<Session>>)> {
         let id = Uuid::parse_str(&spec.session_id).ok();
         let registry = &self.manager.registry;
         let live = registry.with_job(&spec.job_id).or_else(|| registry.get(id?));
         if let Some(session) = live {
             let record = session.live.borrow().record.clone();
             let reached = matches!(session.host.status(), Status::Up(_) | Status::Connecting);
-            return Ok((Some(self.compare(&record, spec, reached)), Some(session)));
+            return Ok((Some(self.compare(&record, spec, report, reached)), Some(session)));
         }
         let done = match id {
             Some(id) => self.manager.store.get_done(id).await?,
             None => None,
         };
-        Ok((done.map(|record| self.compare(&record, spec, false)), None))
+        Ok((done.map(|record| self.compare(&record, spec, report, false)), None))
     }
 
-    fn compare(&self, record: &Record, spec: &JobSpec, reached: bool) -> Known {
+    fn compare(&self, record: &Record, spec: &JobSpec, report: &JobReport, reached: bool) -> Known {
         Known {
             done: record.ended().is_some(),
             same_job: record.job_id.to_string() == spec.job_id
                 && (spec.session_id.is_empty() || record.id.to_string() == spec.session_id),
             same_host: record.host == self.host,
-            same_place: record.place == place(self.seen.inventory()),
+            same_place: record.place == self.place(report),
             reached,
         }
+    }
+
+    fn place(&self, report: &JobReport) -> String {
+        place_of(self.seen.inventory(), &report.folder)
     }
 
     async fn where_it_is(&self, spec: &JobSpec) -> Result<String> {
@@ -158,8 +166,12 @@ impl Adoption<'_> {
     }
 
     async fn one(&mut self, spec: &JobSpec, report: &JobReport, over: bool) -> Result<Option<Rc<Session>>> {
-        let Some(mut record) =
-            adopt::record(spec, self.host, place(self.seen.inventory()), None, clock::wall_ms())
+        if report.abridged {
+            // A restart would run another command than the job's.
+            self.leave_alone(spec, "its command and variables are too long to be taken over");
+            return Ok(None);
+        }
+        let Some(mut record) = adopt::record(spec, self.host, self.place(report), None, clock::wall_ms())
         else {
             let what =
                 if report.detail.is_empty() { "its record there is not readable" } else { &report.detail };

@@ -15,9 +15,9 @@ use crate::manager::origins::{OWN, Origins};
 use crate::manager::session::{Mailbox, ToSession};
 use crate::ssh::Failure;
 use sessd_core::dialling::{Dialling, Effect, Event, Origin, Stage, Why};
-use sessd_core::reconcile::{Seen, place};
+use sessd_core::reconcile::{Seen, place_of};
 use sessd_proto::Uuid;
-use sessd_proto::messages::{Empty, LinkAct, LinkAnswer};
+use sessd_proto::messages::{Inventory, InventoryRequest, LinkAct, LinkAnswer};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::path::PathBuf;
@@ -128,7 +128,8 @@ pub struct Host {
     /// Of the task that is; one that comes to a bad end is followed by another.
     mailbox: RefCell<mpsc::UnboundedSender<ToHost>>,
     status: RefCell<Status>,
-    place: RefCell<Option<String>>,
+    /// The last inventory, without its jobs.
+    place: RefCell<Option<Inventory>>,
     /// When anything was heard of it last, over links that have ended.
     heard: Cell<Option<Instant>>,
     /// The word that listeners heard last.
@@ -214,9 +215,9 @@ impl Host {
         }
     }
 
-    /// The machine and folder its jobs lie in, by the last inventory.
-    pub fn place(&self) -> Option<String> {
-        self.place.borrow().clone()
+    /// The place of a job that lies in `folder`; empty: in the folder that the host prefers. By the last inventory.
+    pub fn place_in(&self, folder: &str) -> Option<String> {
+        self.place.borrow().as_ref().map(|inventory| place_of(inventory, folder))
     }
 
     /// Where the link stands.
@@ -592,11 +593,13 @@ impl Task {
     /// Begins a look, where none is on its way.
     fn look(&mut self) {
         let Some(live) = self.live.as_mut().filter(|live| live.looking.is_none()) else { return };
+        let (Some(manager), Some(host)) = (self.manager.upgrade(), self.host.upgrade()) else { return };
+        let asked = InventoryRequest { places: manager.folders_on(&host), manager_id: manager.id.clone() };
         live.look_at = None;
         live.lookers.append(&mut live.next_lookers);
         let link = live.link.clone();
         live.looking = Some(Box::pin(async move {
-            match tokio::time::timeout(GREETING, link.request(LinkAct::Inventory(Empty {}))).await {
+            match tokio::time::timeout(GREETING, link.request(LinkAct::Inventory(asked))).await {
                 Ok(Ok(answer)) => Ok(answer),
                 Ok(Err(NoAnswer)) => {
                     // The link's own end says why, and comes as a message.
@@ -623,7 +626,8 @@ impl Task {
             Err(end) => return self.lost(end),
         };
         let Some(host) = self.host.upgrade() else { return };
-        *host.place.borrow_mut() = Some(place(&inventory));
+        let (machine_id, folder) = (inventory.machine_id.clone(), inventory.folder.clone());
+        *host.place.borrow_mut() = Some(Inventory { machine_id, folder, ..Inventory::default() });
         let seen = Rc::new(Seen::new(inventory));
         let first = live.seen.replace(seen.clone()).is_none();
         let link = live.link.clone();

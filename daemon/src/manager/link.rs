@@ -5,6 +5,7 @@
 //! whoever holds a stream's number it is a stream like any other. Where there is none, nothing is missing but speed.
 
 use crate::manager::dial::Sockets;
+use crate::manager::pages::Pages;
 use crate::manager::session::{Mailbox, ToSession};
 use crate::wire::{FrameReader, OutQueue, OwnedFrame};
 use sessd_core::untrusted;
@@ -80,6 +81,7 @@ pub struct Link {
     /// Readers and writers of short cuts.
     short_cuts: RefCell<JoinSet<()>>,
     requests: RefCell<HashMap<u64, oneshot::Sender<LinkAnswer>>>,
+    pages: RefCell<Pages>,
     next_request: Cell<u64>,
     next_stream: Cell<u16>,
     heard: Cell<Instant>,
@@ -105,6 +107,7 @@ impl Link {
             sockets: RefCell::new(Some(Rc::new(sockets))),
             short_cuts: RefCell::default(),
             requests: RefCell::default(),
+            pages: RefCell::default(),
             next_request: Cell::new(1),
             next_stream: Cell::new(1),
             heard: Cell::new(now),
@@ -125,8 +128,12 @@ impl Link {
         if self.out.is_closed() {
             return Err(NoAnswer);
         }
+        if !self.out.try_put(0, &Frame::LinkRequest(LinkRequest { id, act: Some(act) })) {
+            // Of a record that was made before there was a bound: nothing was sent, and nothing else suffers for it.
+            let detail = "what makes the job is longer than a host takes (1 MiB)".to_owned();
+            return Ok(LinkAnswer::Refused(Refused { detail, final_answer: true }));
+        }
         self.requests.borrow_mut().insert(id, sender);
-        self.out.put(0, &Frame::LinkRequest(LinkRequest { id, act: Some(act) }));
         answer.await.map_err(|_| NoAnswer)
     }
 
@@ -404,12 +411,17 @@ impl Link {
                     let micros = (self.began.elapsed().as_micros() as u64).saturating_sub(token);
                     self.rtt_ms.set(Some(micros as f64 / 1000.0));
                 }
-                Ok(Frame::LinkReply(reply)) => {
-                    if let (Some(asker), Some(answer)) =
-                        (self.requests.borrow_mut().remove(&reply.id), reply.answer)
+                Ok(Frame::LinkReply(reply)) if !self.requests.borrow().contains_key(&reply.id) => {}
+                Ok(Frame::LinkReply(mut reply)) => {
+                    if !self.pages.borrow_mut().put(&mut reply, frame.raw().body.len()) {
+                        return LinkEnd::Unusable("its list of jobs has no end".into());
+                    }
+                    if !reply.more
+                        && let (Some(asker), Some(answer)) =
+                            (self.requests.borrow_mut().remove(&reply.id), reply.answer)
                     {
                         // Whoever asked may have gone.
-                        let _ = asker.send(answer);
+                        let _ = asker.send(self.pages.borrow_mut().whole(reply.id, answer));
                     }
                 }
                 Ok(Frame::Close(close)) => return LinkEnd::Unusable(close.detail),
@@ -566,7 +578,7 @@ mod tests {
                     bytes.clear();
                 }
             });
-            let answer = link.request(LinkAct::Inventory(sessd_proto::messages::Empty {})).await;
+            let answer = link.request(LinkAct::Inventory(Default::default())).await;
             (answer.ok(), link.agent_version())
         });
         let (answer, version) = answer.await;

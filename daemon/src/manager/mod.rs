@@ -15,6 +15,7 @@ mod last_screen;
 pub mod link;
 pub mod news;
 pub mod origins;
+pub mod pages;
 pub mod registry;
 pub mod replica;
 pub mod session;
@@ -35,6 +36,7 @@ use host::{Host, Status};
 use origins::Agents;
 use registry::Registry;
 use sessd_core::Record;
+use sessd_core::reconcile::folder_of;
 use sessd_proto::Uuid;
 use session::{Caller, Session, ToSession};
 use std::cell::RefCell;
@@ -47,6 +49,9 @@ use upkeep::keep_house;
 
 /// An end that is as young as this, in milliseconds, may not have been heard of by its host.
 const RECENT_MS: i64 = 60 * 60 * 1000;
+
+/// Folders that a host is asked to look into, beyond those it knows.
+const FOLDERS_MAX: usize = 32;
 
 /// Sessions whose replica follows the job though nobody may look: those looked at last. Each may take a few megabytes.
 const WARM_MAX: usize = 32;
@@ -152,6 +157,21 @@ impl Manager {
         let session = Session::start(record, caller, host, self, after);
         self.registry.put(session.clone());
         session
+    }
+
+    /// The folders on a host that jobs of our records lie in: the host looks there too, whatever it would find by itself.
+    pub(crate) fn folders_on(&self, host: &Host) -> Vec<String> {
+        let mut folders: Vec<String> = self
+            .registry
+            .all()
+            .iter()
+            .filter(|session| std::ptr::eq(&*session.host, host))
+            .filter_map(|session| folder_of(&session.live.borrow().record.place).map(str::to_owned))
+            .collect();
+        folders.sort();
+        folders.dedup();
+        folders.truncate(FOLDERS_MAX);
+        folders
     }
 
     /// A session's task has nothing left to do with its job.

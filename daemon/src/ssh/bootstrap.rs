@@ -14,7 +14,8 @@
 //!
 //! Shell variables start with `_`: one that the user has exported must not change on its way to the jobs.
 //! What the host prints is never put into a command: folders are named by their number. In folders that others can
-//! write to (`/tmp`, `/var/tmp`, `$XDG_RUNTIME_DIR`) ours must be a real folder, owned by us, mode 0700.
+//! write to (`/tmp`, `/var/tmp`, `$XDG_RUNTIME_DIR`) ours must be a real folder, owned by us, mode 0700. A host whose
+//! `/var/tmp` and `/tmp` will not do either names another folder in `SESSD_FALLBACK_DIR`, in the login's environment.
 
 use std::{io, time::Duration};
 
@@ -43,8 +44,8 @@ const FOLDERS: [(&str, &str); 5] = [
     ("${HOME:+$HOME/.local/state/sessd-agent}", "~/.local/state/sessd-agent"),
     ("${XDG_STATE_HOME:+$XDG_STATE_HOME/sessd-agent}", "$XDG_STATE_HOME/sessd-agent"),
     ("${XDG_RUNTIME_DIR:+$XDG_RUNTIME_DIR/sessd-agent}", "$XDG_RUNTIME_DIR/sessd-agent"),
-    ("/var/tmp/sessd-agent-$_u", "/var/tmp"),
-    ("/tmp/sessd-agent-$_u", "/tmp"),
+    ("${SESSD_FALLBACK_DIR:-/var/tmp}/sessd-agent-$_u", "/var/tmp (or $SESSD_FALLBACK_DIR)"),
+    ("${SESSD_FALLBACK_DIR:-/tmp}/sessd-agent-$_u", "/tmp (or $SESSD_FALLBACK_DIR)"),
 ];
 /// The first of [`FOLDERS`] whose parent others may write to.
 const FIRST_SHARED: usize = 3;
@@ -101,7 +102,7 @@ pub struct AgentChannel {
     pub stream: ExecStream,
     /// Whether it had to be uploaded first.
     pub uploaded: bool,
-    /// The folder it was found in, as a person knows it; the agent has it in `SESSD_AGENT_DIR`.
+    /// The folder it was found in, as a person knows it. Where jobs lie is another thing.
     pub folder: String,
 }
 
@@ -201,6 +202,8 @@ struct Folders {
     list: Vec<(String, String)>,
     /// How many of them, from the front, are in places only the user writes to.
     private: usize,
+    /// It is the one that the configuration names.
+    given: bool,
 }
 
 impl Folders {
@@ -208,7 +211,7 @@ impl Folders {
         let Some(folder) = &options.agent_dir else {
             let list =
                 FOLDERS.iter().map(|(word, shown)| ((*word).to_owned(), (*shown).to_owned())).collect();
-            return Ok(Self { list, private: FIRST_SHARED - 1 });
+            return Ok(Self { list, private: FIRST_SHARED - 1, given: false });
         };
         let bad = |why: &str| Failure::Config { detail: format!("agent_dir '{}' {why}", clean(folder, 120)) };
         // It goes between double quotes within single quotes, for every login shell there is.
@@ -220,7 +223,7 @@ impl Folders {
             None if folder.starts_with('/') => folder.clone(),
             None => return Err(bad("must be absolute or start with ~/")),
         };
-        Ok(Self { list: vec![(word, folder.clone())], private: 1 })
+        Ok(Self { list: vec![(word, folder.clone())], private: 1, given: true })
     }
 
     fn shown(&self, number: usize) -> String {
@@ -323,11 +326,17 @@ fn start_script(mark: &Mark, images: &[AgentImage], folders: &Folders) -> String
     };
     format!(
         "{prelude}{choose}for _i in {numbers}; do _d=; cand; _b=\"$_d/bin/sessd-agent-$_h\"; \
-         if test -n \"$_d\" && test -n \"$_h\" && test -x \"$_b\" && own; then SESSD_AGENT_DIR=\"$_d\"; export SESSD_AGENT_DIR; \
+         if test -n \"$_d\" && test -n \"$_h\" && test -x \"$_b\" && own; then {jobs}; \
          echo \"{mark} START $_i\"; exec \"$_b\" serve; fi; done; {probe}",
         prelude = folders.prelude(),
         numbers = folders.numbers(1),
         mark = mark.halves(),
+        // Where the program was found says nothing about where jobs belong; only the configuration does.
+        jobs = if folders.given {
+            "SESSD_AGENT_DIR=\"$_d\"; export SESSD_AGENT_DIR"
+        } else {
+            "unset SESSD_AGENT_DIR"
+        },
         probe = probe_script(mark, folders, 1),
     )
 }
@@ -604,7 +613,7 @@ impl Search {
 pub(super) fn probe_for_test(first: usize) -> String {
     let folders = Folders::new(&StartOptions::default()).unwrap();
     // No folder after it: a test must not leave things in /tmp.
-    let folders = Folders { list: folders.list.into_iter().take(first).collect(), private: folders.private };
+    let folders = Folders { list: folders.list.into_iter().take(first).collect(), ..folders };
     let script = format!("{}{}", folders.prelude(), probe_script(&Mark::new().unwrap(), &folders, first));
     wrapped(&script)
 }

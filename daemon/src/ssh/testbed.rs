@@ -106,7 +106,7 @@ impl World {
                  LogLevel VERBOSE\n{}\n",
                 self.show(key),
                 self.show("authorized"),
-                if extra.contains("SetEnv") { String::new() } else { format!("SetEnv HOME={}", self.show("home")) },
+                if extra.contains("SetEnv") { String::new() } else { format!("SetEnv HOME={} SESSD_FALLBACK_DIR=/dev/null", self.show("home")) },
             ),
         )
         .unwrap();
@@ -250,6 +250,8 @@ impl Connection for Shell {
                 .env_clear()
                 .env("PATH", std::env::var_os("PATH").unwrap_or_default())
                 .env("HOME", &self.home)
+                // Nothing of this machine's own folders.
+                .env("SESSD_FALLBACK_DIR", "/dev/null")
                 .envs(self.variables.iter().cloned())
                 .stdin(Stdio::piped())
                 .stdout(Stdio::piped())
@@ -279,7 +281,7 @@ impl Connection for Shell {
 /// A stand-in for the agent: says where it is, then echoes.
 pub(super) fn stand_in(extra: &str) -> AgentImage {
     let text = format!(
-        "#!/bin/sh\ncase $1 in version) echo 1;; serve) echo \"agent $SESSD_AGENT_DIR\"; exec cat;; esac\n# {extra}\n"
+        "#!/bin/sh\ncase $1 in version) echo 1;; serve) echo \"agent ${{0%/bin/*}}\"; exec cat;; esac\n# {extra}\n"
     );
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("image");

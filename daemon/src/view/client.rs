@@ -247,17 +247,19 @@ impl Client {
     /// Sends a frame.
     ///
     /// # Errors
-    /// When the manager is gone, or takes nothing.
+    /// When the manager is gone, or takes nothing, or what is asked is longer than any frame may be.
     pub fn send(&mut self, frame: &Frame<'_>) -> Result<()> {
-        self.stream.write_all(&frame.to_bytes(0)).map_err(|e| self.lost(&e))
+        let bytes = bytes_of(frame)?;
+        self.stream.write_all(&bytes).map_err(|e| self.lost(&e))
     }
 
     /// The same; false when the manager is gone.
     ///
     /// # Errors
-    /// When it is there and takes nothing.
+    /// When it is there and takes nothing, or what is asked is longer than any frame may be.
     pub fn tell(&mut self, frame: &Frame<'_>) -> Result<bool> {
-        match self.stream.write_all(&frame.to_bytes(0)) {
+        let bytes = bytes_of(frame)?;
+        match self.stream.write_all(&bytes) {
             Ok(()) => Ok(true),
             Err(error) if is_late(&error) => Err(self.lost(&error)),
             Err(_) => Ok(false),
@@ -371,6 +373,14 @@ fn is_late(error: &io::Error) -> bool {
 /// Somebody stopped the manager: nothing is to be waited for.
 fn is_stopped(paths: &Paths) -> bool {
     matches!(seat::holder(paths), Holder::Process(pid) if seat::is_stopped(pid))
+}
+
+fn bytes_of(frame: &Frame<'_>) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    if frame.try_put(0, &mut bytes) {
+        return Ok(bytes);
+    }
+    Err(Error::usage("what is asked for at once is longer than the manager takes (1 MiB)"))
 }
 
 /// Our own program; after an upgrade the one that has taken its place.

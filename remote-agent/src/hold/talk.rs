@@ -3,6 +3,7 @@
 use super::{Holder, SOCKET, rules_of, size_of, snapshot_options};
 use crate::conn::{Conn, OUT_LOW, OUT_MAX, Read};
 use crate::input::Accept;
+use crate::inventory::ADDRESS_MAX;
 use crate::sizes::Sizes;
 use crate::{VERSION, procfs, pty, steady_ms, wall_ms};
 use sessd_proto::frame::put_snapshot;
@@ -17,8 +18,6 @@ use std::rc::Rc;
 const LINKS_MAX: usize = 64;
 /// Shortest time between two status messages.
 const STATUS_MS: u64 = 500;
-/// Bytes of a socket's path that fit into its address, with the zero behind it, on every system.
-const ADDRESS_MAX: usize = 103;
 /// Managers that are remembered to have held the job.
 const MANAGERS_MAX: usize = 64;
 

@@ -8,7 +8,7 @@ use crate::manager::dial::LOCAL;
 use crate::manager::host::ToHost;
 use crate::manager::link::{Link, NoAnswer};
 use crate::wire::OwnedFrame;
-use sessd_core::reconcile::{Decision, Seen, place};
+use sessd_core::reconcile::{Decision, Seen};
 use sessd_core::record::State;
 use sessd_core::{times, untrusted};
 use sessd_proto::Frame;
@@ -29,7 +29,7 @@ impl Task {
         let now = clock::wall_ms();
         if seen.has(&self.record) {
             self.missing_since = None;
-        } else if !self.record.place.is_empty() {
+        } else if seen.has_read(&self.record) {
             self.missing_since.get_or_insert(now);
         }
         if let Some(spec) = seen.spec(&self.record) {
@@ -40,7 +40,9 @@ impl Task {
         tracing::debug!(session = %self.record.id, ?decision, "reconciled");
         match decision {
             Decision::Resume | Decision::TakeLast => {
-                self.record.place = place(seen.inventory());
+                if let Some(place) = seen.place(&self.record) {
+                    self.record.place = place;
+                }
                 self.open_stream(link);
             }
             Decision::Finish(exit) => self.job_ended(exit, seen.inventory().now_ms),
@@ -134,6 +136,9 @@ impl Task {
             (Asked::Spawn, Ok(LinkAnswer::Spawned(spawned))) => {
                 point("spawn-after-answer");
                 self.handle.live.borrow_mut().notes = spawned.warnings;
+                if self.record.place.is_empty() {
+                    self.record.place = self.handle.host.place_in(&spawned.folder).unwrap_or_default();
+                }
                 if let Some(link) = self.link() {
                     self.open_stream(&link);
                 }
@@ -282,7 +287,7 @@ impl Task {
         {
             // That it runs is not worth a write: only what a manager that starts has to know.
             let news = self.record.state == State::Init || self.record.place.is_empty();
-            self.record.runs(self.handle.host.place());
+            self.record.runs(self.handle.host.place_in(""));
             self.note(String::new());
             if news {
                 self.keep();

@@ -11,8 +11,8 @@ use crate::manager::{Manager, dial};
 use sessd_core::names::{check_name, check_tags};
 use sessd_core::record::Untold;
 use sessd_core::{Record, State};
-use sessd_proto::Uuid;
 use sessd_proto::messages as m;
+use sessd_proto::{Uuid, bounds};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -58,6 +58,7 @@ impl Manager {
         if !create.session_id.is_empty() && self.store.has(id).await? {
             return Ok(None);
         }
+        bounds::check_create(&create).map_err(Error::too_long)?;
         let name = (!create.name.is_empty()).then_some(create.name);
         let _claim = match &name {
             Some(name) => {

@@ -1,0 +1,326 @@
+//! An inventory being taken: place by place and job by job, each a task of its own, so that a key never waits for more than
+//! one of them, and one that stands still costs the rest nothing. What cannot be told is left out and said to be missing.
+
+use crate::folder::{JobFolder, boot_id, machine};
+use crate::inventory;
+use crate::places::{Found, Places};
+use crate::{VERSION, wall_ms};
+use prost::Message;
+use sessd_proto::messages::{Inventory, JobReport, JobSpec, Liveness};
+use std::collections::VecDeque;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Bytes of jobs in one page, unless a single one has more: what a key may have to wait behind.
+const PAGE: usize = 64 << 10;
+/// Most bytes of one job's report. What the first managers allowed may be longer, and is told in part.
+const REPORT_MAX: usize = 512 << 10;
+/// Once so many bytes are told, of each further job only that much is.
+const TOLD_MAX: usize = 16 << 20;
+const SHORT: usize = 8 << 10;
+/// Steps that may be under way at a time.
+const WINDOW: usize = 32;
+
+/// One thing to be done.
+#[derive(Debug)]
+enum Step {
+    Place(usize),
+    Job(JobFolder),
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Told {
+    /// Of a place.
+    Place(usize, Found),
+    /// Of a job.
+    Job(Box<JobReport>),
+    /// The job was forgotten while it was looked at.
+    Gone,
+}
+
+/// An inventory being taken.
+#[derive(Debug)]
+pub struct Listing {
+    /// The request it answers.
+    pub request: u64,
+    places: Arc<Places>,
+    manager: Arc<str>,
+    boot: Arc<str>,
+    steps: VecDeque<Step>,
+    /// Folder of jobs by the number of what is under way.
+    under_way: Vec<(u64, String)>,
+    /// Folders of jobs, and whether each was read to its end.
+    read: Vec<(String, bool)>,
+    complete: bool,
+    jobs: Vec<JobReport>,
+}
+
+impl Listing {
+    /// Begins one.
+    pub fn new(request: u64, places: &Arc<Places>, manager: String) -> Self {
+        Self {
+            request,
+            steps: (0..places.len()).map(Step::Place).collect(),
+            places: places.clone(),
+            manager: manager.into(),
+            boot: boot_id().into(),
+            under_way: Vec::new(),
+            read: Vec::new(),
+            complete: true,
+            jobs: Vec::new(),
+        }
+    }
+
+    /// Begins what can be begun. `put` queues a task and gives its number, or has no room for it now.
+    pub fn go_on(&mut self, mut put: impl FnMut(Box<dyn FnOnce() -> Told + Send>) -> Option<u64>) {
+        while self.under_way.len() < WINDOW
+            && let Some(step) = self.steps.pop_front()
+        {
+            let (places, manager, boot) = (self.places.clone(), self.manager.clone(), self.boot.clone());
+            let (of, task): (String, Box<dyn FnOnce() -> Told + Send>) = match &step {
+                Step::Place(at) => {
+                    let at = *at;
+                    let Some(place) = self.places.iter().nth(at) else { continue };
+                    let task = move || {
+                        let found = places.iter().nth(at).map(|place| places.read(place, &manager));
+                        Told::Place(at, found.unwrap_or(Found::NotOurs))
+                    };
+                    (shown(place.jobs()), Box::new(task))
+                }
+                Step::Job(folder) => {
+                    let folder = folder.clone();
+                    let of = folder.path().parent().map(shown).unwrap_or_default();
+                    let task = move || {
+                        let report = inventory::look(&folder, &boot);
+                        let gone = matches!(folder.exists(), Ok(false));
+                        if gone { Told::Gone } else { Told::Job(Box::new(report)) }
+                    };
+                    (of, Box::new(task))
+                }
+            };
+            match put(task) {
+                Some(id) => {
+                    self.under_way.push((id, of));
+                }
+                None => {
+                    self.steps.push_front(step);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Takes what came of a task. False: it is none of this inventory's.
+    pub fn told(&mut self, id: u64, told: &mut Option<Told>) -> bool {
+        let Some(at) = self.under_way.iter().position(|(begun, _)| *begun == id) else { return false };
+        let (_, of) = self.under_way.swap_remove(at);
+        match told.take() {
+            Some(Told::Place(_, Found::All(jobs))) => {
+                self.read.push((of, true));
+                self.steps.extend(jobs.into_iter().map(Step::Job));
+            }
+            Some(Told::Place(_, Found::NotOurs) | Told::Gone) => {}
+            Some(Told::Place(_, Found::Unread(_))) => self.complete = false,
+            Some(Told::Job(mut report)) => {
+                report.folder = of;
+                self.jobs.push(*report);
+            }
+            None => self.missed(&of),
+        }
+        true
+    }
+
+    /// Something of a folder cannot be told now: no job that is not listed is gone from there.
+    fn missed(&mut self, of: &str) {
+        self.complete = false;
+        self.read.iter_mut().filter(|(folder, _)| folder == of).for_each(|(_, whole)| *whole = false);
+    }
+
+    /// A task stands still: the inventory does without it.
+    pub fn give_up(&mut self, id: u64) -> bool {
+        self.told(id, &mut None)
+    }
+
+    /// Nothing is left to be done.
+    pub fn is_done(&self) -> bool {
+        self.steps.is_empty() && self.under_way.is_empty()
+    }
+
+    /// The answer, cut into pages. All but the last say that they are not all of it, also to who does not know pages.
+    pub fn pages(self) -> VecDeque<Inventory> {
+        let head = Inventory {
+            boot_id: self.boot.to_string(),
+            machine_id: machine(),
+            agent_version: VERSION.to_owned(),
+            now_ms: wall_ms(),
+            jobs: Vec::new(),
+            complete: false,
+            folder: self.places.first().map(|place| shown(place.jobs())).unwrap_or_default(),
+            places: Vec::new(),
+        };
+        let mut pages = VecDeque::new();
+        let (mut page, mut size, mut told) = (head.clone(), 0, 0);
+        for job in once_each(self.jobs) {
+            let job = bounded(job, if told > TOLD_MAX { SHORT } else { REPORT_MAX });
+            let length = job.encoded_len();
+            told += length;
+            if size > 0 && size + length > PAGE {
+                pages.push_back(std::mem::replace(&mut page, head.clone()));
+                size = 0;
+            }
+            size += length;
+            page.jobs.push(job);
+        }
+        page.complete = self.complete;
+        page.places = self.read.into_iter().filter(|(_, whole)| *whole).map(|(folder, _)| folder).collect();
+        pages.push_back(page);
+        pages
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+/// A start that had to be made again elsewhere may have left an empty folder behind: of two that have one job's name, the
+/// one that says more counts.
+fn once_each(mut all: Vec<JobReport>) -> Vec<JobReport> {
+    let weight = |job: &JobReport| match Liveness::try_from(job.liveness).unwrap_or(Liveness::Unknown) {
+        Liveness::Alive => 4,
+        Liveness::Exited => 3,
+        Liveness::Unknown if job.pid != 0 => 2,
+        Liveness::Gone => 1,
+        Liveness::Unknown => 0,
+    };
+    let id = |job: &JobReport| job.spec.as_ref().map(|spec| spec.job_id.clone()).unwrap_or_default();
+    all.sort_by_cached_key(|job| (id(job), std::cmp::Reverse(weight(job))));
+    all.dedup_by_key(|job| id(job));
+    all
+}
+
+/// Shortens what no frame could carry, and says that it did.
+fn bounded(mut job: JobReport, most: usize) -> JobReport {
+    if job.encoded_len() <= most {
+        return job;
+    }
+    job.abridged = true;
+    cut(&mut job.detail, 1024);
+    job.managers.truncate(64);
+    job.managers.iter_mut().for_each(|id| cut(id, 64));
+    cut(&mut job.boot_id, 64);
+    if let Some(exit) = &mut job.exit {
+        cut(&mut exit.detail, 1024);
+        exit.screen = None;
+    }
+    if let Some(spec) = &mut job.spec {
+        spec.env.clear();
+        sessd_proto::bounds::shorten(&mut spec.command, 4096);
+        cut(&mut spec.cwd, 4096);
+        for text in [&mut spec.name, &mut spec.session_id, &mut spec.host, &mut spec.manager_id] {
+            cut(text, 256);
+        }
+    }
+    if job.encoded_len() > REPORT_MAX
+        && let Some(spec) = &mut job.spec
+    {
+        let JobSpec { tags, .. } = spec;
+        tags.clear();
+    }
+    job
+}
+
+fn cut(text: &mut String, most: usize) {
+    text.truncate(text.floor_char_boundary(most));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::VecDeque as Queue;
+
+    fn report(n: usize, bytes: usize) -> JobReport {
+        let spec =
+            JobSpec { job_id: format!("{n:03}"), command: vec!["x".repeat(bytes)], ..JobSpec::default() };
+        JobReport { spec: Some(spec), liveness: Liveness::Alive as i32, ..JobReport::default() }
+    }
+
+    fn listing(jobs: Vec<JobReport>) -> Listing {
+        let mut listing = Listing::new(1, &Arc::new(Places::here()), String::new());
+        listing.steps.clear();
+        listing.read = vec![("/f".into(), true)];
+        listing.jobs = jobs;
+        listing
+    }
+
+    #[test]
+    fn an_inventory_of_any_size_travels_in_frames_that_may_be() {
+        let jobs: Vec<_> =
+            (0..60).map(|n| report(n, if n % 20 == 0 { 3 << 20 } else { n * 3_000 })).collect();
+        let pages = listing(jobs).pages();
+        let (last, before) = (pages.len() - 1, pages.iter().take(pages.len() - 1));
+        assert!(
+            before.clone().all(|page| !page.complete && page.places.is_empty()),
+            "a page is not all there is"
+        );
+        assert!(pages[last].complete && pages[last].places == ["/f"]);
+        let all: Vec<&JobReport> = pages.iter().flat_map(|page| &page.jobs).collect();
+        assert_eq!(all.len(), 60);
+        for (n, job) in all.iter().enumerate() {
+            let spec = job.spec.as_ref().unwrap();
+            assert_eq!(spec.job_id, format!("{n:03}"));
+            assert_eq!(job.abridged, n % 20 == 0);
+            assert_eq!(spec.command[0].len() == n * 3_000, !job.abridged);
+        }
+        for page in &pages {
+            assert!(
+                page.encoded_len() < sessd_proto::limits::FRAME_BODY_MAX - 1024,
+                "{}",
+                page.encoded_len()
+            );
+        }
+    }
+
+    #[test]
+    fn what_stands_still_is_left_out_and_makes_nothing_firm() {
+        let root = tempfile::tempdir().unwrap();
+        let jobs = root.path().join("sessd-agent/jobs").join(machine());
+        for n in [10, 11] {
+            let folder = JobFolder::of(&jobs, &format!("00000000-0000-0000-0000-0000000000{n}")).unwrap();
+            folder.make().unwrap();
+        }
+        let places = Places::here().and(&[shown(&jobs)]);
+        let mut listing = Listing::new(1, &Arc::new(places), String::new());
+        let mut queue: Queue<(u64, Box<dyn FnOnce() -> Told + Send>)> = Queue::new();
+        let (mut next, mut left_out) = (0, None);
+        while !listing.is_done() {
+            listing.go_on(|task| {
+                next += 1;
+                queue.push_back((next, task));
+                Some(next)
+            });
+            let (id, task) = queue.pop_front().unwrap();
+            match task() {
+                Told::Job(report) if left_out.is_none() && report.spec.is_some() => {
+                    left_out = report.spec.map(|spec| spec.job_id);
+                    assert!(listing.give_up(id));
+                    assert!(!listing.told(id, &mut Some(Told::Place(0, Found::NotOurs))), "it came too late");
+                }
+                told => assert!(listing.told(id, &mut Some(told))),
+            }
+        }
+        let page = listing.pages().pop_back().unwrap();
+        assert!(!page.complete && !page.places.contains(&shown(&jobs)), "{page:#?}");
+        let ids: Vec<_> = page.jobs.iter().map(|job| job.spec.as_ref().unwrap().job_id.clone()).collect();
+        assert!(!ids.contains(&left_out.unwrap()), "{ids:?}");
+    }
+
+    #[test]
+    fn of_two_folders_of_one_job_the_one_that_says_more_counts() {
+        let alive = report(1, 0);
+        let empty = JobReport { liveness: Liveness::Unknown as i32, ..report(1, 0) };
+        for both in [vec![alive.clone(), empty.clone()], vec![empty, alive.clone()]] {
+            assert_eq!(once_each(both), std::slice::from_ref(&alive));
+        }
+    }
+}
