@@ -525,3 +525,73 @@ fn a_view_that_does_not_read_stops_nobody() {
     stopped.wait_text(&numbers.last_line(), SOON * 2);
     assert_eq!(views(&world, "dev"), 2);
 }
+
+/// A job that draws what it is told: each line of input is written to its terminal as `printf` understands it.
+const DRAWS: &str = r#"printf ready; while read -r line; do printf "$line"; done"#;
+
+#[test]
+fn a_smaller_view_sees_one_window_around_the_cursor_with_lines_cut_at_its_edge() {
+    let world = World::new();
+    let mut command = world.command(&["create", "--name", "dev", "--size", "120x40", "--", "sh", "-c"]);
+    command.arg(format!("stty -echo; {DRAWS}"));
+    assert_eq!(world.finish(command, b"", SOON).code, 0);
+    let big = world.view_sized(&["attach", "dev"], 120, 40);
+    big.wait_text("ready", SOON);
+    let small = world.view_sized(&["attach", "dev", "--read-only"], 50, 12);
+    small.wait_text("ready", SOON);
+    small.wait_text("dev is 120x40, you see 50x12", SOON);
+    let lines: String = (1..=36).map(|n| format!(r"\r\n{n} {}", "x".repeat(n + 60))).collect();
+    big.type_(format!("{lines}\\r\\nthe end\n"));
+    big.wait_text("the end", SOON);
+    small.wait_screen("the last rows, one below the other", SOON, |screen| {
+        let rows: Vec<String> = screen.rows(0, 50).collect();
+        let want: Vec<String> = (28..=36).map(|n| format!("{n} {}", "x".repeat(47))).collect();
+        // Two rows of the session are empty below.
+        rows[..9] == want && rows[9] == "the end"
+    });
+    // Somewhere else altogether.
+    big.type_("\\033[3;100Hhere\\033[3;103H\n");
+    small.wait_screen("the cursor in the picture", SOON, |screen| {
+        let (row, col) = screen.cursor_position();
+        screen.rows(0, 50).nth(row.into()).is_some_and(|text| text[..usize::from(col)].ends_with("her"))
+    });
+    // All of a session that is smaller than the terminal.
+    let large = world.view_sized(&["attach", "dev", "--read-only"], 140, 50);
+    large.wait_screen("all of it", SOON, |screen| {
+        big.screen_text().trim_end() == screen.contents().trim_end() && !screen.contents().is_empty()
+    });
+}
+
+#[test]
+fn a_view_of_another_size_does_not_queue_what_a_flood_draws() {
+    let world = World::new();
+    let mut command = world.command(&["create", "--name", "dev", "--size", "100x30", "--", "sh", "-c"]);
+    command.arg("stty -echo; printf ready; read -r line; seq 1 400000; printf 'the end'; cat");
+    assert_eq!(world.finish(command, b"", SOON).code, 0);
+    let big = world.view_sized(&["attach", "dev"], 100, 30);
+    let small = world.view_sized(&["attach", "dev", "--read-only"], 40, 10);
+    small.wait_text("ready", SOON);
+    big.wait_text("ready", SOON);
+    big.type_("\n");
+    small.wait_text("the end", SOON * 2);
+    small.wait_text("400000", SOON);
+    assert!(small.raw_len() < 2_000_000, "{} bytes for a screen of 400", small.raw_len());
+}
+
+#[test]
+fn typing_makes_the_session_as_large_as_the_view_and_bytes_flow_again() {
+    let world = World::new();
+    let mut command = world.command(&["create", "--name", "dev", "--size", "100x30", "--", "sh", "-c"]);
+    command.arg("stty -echo; printf ready; while read -r line; do stty size; done");
+    assert_eq!(world.finish(command, b"", SOON).code, 0);
+    let big = world.view_sized(&["attach", "dev"], 100, 30);
+    big.type_("\n");
+    big.wait_text("30 100", SOON);
+    let small = world.view_sized(&["attach", "dev"], 60, 20);
+    small.type_("\n");
+    small.wait_text("20 60", SOON);
+    big.wait_text("20 60", SOON);
+    big.type_("\n");
+    big.wait_text("30 100\r\n".trim(), SOON);
+    small.wait_screen("the newest rows", SOON, |screen| screen.contents().trim_end().ends_with("30 100"));
+}

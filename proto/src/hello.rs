@@ -19,11 +19,17 @@ pub mod feature {
     pub const WITHDRAWN: u64 = 8;
     /// Of the manager: says `Pong` at least every two seconds while it works at a request.
     pub const AT_WORK: u64 = 16;
+    /// As a view: answers `Ping` once all that came before it has been written to its terminal.
+    pub const PACED: u64 = 32;
 }
 
 /// Everything this code can do.
-pub const FEATURES: u64 =
-    feature::RANGE_READ | feature::WITHDRAW | feature::ANSWERS | feature::WITHDRAWN | feature::AT_WORK;
+pub const FEATURES: u64 = feature::RANGE_READ
+    | feature::WITHDRAW
+    | feature::ANSWERS
+    | feature::WITHDRAWN
+    | feature::AT_WORK
+    | feature::PACED;
 
 /// Our own greeting. `build` is a hash that tells two builds of one version apart, or empty.
 pub fn hello(version: &str, build: &str) -> Hello {

@@ -864,6 +864,9 @@ pub struct ViewState {
     /// How long ago anything was heard of the host, in milliseconds; none: no longer than it may be silent.
     #[prost(uint64, optional, tag = "8")]
     pub silent_ms: Option<u64>,
+    /// Told when the view is about to leave: rows of its terminal from the top, below which there is no text.
+    #[prost(uint32, optional, tag = "9")]
+    pub text_rows: Option<u32>,
 }
 
 /// The view leaves (sent by it) or is sent away (sent to it).

@@ -14,21 +14,46 @@ impl Terminal {
     /// Modes that change what keys and mouse send are set as by [`Terminal::snapshot`]; scrollback, margins, tab stops
     /// and whatever else only matters to a program's output are not, since none may be passed on to such a view: draw
     /// again after each change. The unfinished tail is left out.
-    pub fn draw(&self, view: Size, out: &mut Vec<u8>) -> (u16, u16) {
+    ///
+    /// As the first of them, `history` rows of the scrollback may be put above it, broken anew for the view's width.
+    pub fn draw(&self, view: Size, history: usize, out: &mut Vec<u8>) -> (u16, u16) {
         let view = view.clamped();
         let m = &self.state;
         let s = m.screen_ref();
-        let left = window(m.cursor.x, m.size.cols, view.cols);
+        // Lines are read from their beginning: the window leaves it only for a cursor that is not in it there.
+        let left = if m.cursor.x < view.cols { 0 } else { window(m.cursor.x, m.size.cols, view.cols) };
         let top = window(m.cursor.y, m.size.rows, view.rows);
         let part = cut(s, view, left, top);
         let mut w = Writer::new(m, usize::from(view.cols), out);
-        w.prologue(false, view.rows);
+        if history > 0 {
+            w.prologue(false, view.rows);
+            w.history(m, history, view.rows);
+        }
+        w.drawing(view.rows);
         w.rows(&part, false);
         w.keyboard(s);
         w.globals(m);
         w.modes(m);
         w.cursor_at(m.cursor.x - left, m.cursor.y - top);
+        w.drawn();
         (left, top)
+    }
+}
+
+impl Terminal {
+    /// How many rows from the top of a terminal of the size `view` there are until all below are without text, when the
+    /// session is left: of the first screen where it is followed byte by byte, of what [`Self::draw`] drew where it is not.
+    pub fn rows_of_text(&self, view: Size) -> u16 {
+        let m = &self.state;
+        let (s, top) = if view == m.size {
+            (&m.primary, 0)
+        } else {
+            (m.screen_ref(), window(m.cursor.y, m.size.rows, view.rows))
+        };
+        let seen = s.rows.iter().skip(top.into()).take(view.rows.into());
+        let text = |row: &Row| row.content().iter().any(|c| !(c.is_blank() || c.as_ascii() == Some(b' ')));
+        let rows = seen.enumerate().filter(|(_, row)| text(row)).map(|(at, _)| at + 1).max().unwrap_or(0);
+        u16::try_from(rows).unwrap_or(view.rows)
     }
 }
 

@@ -190,15 +190,31 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// Begins a drawing that is shown at once, where the terminal knows how, and not line by line.
+    pub(crate) fn drawing(&mut self, rows: u16) {
+        self.put(PROLOGUE);
+        self.put(b"\x1b[?2026h");
+        self.blank(rows);
+    }
+
+    /// Ends it.
+    pub(crate) fn drawn(&mut self) {
+        self.put(b"\x1b[?2026l");
+    }
+
     pub(crate) fn prologue(&mut self, erase_scrollback: bool, rows: u16) {
         self.put(PROLOGUE);
+        self.blank(rows);
+        if erase_scrollback {
+            self.put(b"\x1b[3J");
+        }
+    }
+
+    fn blank(&mut self, rows: u16) {
         // Blank lines push all there is off the lower edge. Not ED 2, nor ED from the first cell: several terminals take
         // that as "put the screen into the scrollback", and a screen that is drawn again would leave a copy of itself there
         // each time. The ED is for a target with more rows than this.
         self.fmt(format_args!("\x1b[H\x1b7\x1b[{rows}L\x1b[{};1H\x1b[J\x1b[H", rows.saturating_add(1)));
-        if erase_scrollback {
-            self.put(b"\x1b[3J");
-        }
     }
 
     fn primary(&mut self, m: &Model, lines: usize) {
@@ -224,6 +240,24 @@ impl<'a> Writer<'a> {
         }
         self.saved(&m.primary.saved);
         self.rows(&m.primary, joined);
+    }
+
+    /// Writes the newest `lines` rows of scrollback and puts them off the top of a terminal of so many rows.
+    pub(crate) fn history(&mut self, m: &Model, lines: usize, rows: u16) {
+        let skip = m.scrollback.len() - m.scrollback.newest_within(lines, MAX_SNAPSHOT_SCROLLBACK);
+        if m.scrollback.len() == skip {
+            return;
+        }
+        let mut open = None;
+        let written = self.scrollback(m, skip, &mut open);
+        if open.is_some() {
+            self.put(b"\r\n");
+        }
+        self.style(Style::default());
+        self.fmt(format_args!("\x1b[{rows}H"));
+        for _ in 0..written.min(usize::from(rows) - 1) {
+            self.put(b"\n");
+        }
     }
 
     /// Writes rows from the top left on; says how many there were. `open` is the end of the last one if it goes on.

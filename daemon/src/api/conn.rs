@@ -58,6 +58,7 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: Place) 
     let mut reader = FrameReader::one_of_many(read, unfinished, unfinished_max);
     let mut viewing: Option<(Rc<Session>, Uuid)> = None;
     let mut asking: Option<Rc<Asking>> = None;
+    let mut features = 0;
     let mut stopped = std::pin::pin!(manager.stopped());
     loop {
         let frame = tokio::select! {
@@ -80,7 +81,8 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: Place) 
         let next = match &viewing {
             None => {
                 place.asks();
-                let next = asked(&frame, &out, &manager, &place, &mut reader, &mut asking).await;
+                let next =
+                    asked(&frame, &out, &manager, &place, &mut reader, &mut asking, &mut features).await;
                 place.answered();
                 next
             }
@@ -154,9 +156,11 @@ async fn asked(
     place: &Place,
     reader: &mut FrameReader<unix::Reader>,
     asking: &mut Option<Rc<Asking>>,
+    features: &mut u64,
 ) -> Next {
     match frame.parse() {
         Ok(Frame::Hello(theirs)) => {
+            *features = theirs.features;
             if let Err(skew) = hello::negotiate(&theirs) {
                 refuse(out, &skew.to_string());
                 return Next::Ends;
@@ -188,7 +192,7 @@ async fn asked(
         }
         Ok(Frame::Attach(_)) if !place.stay() => put_error(out, 0, too_many_stay()),
         Ok(Frame::Attach(attach)) => {
-            match at_work(out, start_view(attach, out, manager, asking.as_ref())).await {
+            match at_work(out, start_view(attach, out, manager, asking.as_ref(), *features)).await {
                 Ok(Some((session, view))) => return Next::Views(session, view),
                 Ok(None) => return Next::Ends,
                 Err(error) => put_error(out, 0, error),
@@ -316,6 +320,7 @@ async fn start_view(
     out: &OutQueue,
     manager: &Rc<Manager>,
     asking: Option<&Rc<Asking>>,
+    features: u64,
 ) -> Result<Option<(Rc<Session>, Uuid)>> {
     let id = Uuid::from_slice(&attach.view_id).map_err(|_| Error::usage("a view without an id"))?;
     let session = match manager.find(&attach.session).await? {
@@ -340,6 +345,7 @@ async fn start_view(
         resume: attach.resume.map(|offset| (offset, attach.job_id.clone())),
         credit: attach.credit,
         scrollback_lines: (attach.scrollback_lines as usize).min(sessd_proto::limits::SCROLLBACK_LINES),
+        paced: features & hello::feature::PACED != 0,
     };
     let began = Instant::now();
     while session.live.borrow().views.iter().any(|view| view.id == id.to_string())
@@ -350,7 +356,7 @@ async fn start_view(
     match session.ask_if_there(|done| ToSession::Attach(Box::new(view), done)).await {
         Some(attached) => attached.map(|_| Some((session, id))),
         // It ended, or has another task, since it was found.
-        None => Box::pin(start_view(attach, out, manager, asking)).await,
+        None => Box::pin(start_view(attach, out, manager, asking, features)).await,
     }
 }
 

@@ -2,16 +2,19 @@
 //! queue, which holds no more than the view gave credit for and no more than a bound of ours: a view that does not read gets
 //! nothing more until it does, whatever it allowed.
 
+mod drawn;
+
 use crate::clock;
 use crate::manager::doc::ViewDoc;
 use crate::wire::OutQueue;
+use drawn::Drawn;
 use sessd_core::leader::Leaders;
 use sessd_core::typing::Typed;
 use sessd_proto::frame::put_snapshot;
 use sessd_proto::limits::CHUNK;
 use sessd_proto::messages::{Close, CloseReason, Detach, ExitRecord, Presence, ViewState};
 use sessd_proto::{Frame, Uuid};
-use sessd_terminal::{Cursor, Next, Ring, SnapshotOptions, Terminal};
+use sessd_terminal::{Cursor, Next, Ring, Size, SnapshotOptions, Terminal};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -45,6 +48,8 @@ pub struct View {
     pub credit: u64,
     /// Lines of scrollback for its first snapshot.
     pub scrollback_lines: usize,
+    /// It answers heartbeats when it has shown what came before them.
+    pub paced: bool,
 }
 
 /// Where a view's output stands.
@@ -70,6 +75,8 @@ struct Member {
     redraw: bool,
     /// When it was last drawn for that.
     drawn: Option<Instant>,
+    /// It has another size than the session, and is shown a part of it, drawn.
+    part: Drawn,
     typed: Typed,
     /// How far its input was written, where it was not told so yet.
     to_acknowledge: Option<u64>,
@@ -126,6 +133,7 @@ impl Views {
             told: None,
             redraw: false,
             drawn: None,
+            part: Drawn::default(),
             typed: Typed::default(),
             to_acknowledge: None,
         });
@@ -140,12 +148,13 @@ impl Views {
     }
 
     /// Sends away all views, or those whose id begins with `which`, and tells them `why`. How many that were.
-    pub fn send_away(&mut self, which: &str, why: &str) -> usize {
+    pub fn send_away(&mut self, which: &str, why: &str, screen: Option<&Terminal>) -> usize {
         let (gone, stay): (Vec<_>, Vec<_>) =
             self.members.drain(..).partition(|m| m.view.id.to_string().starts_with(which));
         self.members = stay;
         for member in &gone {
             self.leaders.leave(member.view.id);
+            member.tell_text_rows(screen);
             member.view.out.put(0, &Frame::Detach(Detach { detail: why.to_owned() }));
             member.view.out.close();
         }
@@ -168,6 +177,13 @@ impl Views {
                 member.view.out.put(0, &Frame::Close(close));
             }
             member.view.out.close();
+        }
+    }
+
+    /// A view is about to leave: below what its terminal shows is room.
+    pub fn tell_text_rows(&mut self, id: Uuid, screen: Option<&Terminal>) {
+        if let Some(member) = self.find(id) {
+            member.tell_text_rows(screen);
         }
     }
 
@@ -336,9 +352,16 @@ impl Views {
         }
     }
 
+    /// A view has shown what it was sent up to a heartbeat.
+    pub fn has_shown(&mut self, id: Uuid) {
+        if let Some(member) = self.find(id) {
+            member.part.shown();
+        }
+    }
+
     /// Sends every view what it is due of `ring`, and what it was not told for want of room. `screen`: the model, if it
     /// stands at the head.
-    pub fn pump(&mut self, ring: &Ring, screen: Option<&Terminal>, now: Instant) -> Needs {
+    pub fn pump(&mut self, ring: &Ring, screen: Option<&Terminal>, size: Size, now: Instant) -> Needs {
         let mut needs = Needs::default();
         for member in &mut self.members {
             match member.place {
@@ -348,13 +371,18 @@ impl Views {
                 Place::Has(_) | Place::Fetching(_) | Place::Follows(_) => {}
             }
             member.tell_acknowledged();
-            member.pump(ring, screen, now, &mut needs);
+            if member.is_drawn(size) {
+                member.draw(ring, screen, size, now, &mut needs);
+            } else {
+                member.leave_drawn();
+                member.pump(ring, screen, now, &mut needs);
+            }
         }
         needs
     }
 
     /// The job has ended: each view that has all of its output is told so and let go.
-    pub fn end(&mut self, ring: Option<&Ring>, exit: &ExitRecord) {
+    pub fn end(&mut self, ring: Option<&Ring>, screen: Option<&Terminal>, exit: &ExitRecord) {
         let mut done = Vec::new();
         for member in &self.members {
             let has_all = match (&member.place, ring) {
@@ -363,6 +391,7 @@ impl Views {
                 (Place::Nothing | Place::Fetching(_) | Place::Has(_), Some(_)) => false,
             };
             if has_all {
+                member.tell_text_rows(screen);
                 member.view.out.put(0, &Frame::Ended(exit.clone()));
                 member.view.out.close();
                 done.push(member.view.id);
@@ -389,6 +418,13 @@ impl Member {
             cursor.set_max_lag(u64::MAX);
         }
         self.place = Place::Follows(cursor);
+    }
+
+    fn tell_text_rows(&self, screen: Option<&Terminal>) {
+        let (Some(screen), Some((cols, rows))) = (screen, self.view.size) else { return };
+        let text_rows = Some(screen.rows_of_text(Size { cols, rows }).into());
+        let state = ViewState { text_rows, ..self.told.clone().unwrap_or_default() };
+        self.view.out.put(0, &Frame::ViewState(state));
     }
 
     fn wait_for_room(&self) {

@@ -12,6 +12,8 @@ static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
 struct Taken {
     before: Termios,
     borrowed: Borrowed,
+    /// Rows from the top below which there is no text; none: not known.
+    text_rows: Option<u16>,
 }
 
 /// Ends whatever was half said, a link and a synchronized update.
@@ -79,6 +81,13 @@ pub fn pass_snapshot(snapshot: &[u8], out: &mut Vec<u8>) {
     pass(snapshot, out);
 }
 
+/// When the terminal is given back, the cursor goes below so many rows of text; `None`: below all.
+pub fn leave_below(text_rows: Option<u16>) {
+    if let Some(taken) = &mut *taken() {
+        taken.text_rows = text_rows;
+    }
+}
+
 fn give_back() {
     // Never waited for: a panic may have come while it was in use, and the guard comes after it.
     let taken = match TAKEN.try_lock() {
@@ -86,7 +95,7 @@ fn give_back() {
         Err(TryLockError::Poisoned(taken)) => taken.into_inner().take(),
         Err(TryLockError::WouldBlock) => None,
     };
-    let Some(Taken { before, mut borrowed }) = taken else { return };
+    let Some(Taken { before, mut borrowed, text_rows }) = taken else { return };
     let mut undo = CLOSE.to_vec();
     borrowed.give_back_alternate(&mut undo);
     undo.extend_from_slice(FIRST_SCREEN);
@@ -98,7 +107,12 @@ fn give_back() {
     for column in (1..=cols).step_by(8) {
         undo.extend_from_slice(format!("\x1b[{column}G\x1bH").as_bytes());
     }
-    undo.extend_from_slice(format!("\x1b[{rows};1H\r\n").as_bytes());
+    let below = match text_rows {
+        // On the line below the text; a terminal full of it makes room for one.
+        Some(text_rows) if text_rows < rows => format!("\x1b[{};1H", text_rows + 1),
+        _ => format!("\x1b[{rows};1H\r\n"),
+    };
+    undo.extend_from_slice(below.as_bytes());
     put(&undo);
     let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &before);
 }
@@ -114,7 +128,7 @@ impl Raw {
         let before = tcgetattr(rustix::stdio::stdin()).map_err(trouble)?;
         let mut raw = before.clone();
         raw.make_raw();
-        *taken() = Some(Taken { before, borrowed: Borrowed::default() });
+        *taken() = Some(Taken { before, borrowed: Borrowed::default(), text_rows: None });
         let guard = Self { _private: () };
         let default = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {

@@ -189,16 +189,69 @@ fn a_wider_terminal_joins_what_a_narrow_one_broke() {
 fn a_small_view_sees_what_is_around_the_cursor() {
     let t = term("0123456789abcdefghij\r\n漢字漢字漢字漢字漢字\r\n\x1b[?2004hx\x1b[31my\x1b[2;8H".as_bytes());
     let mut out = Vec::new();
-    let corner = t.draw(Size { cols: 7, rows: 2 }, &mut out);
+    let corner = t.draw(Size { cols: 7, rows: 2 }, 0, &mut out);
     let mut view = Terminal::new(Size { cols: 7, rows: 2 }, 10);
     view.feed(&out);
     assert_eq!((corner, view.text(9), view.cursor()), ((4, 0), "456789a\n漢字漢\n".into(), (3, 1)));
     let mut out = Vec::new();
-    assert_eq!(t.draw(Size { cols: 40, rows: 30 }, &mut out), (0, 0));
+    assert_eq!(t.draw(Size { cols: 40, rows: 30 }, 0, &mut out), (0, 0));
     let mut view = Terminal::new(Size { cols: 40, rows: 30 }, 10);
     view.feed(&out);
     assert_eq!((view.text(0), view.ansi(0)), (t.text(0), t.ansi(0)));
     assert!(view.dump().contains("modes 828 "), "{}", view.dump());
+}
+
+#[test]
+fn below_the_text_there_is_room_for_the_shell_that_comes_next() {
+    let size = Size { cols: 20, rows: 5 };
+    let rows = |bytes: &[u8], view: Size| {
+        let mut t = Terminal::new(size, 10);
+        t.feed(bytes);
+        t.rows_of_text(view)
+    };
+    assert_eq!(rows(b"", size), 0);
+    assert_eq!(rows(b"one\r\n$ exit\r\n", size), 2);
+    assert_eq!(rows(b"one\r\n\x1b[44m \x1b[m\r\n", size), 1, "colour is no text");
+    assert_eq!(rows(b"$ vi\r\n\x1b[?1049h\x1b[5;1Hthe end", size), 1, "the first screen is what stays");
+    assert_eq!(rows(b"1\r\n2\r\n3\r\n4\r\n5", size), 5);
+    // Drawn, it is the part around the cursor that stays.
+    let small = Size { cols: 9, rows: 3 };
+    assert_eq!(rows(b"1\r\n2\r\n3\r\n4\r\n5", small), 3);
+    assert_eq!(rows(b"1\r\n2", small), 2);
+    assert_eq!(rows(b"1\x1b[?1049h\x1b[5;1Hthe end", small), 3);
+}
+
+#[test]
+fn a_line_is_read_from_its_beginning_as_long_as_the_cursor_is_in_it() {
+    let mut t = term(b"$ a prompt and more text than fits into the view");
+    t.feed(b"\x1b[1;5H");
+    let size = Size { cols: 9, rows: 2 };
+    let mut out = Vec::new();
+    assert_eq!(t.draw(size, 0, &mut out), (0, 0));
+    let mut view = Terminal::new(size, 10);
+    view.feed(&out);
+    assert_eq!((view.text(9), view.cursor()), ("$ a promp\ntext than\n".into(), (4, 0)));
+}
+
+#[test]
+fn above_a_drawn_view_is_the_history_once_in_rows_of_its_width() {
+    let mut t = term(b"");
+    for n in 1..=9 {
+        t.feed(format!("{n} {}\r\n", "x".repeat(12)).as_bytes());
+    }
+    for (cols, rows) in [(30, 5), (30, 8), (20, 3), (9, 3)] {
+        let size = Size { cols, rows };
+        let mut out = Vec::new();
+        t.draw(size, 100, &mut out);
+        let mut view = Terminal::new(size, 100);
+        view.feed(&out);
+        let text = view.text(100);
+        // What has left the screen.
+        for n in 1..=5 {
+            assert_eq!(text.matches(&format!("{n} x")).count(), 1, "{cols}x{rows}: {text}");
+        }
+        assert!(!text.starts_with('\n') && !text.contains("\n\n"), "{cols}x{rows}: {text}");
+    }
 }
 
 #[test]

@@ -33,7 +33,7 @@ impl Task {
             return;
         }
         if view.take {
-            self.views.send_away("", "taken by another view");
+            self.views.send_away("", "taken by another view", self.replica.screen());
         }
         view.out.put(0, &Frame::Attached(attached.clone()));
         let _ = done.send(Ok(attached));
@@ -91,12 +91,17 @@ impl Task {
                 }
             }
             Frame::TryNow(_) => self.handle.host.hasten(),
+            Frame::Pong(_) => {
+                self.views.has_shown(id);
+                self.pump();
+            }
             // The view's screen is not what it should be: it asks for all of it again.
             Frame::Subscribe(_) => {
                 self.views.redraw(id);
                 self.pump();
             }
             Frame::Detach(_) => {
+                self.views.tell_text_rows(id, self.replica.screen());
                 self.views.close(id, "");
                 self.view_gone(id, true);
             }
@@ -146,6 +151,7 @@ impl Task {
             cols: self.replica.size().map_or(0, |s| s.cols.into()),
             rows: self.replica.size().map_or(0, |s| s.rows.into()),
             silent_ms: self.handle.host.silent_ms(),
+            text_rows: None,
         };
         self.views.tell(&state);
     }

@@ -624,7 +624,7 @@ impl Task {
             }
             ToSession::Cool => self.cool(),
             ToSession::SendAway { which, why, done } => {
-                let sent = self.views.send_away(&which, &why);
+                let sent = self.views.send_away(&which, &why, self.replica.screen());
                 let answer = if sent == 0 && !which.is_empty() {
                     Err(Error::failed(
                         format!("`{}` has no view `{which}`", self.record.label()),

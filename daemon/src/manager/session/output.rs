@@ -122,7 +122,7 @@ impl Task {
         self.needs = Needs::default();
         let Some(ring) = self.replica.ring() else {
             if let Some(exit) = &self.ended {
-                self.views.end(None, exit);
+                self.views.end(None, None, exit);
             }
             return;
         };
@@ -141,10 +141,10 @@ impl Task {
             }
             break;
         }
-        let Some(ring) = self.replica.ring() else { return };
-        self.needs = self.views.pump(ring, self.replica.screen(), Instant::now());
+        let (Some(ring), Some(size)) = (self.replica.ring(), self.replica.size()) else { return };
+        self.needs = self.views.pump(ring, self.replica.screen(), size, Instant::now());
         if let Some(exit) = &self.ended {
-            self.views.end(Some(ring), exit);
+            self.views.end(Some(ring), self.replica.screen(), exit);
         }
         self.grant();
     }

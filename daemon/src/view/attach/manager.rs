@@ -19,6 +19,8 @@ use std::sync::{Arc, mpsc};
 
 /// How long a manager may take to come back before the view gives up.
 const MANAGER_BACK_MS: u64 = 60_000;
+/// How long another size than ours must last to be worth a word.
+const SIZE_SETTLES_MS: u64 = 1_000;
 /// How often it is looked for.
 const LOOK_AGAIN_MS: u64 = 100;
 
@@ -156,7 +158,15 @@ impl View<'_> {
                 self.host_spoke(now);
                 self.outgoing.withdrawn(from, to);
             }
-            Frame::ViewState(state) => self.state_changed(state),
+            // Answered when what came before it is on the terminal: the manager draws no faster than that is.
+            Frame::Ping(token) => self.pong = Some((token, self.to_terminal.len())),
+            Frame::ViewState(state) => {
+                if state.text_rows.is_some() {
+                    self.text_rows = state.text_rows;
+                    return Ok(None);
+                }
+                self.state_changed(state);
+            }
             Frame::Attached(attached) if attached.job_id != self.job => {
                 // A restart made a new job: nothing old is of use to it.
                 (self.job, self.need) = (attached.job_id, None);
@@ -193,6 +203,7 @@ impl View<'_> {
             None => {}
         }
         self.state = state;
+        self.size_seen(now);
         if self.path_is_up() {
             self.path_is_up_again(new_path, was_up, now);
         } else {
@@ -346,6 +357,46 @@ impl View<'_> {
         // What came together with the answer.
         self.read_on = true;
         Ok(())
+    }
+
+    /// Tells the manager that what came before its heartbeat is shown.
+    pub(super) fn pong(&mut self) {
+        if let Some((token, _)) =
+            self.pong.take_if(|(_, at)| self.to_terminal.is_empty() || self.written >= *at)
+        {
+            Frame::Pong(token).put(0, &mut self.to_manager);
+            self.flush_manager();
+        }
+    }
+
+    /// The session's size or ours may be another than before.
+    pub(super) fn size_seen(&mut self, now: u64) {
+        let (own, theirs) = (terminal::size(), (self.state.cols, self.state.rows));
+        let sizes = own.filter(|_| self.is_drawn()).map(|own| (theirs, own));
+        if sizes.is_none() {
+            (self.part_at, self.part_told) = (None, None);
+        } else if self.part_told != sizes {
+            self.part_told = sizes;
+            // That it is about to become ours is not worth a word.
+            self.part_at = Some(now + SIZE_SETTLES_MS);
+        }
+    }
+
+    /// What is seen is a part of the session: that is said when it stays so.
+    pub(super) fn tell_part(&mut self) {
+        let now = self.now();
+        if self.part_at.take_if(|at| now >= *at).is_none() || self.lost.is_some() {
+            return;
+        }
+        if let Some(((cols, rows), (own_cols, own_rows))) = self.part_told {
+            let label = &self.label;
+            self.to_say = if cols <= own_cols.into() && rows <= own_rows.into() {
+                format!("{label} is {cols}x{rows}, this terminal {own_cols}x{own_rows}")
+            } else {
+                format!("{label} is {cols}x{rows}, you see {own_cols}x{own_rows}")
+            };
+            Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+        }
     }
 
     /// Does this view show a drawn part of a session of another size, instead of its bytes?

@@ -53,6 +53,10 @@ const READ_MAX: usize = 16 * 1024;
 const ESCAPE_MS: u64 = 30;
 /// How long a question of the job to our terminal is taken as unanswered.
 const ANSWER_MS: u64 = 10_000;
+/// When the view leaves: how long the manager may take to hear that and to say where the text ends.
+const FAREWELL: Duration = Duration::from_millis(1_000);
+/// The same for one that is silent already.
+const BRIEFLY: Duration = Duration::from_millis(50);
 /// When the view leaves: how long to wait for an answer that is on its way, so that it does not go to the user's shell.
 const LATE_ANSWER: Duration = Duration::from_millis(150);
 
@@ -140,6 +144,13 @@ struct View<'a> {
     asked_to_tell: bool,
     /// Frames came with the answer of a manager that was found.
     read_on: bool,
+    /// A heartbeat of the manager's, to be answered when so much of what is to be shown has been written.
+    pong: Option<(u64, usize)>,
+    /// The sizes of the session and of ours that were said to be different, and when that is due.
+    part_told: Option<((u32, u32), (u16, u16))>,
+    part_at: Option<u64>,
+    /// Rows of our terminal below which there is no text, told as we leave.
+    text_rows: Option<u32>,
     /// When it was last said that keys go nowhere.
     told_read_only_at: Option<u64>,
     /// When output last waited for a notice.
@@ -212,6 +223,10 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         to_say: String::new(),
         asked_to_tell: false,
         read_on: false,
+        pong: None,
+        text_rows: None,
+        part_told: None,
+        part_at: None,
         told_read_only_at: None,
         noticed_at: None,
         escape_held_at: None,
@@ -257,6 +272,7 @@ impl View<'_> {
                         .put(0, &mut self.to_manager);
                 }
                 size = new;
+                self.size_seen(self.now());
             }
             if ready.stdin
                 && let Some(outcome) = self.read_stdin()
@@ -281,7 +297,9 @@ impl View<'_> {
                 return self.leave(outcome);
             }
             self.settle();
+            self.tell_part();
             self.write_terminal(ready.stdout);
+            self.pong();
             self.say();
         }
     }
@@ -304,13 +322,35 @@ impl View<'_> {
         }
         self.await_answers();
         if matches!(outcome, Outcome::Detached { .. } | Outcome::Signal(_)) {
-            self.to_manager.extend_from_slice(&Frame::Detach(m::Detach::default()).to_bytes(0));
-            // If the manager is gone there is nobody to tell; one that does not listen is not waited for long.
-            let _ = self.client.stream.set_nonblocking(false);
-            let _ = self.client.stream.set_write_timeout(Some(Duration::from_secs(1)));
-            self.flush_manager();
+            self.say_farewell(matches!(outcome, Outcome::Detached { .. }));
         }
+        terminal::leave_below(self.text_rows.and_then(|rows| u16::try_from(rows).ok()));
         Ok(outcome)
+    }
+
+    /// Tells the manager that we leave on purpose, and hears where the text on our terminal ends. If the manager is gone
+    /// there is nobody to tell; one that does not listen is not waited for long.
+    fn say_farewell(&mut self, listen: bool) {
+        if self.lost.is_some() {
+            return;
+        }
+        self.to_manager.extend_from_slice(&Frame::Detach(m::Detach::default()).to_bytes(0));
+        let silent = self.silence.of_manager(self.now()).is_some();
+        let _ = self.client.stream.set_nonblocking(false);
+        let _ = self.client.stream.set_write_timeout(Some(if silent { BRIEFLY } else { FAREWELL }));
+        self.flush_manager();
+        let until = Instant::now() + if silent { BRIEFLY } else { FAREWELL };
+        while listen && self.text_rows.is_none() && self.lost.is_none() {
+            let left = until.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.client.stream.set_read_timeout(Some(left)).is_err() {
+                return;
+            }
+            // What is still shown to us is not shown any more; the sentence at the end counts.
+            match self.read_manager() {
+                Ok(None) => {}
+                Ok(Some(_)) | Err(_) => return,
+            }
+        }
     }
 
     /// What our terminal still answers is not for the user's shell.
@@ -410,8 +450,10 @@ impl View<'_> {
         let look = self.lost.as_ref().and_then(Lost::looks_at);
         let owed = Some(self.silence.due_ms(self.unanswered_since(), now)).filter(|_| self.lost.is_none());
         let settled = self.settling_since.map(|at| at + SETTLE_MS);
-        let deadline =
-            [self.keys.deadline_ms(), said, escape, look, owed, settled].into_iter().flatten().min();
+        let deadline = [self.keys.deadline_ms(), said, escape, look, owed, settled, self.part_at]
+            .into_iter()
+            .flatten()
+            .min();
         let timeout = deadline.map(|at| {
             let ms = at.saturating_sub(now).min(3_600_000);
             Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 }
@@ -566,8 +608,8 @@ impl View<'_> {
         self.to_terminal.push(BELL);
         if matches!(self.line, Line::Away) && self.lost.is_none() {
             self.to_say = match &self.leave_key {
-                Some(key) => format!("this view is read only: keys go nowhere, {key} leaves"),
-                None => "this view is read only: keys go nowhere".to_owned(),
+                Some(key) => format!("read only: keys go nowhere, {key} leaves"),
+                None => "read only: keys go nowhere".to_owned(),
             };
             Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
         }
