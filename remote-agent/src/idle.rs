@@ -141,9 +141,16 @@ impl IdleClock {
         self.views
     }
 
-    /// How long the job has been idle; 0 when it is not and the next look would say the same.
+    /// How long the job has been idle; 0 when it is not and the next look would say the same. Under the strict rule that is
+    /// since when nobody has looked, whatever runs: it is what the limit is counted from.
     pub fn idle_ms(&self, now_ms: u64) -> u64 {
-        if self.views || !self.at_prompt { 0 } else { now_ms.saturating_sub(self.idle_since_ms).max(1) }
+        let since = match (self.rules.unattended, self.at_prompt) {
+            _ if self.views => return 0,
+            (true, _) => self.unattended_since_ms,
+            (false, true) => self.idle_since_ms,
+            (false, false) => return 0,
+        };
+        now_ms.saturating_sub(since).max(1)
     }
 
     /// The limit that holds now.
@@ -201,6 +208,21 @@ mod tests {
     const TWO_DAYS: Rules = Rules { limit_ms: Some(2 * DAY), unattended: false, anonymous: false };
     const STRICT: Rules = Rules { unattended: true, ..TWO_DAYS };
 
+    #[test]
+    fn under_the_strict_rule_what_is_told_is_since_when_nobody_has_looked() {
+        let mut clock = IdleClock::new(STRICT, 0);
+        clock.traffic(HOUR);
+        clock.look(Some(WORK), Depth::Session, HOUR);
+        assert_eq!(clock.idle_ms(2 * HOUR), 2 * HOUR, "whatever runs");
+        clock.views(true, false, 3 * HOUR);
+        assert_eq!(clock.idle_ms(4 * HOUR), 0);
+        clock.views(false, true, 5 * HOUR);
+        assert_eq!(clock.idle_ms(5 * HOUR + 7), 7);
+        let mut clock = IdleClock::new(TWO_DAYS, 0);
+        clock.look(Some(WORK), Depth::Session, HOUR);
+        assert_eq!(clock.idle_ms(2 * HOUR), 0);
+    }
+
     /// Looks when the clock wants to, as the holder does, until the job is due or `until_ms`; when it was due.
     fn run(
         clock: &mut IdleClock,
@@ -252,7 +274,7 @@ mod tests {
         assert!(!clock.is_due(9 * DAY));
         clock.views(false, true, 9 * DAY);
         clock.traffic(10 * DAY);
-        assert_eq!(clock.idle_ms(10 * DAY + HOUR), HOUR, "idleness is shown as it is under either rule");
+        assert_eq!(clock.idle_ms(10 * DAY + HOUR), DAY + HOUR, "what is shown is what is counted");
         assert!(!clock.is_due(10 * DAY + 23 * HOUR));
         assert!(clock.is_due(11 * DAY));
     }

@@ -206,9 +206,73 @@ fn a_manager_that_falls_silent_on_a_connection_of_its_own_is_gone() {
         1,
         &Frame::End(m::End { reason: m::EndReason::Deleted as i32, force: true, by: "me@one".into() }),
     );
-    one.until("the end", |heard| matches!(heard, Heard::Exited(_)).then_some(()));
+    let exit = one.until("the end", |heard| match heard {
+        Heard::Exited(exit) => Some(exit),
+        _ => None,
+    });
+    assert_eq!(exit.detail, "deleted by me@one");
     // Else the holder would stay, for whoever wants its last words.
     one.say(1, &Frame::ExitAck(m::Empty {}));
+}
+
+/// The first thing a manager hears of a job says who holds it, itself included.
+#[test]
+fn the_first_status_names_all_who_hold_the_job() {
+    let home = tempfile::tempdir().unwrap();
+    let (mut one, mut two) = (Manager::new(home.path(), 1, "laptop"), Manager::new(home.path(), 2, "desk"));
+    let spec = m::JobSpec {
+        job_id: JOB.into(),
+        command: vec!["sleep".into(), "1000".into()],
+        manager_id: one.id.clone(),
+        ..m::JobSpec::default()
+    };
+    spawned(one.ask(LinkAct::Spawn(m::Spawn { spec: Some(spec), ..m::Spawn::default() })));
+    one.hold();
+    one.managers(&["laptop"]);
+    for _ in 0..3 {
+        two.hold();
+        let first = two.until("a status", |heard| match heard {
+            Heard::Status(status) => Some(status.managers),
+            _ => None,
+        });
+        assert_eq!(first, ["laptop", "desk"]);
+        two.say(1, &Frame::Close(m::Close::default()));
+        one.managers(&["laptop"]);
+        // Whatever was still on its way to it.
+        while two.heard.recv_timeout(Duration::from_millis(300)).is_ok() {}
+    }
+    one.say(
+        1,
+        &Frame::End(m::End { reason: m::EndReason::Deleted as i32, force: true, ..m::End::default() }),
+    );
+    let exit = one.until("the end", |heard| match heard {
+        Heard::Exited(exit) => Some(exit),
+        _ => None,
+    });
+    assert_eq!(exit.detail, "deleted by laptop", "who says nothing is known by its presence");
+    one.say(1, &Frame::ExitAck(m::Empty {}));
+}
+
+/// The agent was killed between the wish and the holder: nobody is there to be asked to end anything.
+#[test]
+fn what_is_left_of_a_start_that_was_cut_off_can_be_forgotten() {
+    let home = tempfile::tempdir().unwrap();
+    let mut one = Manager::new(home.path(), 1, "laptop");
+    let LinkAnswer::Inventory(inventory) = one.ask(LinkAct::Inventory(m::Empty {})) else { panic!("none") };
+    let folder = Path::new(&inventory.folder).join(JOB);
+    std::fs::create_dir(&folder).unwrap();
+    let spec = m::JobSpec { job_id: JOB.into(), manager_id: one.id.clone(), ..m::JobSpec::default() };
+    std::fs::write(folder.join("spec"), prost::Message::encode_length_delimited_to_vec(&spec)).unwrap();
+    assert_eq!(one.report().map(|report| report.liveness), Some(Liveness::Unknown as i32));
+    let job = one.job();
+    assert!(
+        matches!(one.ask(LinkAct::Forget(job.clone())), LinkAnswer::Refused(_)),
+        "another agent may be about to start it"
+    );
+    let before = std::time::SystemTime::now() - Duration::from_secs(600);
+    std::fs::File::options().write(true).open(folder.join("spec")).unwrap().set_modified(before).unwrap();
+    assert!(matches!(one.ask(LinkAct::Forget(job)), LinkAnswer::Done(_)));
+    assert!(!folder.exists());
 }
 
 fn spawned(answer: LinkAnswer) -> m::Spawned {

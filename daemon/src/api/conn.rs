@@ -257,6 +257,8 @@ fn put_error(out: &OutQueue, id: u64, error: Error) {
 
 fn json<T: serde::Serialize>(document: &T) -> Result<String> {
     serde_json::to_string(document)
+        // Wherever it is printed, nothing in it acts.
+        .map(|json| sessd_core::text::json(&json).into_owned())
         .map_err(|e| Error::failed(format!("the answer cannot be written down ({e})"), ""))
 }
 

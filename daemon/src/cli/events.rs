@@ -60,6 +60,7 @@ pub fn line(json: &str, wall: &Wall) -> String {
             }
             None => format!("{who} is used again and stays"),
         },
+        "manager" => format!("the manager is {}; sessions run on", text("state")),
         "skipped" => format!("{} events were skipped", event["count"]),
         "created" => format!("{who} is created on {}", text("host")),
         "deleting" => format!("{who} is being deleted"),

@@ -26,7 +26,8 @@ impl Subscriber {
             return;
         }
         self.catch_up();
-        self.out.put(0, &Frame::Event(Event { json: json.to_string() }));
+        let json = sessd_core::text::json(&json.to_string()).into_owned();
+        self.out.put(0, &Frame::Event(Event { json }));
     }
 
     fn catch_up(&mut self) {
@@ -116,6 +117,11 @@ impl Events {
             let rule = if record.reap_unattended { "unattended" } else { "idle" };
             self.tell("reap", || with(with(about(record), "reap_at", json!(at)), "reap", rule.into()));
         }
+    }
+
+    /// The manager begins, or stops: sessions run on either way.
+    pub fn manager(&self, state: &str) {
+        self.tell("manager", || json!({"state": state, "pid": std::process::id()}));
     }
 
     /// A host's link was one thing and is another.

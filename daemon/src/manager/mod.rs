@@ -35,8 +35,8 @@ use events::Events;
 use host::{Host, Status};
 use origins::Agents;
 use registry::Registry;
-use sessd_core::Record;
 use sessd_core::reconcile::folder_of;
+use sessd_core::{Record, State};
 use sessd_proto::Uuid;
 use session::{Caller, Session, ToSession};
 use std::cell::RefCell;
@@ -52,6 +52,9 @@ const RECENT_MS: i64 = 60 * 60 * 1000;
 
 /// Folders that a host is asked to look into, beyond those it knows.
 const FOLDERS_MAX: usize = 32;
+
+/// How long after its start the manager may keep people waiting for what it does not know yet.
+const FIRST_WORDS: Duration = Duration::from_secs(3);
 
 /// Sessions whose replica follows the job though nobody may look: those looked at last. Each may take a few megabytes.
 const WARM_MAX: usize = 32;
@@ -74,6 +77,7 @@ pub struct Manager {
     /// Who listens.
     pub events: Events,
     started_at_ms: i64,
+    started: tokio::time::Instant,
     /// The sessions that are not done.
     pub registry: Registry,
     hosts: RefCell<HashMap<String, Rc<Host>>>,
@@ -103,6 +107,7 @@ impl Manager {
             id,
             events: Events::default(),
             started_at_ms: clock::wall_ms(),
+            started: tokio::time::Instant::now(),
             registry: Registry::default(),
             hosts: RefCell::default(),
             agents: RefCell::default(),
@@ -172,6 +177,21 @@ impl Manager {
         folders.dedup();
         folders.truncate(FOLDERS_MAX);
         folders
+    }
+
+    /// Right after a start little is known: waits for the first word about the sessions that `asked` names, or until that
+    /// is known not to come, and no longer than a moment after the start.
+    pub(super) async fn first_words(&self, asked: impl Fn(&Record) -> bool) {
+        let unknown = |session: &Rc<Session>| {
+            let live = session.live.borrow();
+            live.record.state == State::Disconnected
+                && !live.record.delete_requested
+                && live.notes.is_empty()
+                && session.host.status().why().is_none()
+                && asked(&live.record)
+        };
+        let known = self.registry.until(|| !self.registry.all().iter().any(unknown));
+        let _ = tokio::time::timeout_at(self.started + FIRST_WORDS, known).await;
     }
 
     /// A session's task has nothing left to do with its job.
@@ -283,6 +303,7 @@ impl Manager {
     pub fn stop(&self) {
         // Before anybody is sent out: who comes back must find the next manager, not wait at our door.
         self.seat.close_door();
+        self.events.manager("stopping");
         self.stopping.send_replace(true);
     }
 

@@ -29,6 +29,7 @@ impl Manager {
                 && (list.state.is_empty() || list.state == state)
                 && list.tags.iter().all(|filter| tag_matches(tags, filter))
         };
+        self.first_words(|record| asked.is_empty() || asked == record.host).await;
         let mut docs = Vec::new();
         for session in self.registry.all() {
             let wanted = {
@@ -51,6 +52,9 @@ impl Manager {
 
     /// One session, with everything known.
     pub async fn info(&self, selector: &str) -> Result<InfoDoc> {
+        if let Found::Live(session) = self.find(selector).await? {
+            self.first_words(|record| record.id == session.id).await;
+        }
         match self.find(selector).await? {
             Found::Live(session) | Found::Leaving(session) => Ok(doc::info_of_session(&session, &self.name)),
             Found::Done(record) => {
