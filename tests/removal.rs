@@ -117,7 +117,7 @@ fn an_alias_that_was_renamed_takes_its_sessions_along() {
 
     // And by hand: not onto another machine, and with what has ended.
     call_it(&config, "new.example", "newer.example");
-    world.ok(&["daemon", "stop"]);
+    world.kill_manager();
     world.wait_session("dev", "a lost host", LATER, |info| info["link"] == "down");
     world.fails(&["host", "rename", "new.example", "other.example"], 1);
     world.fails(&["host", "rename", "nowhere.example", "newer.example"], 3);
@@ -182,7 +182,7 @@ fn a_create_on_a_host_that_is_known_to_be_down_ends_with_the_next_try() {
         world.list().iter().all(|s| s["name"] != "two" || s["delete_requested"] == true).then_some(())
     });
     host.start();
-    proxy.heal();
+    proxy.resume();
     world.wait_state("one", "running", LATER);
     until("nothing to be left of it", LATER, || (world.list().len() == 1).then_some(()));
     assert_eq!(holders(&world, &host), 1);

@@ -327,6 +327,7 @@ impl Session {
             again_after: AGAIN_FIRST,
             when_running: Vec::new(),
             when_gone: Vec::new(),
+            given_up: false,
             restart: None,
             ended: None,
             finished: false,
@@ -462,6 +463,8 @@ struct Task {
     again_after: Duration,
     when_running: Vec<oneshot::Sender<Result<()>>>,
     when_gone: Vec<oneshot::Sender<Result<Removed>>>,
+    /// The user does not want to wait for the host with that.
+    given_up: bool,
     /// The job ends for a new one.
     restart: Option<Restarting>,
     /// The job's end, once known; views get it when they have all output.

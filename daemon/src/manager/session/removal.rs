@@ -18,7 +18,8 @@ impl Task {
         self.when_gone.push(done);
         if self.record.delete_requested {
             // Asked again, by force: a host that is gone for good is given up.
-            self.remove(force, force);
+            self.given_up |= force;
+            self.remove(force);
             return;
         }
         point("delete-before-save");
@@ -37,7 +38,7 @@ impl Task {
     }
 
     /// The next step of a removal.
-    pub(super) fn remove(&mut self, force: bool, given_up: bool) {
+    pub(super) fn remove(&mut self, force: bool) {
         // A restart that was on its way is overtaken.
         self.restart = None;
         let job = Job {
@@ -45,7 +46,7 @@ impl Task {
             stream: self.stream.is_some(),
             told: self.spawn_asked || !self.record.place.is_empty(),
         };
-        match (step(job, self.reach(), given_up), self.link()) {
+        match (step(job, self.reach(), self.given_up), self.link()) {
             (Step::Forget, _) => self.forget(None, Removed::Gone),
             (Step::AskHolder, _) => self.end_job(EndReason::Deleted, force),
             (Step::AskHost, Some(link)) => {
@@ -55,14 +56,7 @@ impl Task {
                 self.handle.host.tell(ToHost::LookAgain);
             }
             (Step::ForgetThere, Some(link)) => self.forget_on_host(&link),
-            (Step::GiveUp, _) => {
-                let (label, host) = (self.record.label(), &self.record.host);
-                let what = format!(
-                    "{label}: forgotten here; {host} was not told, and its job may still run there \
-                     (`sessd host adopt {host}` finds it)"
-                );
-                self.forget(None, Removed::GivenUp(what));
-            }
+            (Step::GiveUp, _) => self.give_up(),
             (Step::WhenBack, _) => {
                 // A link that is only silent may still carry it.
                 self.end_job(EndReason::Deleted, force);
@@ -76,10 +70,21 @@ impl Task {
     /// The host cannot be reached: whoever wants the session gone hears what that waits for.
     pub(super) fn removal_waits(&mut self) {
         if self.record.delete_requested && self.reach() == Reach::Out {
+            if self.given_up {
+                return self.give_up();
+            }
             let (label, host) = (self.record.label(), &self.record.host);
             let why = format!("{label}: {host} is out of reach, it is ended when {host} is back");
             answer_all(&mut self.when_gone, &Ok(Removed::Later(why)));
         }
+    }
+
+    fn give_up(&mut self) {
+        let (label, host) = (self.record.label(), &self.record.host);
+        let what = format!(
+            "{label}: forgotten here; {host} was not told, and its job may still run there (`sessd host adopt {host}` finds it)"
+        );
+        self.forget(None, Removed::GivenUp(what));
     }
 
     /// How the holder is asked to end the job, and in whose name.

@@ -119,7 +119,7 @@ impl Task {
                 self.record.delete_requested = true;
                 point("delete-after-save");
                 self.publish();
-                self.remove(force, false);
+                self.remove(force);
             }
             Then::Ended(done) => self.end_is_kept(*done),
             Then::Restarted(again) => self.hand_on(*again),

@@ -2,7 +2,7 @@
 
 use crate::asking::Asking;
 use crate::error::{Error, Kind, Result};
-use crate::manager::session::ToSession;
+use crate::manager::session::{Session, ToSession};
 use crate::manager::{Manager, dial};
 use serde::{Deserialize, Serialize};
 use std::rc::Rc;
@@ -44,16 +44,18 @@ impl Manager {
         if live().next().is_some() {
             match self.host(&to).look(asking).await {
                 Ok(seen) => {
-                    let machine = format!("{}:", seen.inventory().machine_id);
-                    let elsewhere = live().find(|s| {
-                        let place = &s.live.borrow().record.place;
-                        !place.is_empty() && !place.starts_with(&machine)
-                    });
-                    if let Some(session) = elsewhere {
+                    let began = |s: &Rc<Session>| !s.live.borrow().record.place.is_empty();
+                    let there = |s: &Rc<Session>| seen.spec(&s.live.borrow().record).is_some();
+                    let mut begun = live().filter(began).peekable();
+                    if let Some(session) = begun.peek().cloned()
+                        && !begun.any(|session| there(&session))
+                    {
                         let label = session.live.borrow().record.label();
                         return Err(Error::failed(
-                            format!("{to} is another machine than the one `{label}` is on"),
-                            "look at the HostName of both in your ssh config",
+                            format!(
+                                "{to} is another machine than {from}, or another user there: it has no job of `{label}`"
+                            ),
+                            "look at the HostName and User of both in your ssh config",
                         ));
                     }
                 }
