@@ -258,7 +258,9 @@ fn the_first_status_names_all_who_hold_the_job() {
 fn what_is_left_of_a_start_that_was_cut_off_can_be_forgotten() {
     let home = tempfile::tempdir().unwrap();
     let mut one = Manager::new(home.path(), 1, "laptop");
-    let LinkAnswer::Inventory(inventory) = one.ask(LinkAct::Inventory(m::Empty {})) else { panic!("none") };
+    let LinkAnswer::Inventory(inventory) = one.ask(LinkAct::Inventory(m::InventoryRequest::default())) else {
+        panic!("none")
+    };
     let folder = Path::new(&inventory.folder).join(JOB);
     std::fs::create_dir(&folder).unwrap();
     let spec = m::JobSpec { job_id: JOB.into(), manager_id: one.id.clone(), ..m::JobSpec::default() };
