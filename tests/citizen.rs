@@ -293,6 +293,73 @@ fn a_wrong_configuration_does_not_cost_the_manager_that_runs() {
 }
 
 #[test]
+fn a_program_that_was_replaced_is_said_and_restart_begins_the_new_one() {
+    let world = World::new();
+    let program = world.root().join("sessd");
+    fs::copy(sessd_tests::world::sessd_binary(), &program).expect("a copy");
+    let sessd = |args: &[&str]| {
+        let mut command = world.program(&program);
+        command.args(args);
+        let output = run(&world, command);
+        assert_eq!(output.code, 0, "{args:?}: {output:#?}");
+        output.stdout
+    };
+    sessd(&["daemon"]);
+    let replaced = || sessd(&["daemon", "status"]).contains("the file is another by now");
+    assert!(!replaced());
+    let new = world.root().join("new");
+    fs::copy(&program, &new).and_then(|_| fs::rename(&new, &program)).expect("an upgrade");
+    assert!(replaced());
+    let status = sessd(&["daemon", "status"]);
+    for file in ["config.toml", "sessd.db", "sessd.log", "sessd.sock"] {
+        assert!(status.contains(world.sessd_home().join(file).to_str().expect("text")), "{status}");
+    }
+    sessd(&["daemon", "restart"]);
+    assert!(!replaced());
+}
+
+#[test]
+fn an_installation_that_fails_leaves_nothing_behind() {
+    let mut world = World::new();
+    let bin = world.root().join("bin");
+    fs::create_dir(&bin).expect("a folder");
+    let systemctl = bin.join("systemctl");
+    fs::write(&systemctl, "#!/bin/sh\n[ \"$2\" != enable ] || { echo no >&2; exit 1; }\n").expect("a script");
+    set_mode(&systemctl, 0o755);
+    world.set_env("PATH", format!("{}:/usr/bin:/bin", bin.display()));
+    world.set_env("XDG_CONFIG_HOME", world.home().join("config").display().to_string());
+    world.fails(&["daemon", "install"], 1);
+    assert!(!world.home().join("config").exists());
+    fs::write(&systemctl, "#!/bin/sh\nexit 0\n").expect("a script");
+    world.ok(&["daemon", "install"]);
+    let unit = world.home().join("config/systemd/user/sessd.service");
+    let text = fs::read_to_string(&unit).expect("a unit");
+    assert!(text.contains(&format!("Environment=\"SESSD_HOME={}\"", world.sessd_home().display())), "{text}");
+    fs::write(&systemctl, "#!/bin/sh\nexit 1\n").expect("a script");
+    world.ok(&["daemon", "uninstall"]);
+    assert!(!unit.exists());
+}
+
+#[test]
+fn a_manager_without_descriptors_says_so() {
+    let world = World::new();
+    let mut start = world.program("sh");
+    start
+        .args(["-c", "ulimit -n 48; \"$S\" create --name dev -- cat"])
+        .env("S", sessd_tests::world::sessd_binary());
+    assert_eq!(run(&world, start).code, 0);
+    // Those that say nothing are let go for whoever comes when there are too many; these are too few for that.
+    let inside: Vec<UnixStream> = (0..60).filter_map(|_| UnixStream::connect(socket(&world)).ok()).collect();
+    let line = until("a verb to be told", LATER, || {
+        let output = world.sessd_within(&["list"], DEADLINE);
+        (output.code != 0).then(|| world.one_error("list", &output, 1))
+    });
+    assert!(line.contains("open files"), "{line}");
+    drop(inside);
+    until("the manager to let people in", LATER, || (world.sessd(&["list"]).code == 0).then_some(()));
+}
+
+#[test]
 fn what_was_deleted_is_not_in_the_files() {
     let world = World::new();
     let secret = "correcthorsebatterystaple";

@@ -21,6 +21,15 @@ const TURNED_AWAY_MAX: usize = 64;
 /// How long one who has no place has to read so.
 const TURN_AWAY: Duration = Duration::from_secs(2);
 
+/// Why somebody cannot come in when every place is taken.
+pub(super) fn full() -> String {
+    format!("the manager has {PLACES} connections, as many as it takes: end some views or scripts")
+}
+
+/// The same when the system gives no descriptor for it.
+pub(super) const NO_DESCRIPTORS: &str = "the manager has as many open files as its limit lets it: end some views, or raise \
+     `ulimit -n` and `sessd daemon restart`";
+
 /// The manager's room for connections.
 pub(super) struct House {
     guests: RefCell<Guests>,
@@ -73,14 +82,12 @@ impl House {
     }
 
     /// Tells one who comes that there is no place.
-    pub(super) async fn turn_away(self: Rc<Self>, mut stream: UnixStream) {
+    pub(super) async fn turn_away(self: Rc<Self>, mut stream: UnixStream, detail: String) {
         let inside = self.turned_away.clone();
         if Rc::strong_count(&inside) > TURNED_AWAY_MAX {
             return;
         }
         let mut words = Frame::Hello(hello::hello(env!("CARGO_PKG_VERSION"), "")).to_bytes(0);
-        let detail =
-            format!("the manager has {PLACES} connections, as many as it takes: end some views or scripts");
         Frame::Close(Close { reason: CloseReason::TooMany as i32, detail }).put(0, &mut words);
         let tell = async {
             stream.write_all(&words).await?;

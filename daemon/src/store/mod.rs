@@ -637,6 +637,52 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_record_that_cannot_be_read_costs_no_other_and_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sessd.db");
+        let store = Store::open(&path, 1).await.unwrap().store;
+        let (good, odd) = (some_record(Some("good")), some_record(Some("odd")));
+        store.save_all(&[good.clone(), odd.clone()]).await.unwrap();
+        for change in ["state = 'dreaming'", "size = size", "job_id = 'x'", "command = 'no json'"] {
+            let sql = format!("UPDATE sessions SET {change} WHERE id = '{}'", odd.id);
+            if sqlx::query(sqlx::AssertSqlSafe(sql)).execute(&store.pool).await.is_err() {
+                continue; // No such column.
+            }
+            assert_eq!(store.live().await.unwrap(), vec![good.clone()], "{change}");
+        }
+        let rows: i64 =
+            sqlx::query_scalar("SELECT count(*) FROM sessions").fetch_one(&store.pool).await.unwrap();
+        assert_eq!(rows, 2);
+    }
+
+    #[tokio::test]
+    async fn a_database_that_another_program_reads_is_said_to_be_in_use() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sessd.db");
+        Store::open(&path, 1).await.unwrap().store.close().await;
+        let mut program = std::process::Command::new("python3")
+            .args([
+                "-c",
+                "import sqlite3,sys\ndb=sqlite3.connect(sys.argv[1])\ndb.execute('BEGIN')\n\
+                   print(list(db.execute('SELECT count(*) FROM sessions')),flush=True)\nsys.stdin.read()",
+            ])
+            .arg(&path)
+            .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
+            .spawn();
+        let Ok(program) = &mut program else { return }; // Without one there is none to be named.
+        let mut line = String::new();
+        std::io::BufRead::read_line(&mut std::io::BufReader::new(program.stdout.take().unwrap()), &mut line)
+            .unwrap();
+        let why = Store::open(&path, 1).await.unwrap_err();
+        drop(program.stdin.take());
+        let pid = program.id().to_string();
+        program.wait().unwrap();
+        assert!(why.line().contains("is in use by") && why.line().contains(&pid), "{}", why.line());
+        Store::open(&path, 1).await.unwrap();
+    }
+
+    #[tokio::test]
     async fn a_record_comes_back_as_it_was() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("sessd.db");
