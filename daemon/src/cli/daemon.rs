@@ -98,6 +98,16 @@ fn stop(paths: &Paths, restart: bool) -> Result<()> {
             Holder::Process(pid) => end(paths, pid, restart),
             Holder::Elsewhere(_) => Err(crate::view::client::no_answer(paths)),
         },
+        // It greeted as a manager does, and no other has the lock.
+        Asked::Foreign(pid, error) => match seat::holder(paths) {
+            Holder::Process(other) if other == pid => end(paths, pid, restart),
+            Holder::Nobody => {
+                let signalled = Pid::from_raw(pid)
+                    .is_some_and(|p| rustix::process::kill_process(p, Signal::TERM).is_ok());
+                if signalled { wait_ended(paths, pid, ENDS_UNHEARD) } else { Err(error) }
+            }
+            _ => Err(error),
+        },
         // By evidence that it is ours: whoever listens on a socket may be anybody.
         Asked::Silent(error) => match seat::holder(paths) {
             Holder::Process(pid) => end(paths, pid, restart),
@@ -110,6 +120,8 @@ enum Asked {
     Nobody,
     /// It was told, and is or was this process.
     Stops(i32),
+    /// It is of a version that cannot be spoken with, and is this process.
+    Foreign(i32, Error),
     Silent(Error),
 }
 
@@ -123,7 +135,8 @@ fn ask_to_stop(paths: &Paths, restart: bool) -> Result<Asked> {
     match client.ask(Act::DaemonStop(m::Stop { restart })) {
         Ok(_) => Ok(Asked::Stops(pid)),
         // One that does not understand us understands a signal, and one that went away has stopped.
-        Err(error) if error.kind == Kind::VersionSkew || client.is_silent() => Ok(Asked::Silent(error)),
+        Err(error) if error.kind == Kind::VersionSkew => Ok(Asked::Foreign(pid, error)),
+        Err(error) if client.is_silent() => Ok(Asked::Silent(error)),
         Err(_) if client.is_gone() => Ok(Asked::Stops(pid)),
         Err(error) => Err(error),
     }
@@ -147,6 +160,25 @@ fn end(paths: &Paths, pid: i32, restart: bool) -> Result<()> {
     wait_gone(paths, pid, restart, ENDS_UNHEARD)
 }
 
+fn does_not_end(paths: &Paths, pid: i32) -> Error {
+    Error::failed(
+        format!("the manager (pid {pid}) does not end"),
+        format!("see {}, or kill -9 {pid}: jobs run on", paths.log.display()),
+    )
+}
+
+/// Waits until process `pid` has ended.
+fn wait_ended(paths: &Paths, pid: i32, within: Duration) -> Result<()> {
+    let until = Instant::now() + within;
+    while seat::is_there(pid) {
+        if Instant::now() >= until {
+            return Err(does_not_end(paths, pid));
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
 /// Waits until process `pid` is the manager no more.
 fn wait_gone(paths: &Paths, pid: i32, restart: bool, within: Duration) -> Result<()> {
     let until = Instant::now() + within;
@@ -161,10 +193,7 @@ fn wait_gone(paths: &Paths, pid: i32, restart: bool, within: Duration) -> Result
             _ => return Ok(()),
         }
         if Instant::now() >= until {
-            return Err(Error::failed(
-                format!("the manager (pid {pid}) does not end"),
-                format!("see {}, or kill -9 {pid}: jobs run on", paths.log.display()),
-            ));
+            return Err(does_not_end(paths, pid));
         }
         std::thread::sleep(Duration::from_millis(5));
     }
