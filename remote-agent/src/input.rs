@@ -85,10 +85,14 @@ impl Input {
             Some(fresh) if !fresh.is_empty() => fresh,
             _ => return Accept::Seen(position.written),
         };
-        if position.accepted - position.written.min(position.accepted) + fresh.len() as u64 > INPUT_WINDOW {
+        let window = position.accepted - position.written.min(position.accepted) + fresh.len() as u64;
+        // Nobody has typed 2^64 bytes.
+        let Some(accepted) =
+            position.accepted.checked_add(fresh.len() as u64).filter(|_| window <= INPUT_WINDOW)
+        else {
             return Accept::TooMuch;
-        }
-        position.accepted += fresh.len() as u64;
+        };
+        position.accepted = accepted;
         self.queue.push_back(Piece { view: Some(view), bytes: fresh.to_vec(), written: 0 });
         Accept::New
     }
@@ -220,6 +224,14 @@ mod tests {
         assert_eq!(accept(&mut input, id(1), 10, true, b""), Accept::Seen(10));
         assert_eq!(input.withdrawn(id(1), 10), Some((10, 10)));
         assert_eq!(input.withdrawn(id(1), 5), None, "one hole is remembered");
+    }
+
+    #[test]
+    fn a_number_past_the_end_of_numbers_ends_no_holder() {
+        let mut input = Input::new();
+        assert_eq!(input.accept(id(1), u64::MAX - 1, true, b"abc", |_| true), Accept::TooMuch);
+        assert_eq!(input.accept(id(2), 0, false, b"z", |_| true), Accept::New);
+        assert_eq!(drain(&mut input), b"z");
     }
 
     #[test]
