@@ -458,7 +458,7 @@ fn a_manager_that_finds_its_database_read_only_says_so_and_jobs_run_on() {
 }
 
 #[test]
-fn two_managers_with_two_sockets_do_not_share_a_database() {
+fn callers_with_two_runtime_folders_have_one_manager_of_one_database() {
     let mut world = World::new();
     let (state, config) = (file(&world, "state"), file(&world, "config"));
     fs::create_dir(&state).expect("a folder");
@@ -472,8 +472,13 @@ fn two_managers_with_two_sockets_do_not_share_a_database() {
     fs::create_dir(&run).expect("a folder");
     let mut command = world.command(&["list"]);
     command.env("XDG_STATE_HOME", &link).env("XDG_RUNTIME_DIR", &run);
+    // The folder of the records is what makes it the same manager, by whatever path and with whatever runtime folder.
     let output = world.finish(command, b"", SOON);
-    let line = world.one_error("list", &output, 1);
+    assert!(output.code == 0 && output.stdout.contains("dev"), "{output:#?}");
+    assert_eq!(fs::read_dir(&run).expect("the folder").count(), 0, "no second socket");
+    let mut command = world.command(&["daemon", "--foreground"]);
+    command.env("XDG_STATE_HOME", &link).env("XDG_RUNTIME_DIR", &run);
+    let line = world.one_error("a second manager", &world.finish(command, b"", SOON), 1);
     assert!(line.contains("another manager"), "{line}");
     world.wait_state("dev", "running", SOON);
     world.ok(&["daemon", "stop"]);
