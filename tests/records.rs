@@ -308,8 +308,10 @@ fn a_full_disk_is_one_line_and_nothing_is_lost() {
 #[test]
 fn a_full_disk_on_the_host_refuses_a_job_in_one_line_and_keeps_the_last_words_of_another() {
     let world = World::new();
-    let folder = world.home().join(".local/state/sessd-agent");
-    fs::create_dir_all(folder.parent().expect("a parent")).expect("a folder");
+    // A folder that the configuration names is the only one: elsewhere the job would go into a fallback.
+    let folder = world.root().join("agent");
+    let text = format!("[hosts.local]\nagent_dir = '{}'\n", folder.display());
+    fs::write(world.config(), text).expect("the configuration");
     let Some(small) = Small::mount(&folder) else {
         eprintln!("no file system can be mounted here: not tested");
         return;

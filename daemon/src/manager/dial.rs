@@ -7,12 +7,11 @@ use crate::error::{Error, Result};
 use crate::manager::origins::first_with_keys;
 use crate::ssh::config::Environment;
 use crate::ssh::{
-    Connection, Destination, Failure, HostConfig, OpensshTransport, RusshTransport, StartOptions, Transport,
-    start_agent,
+    Connection, Destination, Failure, Here, HostConfig, OpensshTransport, RusshTransport, StartOptions,
+    Transport, start_agent,
 };
 use std::path::{Path, PathBuf};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::process::{Child, Command};
 
 /// The host's name for this machine itself.
 pub const LOCAL: &str = "local";
@@ -64,8 +63,6 @@ pub struct Dialled {
     pub reader: Box<dyn AsyncRead + Unpin>,
     /// What it hears.
     pub writer: Box<dyn AsyncWrite + Unpin>,
-    /// For `local`: the agent itself, ended when this is dropped.
-    pub child: Option<Child>,
     /// The way to the holders' own sockets.
     pub sockets: Sockets,
 }
@@ -143,7 +140,7 @@ pub async fn dial(
     from: Environment,
 ) -> std::result::Result<Dialled, Failed> {
     if host == LOCAL {
-        return Ok(local(home)?);
+        return Ok(local(home, StartOptions { agent_dir: config.host(LOCAL).agent_dir }).await?);
     }
     let destination = Destination::parse(host)?;
     let resolved = HostConfig::resolve(&destination, &from).await?;
@@ -163,53 +160,20 @@ async fn connect(resolved: &HostConfig, settings: HostSettings) -> std::result::
     let channel = start_agent(connection.as_mut(), agents::IMAGES, &options).await?;
     let (reader, writer) = channel.stream.into_parts();
     let sockets = Sockets::There(connection);
-    Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), child: None, sockets })
+    Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), sockets })
 }
 
-fn local(home: &Path) -> std::result::Result<Dialled, Failure> {
-    let trouble = |what: &str, error: std::io::Error| Failure::AgentInstall {
-        detail: format!("{what}: {error}"),
-        hint: "check the home folder for space and permissions".into(),
-    };
-    let agent =
-        install_here(home).map_err(|e| trouble("the agent cannot be installed on this machine", e))?;
-    let mut child = Command::new(&agent)
-        .arg("serve")
-        .stdin(std::process::Stdio::piped())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::null())
-        .kill_on_drop(true)
-        .spawn()
-        .map_err(|e| trouble(&format!("{} cannot be started", agent.display()), e))?;
-    let (Some(writer), Some(reader)) = (child.stdin.take(), child.stdout.take()) else {
-        return Err(trouble("the agent", std::io::Error::other("it has no pipes")));
-    };
-    let sockets = Sockets::Here;
-    Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), child: Some(child), sockets })
-}
-
-/// Puts the agent where a host's agent is put, by its hash, if it is not there.
-fn install_here(home: &Path) -> std::io::Result<PathBuf> {
-    use std::io::Write;
-    use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-    let image = agents::for_this_machine()
-        .ok_or_else(|| std::io::Error::other("this sessd was built without an agent for this machine"))?;
-    let folder = home.join(".local/state/sessd-agent/bin");
-    let path = folder.join(format!("sessd-agent-{}", &image.hash[..16]));
-    // A damaged file of the same length would run: two thirds of a megabyte are compared in no time.
-    if std::fs::read(&path).is_ok_and(|there| there == image.bytes) {
-        return Ok(path);
+/// This machine is a host like any other, but for the way there.
+async fn local(home: &Path, options: StartOptions) -> std::result::Result<Dialled, Failure> {
+    let mut here = Here::new(home);
+    if let Some(image) = agents::for_this_machine() {
+        let (home, options) = (Here::new(home), options.clone());
+        // On a thread of its own: the home may be one that does not answer.
+        let _ = tokio::task::spawn_blocking(move || home.remove_damaged(image, &options)).await;
     }
-    std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-    // Another manager may install the same file at the same time: each writes its own and renames it.
-    let new = folder.join(format!(".new-{}", std::process::id()));
-    let mut file =
-        std::fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o700).open(&new)?;
-    file.write_all(image.bytes)?;
-    file.sync_all()?;
-    drop(file);
-    std::fs::rename(&new, &path)?;
-    Ok(path)
+    let channel = start_agent(&mut here, agents::IMAGES, &options).await?;
+    let (reader, writer) = channel.stream.into_parts();
+    Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), sockets: Sockets::Here })
 }
 
 #[cfg(test)]

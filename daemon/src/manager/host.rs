@@ -294,7 +294,6 @@ enum Missing {
 struct Live {
     number: u64,
     link: Rc<Link>,
-    _child: Option<tokio::process::Child>,
     since: Instant,
     /// What the host had when it was looked at last; none: it was not greeted yet.
     seen: Option<Rc<Seen>>,
@@ -577,7 +576,6 @@ impl Task {
         self.live = Some(Live {
             number,
             link,
-            _child: dialled.child,
             since: now,
             seen: None,
             looking: None,

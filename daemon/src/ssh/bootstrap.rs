@@ -7,7 +7,7 @@
 //! exec 3   find and start      as exec 1
 //! ```
 //!
-//! The login shell is unknown and its start files may print anything, so every command is `exec sh -c '…'` in words
+//! The login shell is unknown and its start files may print anything, so every command is `exec /bin/sh -c '…'` in words
 //! that bash, zsh, fish, tcsh, dash and nushell read alike (one line, single quotes only, no `'`, `\` or `!` inside),
 //! and nothing counts before a random mark. The command carries the mark in two halves, so that a shell which echoes
 //! what it runs does not fake it. One channel at a time: `MaxSessions 1` suffices.
@@ -30,7 +30,7 @@ use super::{Connection, ExecReader, ExecStream, Exit, Failure, clean};
 /// Noise of start files that is skipped before the mark, in bytes.
 const MAX_NOISE: usize = 256 << 10;
 /// The longest line that may follow the mark.
-const MAX_ANSWER: usize = 1024;
+const MAX_ANSWER: usize = 8 << 10;
 /// How long a host may take from exec to the mark: a loaded host with slow start files. ssh waits for them without end.
 const START_TIMEOUT: Duration = Duration::from_secs(180);
 /// The slowest link an upload is waited for, in bytes per second.
@@ -84,7 +84,8 @@ impl AgentImage {
         machines.iter().map(|m| format!("{os} {m}")).collect()
     }
 
-    fn name(&self) -> &str {
+    /// What tells it apart in the name of its file.
+    pub(super) fn name(&self) -> &str {
         &self.hash[..HASH_IN_NAME]
     }
 }
@@ -159,9 +160,14 @@ async fn install(
     }
     let mut reasons: Vec<String> = Vec::new();
     loop {
-        reasons.extend(
-            missing.refused.iter().map(|(n, why)| format!("{} {}", folders.shown(*n), refusal(*why))),
-        );
+        reasons.extend(missing.refused.iter().map(|(n, why)| {
+            let place = if *why == 'p' && !missing.place.is_empty() {
+                format!(" ({}: try `chmod go-w` there)", missing.place)
+            } else {
+                String::new()
+            };
+            format!("{} {}{place}", folders.shown(*n), refusal(*why))
+        }));
         let Some(number) = missing.usable else {
             return Err(Failure::AgentInstall {
                 detail: format!("no folder will do: {}", clean(&reasons.join(", "), 500)),
@@ -189,6 +195,7 @@ async fn install(
 fn refusal(why: char) -> &'static str {
     match why {
         'f' => "belongs to another user",
+        'p' => "is not safe: it, or what it lies in, belongs to another user or can be written by others",
         'n' => "is on a file system mounted noexec",
         'r' => "cannot be made (read-only?)",
         'w' => "cannot be written (read-only or full?)",
@@ -245,10 +252,11 @@ impl Folders {
         for (index, (word, _)) in self.list.iter().enumerate() {
             cases.push_str(&format!("{}) _d=\"{word}\";; ", index + 1));
         }
+        let own = if self.given { SAFE.to_owned() } else { String::new() };
         format!(
-            "_u=; cand() {{ if test $_i -gt {private}; then test -n \"$_u\" || _u=$(id -u); fi; case $_i in {cases}esac; }}; \
+            "_u=; _w=; cand() {{ if test $_i -gt {private}; then test -n \"$_u\" || _u=$(id -u); fi; case $_i in {cases}esac; }}; \
              own() {{ test $_i -gt {private} || return 0; set -- $(ls -ldn \"$_d\" 2>/dev/null); \
-             case $1 in drwx------*) test \"$3\" = \"$_u\";; *) return 1;; esac; }}; ",
+             case $1 in drwx------*) test \"$3\" = \"$_u\";; *) return 1;; esac; }}; mine() {{ :; }}; {own}",
             private = self.private,
         )
     }
@@ -258,6 +266,20 @@ impl Folders {
         (first..=self.list.len()).map(|n| n.to_string()).collect::<Vec<_>>().join(" ")
     }
 }
+
+/// A login may have a PATH without the few tools that are needed here. The jobs get the one it has.
+const TOOLS: &str = "_q=$PATH; PATH=${PATH:+$PATH:}/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin; ";
+
+/// For a folder that the configuration names: nobody but the user and root may be able to put anything in its place, or in
+/// that of what it lies in, as sshd wants it of a home (`StrictModes`). A folder that everybody may write to is fine above it
+/// with the sticky bit, in which each can only move what is theirs. `safe` leaves in `$_w` where that fails.
+const SAFE: &str = "_u=$(id -u); safe() { _p=$(cd -P \"$_d/bin\" 2>/dev/null && pwd -P) || return 1; set -- \"$_p\"; \
+     while test -n \"$_p\"; do _p=${_p%/*}; set -- \"$@\" \"${_p:-/}\"; done; \
+     _w=$(ls -ldn \"$@\" 2>/dev/null | { _c=; while read -r _m _n _o _g _l _x _y _z _f; do \
+     case $_m in d????-??-*) ;; d????????[tT]*) case $_f in \"$1\"|\"$2\") _o=x;; esac;; *) _o=x;; esac; \
+     test \"$_o\" = 0 || test \"$_o\" = \"$_u\" || { echo \"$_f\"; exit; }; _c=x$_c; done; test ${#_c} -eq $# && echo ok; }); test \"$_w\" = ok; }; own() { safe; }; \
+     mine() { set -- $(ls -ldn \"$_b\" 2>/dev/null); \
+     case $1 in -????-??-*) test \"$3\" = 0 || test \"$3\" = \"$_u\";; *) false;; esac; }; ";
 
 /// A mark nobody can have printed before: random, new for every command.
 struct Mark(String);
@@ -285,7 +307,8 @@ impl Mark {
 /// `exec sh -c '…'`. The scripts are ours and hold nothing a shell's single quotes would not keep.
 fn wrapped(script: &str) -> String {
     debug_assert!(!script.contains(['\'', '\\', '!', '\n']), "{script}");
-    format!("exec sh -c '{script}'")
+    // By its path: a login without any PATH has one.
+    format!("exec /bin/sh -c '{script}'")
 }
 
 /// Shell text that reports the first folder from `first` on that can be written and run from.
@@ -296,10 +319,11 @@ fn probe_script(mark: &Mark, folders: &Folders, first: usize) -> String {
          if test $_i -gt {private}; then mkdir -m 700 \"$_d\" 2>/dev/null; own || {{ \
          if test -e \"$_d\"; then _s=$_s${{_i}}f; else _s=$_s${{_i}}r; fi; continue; }}; fi; \
          mkdir -p \"$_d/bin\" 2>/dev/null || {{ _s=$_s${{_i}}r; continue; }}; \
+         own || {{ _s=$_s${{_i}}p; continue; }}; \
          _t=\"$_d/bin/.probe-{short}\"; \
          {{ echo : > \"$_t\" && test -s \"$_t\" && chmod 700 \"$_t\"; }} 2>/dev/null || {{ rm -f \"$_t\"; _s=$_s${{_i}}w; continue; }}; \
          if \"$_t\" 2>/dev/null </dev/null; then rm -f \"$_t\"; _k=$_i; break; fi; rm -f \"$_t\"; _s=$_s${{_i}}n; done; \
-         echo \"{mark} MISSING $_k .$_s $_m\"",
+         echo \"{mark} MISSING $_k .$_s $_m:$_w\"",
         numbers = folders.numbers(first),
         private = folders.private,
         short = mark.short(),
@@ -325,9 +349,9 @@ fn start_script(mark: &Mark, images: &[AgentImage], folders: &Folders) -> String
         }
     };
     format!(
-        "{prelude}{choose}for _i in {numbers}; do _d=; cand; _b=\"$_d/bin/sessd-agent-$_h\"; \
-         if test -n \"$_d\" && test -n \"$_h\" && test -x \"$_b\" && own; then {jobs}; \
-         echo \"{mark} START $_i\"; exec \"$_b\" serve; fi; done; {probe}",
+        "{TOOLS}{prelude}{choose}for _i in {numbers}; do _d=; cand; _b=\"$_d/bin/sessd-agent-$_h\"; \
+         if test -n \"$_d\" && test -n \"$_h\" && test -x \"$_b\" && own && mine; then {jobs}; \
+         echo \"{mark} START $_i\"; PATH=$_q; exec \"$_b\" serve; fi; done; {probe}",
         prelude = folders.prelude(),
         numbers = folders.numbers(1),
         mark = mark.halves(),
@@ -345,9 +369,9 @@ fn start_script(mark: &Mark, images: &[AgentImage], folders: &Folders) -> String
 /// without any tool for SHA-256 the agent's own `hash` answers, or, if it has none, size and trial run must do.
 fn upload_script(mark: &Mark, image: &AgentImage, folders: &Folders, number: usize) -> String {
     format!(
-        "{prelude}umask 077; _i={number}; _d=; cand; _t=\"$_d/bin/.up-{short}\"; \
+        "{TOOLS}{prelude}umask 077; _i={number}; _d=; cand; _t=\"$_d/bin/.up-{short}\"; \
          fail() {{ rm -f \"$_t\"; echo \"{mark} FAIL $1\"; exit 1; }}; \
-         own || fail owner; mkdir -p \"$_d/bin\"; find \"$_d/bin\" -name \".up-*\" -mtime +0 -exec rm -f {{}} + 2>/dev/null; \
+         ulimit -S -f unlimited 2>/dev/null; mkdir -p \"$_d/bin\"; own || fail owner; find \"$_d/bin\" -name \".up-*\" -mtime +0 -exec rm -f {{}} + 2>/dev/null; \
          echo \"{mark} READY\"; cat > \"$_t\" || fail write; \
          test \"$(wc -c < \"$_t\")\" -eq {size} || fail size; chmod 700 \"$_t\" || fail chmod; \
          has() {{ command -v $1 >/dev/null 2>&1; }}; _g=; \
@@ -373,6 +397,8 @@ struct Missing {
     refused: Vec<(usize, char)>,
     /// `uname -sm`, cleaned; empty where there is none.
     platform: String,
+    /// The folder that makes one unsafe, cleaned.
+    place: String,
 }
 
 enum Found {
@@ -403,7 +429,7 @@ async fn find_and_start(
 /// Asks again, from a later folder on.
 async fn probe(conn: &mut dyn Connection, folders: &Folders, first: usize) -> Result<Missing, Failure> {
     let mark = Mark::new()?;
-    let script = format!("{}{}", folders.prelude(), probe_script(&mark, folders, first));
+    let script = format!("{TOOLS}{}{}", folders.prelude(), probe_script(&mark, folders, first));
     let (mut reader, _writer) = conn.exec(&wrapped(&script)).await?.into_parts();
     let answer = Search::new(conn).answer(&mut reader, &mark, Instant::now() + START_TIMEOUT).await?;
     let missing = parse_missing(&answer, folders)?;
@@ -430,8 +456,10 @@ fn parse_missing(answer: &str, folders: &Folders) -> Result<Missing, Failure> {
     if usable > folders.list.len() {
         return Err(odd());
     }
-    let platform = clean(words.next().unwrap_or_default(), 64);
-    Ok(Missing { usable: (usable > 0).then_some(usable), refused, platform })
+    let rest = words.next().unwrap_or_default();
+    let (platform, place) = rest.split_once(':').unwrap_or((rest, ""));
+    let (platform, place) = (clean(platform, 64), clean(place, 200));
+    Ok(Missing { usable: (usable > 0).then_some(usable), refused, platform, place })
 }
 
 /// Uploads one image into one folder. The inner error is why this folder will not do.
@@ -679,6 +707,8 @@ mod tests {
         for answer in ["MISSING", "MISSING x .", "MISSING 9 . Linux", "HELLO", "MISSING 1 1r"] {
             assert!(parse_missing(answer, &folders).is_err(), "{answer}");
         }
+        let m = parse_missing("MISSING 0 .1p Linux x86_64:/tmp/x y", &folders).unwrap();
+        assert_eq!((m.platform.as_str(), m.place.as_str()), ("Linux x86_64", "/tmp/x y"));
         let m = parse_missing("MISSING 0 . \u{1b}]0;evil\u{7}", &folders).unwrap();
         assert_eq!(m.platform, "]0;evil");
     }

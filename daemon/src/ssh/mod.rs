@@ -7,6 +7,7 @@
 //!    |                                    openssh.rs     the system's `ssh` over stdio, for what russh lacks
 //!    |        known_hosts::decide         known_hosts.rs is this the host it was?
 //!    |        auth::log_in                auth.rs        agent, key files, certificates; never a question
+//!    |                                    here.rs        this machine: a shell of our own
 //!    |      Connection::exec              stream.rs      one channel: reader, writer, tail of stderr, exit status
 //!    v      bootstrap::start_agent        bootstrap.rs   find or install the agent, start it, skip the noise
 //! ExecStream whose first byte is the agent's
@@ -24,6 +25,7 @@ use std::{fmt, future::Future, net::Ipv6Addr, pin::Pin};
 mod auth;
 pub mod bootstrap;
 pub mod config;
+pub mod here;
 pub mod known_hosts;
 pub mod openssh;
 pub mod russh;
@@ -39,6 +41,7 @@ mod tests;
 pub use auth::agent_has_keys;
 pub use bootstrap::{AgentChannel, AgentImage, StartOptions, start_agent};
 pub use config::{Environment, HostConfig};
+pub use here::Here;
 pub use openssh::OpensshTransport;
 pub use russh::RusshTransport;
 pub use sessd_core::text::clean;

@@ -629,6 +629,82 @@ async fn an_unusable_home_falls_back_and_foreign_folders_are_refused() {
 }
 
 #[tokio::test]
+async fn an_agent_dir_that_others_can_write_to_is_neither_used_nor_run_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    let (shared, image) = (folder.path().join("shared"), stand_in(""));
+    let agent = shared.join("agent");
+    std::fs::create_dir_all(agent.join("bin")).unwrap();
+    let program = agent.join("bin").join(format!("sessd-agent-{}", &image.hash[..16]));
+    // A program under the agent's name that is not the agent.
+    std::fs::write(&program, "#!/bin/sh\necho evil; exec cat\n").unwrap();
+    set(&program, 0o755);
+    let options = StartOptions { agent_dir: Some(agent.display().to_string()) };
+    for (path, mode, named) in [
+        (&shared, 0o777, Some(&shared)),
+        (&shared, 0o775, Some(&shared)),
+        (&agent, 0o1777, Some(&agent)),
+        (&program, 0o777, None),
+    ] {
+        set(path, mode);
+        let mut conn = Shell::new("sh", folder.path());
+        let result = start_agent(&mut conn, &[image], &options).await;
+        match named {
+            Some(named) => {
+                let e = result.err().unwrap().to_string();
+                assert!(e.contains("can be written by others"), "{mode:o}: {e}");
+                assert!(e.contains(&format!("({}:", named.display())), "{mode:o}: {e}");
+                set(path, 0o755);
+            }
+            // The folder is safe, and what lay in it is replaced.
+            None => assert!(result.unwrap().uploaded),
+        }
+    }
+    // A folder for everybody with the sticky bit is no danger to what is ours in it.
+    set(&shared, 0o1777);
+    let mut conn = Shell::new("sh", folder.path());
+    assert!(!start_agent(&mut conn, &[image], &options).await.unwrap().uploaded);
+}
+
+#[tokio::test]
+async fn a_login_without_tools_in_its_path_starts_the_agent_and_keeps_its_path() {
+    let home = tempfile::tempdir().unwrap();
+    let text = "#!/bin/sh\ncase $1 in version) ;; serve) echo \"agent $PATH\";; esac\n";
+    let image = AgentImage { bytes: text.as_bytes(), ..stand_in("") };
+    std::fs::write(home.path().join("image"), text).unwrap();
+    let hash = run("sha256sum", &[&home.path().join("image").display().to_string()]);
+    let image = AgentImage { hash: hash[..64].to_owned().leak(), ..image };
+    let mut conn = Shell::new("/bin/sh", home.path());
+    conn.variables.push(("PATH", "/nowhere".into()));
+    let channel = start_agent(&mut conn, &[image], &StartOptions::default()).await.unwrap();
+    let (mut reader, _writer) = channel.stream.into_parts();
+    let mut first = String::new();
+    reader.read_line(&mut first).await.unwrap();
+    assert_eq!(first, "agent /nowhere\n");
+}
+
+#[tokio::test]
+async fn this_machine_has_the_folders_of_any_host_and_repairs_a_damaged_program() {
+    let home = tempfile::tempdir().unwrap();
+    let image = stand_in("here");
+    let options = StartOptions { agent_dir: Some("~/mine".to_owned()) };
+    let mut here = Here::new(home.path());
+    assert!(start_agent(&mut here, &[image], &options).await.unwrap().uploaded);
+    let program = home.path().join("mine/bin").join(format!("sessd-agent-{}", &image.hash[..16]));
+    let whole = std::fs::read(&program).unwrap();
+    // It may still run, and its file cannot be written to.
+    std::fs::remove_file(&program).unwrap();
+    std::fs::write(&program, vec![b'#'; whole.len()]).unwrap();
+    here.remove_damaged(&image, &options);
+    assert!(start_agent(&mut here, &[image], &options).await.unwrap().uploaded);
+    assert_eq!(std::fs::read(&program).unwrap(), whole);
+    here.remove_damaged(&image, &options);
+    assert!(!start_agent(&mut here, &[image], &options).await.unwrap().uploaded, "a whole one stays");
+}
+
+#[tokio::test]
 #[ignore = "mounts file systems in a namespace of its own, which not every machine allows"]
 async fn noexec_read_only_and_full_homes_fall_back_and_are_named() {
     for (options, words) in [("size=1m,noexec", "noexec"), ("ro", "cannot be made"), ("size=16k", "is full")]
