@@ -333,10 +333,8 @@ impl Model {
             row.unwrap();
         }
         self.spend(to - from);
-        if to == cols {
-            if from == 0 {
-                self.unwrap_above(self.cursor.y);
-            }
+        if to == cols && from == 0 {
+            self.unwrap_above(self.cursor.y);
         }
     }
 

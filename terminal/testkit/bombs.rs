@@ -1,8 +1,12 @@
 //! Streams of few bytes that are much work, or would have a model keep much.
 
 /// A name, what comes once, and what is repeated after it.
-pub(crate) fn bombs() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
+pub(crate) type Bomb = (&'static str, Vec<u8>, Vec<u8>);
+
+/// All of them.
+pub(crate) fn bombs() -> Vec<Bomb> {
     let some = |start: &str, again: &str| (start.as_bytes().to_vec(), again.as_bytes().to_vec());
+    type Parts = (Vec<u8>, Vec<u8>);
     let links = |n: usize| -> Vec<u8> {
         (0..n)
             .flat_map(|i| format!("\x1b]8;id={i};http://{}/{i}\x1b\\x", "long".repeat(500)).into_bytes())
@@ -28,7 +32,7 @@ pub(crate) fn bombs() -> Vec<(&'static str, Vec<u8>, Vec<u8>)> {
             })
             .collect()
     };
-    let mut all: Vec<(&'static str, (Vec<u8>, Vec<u8>))> = vec![
+    let mut all: Vec<(&'static str, Parts)> = vec![
         ("repeat", some("x", "\x1b[65535b")),
         ("repeat a mark", some("x\u{301}", "\x1b[65535b")),
         (
