@@ -10,17 +10,15 @@ use crate::faults::point;
 use crate::manager::Manager;
 use crate::manager::dial::{self, LOCAL};
 use crate::manager::link::{Link, LinkEnd, NoAnswer};
-use crate::manager::news;
+use crate::manager::news::{self, Missing, why};
 use crate::manager::origins::{OWN, Origins};
 use crate::manager::session::{Mailbox, ToSession};
-use crate::ssh::Failure;
 use sessd_core::dialling::{Dialling, Effect, Event, Origin, Stage, Why};
 use sessd_core::reconcile::{Seen, place_of};
 use sessd_proto::Uuid;
 use sessd_proto::messages::{Inventory, InventoryRequest, LinkAct, LinkAnswer};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
-use std::path::PathBuf;
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -280,16 +278,6 @@ struct Task {
     published: Stage,
 }
 
-/// What may mend a failure without a person.
-enum Missing {
-    /// Time, or nothing.
-    Nothing,
-    /// A changed file of the configuration.
-    Config,
-    /// An agent that answers there, or any that somebody has.
-    Agent { socket: Option<PathBuf>, any: bool },
-}
-
 /// One link.
 struct Live {
     number: u64,
@@ -535,13 +523,7 @@ impl Task {
                 let host = self.host.upgrade().map(|h| h.name.clone()).unwrap_or_default();
                 tracing::info!(host, %failure, "the host could not be reached");
                 let (why, by_environment) = why(&failure, proxied);
-                self.missing = match &failure {
-                    Failure::Config { .. } => Missing::Config,
-                    Failure::NoAgent { socket, any, .. } => {
-                        Missing::Agent { socket: socket.clone(), any: *any }
-                    }
-                    _ => Missing::Nothing,
-                };
+                self.missing = Missing::of(&failure);
                 self.error = Error::from(failure);
                 self.decide(Event::Watched(self.is_watched()));
                 self.decide(Event::Failed { why, by_environment, took_ms: took.as_millis() as u64 });
@@ -713,17 +695,5 @@ impl Live {
             self.look_at = Some(self.doubted + self.delay);
             self.delay = (self.delay * 2).min(LOOK_AGAIN_LAST);
         }
-    }
-}
-
-/// What has to change before the host is dialled again, and whether the environment of the attempt may be at fault.
-fn why(failure: &Failure, proxied: bool) -> (Why, bool) {
-    match failure {
-        Failure::NeedsLogin { .. } | Failure::HostKey { .. } => (Why::Person, true),
-        Failure::NoAgent { .. } => (Why::Agent, true),
-        Failure::Config { .. } => (Why::Config, true),
-        // A proxy is a program that is started there.
-        Failure::Unreachable { .. } => (Why::Network, proxied),
-        Failure::AgentInstall { .. } | Failure::Protocol { .. } => (Why::Network, false),
     }
 }

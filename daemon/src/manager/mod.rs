@@ -135,6 +135,12 @@ impl Manager {
             .clone()
     }
 
+    /// Hosts that no session is on and nobody dials are forgotten: a name may have been a slip.
+    pub(crate) fn let_hosts_go(&self) {
+        let mut hosts = self.hosts.borrow_mut();
+        hosts.retain(|_, host| Rc::strong_count(host) > 1 || !matches!(host.status(), Status::Dormant));
+    }
+
     /// Somebody asks, from this environment.
     pub fn heard_from(&self, asking: &Asking) {
         if let Some(agent) = asking.agent() {

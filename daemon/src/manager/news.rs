@@ -5,7 +5,9 @@ use crate::config::stamp;
 use crate::manager::Manager;
 use crate::manager::origins::first_with_keys;
 use crate::paths::Paths;
+use crate::ssh::Failure;
 use crate::ssh::config::Named;
+use sessd_core::dialling::Why;
 use std::path::PathBuf;
 use std::rc::Weak;
 use std::time::Duration;
@@ -13,6 +15,44 @@ use std::time::Duration;
 /// How often files are looked at, and how often agents are.
 const FILES: Duration = Duration::from_secs(1);
 const AGENTS: Duration = Duration::from_secs(2);
+
+/// What may mend a failure without a person.
+pub enum Missing {
+    /// Time, or nothing.
+    Nothing,
+    /// A changed file of the configuration.
+    Config,
+    /// An agent that answers there, or any that somebody has.
+    Agent {
+        /// Where that one would answer, if it is known.
+        socket: Option<PathBuf>,
+        /// Any other would do.
+        any: bool,
+    },
+}
+
+impl Missing {
+    /// What may mend this failure.
+    pub fn of(failure: &Failure) -> Self {
+        match failure {
+            Failure::Config { .. } => Self::Config,
+            Failure::NoAgent { socket, any, .. } => Self::Agent { socket: socket.clone(), any: *any },
+            _ => Self::Nothing,
+        }
+    }
+}
+
+/// What has to change before the host is dialled again, and whether the environment of the attempt may be at fault.
+pub fn why(failure: &Failure, proxied: bool) -> (Why, bool) {
+    match failure {
+        Failure::NeedsLogin { .. } | Failure::HostKey { .. } => (Why::Person, true),
+        Failure::NoAgent { .. } => (Why::Agent, true),
+        Failure::Config { .. } => (Why::Config, true),
+        // A proxy is a program that is started there.
+        Failure::Unreachable { .. } => (Why::Network, proxied),
+        Failure::AgentInstall { .. } | Failure::Protocol { .. } => (Why::Network, false),
+    }
+}
 
 /// Waits until a file changes that the ssh config consists of, or ours does.
 pub async fn of_files(ssh_config: Option<PathBuf>, paths: Paths) {

@@ -107,6 +107,7 @@ pub(super) async fn keep_house(manager: Weak<Manager>) {
                 host.tell(ToHost::Woke);
             }
         }
+        manager.let_hosts_go();
         drop(manager);
         tokio::time::sleep(TICK).await;
     }
