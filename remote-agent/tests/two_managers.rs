@@ -262,7 +262,7 @@ fn what_is_left_of_a_start_that_was_cut_off_can_be_forgotten() {
         panic!("none")
     };
     let folder = Path::new(&inventory.folder).join(JOB);
-    std::fs::create_dir(&folder).unwrap();
+    std::fs::create_dir_all(&folder).unwrap();
     let spec = m::JobSpec { job_id: JOB.into(), manager_id: one.id.clone(), ..m::JobSpec::default() };
     std::fs::write(folder.join("spec"), prost::Message::encode_length_delimited_to_vec(&spec)).unwrap();
     assert_eq!(one.report().map(|report| report.liveness), Some(Liveness::Unknown as i32));
