@@ -137,7 +137,8 @@ fn a_host_cannot_slow_others_through_a_session_nobody_looks_at() {
     let during = memory(&world);
     assert!(during < MEMORY, "the manager has {during} bytes");
     // One that is deleted is still dialled until its host has ended it, and is looked at by nobody.
-    world.sessd_within(&["delete", "evil", "--force"], SOON);
+    // Its host never does: the verb says so after a while.
+    world.sessd_within(&["delete", "evil", "--force"], 3 * SOON);
     echo.stays_as(alone, "cold and deleted");
     assert_eq!(world.manager_pid(), manager, "it is the manager that was there");
 }
