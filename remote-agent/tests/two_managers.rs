@@ -325,4 +325,15 @@ fn a_job_of_bombs_keeps_its_holder_neither_busy_nor_large() {
         &Frame::End(m::End { reason: m::EndReason::Deleted as i32, force: true, ..m::End::default() }),
     );
     manager.until("the end", |heard| matches!(heard, Heard::Exited(_)).then_some(()));
+    // It leaves when a manager has its last word.
+    manager.say(1, &Frame::ExitAck(m::Empty {}));
+    until_gone(holder);
+}
+
+fn until_gone(pid: &str) {
+    let until = std::time::Instant::now() + SOON;
+    while Path::new("/proc").join(pid).exists() {
+        assert!(std::time::Instant::now() < until, "the holder stays");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }
