@@ -184,13 +184,16 @@ fn after_the_loss_of_the_link_and_a_signal() {
 }
 
 /// What a session may change of a terminal that few know of, in xterm's words.
-const RARE: &str = r"stty -echo; printf '\033[?40h\033[?42h\033(A\033[61\042p\033[?1041;1042;1043;1044h\033[?1034;1035l\033[?1039;67h\033[?1070l\033 G\033[2h\033[12l\033[?2l'; printf ready; read -r line; exit 3";
+const RARE: &str = r"stty -echo; printf begin; read -r line; printf '\033[?40h\033[?42h\033(A\033[61\042p\033[?1041;1042;1043;1044h\033[?1034;1035l\033[?1039;67h\033[?1070l\033 G\033[2h\033[12l\033[?2l'; printf ready; read -r line; exit 3";
 
 #[test]
 fn what_few_programs_change_is_given_back_too() {
     let world = World::new();
     world.create("dev", RARE);
     let mut view = attach_below(&world);
+    view.wait_text("begin", SOON);
+    // Passed on as the job writes it, and not as a screen that is drawn.
+    view.type_("\n");
     view.wait_text("ready", SOON);
     view.type_("\n");
     assert_eq!(view.wait_exit(SOON), 3);
@@ -222,7 +225,7 @@ fn what_few_programs_change_is_given_back_too() {
 #[test]
 fn answers_that_come_late_do_not_reach_the_users_shell() {
     let world = World::new();
-    world.create("dev", r"stty raw -echo; printf '\033[?1;1;0S\033[6nready'; cat");
+    world.create("dev", r"stty raw -echo; printf begin; head -c 1; printf '\033[?1;1;0S\033[6nready'; cat");
     let mut command = world.program("sh");
     let script = format!(
         "{} attach dev 2>/dev/null; stty -echo; printf 'the shell'; read -r line; printf 'got <%s>' \"$line\"",
@@ -230,6 +233,8 @@ fn answers_that_come_late_do_not_reach_the_users_shell() {
     );
     command.args(["-c", &script]);
     let mut view = View::spawn(command, 80, 24);
+    view.wait_text("begin", SOON);
+    view.type_("x");
     view.wait_text("ready", SOON);
     view.type_("\x1c");
     // The view asks a question of its own behind them, and waits for what a terminal far away answers.

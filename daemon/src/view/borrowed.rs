@@ -19,6 +19,8 @@ const UNDONE: [u16; 30] = [
 ];
 /// Private modes that are on in a terminal nobody has said anything to.
 const ON_AT_FIRST: [u16; 6] = [8, 19, 1034, 1035, 1046, 1070];
+const VT100: &[u8] = b"\x1b<";
+const OUT_OF_TEK: &[u8] = b"\x1b\x03";
 /// Modes whose default is the person's: how the cursor blinks, what Backspace, Alt and the wheel send.
 const PREFERENCES: [u16; 4] = [12, 67, 1007, 1036];
 
@@ -183,9 +185,9 @@ impl Borrowed {
     fn private_mode(&mut self, mode: u16, set: bool, out: &mut Vec<u8>) {
         match mode {
             // VT52: nothing of what is said here is understood there.
-            2 if !set => remember(&mut self.first, b"\x1b<"),
+            2 if !set && !self.first.contains(&VT100) => self.first.insert(0, VT100),
             // Tektronix.
-            38 if set => remember(&mut self.first, b"\x1b\x03"),
+            38 if set && !self.first.contains(&OUT_OF_TEK) => self.first.insert(0, OUT_OF_TEK),
             3 => {
                 let before = self.columns.map_or_else(terminal_size, |(before, _)| before);
                 self.columns = Some((before, set));
@@ -255,7 +257,9 @@ impl Borrowed {
         if let Some((.., undo)) = first.iter().find(is) {
             remember(&mut self.first, undo);
         }
-        if let Some((.., undo)) = then.iter().find(is) {
+        // A snapshot says these each time, and they set what a terminal begins with.
+        let harmless = matches!(sequence, b"\x1b[>m" | b"\x1b[>4;0m");
+        if let Some((.., undo)) = then.iter().find(is).filter(|_| !harmless) {
             let ansi = matches!(sequence.last(), Some(b'h' | b'l')) && sequence.get(1) == Some(&b'[');
             let modes = sequence.get(2..sequence.len() - 1).and_then(numbers).unwrap_or_default();
             if !ansi || modes.iter().any(|mode| matches!(mode, 2 | 12)) {
@@ -454,6 +458,7 @@ mod tests {
     fn what_makes_a_terminal_listen_to_something_else_is_undone_first() {
         both(&[b"\x1b[?2l"], "^[?2l", "^<^[<1u");
         both(&[b"\x1b G"], "^ G", "^ F^[<1u");
+        both(&[b"\x1b G\x1b[?2l"], "^ G^[?2l", "^<^ F^[<1u");
         both(&[b"\x1b[61\"p"], "^[61\"p", "^[62;1\"p^[63;1\"p^[64;1\"p^[65;1\"p^[<1u");
         both(&[b"\x1b[5i"], "^[5i", "^[4i^[<1u");
         both(&[b"\x1b[1$}\x1b[2$~"], "^[1$}^[2$~", "^[0$}^[0$~^[<1u");
@@ -463,6 +468,7 @@ mod tests {
     fn rarities_are_undone_once_and_only_if_they_came() {
         both(&[b"\x1b[2h\x1b[12l"], "^[2h^[12l", "^[<1u^[2l^[12h");
         both(&[b"\x1b[4h\x1b[20l"], "^[4h^[20l", "^[<1u");
+        both(&[b"\x1b[>m\x1b[>4;0m"], "^[>m^[>4;0m", "^[<1u");
         both(&[b"\x1b[>2;1m"], "^[>2;1m", "^[<1u^[>0m^[>1m^[>2m^[>3m");
         both(&[b"\x1bP1;1|17/68656C6C6F\x1b\\"], "^P1;1|17/68656C6C6F^\\", "^[<1u^P0;1|^\\");
         both(
