@@ -137,9 +137,11 @@ fn a_host_cannot_slow_others_through_a_session_nobody_looks_at() {
     let during = memory(&world);
     assert!(during < MEMORY, "the manager has {during} bytes");
     // One that is deleted is still dialled until its host has ended it, and is looked at by nobody.
-    // Its host never does: the verb says so after a while.
-    world.sessd_within(&["delete", "evil", "--force"], 3 * SOON);
+    let mut delete = world.command(&["delete", "evil", "--force"]).spawn().expect("a command");
     echo.stays_as(alone, "cold and deleted");
+    // It waits for a host that does not do what it is told.
+    let _ = delete.kill();
+    delete.wait().expect("its end");
     assert_eq!(world.manager_pid(), manager, "it is the manager that was there");
 }
 
@@ -199,6 +201,27 @@ fn offsets_that_no_job_reaches_are_a_fault_and_no_screen_is_asked_for_again_and_
     std::thread::sleep(Duration::from_secs(2));
     let more = view.raw_len() - before;
     assert!(more < 100_000, "{more} bytes came to the terminal in two seconds");
+}
+
+/// A view over the manager's death, of a job whose holder does not give old output, by `kind` of not giving it.
+fn goes_on_with_a_fresh_screen(kind: &str) {
+    let mut world = World::new();
+    let _host = lying_host(&mut world, kind);
+    world.create_on("bad", "old", "anything");
+    let view = world.attach("old");
+    view.wait_text("screen at 10", SOON);
+    world.kill_manager();
+    view.wait_text("screen at 5000", SOON);
+}
+
+#[test]
+fn a_view_of_a_holder_that_never_knew_old_output_goes_on_with_a_fresh_screen() {
+    goes_on_with_a_fresh_screen("old");
+}
+
+#[test]
+fn a_view_of_a_holder_that_refuses_old_output_goes_on_with_a_fresh_screen() {
+    goes_on_with_a_fresh_screen("unsupported");
 }
 
 /// A client of the manager's socket that says what it likes.
@@ -414,6 +437,38 @@ fn a_view_that_types_beyond_its_window_is_closed_and_the_others_type_on() {
     fs::write(world.home().join("go"), "").expect("a file");
     view.type_("\rstill here\r");
     view.wait_text("got <still here>", SOON);
+}
+
+#[test]
+fn a_view_that_changes_its_size_without_end_slows_nobody() {
+    let world = World::new();
+    let echo = Echo::new(&world);
+    let alone = echo.keys(100);
+    world.create("here", "seq 1 20000; exec cat");
+    let view = world.attach("here");
+    view.wait_text("20000", SOON);
+    let mut storm = Client::new(&world);
+    storm.attach("here", [9; 16], 1 << 40);
+    storm.stream.set_nonblocking(true).expect("a socket");
+    let mut bytes = Vec::new();
+    for n in 0..20_000u32 {
+        Frame::Resize(m::Resize { cols: 20 + n % 100, rows: 24 }).put(0, &mut bytes);
+    }
+    let going = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(true));
+    let goes = going.clone();
+    let storming = std::thread::spawn(move || {
+        let (mut sent, mut sink) = (0, vec![0; 1 << 16]);
+        while goes.load(std::sync::atomic::Ordering::Relaxed) {
+            sent += storm.stream.write(&bytes[sent % bytes.len()..]).unwrap_or(0);
+            let _ = storm.stream.read(&mut sink);
+        }
+        sent
+    });
+    echo.stays_as(alone, "a view's sizes");
+    going.store(false, std::sync::atomic::Ordering::Relaxed);
+    assert!(storming.join().expect("the storm") > 0);
+    view.type_("still here\r");
+    view.wait_text("still here", SOON);
 }
 
 #[test]

@@ -24,9 +24,6 @@ pub enum Fault {
     /// An offset that no job reaches.
     #[error("counts its output beyond all bounds")]
     Offset,
-    /// Sizes that nobody can follow.
-    #[error("changes the size of its terminal without end")]
-    Sizes,
     /// Output that does not go on where the last ended.
     #[error("leaves out some of its output")]
     Gap,

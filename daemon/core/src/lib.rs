@@ -16,6 +16,7 @@
 //! * [`words`]: how durations, ends and commands read
 //! * [`text`]: text of others, made fit for a terminal · [`untrusted`]: every text in a frame of a host
 //! * [`credit`]: what a holder may send · [`typing`]: how far ahead a view may type · [`guests`]: who is let in when it is full
+//! * [`pace`]: a value that somebody else is told, as often as it is of use
 
 pub mod adopt;
 pub mod backoff;
@@ -24,6 +25,7 @@ pub mod dialling;
 pub mod guests;
 pub mod leader;
 pub mod names;
+pub mod pace;
 pub mod reconcile;
 pub mod record;
 pub mod removal;

@@ -31,6 +31,9 @@ const VIEW_FRAME_MAX: usize = sessd_proto::limits::INPUT_WINDOW as usize + 1024;
 /// How long a request may take from its first byte to its last. Its sender is on this machine.
 const UNFINISHED: Duration = Duration::from_secs(10);
 
+/// How long a view is not read on while the way to its job's holder is full.
+const TO_HOLDER: Duration = Duration::from_secs(1);
+
 /// How long a view that comes again waits for its old connection to be gone.
 const OLD_VIEW: Duration = Duration::from_millis(500);
 
@@ -145,6 +148,11 @@ async fn view_frame(frame: OwnedFrame, session: &Rc<Session>, view: Uuid, out: &
     session.mailbox.send(ToSession::ViewFrame(view, frame));
     while session.mailbox.queued_of_views() > QUEUED && !out.is_closed() {
         tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let to_holder = session.to_holder.borrow().clone();
+    if let Some(to_holder) = to_holder.filter(OutQueue::is_full) {
+        // Not for ever: whether the view is still there is seen only by reading on.
+        let _ = tokio::time::timeout(TO_HOLDER, to_holder.drained()).await;
     }
     Next::Views(session.clone(), view)
 }

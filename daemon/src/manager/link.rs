@@ -221,6 +221,12 @@ impl Link {
         }
     }
 
+    /// Where what is sent on a stream waits.
+    pub fn queue_of(&self, stream: u16) -> OutQueue {
+        let own = self.streams.borrow().get(&stream).and_then(|stream| stream.own.clone());
+        own.unwrap_or_else(|| self.out.clone())
+    }
+
     /// Closes a stream.
     pub fn close_stream(&self, stream: u16) {
         match self.streams.borrow_mut().remove(&stream) {

@@ -1,7 +1,7 @@
 //! Which sessions there are, and who may change that: the only place where a session gets a task, loses it or hands it on.
 //!
-//! Two rules keep one session at one task and one name at one owner. A verb that may start or remove a session is *alone*
-//! with it first and looks again when it is; between its last look and its act nobody else acts on that session. A verb
+//! Two rules keep one session at one task and one name at one owner. A verb that may start or remove a session takes its
+//! *turn* first and looks again when it has it; between its last look and its act nobody else acts on that session. A verb
 //! that gives a name *claims* it before it waits for anything.
 
 use crate::error::{Error, Kind, Result};
@@ -15,16 +15,16 @@ use std::sync::{Arc, Weak};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 /// The right to start or remove one session. It ends when dropped.
-pub type Alone = OwnedMutexGuard<()>;
+pub type Turn = OwnedMutexGuard<()>;
 
 type Names = Rc<RefCell<HashMap<String, Uuid>>>;
 
-/// The sessions that are not done, names on their way, and who is alone with which session.
+/// The sessions that are not done, names on their way, and who has whose turn.
 #[derive(Debug, Default)]
 pub struct Registry {
     sessions: RefCell<HashMap<Uuid, Rc<Session>>>,
     names: Names,
-    locks: RefCell<HashMap<Uuid, Weak<Mutex<()>>>>,
+    turns: RefCell<HashMap<Uuid, Weak<Mutex<()>>>>,
     /// How many tasks came to a bad end.
     panics: Cell<u32>,
     changed: Notify,
@@ -44,16 +44,16 @@ impl Drop for NameClaim {
 }
 
 impl Registry {
-    /// Waits until nobody else starts or removes the session `id`, which need not exist.
-    pub async fn alone(&self, id: Uuid) -> Alone {
+    /// Waits for the turn of the session `id`, which need not exist.
+    pub async fn turn(&self, id: Uuid) -> Turn {
         let lock = {
-            let mut locks = self.locks.borrow_mut();
-            if locks.len().is_power_of_two() {
-                locks.retain(|_, lock| lock.strong_count() > 0);
+            let mut turns = self.turns.borrow_mut();
+            if turns.len().is_power_of_two() {
+                turns.retain(|_, lock| lock.strong_count() > 0);
             }
-            locks.get(&id).and_then(Weak::upgrade).unwrap_or_else(|| {
+            turns.get(&id).and_then(Weak::upgrade).unwrap_or_else(|| {
                 let lock = Arc::default();
-                locks.insert(id, Arc::downgrade(&lock));
+                turns.insert(id, Arc::downgrade(&lock));
                 lock
             })
         };
@@ -166,17 +166,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_verb_at_a_time_is_alone_with_a_session() {
+    async fn one_verb_at_a_time_has_the_turn_of_a_session() {
         let registry = Rc::new(Registry::default());
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let alone = registry.alone(one).await;
-        let _other = registry.alone(two).await;
-        let waiting = registry.alone(one);
+        let turn = registry.turn(one).await;
+        let _other = registry.turn(two).await;
+        let waiting = registry.turn(one);
         tokio::pin!(waiting);
         assert!(futures_now(waiting.as_mut()).await.is_none());
-        drop(alone);
+        drop(turn);
         assert!(futures_now(waiting).await.is_some());
-        assert!(registry.locks.borrow().len() <= 2);
+        assert!(registry.turns.borrow().len() <= 2);
     }
 
     async fn futures_now<F: Future>(future: F) -> Option<F::Output> {

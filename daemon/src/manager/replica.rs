@@ -40,8 +40,6 @@ pub enum Resized {
     Same,
     /// It is another from here on.
     Changed,
-    /// It changes faster than we follow: a fresh screen is the shorter way.
-    TooOften,
 }
 
 /// A replica and the account of its stream.
@@ -57,7 +55,8 @@ struct Warm {
     ring: Ring,
     /// The size at the head.
     size: Size,
-    model: Model,
+    /// None: it was let go, because the ring or the sizes have overtaken it; only a fresh screen helps.
+    model: Option<Model>,
 }
 
 /// The model, which has been fed everything before `at`.
@@ -122,7 +121,8 @@ impl Replica {
     /// The model, if it stands at the head.
     pub fn screen(&self) -> Option<&Terminal> {
         let Warm { ring, model, .. } = self.warm.as_ref()?;
-        model.terminal.as_ref().filter(|_| model.is_at(ring.head()))
+        let model = model.as_ref().filter(|model| model.is_at(ring.head()))?;
+        model.terminal.as_ref()
     }
 
     /// The size of the PTY as far as it is known.
@@ -136,13 +136,16 @@ impl Replica {
 
     /// Bytes that the model is behind.
     pub fn lag(&self) -> u64 {
-        let Some(Warm { ring, model, .. }) = &self.warm else { return 0 };
+        let Some(Warm { ring, model: Some(model), .. }) = &self.warm else { return 0 };
         (model.base.len() - model.base_at) as u64 + (ring.head() - model.at)
     }
 
-    /// Is the model behind?
+    /// Is the model behind, and can it catch up?
     pub fn is_behind(&self) -> bool {
-        self.warm.as_ref().is_some_and(|warm| !warm.model.is_at(warm.ring.head()))
+        match &self.warm {
+            Some(Warm { ring, model: Some(model), .. }) => !model.is_at(ring.head()),
+            Some(Warm { model: None, .. }) | None => false,
+        }
     }
 
     /// Is it so far behind that nothing more should come before it has caught up?
@@ -150,15 +153,15 @@ impl Replica {
         self.lag() > LAG_MAX
     }
 
-    /// Has the ring overtaken the model? Then only a fresh screen helps.
+    /// Was the model let go, so that only a fresh screen helps?
     pub fn lost_track(&self) -> bool {
-        self.warm.as_ref().is_some_and(|warm| warm.model.at < warm.ring.oldest())
+        self.warm.as_ref().is_some_and(|warm| warm.model.is_none())
     }
 
     /// Feeds the model for so long, or until it is at the head. Whether it is there.
     pub fn work(&mut self, time: Duration) -> bool {
         let began = Instant::now();
-        while let Some(Warm { ring, model, .. }) = &mut self.warm {
+        while let Some(Warm { ring, model: Some(model), .. }) = &mut self.warm {
             if model.is_at(ring.head()) {
                 return true;
             }
@@ -167,11 +170,14 @@ impl Replica {
                 break;
             }
         }
-        !self.is_behind()
+        self.screen().is_some()
     }
 
     /// What to ask a holder for on a new stream: all from where we are, or everything.
     pub fn subscribe(&mut self) -> Subscribe {
+        if self.lost_track() {
+            self.warm = None;
+        }
         self.ledger = Ledger::open();
         self.partial = Vec::new();
         Subscribe {
@@ -208,6 +214,8 @@ impl Replica {
         let held = usize::try_from(warm.ring.head().saturating_sub(offset)).unwrap_or(usize::MAX);
         if let Some(fresh) = bytes.get(held..) {
             warm.ring.append(fresh);
+            let oldest = warm.ring.oldest();
+            warm.model.take_if(|model| model.at < oldest);
         }
         Ok(())
     }
@@ -229,7 +237,8 @@ impl Replica {
             return Ok(Stored::More);
         }
         let (base, size) = (std::mem::take(&mut self.partial), size_of(cols, rows));
-        let model = Model { terminal: None, first_size: size, base, base_at: 0, at, sizes: VecDeque::new() };
+        let model =
+            Some(Model { terminal: None, first_size: size, base, base_at: 0, at, sizes: VecDeque::new() });
         self.warm = Some(Warm { ring: Ring::new(REPLICA_RING, at), size, model });
         Ok(Stored::Whole)
     }
@@ -252,11 +261,12 @@ impl Replica {
         let side = |n: u32| u16::try_from(n).unwrap_or(SIDE_MAX);
         let size = size_of(side(cols), side(rows));
         let Some(warm) = self.warm.as_mut().filter(|warm| warm.size != size) else { return Resized::Same };
-        if warm.model.sizes.len() >= SIZES_MAX {
-            return Resized::TooOften;
-        }
         warm.size = size;
-        warm.model.sizes.push_back((warm.ring.head(), size));
+        // It changes faster than the model follows: a fresh screen is the shorter way.
+        warm.model.take_if(|model| model.sizes.len() >= SIZES_MAX);
+        if let Some(model) = &mut warm.model {
+            model.sizes.push_back((warm.ring.head(), size));
+        }
         Resized::Changed
     }
 
@@ -366,7 +376,12 @@ mod tests {
         for n in 0..SIZES_MAX as u32 {
             assert_eq!(replica.resize(10 + n, 24), Resized::Changed);
         }
-        assert_eq!(replica.resize(500, 24), Resized::TooOften);
+        assert!(!replica.lost_track());
+        assert_eq!(replica.resize(90, 24), Resized::Changed);
+        assert!(replica.lost_track() && !replica.is_behind(), "nothing is worked on in vain");
+        replica.output(100, b"abc").unwrap();
+        assert_eq!((replica.work(LONG), replica.size().unwrap().cols), (false, 90));
+        assert_eq!(replica.subscribe().from, None, "a fresh screen is asked for");
     }
 
     #[test]

@@ -37,16 +37,20 @@ fn main() {
             }
         }
     });
+    let job = Agent::known_job();
+    // A job that ran on while nobody was here.
+    let head = if job.is_some() { 5000 } else { 10 };
+    let greeting = Frame::Hello(Agent::hello(&kind)).to_bytes(0);
     let mut agent = Agent {
         kind,
-        job: None,
+        job,
         stream: 0,
         wanted: false,
         attacked: false,
-        head: 0,
+        head,
         granted: 0,
         sent: 0,
-        out: Frame::Hello(hello::hello("9.9.9", "")).to_bytes(0),
+        out: greeting,
     };
     agent.run(&heard);
 }
@@ -104,6 +108,7 @@ impl Agent {
                     Some(LinkAct::Inventory(_)) => LinkAnswer::Inventory(self.inventory()),
                     Some(LinkAct::Spawn(spawn)) => {
                         self.job = spawn.spec;
+                        self.keep_job();
                         LinkAnswer::Spawned(m::Spawned { pid: 4, ..m::Spawned::default() })
                     }
                     _ => LinkAnswer::Done(m::Empty {}),
@@ -114,7 +119,7 @@ impl Agent {
             }
             Frame::Open(_) => {
                 (self.stream, self.wanted) = (stream, false);
-                self.put(stream, &Frame::Hello(hello::hello("9.9.9", "")));
+                self.put(stream, &Frame::Hello(Agent::hello(&self.kind)));
             }
             Frame::Subscribe(subscribe) if stream == self.stream => {
                 self.wanted = !subscribe.status_only;
@@ -124,13 +129,41 @@ impl Agent {
                     &Frame::Status(m::JobStatus { pid: 4, cols: 80, rows: 24, ..m::JobStatus::default() }),
                 );
                 if self.wanted && subscribe.from.is_none() {
-                    self.screen((80, 24), b"ready");
+                    let text = format!("screen at {}", self.head);
+                    self.screen((80, 24), text.as_bytes());
                 }
+            }
+            Frame::ReadRange(_) if self.kind == "unsupported" => {
+                let kind = sessd_proto::frame::kind::READ_RANGE.into();
+                self.put(stream, &Frame::Unsupported(m::Unsupported { kind }));
             }
             Frame::Credit(total) if stream == self.stream => self.granted = self.granted.max(total),
             Frame::Close(_) if stream == self.stream => self.stream = 0,
             _ => {}
         }
+    }
+
+    /// Of the kind `old` it knows nothing that was added since the first.
+    fn hello(kind: &str) -> m::Hello {
+        let features = if kind == "old" { 0 } else { hello::FEATURES };
+        m::Hello { features, ..hello::hello("9.9.9", "") }
+    }
+
+    fn keep_job(&self) {
+        let spec = self.job.clone().unwrap_or_default();
+        let ids = [spec.job_id, spec.session_id, spec.manager_id].join("\n");
+        std::fs::write(Agent::job_file(), ids).expect("a file in the home");
+    }
+
+    fn known_job() -> Option<m::JobSpec> {
+        let text = std::fs::read_to_string(Agent::job_file()).ok()?;
+        let mut ids = text.lines().map(str::to_owned);
+        let (job_id, session_id, manager_id) = (ids.next()?, ids.next()?, ids.next()?);
+        Some(m::JobSpec { job_id, session_id, manager_id, cols: 80, rows: 24, ..m::JobSpec::default() })
+    }
+
+    fn job_file() -> std::path::PathBuf {
+        std::path::PathBuf::from(std::env::var_os("HOME").expect("a home")).join("lying-job")
     }
 
     fn inventory(&self) -> m::Inventory {
@@ -243,6 +276,7 @@ impl Agent {
                 );
                 self.put(stream, &Frame::Output { offset: u64::MAX - 4, bytes: b"beyond the end" });
             }
+            "old" | "unsupported" => self.attacked = true,
             other => panic!("no such attack: {other}"),
         }
     }

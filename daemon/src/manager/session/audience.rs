@@ -7,10 +7,12 @@ use crate::faults::point;
 use crate::manager::registry::NameClaim;
 use crate::manager::views::View;
 use crate::wire::OwnedFrame;
+use sessd_core::pace::Tell;
 use sessd_core::record::{Record, Untold};
 use sessd_proto::limits::SHORT_CUT_SILENCE_MS;
 use sessd_proto::messages as m;
 use sessd_proto::{Frame, Uuid};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 impl Task {
@@ -72,10 +74,14 @@ impl Task {
                     return self.view_gone(id, false);
                 }
                 if !bytes.is_empty() && self.views.leaders.typed(id) {
+                    // Before what was typed.
+                    self.size_told.hurry();
                     self.send_size();
                     self.tell_views();
                 }
-                self.send(&Frame::Input { view, seq, withdrawn, bytes });
+                if !bytes.is_empty() || withdrawn {
+                    self.send(&Frame::Input { view, seq, withdrawn, bytes });
+                }
             }
             Frame::Credit(total) => {
                 self.views.grant(id, total);
@@ -126,11 +132,22 @@ impl Task {
         self.send(&Frame::Presence(presence));
     }
 
-    /// The PTY gets the leader's size. It is the holder that knows whether that is another.
+    /// The PTY gets the leader's size, the newest. It is the holder that knows whether that is another.
     pub(super) fn send_size(&mut self) {
-        if let Some((cols, rows)) = self.views.leaders.size() {
-            self.record.size = (cols, rows);
-            self.send(&Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() }));
+        let waited = self.size_due.take().is_some();
+        let Some((cols, rows)) = self.views.leaders.size() else { return };
+        self.record.size = (cols, rows);
+        match self.size_told.tell((cols, rows), self.began.elapsed().as_millis() as u64) {
+            Tell::Now => self.send(&Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() })),
+            Tell::At(ms) => {
+                self.size_due = Some(self.began + Duration::from_millis(ms));
+                return;
+            }
+            Tell::Not => {}
+        }
+        if waited {
+            // A terminal has been other sizes meanwhile, of which the job was told nothing and so draws nothing.
+            self.views.redraw_all();
         }
     }
 

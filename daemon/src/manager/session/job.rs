@@ -174,6 +174,8 @@ impl Task {
     /// Begins anew with the holder, over a new stream.
     fn talk(&mut self, stream: Stream) {
         self.epoch += 1;
+        *self.handle.to_holder.borrow_mut() = Some(stream.link.queue_of(stream.number));
+        self.size_told.forget();
         self.stream = Some(stream);
         if self.record.delete_requested {
             self.end_job(EndReason::Deleted, false);

@@ -21,7 +21,8 @@ use crate::manager::replica::Replica;
 use crate::manager::views::{Needs, View, Views};
 use crate::store::Screen;
 use crate::turn::{Turn, rest_after};
-use crate::wire::OwnedFrame;
+use crate::wire::{OutQueue, OwnedFrame};
+use sessd_core::pace::Paced;
 use sessd_core::reconcile::Seen;
 use sessd_core::record::{End, Record, State};
 use sessd_proto::Uuid;
@@ -34,6 +35,8 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use writes::Then;
 
+/// The holder is told of another size no more often than that: a window that is being dragged, or a storm.
+const SIZE_GAP_MS: u64 = 20;
 /// How soon what could not be written down is tried again, and how often at the least.
 const AGAIN_FIRST: Duration = Duration::from_millis(500);
 const AGAIN_LAST: Duration = Duration::from_secs(15);
@@ -271,6 +274,8 @@ pub struct Session {
     pub id: Uuid,
     /// Its messages.
     pub mailbox: Mailbox,
+    /// What goes to its holder; whoever speaks for a view waits while that is full.
+    pub to_holder: RefCell<Option<OutQueue>>,
     /// What is known of it.
     pub live: RefCell<Live>,
     /// Its host.
@@ -296,6 +301,7 @@ impl Session {
         let session = Rc::new(Self {
             id: record.id,
             mailbox: mailbox.clone(),
+            to_holder: RefCell::default(),
             live: RefCell::new(live),
             host: host.clone(),
             askers: Cell::new(0),
@@ -313,7 +319,11 @@ impl Session {
             warm: false,
             views: Views::new(),
             needs: Needs::default(),
+            size_told: Paced::new(SIZE_GAP_MS),
+            size_due: None,
+            began: Instant::now(),
             fetched: None,
+            fetch_due: None,
             epoch: 0,
             missing_since: None,
             there: m::JobSpec::default(),
@@ -437,8 +447,14 @@ struct Task {
     views: Views,
     /// What they need and have not got.
     needs: Needs,
+    /// The size that the holder was told, and when it is told the next.
+    size_told: Paced<(u16, u16)>,
+    size_due: Option<Instant>,
+    began: Instant,
     /// When a fresh screen was asked for because following was too much.
     fetched: Option<Instant>,
+    /// When one may be asked for again.
+    fetch_due: Option<Instant>,
     /// Rises with each new path to the holder.
     epoch: u64,
     missing_since: Option<i64>,
@@ -568,10 +584,10 @@ impl Task {
                 continue;
             }
             turn.renew();
-            let Some(at) = self.needs.redraw_at else { return receiver.recv().await };
+            let Some(at) = self.due() else { return receiver.recv().await };
             tokio::select! {
                 message = receiver.recv() => return message,
-                () = tokio::time::sleep_until(at.into()) => self.pump(),
+                () = tokio::time::sleep_until(at.into()) => self.do_due(),
             }
         }
     }

@@ -5,7 +5,6 @@ use crate::manager::host::ToHost;
 use crate::manager::replica::{Resized, Stored};
 use crate::manager::views::Needs;
 use crate::turn::TURN;
-use sessd_core::credit::Fault;
 use sessd_core::record::State;
 use sessd_proto::Frame;
 use sessd_proto::frame::kind;
@@ -16,8 +15,8 @@ use std::time::{Duration, Instant};
 /// How long one may wait for the last screen of a job to be drawn here, rather than ask its host for it.
 const LAST_SCREEN: Duration = Duration::from_millis(20);
 
-/// A screen is not asked for again more often than that: a job whose size changes faster is not followed.
-const FRESH_SCREEN: Duration = Duration::from_secs(2);
+/// A fresh screen is not asked for more often than that, by a session that could not be followed.
+const FRESH_SCREEN: Duration = Duration::from_millis(500);
 
 impl Task {
     /// The holder did what none does. That ends the stream, and is evidence of nothing about the job: the next inventory
@@ -61,8 +60,10 @@ impl Task {
 
     pub(super) fn output(&mut self, offset: u64, bytes: &[u8]) {
         match self.replica.output(offset, bytes) {
-            Ok(()) if self.replica.lost_track() => self.fetch_screen(),
-            Ok(()) => self.pump(),
+            Ok(()) => {
+                self.pump();
+                self.fetch_screen();
+            }
             Err(fault) => self.fault(fault),
         }
     }
@@ -86,27 +87,48 @@ impl Task {
     }
 
     pub(super) fn resized(&mut self, size: &m::Resize) {
+        // Perhaps another manager's doing.
+        self.size_told.forget();
         match self.replica.resize(size.cols, size.rows) {
             Resized::Same => {}
             Resized::Changed => {
                 self.views.redraw_all();
                 self.pump();
+                self.fetch_screen();
             }
-            Resized::TooOften => return self.fetch_screen(),
         }
         self.tell_views();
     }
 
-    /// Lets go of the model and asks for a fresh one: shorter than to follow through all that came in between.
-    fn fetch_screen(&mut self) {
-        let soon = self.fetched.is_some_and(|at| at.elapsed() < FRESH_SCREEN);
-        self.fetched = Some(Instant::now());
-        self.replica.cool();
-        match self.stream.as_ref().map(|stream| stream.link.clone()) {
-            Some(link) if !soon => self.open_stream(&link),
-            Some(_) => self.fault(Fault::Sizes),
-            None => {}
+    /// Where the model was let go, a fresh screen is asked for, though not at once again; views that follow go on meanwhile.
+    pub(super) fn fetch_screen(&mut self) {
+        self.fetch_due = None;
+        if !self.replica.lost_track() || self.views.is_empty() {
+            return;
         }
+        if let Some(at) = self.fetched.map(|at| at + FRESH_SCREEN).filter(|at| *at > Instant::now()) {
+            self.fetch_due = Some(at);
+        } else if let Some(link) = self.stream.as_ref().map(|stream| stream.link.clone()) {
+            self.fetched = Some(Instant::now());
+            self.open_stream(&link);
+        }
+    }
+
+    /// What is due by the clock.
+    pub(super) fn due(&self) -> Option<Instant> {
+        [self.needs.redraw_at, self.size_due, self.fetch_due].into_iter().flatten().min()
+    }
+
+    /// Its time has come.
+    pub(super) fn do_due(&mut self) {
+        let now = Instant::now();
+        if self.size_due.is_some_and(|at| at <= now) {
+            self.send_size();
+        }
+        if self.fetch_due.is_some_and(|at| at <= now) {
+            self.fetch_screen();
+        }
+        self.pump();
     }
 
     pub(super) fn grant(&mut self) {
@@ -120,7 +142,9 @@ impl Task {
     /// Gives every view what it is due.
     pub(super) fn pump(&mut self) {
         self.needs = Needs::default();
-        let Some(ring) = self.replica.ring() else {
+        let over = self.ended.is_some() && self.replica.lost_track() && self.stream.is_none();
+        let Some(ring) = self.replica.ring().filter(|_| !over) else {
+            // There is nothing, and nothing will come.
             if let Some(exit) = &self.ended {
                 self.views.end(None, None, exit);
             }
@@ -168,7 +192,8 @@ impl Task {
     /// A session that nobody looks at and whose job writes on is let go before its output has to be parsed: it is fetched
     /// again when somebody comes.
     pub(super) fn let_go_unwatched(&mut self) {
-        if self.warm && self.views.is_empty() && self.replica.is_far_behind() {
+        let hopeless = self.replica.is_far_behind() || self.replica.lost_track();
+        if self.warm && self.views.is_empty() && hopeless {
             self.cool();
         }
     }
@@ -179,6 +204,8 @@ impl Task {
     }
 
     pub(super) fn subscribe(&mut self) {
+        // While nobody looked, changes of size were not told.
+        self.size_told.forget();
         let subscribe = if self.warm {
             self.replica.subscribe()
         } else {
