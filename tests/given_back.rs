@@ -182,3 +182,102 @@ fn after_the_loss_of_the_link_and_a_signal() {
         world.wait_session("dev", "the link to be back", LATER, |info| info["link"] == "up");
     }
 }
+
+/// What a session may change of a terminal that few know of, in xterm's words.
+const RARE: &str = r"stty -echo; printf begin; read -r line; printf '\033[?40h\033[?42h\033(A\033[61\042p\033[?1041;1042;1043;1044h\033[?1034;1035l\033[?1039;67h\033[?1070l\033 G\033[2h\033[12l\033[?2l'; printf ready; read -r line; exit 3";
+
+#[test]
+fn what_few_programs_change_is_given_back_too() {
+    let world = World::new();
+    world.create("dev", RARE);
+    let mut view = attach_below(&world);
+    view.wait_text("begin", SOON);
+    // Passed on as the job writes it, and not as a screen that is drawn.
+    view.type_("\n");
+    view.wait_text("ready", SOON);
+    view.type_("\n");
+    assert_eq!(view.wait_exit(SOON), 3);
+    let raw = view.raw();
+    let from = procs::find(&raw, b"ready").expect("the job's output");
+    let back = &raw[from..];
+    let at = |bytes: &[u8]| {
+        procs::find(back, bytes)
+            .unwrap_or_else(|| panic!("{:?} in {}", bytes.escape_ascii(), back.escape_ascii()))
+    };
+    // Nothing else is understood before these.
+    let ansi = at(b"\x1b<");
+    assert!(ansi < at(b"\x1b F") && at(b"\x1b F") < at(b"\x1b[?1049l"));
+    assert!(ansi < at(b"\x1b[64;1\"p"));
+    for mode in [40, 42, 1041, 1042, 1043, 1044, 1034, 1035, 1039, 67, 1070] {
+        at(format!("\x1b[?{mode}r").as_bytes());
+        let saved = procs::find(&raw, format!("\x1b[?{mode}s").as_bytes());
+        assert!(
+            mode == 67 || saved.is_some_and(|saved| saved < from),
+            "{mode} was saved before it was changed"
+        );
+    }
+    for undo in [&b"\x1b[?40l"[..], b"\x1b[?1041l", b"\x1b[?1070h", b"\x1b[2l", b"\x1b[12h", b"\x1b(B"] {
+        at(undo);
+    }
+}
+
+/// An answer that comes late is not the user's shell's, be it to a question that nobody knows.
+#[test]
+fn answers_that_come_late_do_not_reach_the_users_shell() {
+    let world = World::new();
+    world.create("dev", r"stty raw -echo; printf begin; head -c 1; printf '\033[?1;1;0S\033[6nready'; cat");
+    let mut command = world.program("sh");
+    let script = format!(
+        "{} attach dev 2>/dev/null; stty -echo; printf 'the shell'; read -r line; printf 'got <%s>' \"$line\"",
+        sessd_binary().display()
+    );
+    command.args(["-c", &script]);
+    let mut view = View::spawn(command, 80, 24);
+    view.wait_text("begin", SOON);
+    view.type_("x");
+    view.wait_text("ready", SOON);
+    view.type_("\x1c");
+    // The view asks a question of its own behind them, and waits for what a terminal far away answers.
+    view.wait_raw("the last question", SOON, |raw| procs::find(raw, b"\x1b[5n").is_some());
+    std::thread::sleep(Duration::from_millis(400));
+    view.type_("\x1b[?1;0;256S\x1b[7;7R");
+    view.type_("\x1b[0n");
+    view.wait_text("the shell", SOON);
+    view.type_("mine\n");
+    view.wait_text("got <mine>", SOON);
+    view.wait_exit(SOON);
+}
+
+#[test]
+fn after_exit_the_shell_goes_on_right_below_the_text() {
+    let world = World::new();
+    world.create("dev", "printf 'one\\r\\ntwo\\r\\n'; read -r line; printf 'three\\r\\n'");
+    let mut command = world.program("sh");
+    command.args(["-c", &format!("{} attach dev 2>&1; printf 'the shell'", sessd_binary().display())]);
+    let mut view = View::spawn(command, 80, 24);
+    view.wait_text("two", SOON);
+    view.type_("\n");
+    view.wait_exit(SOON);
+    let rows: Vec<String> = view.screen(|screen| screen.rows(0, 80).collect());
+    let three = rows.iter().position(|row| row == "three").expect("the job's last line");
+    assert!(rows[three + 1].starts_with("[dev: exited 0"), "{}", view.describe());
+    assert_eq!(rows[three + 2], "the shell", "{}", view.describe());
+}
+
+#[test]
+fn a_terminal_that_can_only_be_written_to_gets_text() {
+    let mut world = World::new();
+    world.create(
+        "dev",
+        r"printf '\033[1;31mred\033[m \033[5;5Hready'; read -r line; printf 'got \033[7m%s\r\n' $line; cat",
+    );
+    world.set_env("TERM", "dumb");
+    let mut view = world.view(&["attach", "dev"]);
+    view.wait_text("ready", SOON);
+    view.type_("abc\n");
+    view.wait_text("got abc", SOON);
+    view.type_("\x1c");
+    assert_eq!(view.wait_exit(SOON), 0);
+    assert!(!view.raw().contains(&0x1b), "{}", view.describe());
+    assert!(view.history().join("\n").contains("this terminal shows text only"), "{}", view.describe());
+}

@@ -262,7 +262,7 @@ fn what_is_left_of_a_start_that_was_cut_off_can_be_forgotten() {
         panic!("none")
     };
     let folder = Path::new(&inventory.folder).join(JOB);
-    std::fs::create_dir(&folder).unwrap();
+    std::fs::create_dir_all(&folder).unwrap();
     let spec = m::JobSpec { job_id: JOB.into(), manager_id: one.id.clone(), ..m::JobSpec::default() };
     std::fs::write(folder.join("spec"), prost::Message::encode_length_delimited_to_vec(&spec)).unwrap();
     assert_eq!(one.report().map(|report| report.liveness), Some(Liveness::Unknown as i32));
@@ -325,4 +325,15 @@ fn a_job_of_bombs_keeps_its_holder_neither_busy_nor_large() {
         &Frame::End(m::End { reason: m::EndReason::Deleted as i32, force: true, ..m::End::default() }),
     );
     manager.until("the end", |heard| matches!(heard, Heard::Exited(_)).then_some(()));
+    // It leaves when a manager has its last word.
+    manager.say(1, &Frame::ExitAck(m::Empty {}));
+    until_gone(holder);
+}
+
+fn until_gone(pid: &str) {
+    let until = std::time::Instant::now() + SOON;
+    while Path::new("/proc").join(pid).exists() {
+        assert!(std::time::Instant::now() < until, "the holder stays");
+        std::thread::sleep(Duration::from_millis(20));
+    }
 }

@@ -178,7 +178,7 @@ impl Adoption<'_> {
             self.leave_alone(spec, &clean(what, 200));
             return Ok(None);
         };
-        let _turn = self.manager.registry.turn(record.id).await;
+        let _alone = self.manager.registry.alone(record.id).await;
         // Another adoption may have been quicker.
         if self.manager.store.has(record.id).await? {
             return Ok(None);

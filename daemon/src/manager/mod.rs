@@ -209,7 +209,7 @@ impl Manager {
     /// A session's task came to a bad end: another goes on from what is recorded, `after` that long.
     pub(crate) async fn session_panicked(self: &Rc<Self>, session: &Rc<Session>, after: Duration) {
         self.registry.panicked();
-        let _turn = self.registry.turn(session.id).await;
+        let _alone = self.registry.alone(session.id).await;
         if session.live.borrow().gone {
             // It had handed the session on, or ended it.
             return;

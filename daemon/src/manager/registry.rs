@@ -1,7 +1,7 @@
 //! Which sessions there are, and who may change that: the only place where a session gets a task, loses it or hands it on.
 //!
-//! Two rules keep one session at one task and one name at one owner. A verb that may start or remove a session takes its
-//! *turn* first and looks again when it has it; between its last look and its act nobody else acts on that session. A verb
+//! Two rules keep one session at one task and one name at one owner. A verb that may start or remove a session is *alone*
+//! with it first and looks again when it is; between its last look and its act nobody else acts on that session. A verb
 //! that gives a name *claims* it before it waits for anything.
 
 use crate::error::{Error, Kind, Result};
@@ -15,16 +15,16 @@ use std::sync::{Arc, Weak};
 use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 
 /// The right to start or remove one session. It ends when dropped.
-pub type Turn = OwnedMutexGuard<()>;
+pub type Alone = OwnedMutexGuard<()>;
 
 type Names = Rc<RefCell<HashMap<String, Uuid>>>;
 
-/// The sessions that are not done, names on their way, and who has whose turn.
+/// The sessions that are not done, names on their way, and who is alone with which session.
 #[derive(Debug, Default)]
 pub struct Registry {
     sessions: RefCell<HashMap<Uuid, Rc<Session>>>,
     names: Names,
-    turns: RefCell<HashMap<Uuid, Weak<Mutex<()>>>>,
+    locks: RefCell<HashMap<Uuid, Weak<Mutex<()>>>>,
     /// How many tasks came to a bad end.
     panics: Cell<u32>,
     changed: Notify,
@@ -44,16 +44,16 @@ impl Drop for NameClaim {
 }
 
 impl Registry {
-    /// Waits for the turn of the session `id`, which need not exist.
-    pub async fn turn(&self, id: Uuid) -> Turn {
+    /// Waits until nobody else starts or removes the session `id`, which need not exist.
+    pub async fn alone(&self, id: Uuid) -> Alone {
         let lock = {
-            let mut turns = self.turns.borrow_mut();
-            if turns.len().is_power_of_two() {
-                turns.retain(|_, lock| lock.strong_count() > 0);
+            let mut locks = self.locks.borrow_mut();
+            if locks.len().is_power_of_two() {
+                locks.retain(|_, lock| lock.strong_count() > 0);
             }
-            turns.get(&id).and_then(Weak::upgrade).unwrap_or_else(|| {
+            locks.get(&id).and_then(Weak::upgrade).unwrap_or_else(|| {
                 let lock = Arc::default();
-                turns.insert(id, Arc::downgrade(&lock));
+                locks.insert(id, Arc::downgrade(&lock));
                 lock
             })
         };
@@ -166,17 +166,17 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_verb_at_a_time_has_the_turn_of_a_session() {
+    async fn one_verb_at_a_time_is_alone_with_a_session() {
         let registry = Rc::new(Registry::default());
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let turn = registry.turn(one).await;
-        let _other = registry.turn(two).await;
-        let waiting = registry.turn(one);
+        let alone = registry.alone(one).await;
+        let _other = registry.alone(two).await;
+        let waiting = registry.alone(one);
         tokio::pin!(waiting);
         assert!(futures_now(waiting.as_mut()).await.is_none());
-        drop(turn);
+        drop(alone);
         assert!(futures_now(waiting).await.is_some());
-        assert!(registry.turns.borrow().len() <= 2);
+        assert!(registry.locks.borrow().len() <= 2);
     }
 
     async fn futures_now<F: Future>(future: F) -> Option<F::Output> {

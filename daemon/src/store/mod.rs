@@ -727,6 +727,42 @@ mod tests {
         assert_eq!(store.screen(record.id).await.unwrap(), None);
     }
 
+    /// Sessions that ended while no manager ran are written while the list is read for the first time.
+    #[tokio::test]
+    async fn what_ends_while_the_list_is_read_is_in_it_with_its_tags() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("sessd.db");
+        let done = |n: i64| {
+            let mut record = some_record(None);
+            let end = End {
+                reason: EndReason::Exited,
+                code: Some(0),
+                signal: None,
+                at_ms: n,
+                detail: String::new(),
+            };
+            record.finish(end, n);
+            record
+        };
+        let older: Vec<Record> = (10..300).map(done).collect();
+        Store::open(&path, 1).await.unwrap().store.save_all(&older).await.unwrap();
+        for round in 0..20 {
+            let store = Store::open(&path, 1).await.unwrap().store;
+            let late: Vec<Record> = (0..3).map(|n| done(1000 + 10 * round + n)).collect();
+            let (read, ..) = tokio::join!(
+                store.done(),
+                store.save_done(&late[0], None),
+                store.save_done(&late[1], None),
+                store.save_done(&late[2], None),
+            );
+            let first = read.unwrap();
+            assert!(first.iter().all(|record| record.tags.len() == 2), "no record is read without its tags");
+            let list = store.done().await.unwrap();
+            assert!(late.iter().all(|record| list.contains(record)), "round {round}");
+            store.close().await;
+        }
+    }
+
     #[tokio::test]
     async fn done_records_are_found_by_name_and_by_the_beginning_of_their_id() {
         let folder = tempfile::tempdir().unwrap();

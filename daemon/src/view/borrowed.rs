@@ -4,10 +4,23 @@
 //! them than it put there (a snapshot clears the whole keyboard stack, to be sure) is stopped at the entry that was there
 //! when it came. Everything else of a terminal can be reset without knowing what was done to it; see `terminal`.
 
+/// Bytes of an OSC that are looked at.
+const HEAD_MAX: usize = 10;
 /// Longest sequence looked at; what is longer is none of ours.
 const SEQUENCE_MAX: usize = 64;
 /// Entries counted of a stack; terminals keep fewer.
 const STACK_MAX: usize = 32;
+/// Modes of which it is known that a session touched them; it may touch more, and those stay.
+const MODES_MAX: usize = 64;
+/// Private modes that are undone whether a session touched them or not, or in a way of their own.
+const UNDONE: [u16; 30] = [
+    1, 2, 3, 5, 6, 7, 9, 25, 38, 45, 47, 66, 69, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 1047,
+    1048, 1049, 2004, 2026, 2027, 2031, 2048,
+];
+/// Private modes that are on in a terminal nobody has said anything to.
+const ON_AT_FIRST: [u16; 6] = [8, 19, 1034, 1035, 1046, 1070];
+const VT100: &[u8] = b"\x1b<";
+const OUT_OF_TEK: &[u8] = b"\x1b\x03";
 /// Modes whose default is the person's: how the cursor blinks, what Backspace, Alt and the wheel send.
 const PREFERENCES: [u16; 4] = [12, 67, 1007, 1036];
 
@@ -23,6 +36,17 @@ pub(super) struct Borrowed {
     reset: bool,
     /// Which of [`PREFERENCES`] it touched.
     touched: [bool; PREFERENCES.len()],
+    /// Other private modes that it touched: the number, whether it is set now, and whether the terminal still has the value it
+    /// was told to save before that.
+    modes: Vec<(u16, bool, bool)>,
+    /// Something was passed on that a terminal may answer, and that the scanner of queries does not know.
+    asked: bool,
+    /// What undoes what it did, before all else: what makes a terminal listen to other sequences than the usual ones.
+    first: Vec<&'static [u8]>,
+    /// What undoes the rest.
+    then: Vec<&'static [u8]>,
+    /// The size before it asked for 80 or 132 columns, and whether it asked for 132 last.
+    columns: Option<(Option<(u16, u16)>, bool)>,
     /// The beginning of a sequence whose end is not here yet.
     held: Vec<u8>,
 }
@@ -43,29 +67,51 @@ impl Borrowed {
         while let Some(esc) = rest.iter().position(|b| *b == 0x1b) {
             out.extend_from_slice(&rest[..esc]);
             rest = &rest[esc..];
+            let after = |from: usize, belongs: fn(&u8) -> bool| match rest[from..]
+                .iter()
+                .take(SEQUENCE_MAX)
+                .position(|b| !belongs(b))
+            {
+                Some(n) => Some(n + from + 1),
+                None => (rest.len() > SEQUENCE_MAX).then_some(2),
+            };
             let length = match rest.get(1) {
                 None => None,
-                Some(b'[') => {
-                    match rest[2..].iter().take(SEQUENCE_MAX).position(|b| !(0x20..0x40).contains(b)) {
-                        Some(n) => Some(n + 3),
-                        None => (rest.len() > SEQUENCE_MAX).then_some(2),
-                    }
-                }
+                // The head of a string is looked at as well, up to what tells its kind.
+                Some(b'[' | b'P') => after(2, |b| (0x20..0x40).contains(b)),
+                Some(b']') => after(2, in_head).map(|n| n.min(HEAD_MAX)),
+                Some(b'_') => rest.get(2).map(|kind| if *kind == b'G' { 3 } else { 2 }),
+                Some(0x20..=0x2f) => after(1, |b| (0x20..0x30).contains(b)),
                 Some(_) => Some(2),
             };
             let Some(length) = length else {
                 self.held = rest.to_vec();
                 return;
             };
-            // What ends a sequence and is no final byte (a control, the next ESC) is looked at by itself.
-            let length = if rest[length - 1] < 0x40 { length - 1 } else { length };
+            // What ends a sequence and is no final byte (a control, the next ESC) is looked at by itself; after the head of an
+            // OSC, so is whatever comes.
+            let string = rest[1] == b']';
+            let last = rest[length - 1];
+            let length = match (string, last) {
+                (true, last) if in_head(&last) => length,
+                (true, _) => length - 1,
+                (false, ..0x30) => length - 1,
+                (false, ..0x40) if rest[1] == b'[' || rest[1] == b'P' => length - 1,
+                (false, _) => length,
+            };
             self.sequence(&rest[..length], out);
             rest = &rest[length..];
         }
         out.extend_from_slice(rest);
     }
 
+    /// Was something passed on since this was last asked that a terminal may answer?
+    pub(super) fn take_asked(&mut self) -> bool {
+        std::mem::take(&mut self.asked)
+    }
+
     fn sequence(&mut self, sequence: &[u8], out: &mut Vec<u8>) {
+        self.asked |= asks(sequence);
         let screen = usize::from(self.alternate);
         match sequence {
             b"\x1bc" => {
@@ -73,6 +119,10 @@ impl Borrowed {
                     reset: true,
                     titles: std::mem::take(&mut self.titles),
                     touched: self.touched,
+                    modes: std::mem::take(&mut self.modes),
+                    first: std::mem::take(&mut self.first),
+                    then: std::mem::take(&mut self.then),
+                    columns: self.columns,
                     ..Self::default()
                 };
             }
@@ -101,6 +151,15 @@ impl Borrowed {
                     if let Some(at) = PREFERENCES.iter().position(|p| *p == mode) {
                         self.touched[at] = true;
                     }
+                    self.private_mode(mode, *last == b'h', out);
+                }
+            }
+            [0x1b, b'[', b'?', modes @ .., b's'] => {
+                // It saves the value of its own: the terminal has lost the person's.
+                for saved in numbers(modes).unwrap_or_default() {
+                    for (mode, _, kept) in &mut self.modes {
+                        *kept &= *mode != saved;
+                    }
                 }
             }
             [0x1b, b'[', what @ .., b't'] => {
@@ -118,9 +177,106 @@ impl Borrowed {
                     _ => {}
                 }
             }
-            _ => {}
+            _ => self.oddity(sequence),
         }
         out.extend_from_slice(sequence);
+    }
+
+    fn private_mode(&mut self, mode: u16, set: bool, out: &mut Vec<u8>) {
+        match mode {
+            // VT52: nothing of what is said here is understood there.
+            2 if !set && !self.first.contains(&VT100) => self.first.insert(0, VT100),
+            // Tektronix.
+            38 if set && !self.first.contains(&OUT_OF_TEK) => self.first.insert(0, OUT_OF_TEK),
+            3 => {
+                let before = self.columns.map_or_else(terminal_size, |(before, _)| before);
+                self.columns = Some((before, set));
+            }
+            _ => {}
+        }
+        if UNDONE.contains(&mode) || PREFERENCES.contains(&mode) {
+            return;
+        }
+        let room = self.modes.len() < MODES_MAX;
+        match self.modes.iter_mut().find(|(touched, ..)| *touched == mode) {
+            Some((_, is_set, _)) => *is_set = set,
+            None if room => {
+                self.modes.push((mode, set, true));
+                out.extend_from_slice(format!("\x1b[?{mode}s").as_bytes());
+            }
+            None => {}
+        }
+    }
+
+    /// Rare sequences that change how a terminal works, each with what undoes it (xterm ctlseqs).
+    fn oddity(&mut self, sequence: &[u8]) {
+        let first: &[(&[u8], &[u8], &[u8])] = &[
+            // Start, end, undo. 8-bit controls, and what is printed instead of shown.
+            (b"\x1b G", b"", b"\x1b F"),
+            (b"\x1b[", b"5i", b"\x1b[4i"),
+            (b"\x1b[?", b"5i", b"\x1b[?4i"),
+            // What is written goes into the status line, and there is one.
+            (b"\x1b[", b"$}", b"\x1b[0$}"),
+            (b"\x1b[", b"$~", b"\x1b[0$~"),
+            // The level of conformance, by each number that a terminal may begin with: the highest it knows stays.
+            (b"\x1b[", b"\"p", b"\x1b[62;1\"p\x1b[63;1\"p\x1b[64;1\"p\x1b[65;1\"p"),
+            (b"\x1b%@", b"", b"\x1b%G"),
+        ];
+        let then: &[(&[u8], &[u8], &[u8])] = &[
+            // A locked keyboard, an echo of the terminal's own.
+            (b"\x1b[", b"h", b"\x1b[2l\x1b[12h"),
+            (b"\x1b[", b"l", b"\x1b[2l\x1b[12h"),
+            // Memory lock, guarded areas, bells, lamps, checksums, areas.
+            (b"\x1bl", b"", b"\x1bm"),
+            (b"\x1bV", b"", b"\x1bW"),
+            (b"\x1b[", b" t", b"\x1b[8 t"),
+            (b"\x1b[", b" u", b"\x1b[8 u"),
+            (b"\x1b[", b"#y", b"\x1b[0#y"),
+            (b"\x1b[", b"*x", b"\x1b[0*x"),
+            // The locator, the pointer, titles in hexadecimal.
+            (b"\x1b[", b"'z", b"\x1b[0'z"),
+            (b"\x1b[", b"'{", b"\x1b[0'{"),
+            (b"\x1b[>", b"p", b"\x1b[>1p"),
+            (b"\x1b[>", b"t", b"\x1b[>0;1;2;3T"),
+            // What keys send.
+            (b"\x1b[>", b"m", b"\x1b[>0m\x1b[>1m\x1b[>2m\x1b[>3m"),
+            (b"\x1b[>", b"n", b"\x1b[>0m\x1b[>1m\x1b[>2m\x1b[>3m\x1b[>4m"),
+            (b"\x1b[>", b"f", b"\x1b[>0f\x1b[>1f\x1b[>2f\x1b[>4f"),
+            (b"\x1bP", b"|", b"\x1bP0;1|\x1b\\"),
+            // The pointer's shape, the font, a bar of progress.
+            (b"\x1b]22;", b"", b"\x1b]22;\x1b\\"),
+            (b"\x1b]50;", b"", b"\x1b]50;#0\x1b\\"),
+            (b"\x1b]9;4;", b"", b"\x1b]9;4;0\x1b\\"),
+        ];
+        let is = |(start, end, _): &&(&[u8], &[u8], &'static [u8])| {
+            let Some(rest) = sequence.strip_prefix(*start) else { return false };
+            // Whatever has a marker is another sequence.
+            rest.ends_with(end)
+                && (start.len() > 2 || end.is_empty() || !matches!(rest.first(), Some(b'<'..=b'?')))
+        };
+        if let Some((.., undo)) = first.iter().find(is) {
+            remember(&mut self.first, undo);
+        }
+        // A snapshot says these each time, and they set what a terminal begins with.
+        let harmless = matches!(sequence, b"\x1b[>m" | b"\x1b[>4;0m");
+        if let Some((.., undo)) = then.iter().find(is).filter(|_| !harmless) {
+            let ansi = matches!(sequence.last(), Some(b'h' | b'l')) && sequence.get(1) == Some(&b'[');
+            let modes = sequence.get(2..sequence.len() - 1).and_then(numbers).unwrap_or_default();
+            if !ansi || modes.iter().any(|mode| matches!(mode, 2 | 12)) {
+                remember(&mut self.then, undo);
+            }
+        }
+    }
+
+    /// What is to be undone before a terminal can be relied on to understand the rest.
+    pub(super) fn give_back_first(&mut self, out: &mut Vec<u8>) {
+        for undo in self.first.drain(..) {
+            out.extend_from_slice(undo);
+        }
+        // Where it is off, the alternate screen cannot be left.
+        if self.modes.iter().any(|(mode, set, _)| *mode == 1046 && !set) {
+            out.extend_from_slice(b"\x1b[?1046h");
+        }
     }
 
     /// A snapshot begins: it says all titles again, so those it said before go.
@@ -157,8 +313,65 @@ impl Borrowed {
             }
             out.extend_from_slice(format!("\x1b[?{mode}r").as_bytes());
         }
+        for (mode, set, saved) in self.modes.drain(..) {
+            // For terminals that save no modes: as they begin.
+            if set && !ON_AT_FIRST.contains(&mode) {
+                out.extend_from_slice(format!("\x1b[?{mode}l").as_bytes());
+            } else if !set && ON_AT_FIRST.contains(&mode) {
+                out.extend_from_slice(format!("\x1b[?{mode}h").as_bytes());
+            }
+            if saved {
+                out.extend_from_slice(format!("\x1b[?{mode}r").as_bytes());
+            }
+        }
+        for undo in self.then.drain(..) {
+            out.extend_from_slice(undo);
+        }
         self.pop_titles(out);
         out.extend_from_slice(b"\x1b[#Q\x1b[23;0t");
+    }
+
+    /// The terminal's width, if the session had it changed. Said while changes of it are allowed still.
+    pub(super) fn give_back_columns(&mut self, out: &mut Vec<u8>) {
+        let Some((before, wide)) = self.columns.take() else { return };
+        if wide {
+            // Without wiping the screen, where the terminal knows how.
+            out.extend_from_slice(b"\x1b[?95h\x1b[?3l\x1b[?95l");
+        }
+        if let Some((cols, rows)) = before.filter(|(cols, _)| *cols != 80) {
+            out.extend_from_slice(format!("\x1b[8;{rows};{cols}t").as_bytes());
+        }
+    }
+}
+
+/// Belongs to the head of an OSC.
+fn in_head(byte: &u8) -> bool {
+    matches!(byte, b'0'..=b'9' | b';' | b'?')
+}
+
+/// Does a terminal answer this, as far as its form tells? Asked of what the scanner of queries does not know.
+fn asks(sequence: &[u8]) -> bool {
+    match sequence {
+        // Kitty's graphics; colours, fonts, pointers and whatever else is asked for by a `?`.
+        [0x1b, b'_', b'G'] => true,
+        [0x1b, b']', head @ ..] => head.contains(&b'?'),
+        // Graphics, checksums, character sets, keys, tabs, the locator, attributes, displayed extent.
+        [0x1b, b'[', b'?', .., b'S' | b'g' | b'n'] => true,
+        [0x1b, b'[', .., b'*', b'y'] | [0x1b, b'[', .., b'&' | b'$', b'u'] => true,
+        [0x1b, b'[', .., b'"', b'v']
+        | [0x1b, b'[', .., b'$', b'w']
+        | [0x1b, b'[', .., b'\'' | b'#', b'|'] => true,
+        _ => false,
+    }
+}
+
+fn terminal_size() -> Option<(u16, u16)> {
+    crate::view::terminal::size()
+}
+
+fn remember(list: &mut Vec<&'static [u8]>, undo: &'static [u8]) {
+    if !list.contains(&undo) {
+        list.push(undo);
     }
 }
 
@@ -182,7 +395,9 @@ mod tests {
         for piece in pieces {
             borrowed.pass(piece, &mut out);
         }
+        borrowed.give_back_first(&mut back);
         borrowed.give_back_alternate(&mut back);
+        borrowed.give_back_columns(&mut back);
         borrowed.give_back(&mut back);
         let text =
             |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\x1b', "^").replace("^[#Q^[23;0t", "");
@@ -224,6 +439,72 @@ mod tests {
     fn preferences_are_restored_if_they_were_touched() {
         both(&[b"\x1b[?12;25h"], "^[?12;25h", "^[<1u^[?12l^[?12r");
         both(&[b"\x1b[?67h"], "^[?67h", "^[<1u^[?67r");
+    }
+
+    #[test]
+    fn a_mode_nobody_thought_of_is_saved_before_it_is_touched_and_restored() {
+        both(
+            &[b"\x1b[?1041;1042h\x1b[?1042l\x1b[?1070l"],
+            "^[?1041s^[?1042s^[?1041;1042h^[?1042l^[?1070s^[?1070l",
+            "^[<1u^[?1041l^[?1041r^[?1042r^[?1070h^[?1070r",
+        );
+        both(&[b"\x1b[?42h\x1b[?42s"], "^[?42s^[?42h^[?42s", "^[<1u^[?42l");
+        both(&[b"\x1b[?1046l"], "^[?1046s^[?1046l", "^[?1046h^[<1u^[?1046h^[?1046r");
+        let many: Vec<u8> = (3000..4000).flat_map(|n| format!("\x1b[?{n}h").into_bytes()).collect();
+        assert_eq!(after(&[&many]).1.matches('r').count(), MODES_MAX, "bounded");
+    }
+
+    #[test]
+    fn what_makes_a_terminal_listen_to_something_else_is_undone_first() {
+        both(&[b"\x1b[?2l"], "^[?2l", "^<^[<1u");
+        both(&[b"\x1b G"], "^ G", "^ F^[<1u");
+        both(&[b"\x1b G\x1b[?2l"], "^ G^[?2l", "^<^ F^[<1u");
+        both(&[b"\x1b[61\"p"], "^[61\"p", "^[62;1\"p^[63;1\"p^[64;1\"p^[65;1\"p^[<1u");
+        both(&[b"\x1b[5i"], "^[5i", "^[4i^[<1u");
+        both(&[b"\x1b[1$}\x1b[2$~"], "^[1$}^[2$~", "^[0$}^[0$~^[<1u");
+    }
+
+    #[test]
+    fn rarities_are_undone_once_and_only_if_they_came() {
+        both(&[b"\x1b[2h\x1b[12l"], "^[2h^[12l", "^[<1u^[2l^[12h");
+        both(&[b"\x1b[4h\x1b[20l"], "^[4h^[20l", "^[<1u");
+        both(&[b"\x1b[>m\x1b[>4;0m"], "^[>m^[>4;0m", "^[<1u");
+        both(&[b"\x1b[>2;1m"], "^[>2;1m", "^[<1u^[>0m^[>1m^[>2m^[>3m");
+        both(&[b"\x1bP1;1|17/68656C6C6F\x1b\\"], "^P1;1|17/68656C6C6F^\\", "^[<1u^P0;1|^\\");
+        both(
+            &[b"\x1b]22;hand\x07\x1b]9;4;1;50\x07x"],
+            "^]22;hand\u{7}^]9;4;1;50\u{7}x",
+            "^[<1u^]22;^\\^]9;4;0^\\",
+        );
+        both(&[b"\x1b]2;a title\x07\x1b]8;;http://a\x1b\\"], "^]2;a title\u{7}^]8;;http://a^\\", "^[<1u");
+        both(&[b"\x1b[38;5;1m\x1b[1;2H\x1b[3 q\x1b[1;5r"], "^[38;5;1m^[1;2H^[3 q^[1;5r", "^[<1u");
+        both(&[b"\x1b(0\x1b)A\x1b#8\x1b%G"], "^(0^)A^#8^%G", "^[<1u");
+    }
+
+    #[test]
+    fn questions_are_known_by_their_form() {
+        for (bytes, asks) in [
+            (&b"\x1b[?1;1;0S"[..], true),
+            (b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\", true),
+            (b"\x1b[1;1;1;1;5;5*y", true),
+            (b"\x1b]21;foreground=?\x1b\\", false),
+            (b"\x1b]22;?\x1b\\", true),
+            (b"\x1b[?996n", true),
+            (b"\x1b[S\x1b[2S\x1b[31m\x1b]2;what?\x07\x1b[u\x1b_x\x1b\\", false),
+        ] {
+            let (mut borrowed, mut out) = (Borrowed::default(), Vec::new());
+            for byte in bytes.chunks(1) {
+                borrowed.pass(byte, &mut out);
+            }
+            assert_eq!(borrowed.take_asked(), asks, "{}", bytes.escape_ascii());
+            assert!(!borrowed.take_asked());
+        }
+    }
+
+    #[test]
+    fn eighty_columns_come_back_without_wiping_the_screen() {
+        both(&[b"\x1b[?40h\x1b[?3h"], "^[?40s^[?40h^[?3h", "^[?95h^[?3l^[?95l^[<1u^[?40l^[?40r");
+        both(&[b"\x1b[?3h\x1b[?3l"], "^[?3h^[?3l", "^[<1u");
     }
 
     #[test]

@@ -26,12 +26,20 @@ pub struct Keys {
     /// When it was pressed once, in the view's milliseconds, and not again yet.
     pressed_at: Option<u64>,
     pasting: bool,
+    /// How much of a mark of pasting there is at the end of what was typed so far, which may be cut anywhere.
+    mark: usize,
 }
+
+/// How the marks of pasting begin; then comes a 0 where it begins or a 1 where it ends, and a `~`.
+const MARK: &[u8; 4] = b"\x1b[20";
+/// All but the `~` is here, of the one that begins a paste and of the one that ends it.
+const BEGINS: usize = 5;
+const ENDS: usize = 6;
 
 impl Keys {
     /// `key`: the control byte, or `None` to let everything through.
     pub fn new(key: Option<u8>) -> Self {
-        Self { key, pressed_at: None, pasting: false }
+        Self { key, pressed_at: None, pasting: false, mark: 0 }
     }
 
     /// When [`Self::timeout`] must be asked, if nothing is typed until then.
@@ -54,13 +62,9 @@ impl Keys {
         let mut at = 0;
         while at < bytes.len() {
             let rest = &bytes[at..];
-            // What is pasted is text, whatever bytes it has.
-            if rest.starts_with(b"\x1b[200~") {
-                self.pasting = true;
-            } else if rest.starts_with(b"\x1b[201~") {
-                self.pasting = false;
-            }
-            match (self.pasting, press(rest, key)) {
+            // With Alt held it is another key.
+            let alt = rest[0] == key && at > 0 && bytes[at - 1] == 0x1b;
+            match (self.pasting || alt, press(rest, key)) {
                 (false, Some(length)) => {
                     if self.pressed_at.take().is_some() {
                         out.extend_from_slice(&rest[..length]);
@@ -75,11 +79,31 @@ impl Keys {
                 _ => {
                     let length = if is_release(rest, key) { sequence_length(rest) } else { 1 };
                     out.extend_from_slice(&rest[..length]);
+                    for byte in &rest[..length] {
+                        self.passed(*byte);
+                    }
                     at += length;
                 }
             }
         }
         Typed::Bytes(out)
+    }
+}
+
+impl Keys {
+    /// A byte goes to the job. What is pasted is text, whatever bytes it has, and however its marks are cut.
+    fn passed(&mut self, byte: u8) {
+        self.mark = match (self.mark, byte) {
+            (4, b'0') => BEGINS,
+            (4, b'1') => ENDS,
+            (BEGINS | ENDS, b'~') => {
+                self.pasting = self.mark == BEGINS;
+                0
+            }
+            (at @ 0..4, byte) if byte == MARK[at] => at + 1,
+            (_, 0x1b) => 1,
+            _ => 0,
+        };
     }
 }
 
@@ -198,5 +222,24 @@ mod tests {
         assert_eq!(keys.typed(paste, 0), bytes(paste));
         let mut off = Keys::new(None);
         assert_eq!(off.typed(b"\x1c", 0), bytes(b"\x1c"));
+    }
+
+    #[test]
+    fn a_paste_is_text_however_its_marks_are_cut() {
+        let paste = b"x\x1b[200~a\x1cb\x1b[20\x1c\x1b\x1b[201~y";
+        for cut in 1..paste.len() {
+            let mut keys = keys();
+            assert_eq!(keys.typed(&paste[..cut], 0), bytes(&paste[..cut]), "{cut}");
+            assert_eq!(keys.typed(&paste[cut..], 0), bytes(&paste[cut..]), "{cut}");
+            assert_eq!(keys.typed(b"\x1c", 0), bytes(b""), "{cut}: and after it the key is the key");
+            assert!(keys.timeout(TWICE_MS));
+        }
+    }
+
+    #[test]
+    fn with_alt_it_is_another_key() {
+        let mut keys = keys();
+        assert_eq!(keys.typed(b"\x1b\x1c", 0), bytes(b"\x1b\x1c"));
+        assert!(!keys.timeout(u64::MAX));
     }
 }

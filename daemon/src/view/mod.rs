@@ -5,13 +5,14 @@
 //!
 //! * [`client`]: connect, start the manager if there is none, ask · [`attach`]: the loop
 //! * [`keys`]: the detach key, pure · [`typed`]: input until it is acknowledged, pure · [`silence`]: who owes an answer,
-//!   pure · [`words`]: what is said of it, pure · [`terminal`]: the user's terminal, given back as it was · `borrowed`: what a
+//!   pure · [`words`]: what is said of it, pure · [`plain`]: text for a terminal that can only be written to, pure · [`terminal`]: the user's terminal, given back as it was · `borrowed`: what a
 //!   session put on the terminal's stacks, pure
 
 pub mod attach;
 mod borrowed;
 pub mod client;
 pub mod keys;
+pub mod plain;
 pub mod silence;
 pub mod terminal;
 pub mod typed;

@@ -2,6 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::view::borrowed::Borrowed;
+use crate::view::plain::Plain;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
@@ -14,6 +15,8 @@ struct Taken {
     borrowed: Borrowed,
     /// Rows from the top below which there is no text; none: not known.
     text_rows: Option<u16>,
+    /// It can only be written to.
+    plain: Option<Plain>,
 }
 
 /// Ends whatever was half said, a link and a synchronized update.
@@ -68,15 +71,25 @@ fn taken() -> MutexGuard<'static, Option<Taken>> {
 /// Makes of a session's output what the user's terminal is to be told, so that it can be given back.
 pub fn pass(bytes: &[u8], out: &mut Vec<u8>) {
     match &mut *taken() {
+        Some(Taken { plain: Some(plain), .. }) => plain.pass(bytes, out),
         Some(taken) => taken.borrowed.pass(bytes, out),
         None => out.extend_from_slice(bytes),
     }
 }
 
+/// Was something passed on since this was last asked that the terminal may answer, though it is no query we know?
+pub fn take_asked() -> bool {
+    taken().as_mut().is_some_and(|taken| taken.borrowed.take_asked())
+}
+
 /// As [`pass`], for a whole snapshot.
 pub fn pass_snapshot(snapshot: &[u8], out: &mut Vec<u8>) {
-    if let Some(taken) = &mut *taken() {
-        taken.borrowed.snapshot_begins(out);
+    match &mut *taken() {
+        Some(Taken { plain: Some(plain), .. }) => {
+            return plain.screen(snapshot, size().unwrap_or((80, 24)), out);
+        }
+        Some(taken) => taken.borrowed.snapshot_begins(out),
+        None => {}
     }
     pass(snapshot, out);
 }
@@ -95,11 +108,20 @@ fn give_back() {
         Err(TryLockError::Poisoned(taken)) => taken.into_inner().take(),
         Err(TryLockError::WouldBlock) => None,
     };
-    let Some(Taken { before, mut borrowed, text_rows }) = taken else { return };
-    let mut undo = CLOSE.to_vec();
+    let Some(Taken { before, mut borrowed, text_rows, plain }) = taken else { return };
+    if plain.is_some() {
+        put(b"\r\n");
+        let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &before);
+        return;
+    }
+    // A CAN ends whatever was half said, in any mode.
+    let mut undo = b"\x18".to_vec();
+    borrowed.give_back_first(&mut undo);
+    undo.extend_from_slice(CLOSE);
     borrowed.give_back_alternate(&mut undo);
     undo.extend_from_slice(FIRST_SCREEN);
     undo.extend_from_slice(UNDO);
+    borrowed.give_back_columns(&mut undo);
     borrowed.give_back(&mut undo);
     let (cols, rows) = size().unwrap_or((80, 999));
     // Tab stops where terminals begin with them: one by one, since few know a sequence that sets them all.
@@ -118,17 +140,22 @@ fn give_back() {
 }
 
 impl Raw {
-    /// Takes the terminal. What it shows is scrolled out of sight, not wiped out.
+    /// Takes the terminal. What it shows is scrolled out of sight, not wiped out. `plain`: it can only be written to.
     ///
     /// # Errors
     /// When stdin or stdout is no terminal.
-    pub fn take() -> Result<Self> {
+    pub fn take(plain: bool) -> Result<Self> {
         needed()?;
         let trouble = |e: rustix::io::Errno| Error::failed(format!("the terminal cannot be used ({e})"), "");
         let before = tcgetattr(rustix::stdio::stdin()).map_err(trouble)?;
         let mut raw = before.clone();
         raw.make_raw();
-        *taken() = Some(Taken { before, borrowed: Borrowed::default(), text_rows: None });
+        *taken() = Some(Taken {
+            before,
+            borrowed: Borrowed::default(),
+            text_rows: None,
+            plain: plain.then(Plain::default),
+        });
         let guard = Self { _private: () };
         let default = std::panic::take_hook();
         std::panic::set_hook(Box::new(move |info| {
@@ -136,6 +163,10 @@ impl Raw {
             default(info);
         }));
         tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw).map_err(trouble)?;
+        if plain {
+            put(b"sessd: this terminal shows text only (TERM is `dumb` or not set): colours and places are left out\r\n");
+            return Ok(guard);
+        }
         put(Borrowed::TAKE);
         put("\r\n".repeat(size().map_or(0, |(_, rows)| rows.into())).as_bytes());
         Ok(guard)

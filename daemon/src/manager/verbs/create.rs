@@ -48,7 +48,7 @@ impl Manager {
         create: m::Create,
         asking: Option<&Rc<Asking>>,
     ) -> Result<Option<(Rc<Session>, impl Future<Output = Result<()>> + use<>)>> {
-        let _turn = self.registry.turn(id).await;
+        let _alone = self.registry.alone(id).await;
         if let Some(session) = self.registry.get(id) {
             let caller = Caller { environment: create.environment, inherited: create.inherited };
             session.mailbox.send(ToSession::AskedAgain(caller));

@@ -153,12 +153,12 @@ impl Manager {
         self: &Rc<Self>,
         mut records: Vec<Record>,
     ) -> (Vec<Uuid>, Vec<Rc<Session>>, Option<Error>) {
-        // In one order for all, and each once: two who wait for each other's turn would do so for ever.
+        // In one order for all, and each once: two who wait for each other would do so for ever.
         records.sort_by_key(|record| record.id);
         records.dedup_by_key(|record| record.id);
-        let mut turns = Vec::new();
+        let mut alone = Vec::new();
         for record in &records {
-            turns.push(self.registry.turn(record.id).await);
+            alone.push(self.registry.alone(record.id).await);
         }
         let begun: Vec<_> = records.iter().filter_map(|record| self.registry.get(record.id)).collect();
         records.retain(|record| self.registry.get(record.id).is_none());

@@ -1,4 +1,4 @@
-//! What people ask of the manager, a room for each: a verb looks, takes its turn where it starts or removes a session, asks
+//! What people ask of the manager, a room for each: a verb looks, is alone with a session that it starts or removes, asks
 //! the session's own task, and tells what came of it.
 
 mod create;

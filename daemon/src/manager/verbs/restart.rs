@@ -77,7 +77,7 @@ impl Manager {
         job_id: Uuid,
         caller: Caller,
     ) -> Result<Option<Rc<Session>>> {
-        let _turn = self.registry.turn(id).await;
+        let _alone = self.registry.alone(id).await;
         if self.registry.get(id).is_some() {
             return Ok(None);
         }

@@ -41,7 +41,7 @@ impl Manager {
 
     /// Names or tags a session that is done; false when it is not, by now.
     async fn tag_done(&self, id: Uuid, tag: &m::Tag) -> Result<bool> {
-        let _turn = self.registry.turn(id).await;
+        let _alone = self.registry.alone(id).await;
         if self.registry.get(id).is_some() {
             return Ok(false);
         }

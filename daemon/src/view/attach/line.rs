@@ -67,6 +67,9 @@ impl View<'_> {
                 terminal::pass(bytes, &mut self.to_terminal);
             }
         }
+        if terminal::take_asked() {
+            self.maybe_asked_at = Some(now);
+        }
     }
 
     /// A whole screen for the terminal.
@@ -77,7 +80,9 @@ impl View<'_> {
             self.line = Line::Shown { at: 0, beneath: screen };
             return;
         }
-        terminal::pass_snapshot(&screen, &mut self.to_terminal);
+        if !self.plain || self.need != Some(at) {
+            terminal::pass_snapshot(&screen, &mut self.to_terminal);
+        }
         self.need = Some(at);
         let mut text = std::mem::take(&mut self.to_say);
         if self.asked_to_tell {
@@ -118,7 +123,7 @@ impl View<'_> {
             return;
         };
         // Somebody who could send us the screen.
-        let answers = self.lost.is_none() && !matches!(trouble, Trouble::ManagerSilent { .. });
+        let answers = !self.plain && self.lost.is_none() && !matches!(trouble, Trouble::ManagerSilent { .. });
         match self.line {
             Line::Away if !answers => self.line = Line::Shown { at: 0, beneath: Vec::new() },
             Line::Away => {
@@ -155,6 +160,16 @@ impl View<'_> {
     }
 
     fn draw_line(&mut self, text: &str) {
+        if self.plain {
+            // Line by line, and not each second.
+            let said: String = text.chars().filter(|c| !c.is_ascii_digit()).collect();
+            if self.plain_said != said {
+                self.plain_said = said;
+                let text = words::shown(text, self.wide);
+                self.to_terminal.extend_from_slice(format!("\r\n[{}]\r\n", text.trim()).as_bytes());
+            }
+            return;
+        }
         let (cols, rows) = terminal::size().unwrap_or((80, 24));
         let text = words::cut(&words::shown(text, self.wide), cols.into());
         // DECSC and DECRC around it: cursor, character sets and attributes are what they were.
@@ -167,6 +182,11 @@ impl View<'_> {
     /// The line goes, and the screen is as if it had never been there.
     pub(super) fn unsay(&mut self) {
         match std::mem::replace(&mut self.line, Line::Away) {
+            Line::Shown { .. } if self.plain => self.plain_said.clear(),
+            Line::Notice(notice) if self.plain => {
+                self.plain_said.clear();
+                terminal::pass(&notice.held, &mut self.to_terminal);
+            }
             Line::Shown { beneath, .. } if beneath.is_empty() => {
                 let rows = terminal::size().map_or(24, |(_, rows)| rows);
                 self.to_terminal.extend_from_slice(

@@ -18,6 +18,7 @@ use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::view::client::Client;
 use crate::view::keys::{Keys, Typed};
+use crate::view::plain::is_plain;
 use crate::view::silence::Silence;
 use crate::view::terminal::{self, Raw};
 use crate::view::typed::{AHEAD_MAX, Outgoing};
@@ -57,8 +58,13 @@ const ANSWER_MS: u64 = 10_000;
 const FAREWELL: Duration = Duration::from_millis(1_000);
 /// The same for one that is silent already.
 const BRIEFLY: Duration = Duration::from_millis(50);
-/// When the view leaves: how long to wait for an answer that is on its way, so that it does not go to the user's shell.
-const LATE_ANSWER: Duration = Duration::from_millis(150);
+/// When the view leaves: how long at the least, by what earlier answers took, and at the most to wait for answers that are on
+/// their way, so that they do not go to the user's shell.
+const LATE_ANSWER: std::ops::Range<Duration> = Duration::from_millis(500)..Duration::from_millis(3_000);
+/// Asked last (DSR 5, which all terminals answer), behind whatever is half said.
+const LAST_QUESTION: &[u8] = b"\x18\x1b\\\x1b[5n";
+/// Its answers, with 7-bit and with 8-bit controls.
+const LAST_ANSWERS: [&[u8]; 4] = [b"\x1b[0n", b"\x9b0n", b"\xc2\x9b0n", b"\x1b[3n"];
 
 /// What is asked of a view.
 #[derive(Debug, Clone)]
@@ -126,6 +132,10 @@ struct View<'a> {
     wanted_at: Option<u64>,
     /// The terminal shows more than ASCII.
     wide: bool,
+    /// The terminal can only be written to.
+    plain: bool,
+    /// What was said on it last of what changes from second to second.
+    plain_said: String,
     /// The key that leaves, in words.
     leave_key: Option<String>,
     /// The line about the broken path: not there, or what is needed to take it away.
@@ -138,6 +148,10 @@ struct View<'a> {
     /// Questions shown to our terminal without an answer yet, and when the last one was.
     unanswered: usize,
     asked_at: u64,
+    /// When something was shown that is no question we know and may be answered all the same.
+    maybe_asked_at: Option<u64>,
+    /// The longest that our terminal has taken for an answer, in milliseconds.
+    slowest_answer: u64,
     /// What is to be said once the screen beneath is known.
     to_say: String,
     /// What was lost is to be told over the next screen, which was asked for.
@@ -180,7 +194,8 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
             "a view of itself would show itself without end",
         ));
     }
-    let raw = Raw::take()?;
+    let plain = is_plain(std::env::var("TERM").ok().as_deref());
+    let raw = Raw::take(plain)?;
     let detach_key = config.detach_key.filter(|_| !request.no_detach_key);
     let keys = Keys::new(detach_key);
     let mut view = View {
@@ -213,6 +228,8 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         silence: Silence::new(0),
         wanted_at: None,
         wide: words::locale_is_wide(|name| std::env::var(name).ok()),
+        plain,
+        plain_said: String::new(),
         leave_key: detach_key.map(words::key_name),
         line: Line::Away,
         answers: ReplyFilter::default(),
@@ -220,6 +237,8 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         outstanding: Outstanding::default(),
         unanswered: 0,
         asked_at: 0,
+        maybe_asked_at: None,
+        slowest_answer: 0,
         to_say: String::new(),
         asked_to_tell: false,
         read_on: false,
@@ -320,7 +339,7 @@ impl View<'_> {
                 break;
             }
         }
-        self.await_answers();
+        self.await_answers(matches!(outcome, Outcome::Signal(_)));
         if matches!(outcome, Outcome::Detached { .. } | Outcome::Signal(_)) {
             self.say_farewell(matches!(outcome, Outcome::Detached { .. }));
         }
@@ -353,23 +372,42 @@ impl View<'_> {
         }
     }
 
-    /// What our terminal still answers is not for the user's shell.
-    fn await_answers(&mut self) {
-        if self.unanswered == 0 || self.now() >= self.asked_at + ANSWER_MS {
+    /// What our terminal still answers is not for the user's shell. Terminals answer in order: a question of our own is asked
+    /// last, and when that is answered there is nothing more to come. One that never answers is not waited for long.
+    fn await_answers(&mut self, told_to_go: bool) {
+        let now = self.now();
+        let fresh = |at: u64| now < at + ANSWER_MS;
+        let asked = self.unanswered > 0 && fresh(self.asked_at);
+        if self.plain || (!asked && !self.maybe_asked_at.is_some_and(fresh)) {
             return;
         }
-        let until = Instant::now() + LATE_ANSWER;
+        self.to_terminal.extend_from_slice(LAST_QUESTION);
+        self.write_terminal(true);
+        let most = match self.slowest_answer {
+            _ if told_to_go => LATE_ANSWER.end / 8,
+            0 => LATE_ANSWER.end / 2,
+            slowest => Duration::from_millis(4 * slowest).clamp(LATE_ANSWER.start, LATE_ANSWER.end),
+        };
+        let until = Instant::now() + most;
+        let mut answers = Vec::new();
         loop {
             let left = until.saturating_duration_since(Instant::now());
-            let timeout = Timespec { tv_sec: 0, tv_nsec: left.subsec_nanos().into() };
+            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
             let mut fds = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)];
-            if !matches!(rustix::event::poll(&mut fds, Some(&timeout)), Ok(1..)) {
+            if left.is_zero() || !matches!(rustix::event::poll(&mut fds, Some(&timeout)), Ok(1..)) {
                 return;
             }
-            match rustix::io::read(rustix::stdio::stdin(), &mut [0; 4096]) {
-                Ok(n) if n > 0 => {}
+            let mut buffer = [0; 4096];
+            match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
+                Ok(n) if n > 0 => answers.extend_from_slice(&buffer[..n]),
                 _ => return,
             }
+            let is_last = |end: &[u8]| answers.windows(end.len()).any(|bytes| bytes == end);
+            if LAST_ANSWERS.iter().any(|answer| is_last(answer)) {
+                return;
+            }
+            // The end of it may be cut; nothing before that is needed.
+            answers.drain(..answers.len().saturating_sub(8));
         }
     }
 
@@ -554,6 +592,7 @@ impl View<'_> {
         for (answer, part) in parts {
             if answer {
                 self.unanswered = self.unanswered.saturating_sub(1);
+                self.slowest_answer = self.slowest_answer.max(now.saturating_sub(self.asked_at));
                 if leads {
                     self.outgoing.answered(&part, now);
                 }
