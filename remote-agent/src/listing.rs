@@ -1,5 +1,5 @@
 //! An inventory being taken: place by place and job by job, each a task of its own, so that a key never waits for more than
-//! one of them, and one that stands still costs the rest nothing. What cannot be told is left out and said to be missing.
+//! one of them, and one that stands still costs the rest nothing. Of what cannot be told it says just that.
 
 use crate::folder::{JobFolder, boot_id, machine};
 use crate::inventory;
@@ -8,7 +8,7 @@ use crate::{VERSION, wall_ms};
 use prost::Message;
 use sessd_proto::messages::{Inventory, JobReport, JobSpec, Liveness};
 use std::collections::VecDeque;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Bytes of jobs in one page, unless a single one has more: what a key may have to wait behind.
@@ -18,6 +18,8 @@ const REPORT_MAX: usize = 512 << 10;
 /// Once so many bytes are told, of each further job only that much is.
 const TOLD_MAX: usize = 16 << 20;
 const SHORT: usize = 8 << 10;
+/// What is said of a job while its disk does not answer.
+pub const NO_ANSWER: &str = "the disk that the job's folder is on does not answer";
 /// Steps that may be under way at a time.
 const WINDOW: usize = 32;
 
@@ -48,8 +50,8 @@ pub struct Listing {
     manager: Arc<str>,
     boot: Arc<str>,
     steps: VecDeque<Step>,
-    /// Folder of jobs by the number of what is under way.
-    under_way: Vec<(u64, String)>,
+    /// What is under way, by its number: the folder of jobs, and what is looked at.
+    under_way: Vec<(u64, String, PathBuf)>,
     /// Folders of jobs, and whether each was read to its end.
     read: Vec<(String, bool)>,
     complete: bool,
@@ -72,36 +74,49 @@ impl Listing {
         }
     }
 
-    /// Begins what can be begun. `put` queues a task and gives its number, or has no room for it now.
-    pub fn go_on(&mut self, mut put: impl FnMut(Box<dyn FnOnce() -> Told + Send>) -> Option<u64>) {
+    /// Begins what can be begun. `put` queues a task and gives its number, or has no room for it now. What `stuck` says of
+    /// stands still since an earlier look: it is not looked at a second time meanwhile.
+    pub fn go_on(
+        &mut self,
+        stuck: impl Fn(&Path) -> bool,
+        mut put: impl FnMut(Box<dyn FnOnce() -> Told + Send>) -> Option<u64>,
+    ) {
         while self.under_way.len() < WINDOW
             && let Some(step) = self.steps.pop_front()
         {
             let (places, manager, boot) = (self.places.clone(), self.manager.clone(), self.boot.clone());
-            let (of, task): (String, Box<dyn FnOnce() -> Told + Send>) = match &step {
+            let (of, at, task): (String, PathBuf, Box<dyn FnOnce() -> Told + Send>) = match &step {
                 Step::Place(at) => {
                     let at = *at;
                     let Some(place) = self.places.iter().nth(at) else { continue };
                     let task = move || {
+                        if let Some(first) = places.first().filter(|_| at == 0) {
+                            // Where new jobs go. That it cannot be made is said by what is found.
+                            let _ = first.make();
+                        }
                         let found = places.iter().nth(at).map(|place| places.read(place, &manager));
                         Told::Place(at, found.unwrap_or(Found::NotOurs))
                     };
-                    (shown(place.jobs()), Box::new(task))
+                    (shown(place.jobs()), place.jobs().to_owned(), Box::new(task))
                 }
                 Step::Job(folder) => {
-                    let folder = folder.clone();
+                    let (folder, path) = (folder.clone(), folder.path().to_owned());
                     let of = folder.path().parent().map(shown).unwrap_or_default();
                     let task = move || {
                         let report = inventory::look(&folder, &boot);
                         let gone = matches!(folder.exists(), Ok(false));
                         if gone { Told::Gone } else { Told::Job(Box::new(report)) }
                     };
-                    (of, Box::new(task))
+                    (of, path, Box::new(task))
                 }
             };
+            if stuck(&at) {
+                self.missed(of, &at);
+                continue;
+            }
             match put(task) {
                 Some(id) => {
-                    self.under_way.push((id, of));
+                    self.under_way.push((id, of, at));
                 }
                 None => {
                     self.steps.push_front(step);
@@ -113,8 +128,8 @@ impl Listing {
 
     /// Takes what came of a task. False: it is none of this inventory's.
     pub fn told(&mut self, id: u64, told: &mut Option<Told>) -> bool {
-        let Some(at) = self.under_way.iter().position(|(begun, _)| *begun == id) else { return false };
-        let (_, of) = self.under_way.swap_remove(at);
+        let Some(at) = self.under_way.iter().position(|(begun, ..)| *begun == id) else { return false };
+        let (_, of, path) = self.under_way.swap_remove(at);
         match told.take() {
             Some(Told::Place(_, Found::All(jobs))) => {
                 self.read.push((of, true));
@@ -126,20 +141,32 @@ impl Listing {
                 report.folder = of;
                 self.jobs.push(*report);
             }
-            None => self.missed(&of),
+            None => self.missed(of, &path),
         }
         true
     }
 
-    /// Something of a folder cannot be told now: no job that is not listed is gone from there.
-    fn missed(&mut self, of: &str) {
-        self.complete = false;
-        self.read.iter_mut().filter(|(folder, _)| folder == of).for_each(|(_, whole)| *whole = false);
+    /// Of a job that cannot be looked at only that is told; a folder that cannot be read may have any job in it.
+    fn missed(&mut self, of: String, path: &Path) {
+        let Some(name) = path.file_name().filter(|_| path.parent() == Some(Path::new(&of))) else {
+            self.complete = false;
+            return;
+        };
+        let spec = JobSpec { job_id: name.to_string_lossy().into_owned(), ..JobSpec::default() };
+        self.jobs.push(JobReport {
+            spec: Some(spec),
+            liveness: Liveness::Unknown as i32,
+            detail: NO_ANSWER.to_owned(),
+            folder: of,
+            ..JobReport::default()
+        });
     }
 
-    /// A task stands still: the inventory does without it.
-    pub fn give_up(&mut self, id: u64) -> bool {
-        self.told(id, &mut None)
+    /// A task stands still: the inventory does without it. What it looks at; `None`: it is none of this inventory's.
+    pub fn give_up(&mut self, id: u64) -> Option<PathBuf> {
+        let path = self.under_way.iter().find(|(begun, ..)| *begun == id).map(|(.., path)| path.clone())?;
+        self.told(id, &mut None);
+        Some(path)
     }
 
     /// Nothing is left to be done.
@@ -282,37 +309,53 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_still_is_left_out_and_makes_nothing_firm() {
+    fn what_stands_still_is_not_known_and_holds_up_nothing_else() {
         let root = tempfile::tempdir().unwrap();
         let jobs = root.path().join("sessd-agent/jobs").join(machine());
         for n in [10, 11] {
             let folder = JobFolder::of(&jobs, &format!("00000000-0000-0000-0000-0000000000{n}")).unwrap();
             folder.make().unwrap();
         }
-        let places = Places::here().and(&[shown(&jobs)]);
-        let mut listing = Listing::new(1, &Arc::new(places), String::new());
-        let mut queue: Queue<(u64, Box<dyn FnOnce() -> Told + Send>)> = Queue::new();
-        let (mut next, mut left_out) = (0, None);
-        while !listing.is_done() {
-            listing.go_on(|task| {
-                next += 1;
-                queue.push_back((next, task));
-                Some(next)
-            });
-            let (id, task) = queue.pop_front().unwrap();
-            match task() {
-                Told::Job(report) if left_out.is_none() && report.spec.is_some() => {
-                    left_out = report.spec.map(|spec| spec.job_id);
-                    assert!(listing.give_up(id));
-                    assert!(!listing.told(id, &mut Some(Told::Place(0, Found::NotOurs))), "it came too late");
+        let places = Arc::new(Places::here().and(&[shown(&jobs)]));
+        // The first that is looked at stands still: a job, then the folder of all jobs, and each once more from before.
+        for (stands_still, before) in [("10", false), ("10", true), ("jobs", false), ("jobs", true)] {
+            let path = if stands_still == "jobs" {
+                jobs.clone()
+            } else {
+                jobs.join(format!("00000000-0000-0000-0000-0000000000{stands_still}"))
+            };
+            let mut listing = Listing::new(1, &places, String::new());
+            let mut queue: Queue<(u64, Box<dyn FnOnce() -> Told + Send>)> = Queue::new();
+            let mut next = 0;
+            while !listing.is_done() {
+                let stuck = |at: &Path| before && at == path;
+                listing.go_on(stuck, |task| {
+                    next += 1;
+                    queue.push_back((next, task));
+                    Some(next)
+                });
+                let Some((id, task)) = queue.pop_front() else { continue };
+                if listing.under_way.iter().any(|(begun, _, at)| *begun == id && *at == path) {
+                    assert!(!before, "it is not looked at a second time");
+                    assert_eq!(listing.give_up(id).as_ref(), Some(&path));
+                    assert!(!listing.told(id, &mut Some(task())), "it came too late");
+                } else {
+                    assert!(listing.told(id, &mut Some(task())));
                 }
-                told => assert!(listing.told(id, &mut Some(told))),
             }
+            let page = listing.pages().pop_back().unwrap();
+            let of_place = stands_still == "jobs";
+            assert_eq!(page.complete, !of_place, "{page:#?}");
+            assert_eq!(page.places.contains(&shown(&jobs)), !of_place);
+            let told: Vec<_> = page
+                .jobs
+                .iter()
+                .filter(|job| job.folder == shown(&jobs))
+                .map(|job| job.detail.as_str())
+                .collect();
+            assert_eq!(told.len(), if of_place { 0 } else { 2 }, "{told:?}");
+            assert_eq!(told.contains(&NO_ANSWER), !of_place);
         }
-        let page = listing.pages().pop_back().unwrap();
-        assert!(!page.complete && !page.places.contains(&shown(&jobs)), "{page:#?}");
-        let ids: Vec<_> = page.jobs.iter().map(|job| job.spec.as_ref().unwrap().job_id.clone()).collect();
-        assert!(!ids.contains(&left_out.unwrap()), "{ids:?}");
     }
 
     #[test]

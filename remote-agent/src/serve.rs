@@ -9,7 +9,7 @@ use crate::conn::{Conn, OUT_LOW, Read};
 use crate::detach::{HELD, Plan, Starting, Verdict};
 use crate::disk::Disk;
 use crate::folder::{self, JobFolder};
-use crate::listing::{Listing, Told};
+use crate::listing::{Listing, NO_ANSWER, Told};
 use crate::places::Places;
 use crate::relay::{self, Stream};
 use crate::{VERSION, inherit, inventory, leaving};
@@ -36,11 +36,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// How long a holder may take to accept a connection.
 const CONNECT: Duration = Duration::from_secs(2);
 /// Threads that may wait for a disk at a time.
-const THREADS: usize = 4;
+const THREADS: usize = 8;
 /// Inventories that may be taken at a time.
 const LISTINGS: usize = 8;
-/// What is said while a disk does not answer.
-const NO_ANSWER: &str = "the disk that the job's folder is on does not answer";
 
 type Up = Conn<rustix::fd::BorrowedFd<'static>, rustix::fd::BorrowedFd<'static>>;
 
@@ -72,7 +70,7 @@ enum Done {
 enum For {
     Inventory,
     Stream(u16),
-    Spawn { request: u64, job_id: String, environment: HashMap<String, String> },
+    Spawn { request: u64, environment: HashMap<String, String> },
     Request(u64),
     Nobody,
 }
@@ -81,6 +79,8 @@ enum For {
 struct Task {
     id: u64,
     what: For,
+    /// The job's id; empty: it is not of one job.
+    job: String,
     since: Instant,
 }
 
@@ -94,6 +94,8 @@ struct Server {
     /// Tasks by number: what for, and since when.
     tasks: Vec<Task>,
     listings: Vec<Listing>,
+    /// What was waited for in vain and still stands still, by the number of the task: nothing else is tried with it.
+    stuck: Vec<(u64, PathBuf)>,
     /// Answers that wait for room on the link: nobody's key is to wait behind all of them.
     pages: VecDeque<(u64, m::Inventory, bool)>,
     /// What is left of old jobs and old agents was looked for.
@@ -126,6 +128,7 @@ pub fn run() -> io::Result<()> {
         disk: Disk::new(THREADS)?,
         tasks: Vec::new(),
         listings: Vec::new(),
+        stuck: Vec::new(),
         pages: VecDeque::new(),
         swept: false,
         pending: Vec::new(),
@@ -252,19 +255,24 @@ impl Server {
                     Frame::Pong(token).put(0, &mut out);
                 }
                 Frame::Open(open) => {
-                    let places = self.places.clone();
-                    let count = self.streams.len();
-                    let task = self.disk.put(move || Done::Opened(open_job(&places, &open.job_id)));
-                    match task.filter(|_| count < STREAMS_MAX) {
-                        Some(id) => {
-                            self.tasks.push(Task { id, what: For::Stream(stream), since: Instant::now() });
-                            self.streams.insert(stream, Stream::opening(id));
+                    let (places, job) = (self.places.clone(), open.job_id.clone());
+                    let refused = if self.is_stuck(&job) {
+                        Some(relay::unreachable(NO_ANSWER.into()))
+                    } else if self.streams.len() >= STREAMS_MAX {
+                        Some(too_many())
+                    } else {
+                        match self.disk.put(move || Done::Opened(open_job(&places, &open.job_id))) {
+                            Some(id) => {
+                                let what = For::Stream(stream);
+                                self.tasks.push(Task { id, what, job, since: Instant::now() });
+                                self.streams.insert(stream, Stream::opening(id));
+                                None
+                            }
+                            None => Some(too_many()),
                         }
-                        None => {
-                            let detail = "too many jobs are open on this link".to_owned();
-                            let close = m::Close { reason: CloseReason::TooMany as i32, detail };
-                            Frame::Close(close).put(stream, &mut out);
-                        }
+                    };
+                    if let Some(close) = refused {
+                        Frame::Close(close).put(stream, &mut out);
                     }
                 }
                 Frame::LinkRequest(request) => requests.push(request),
@@ -295,14 +303,24 @@ impl Server {
     }
 
     /// Does something beside the loop; where no more can wait, it is refused for now.
-    fn put(&mut self, what: For, task: impl FnOnce() -> Done + Send + 'static) {
+    fn put(&mut self, what: For, job: String, task: impl FnOnce() -> Done + Send + 'static) {
+        if let For::Request(request) | For::Spawn { request, .. } = what
+            && self.is_stuck(&job)
+        {
+            return self.reply(request, refused(NO_ANSWER.into(), false));
+        }
         match (self.disk.put(task), what) {
-            (Some(id), what) => self.tasks.push(Task { id, what, since: Instant::now() }),
+            (Some(id), what) => self.tasks.push(Task { id, what, job, since: Instant::now() }),
             (None, For::Request(id) | For::Spawn { request: id, .. }) => {
                 self.reply(id, refused("too much waits for this host's disk: try again".into(), false));
             }
             (None, For::Inventory | For::Stream(_) | For::Nobody) => {}
         }
+    }
+
+    /// Does something that was tried with this job stand still?
+    fn is_stuck(&self, job: &str) -> bool {
+        self.stuck.iter().any(|(_, path)| path.file_name().is_some_and(|name| name == job))
     }
 
     fn answer(&mut self, request: LinkRequest) {
@@ -321,12 +339,18 @@ impl Server {
             Some(LinkAct::Spawn(spawn)) => self.spawn(id, spawn),
             Some(LinkAct::Forget(job)) => {
                 let starting = self.is_starting(&job.job_id);
-                self.put(For::Request(id), move || answered(forget(&places, &job, starting)));
+                self.put(For::Request(id), job.job_id.clone(), move || {
+                    answered(forget(&places, &job, starting))
+                });
             }
             Some(LinkAct::ReadScreen(job)) => {
-                self.put(For::Request(id), move || answered(read_screen(&places, &job.job_id)));
+                self.put(For::Request(id), job.job_id.clone(), move || {
+                    answered(read_screen(&places, &job.job_id))
+                });
             }
-            Some(LinkAct::End(end)) => self.put(For::Request(id), move || answered(end_job(&places, &end))),
+            Some(LinkAct::End(end)) => {
+                self.put(For::Request(id), end.job_id.clone(), move || answered(end_job(&places, &end)));
+            }
             None => self.reply(
                 id,
                 refused("this agent is older than the manager and does not know this request".into(), true),
@@ -336,7 +360,7 @@ impl Server {
 
     /// Is a job of this id being started through us?
     fn is_starting(&self, job_id: &str) -> bool {
-        let is_its = |task: &Task| matches!(&task.what, For::Spawn { job_id: id, .. } if id == job_id);
+        let is_its = |task: &Task| matches!(task.what, For::Spawn { .. }) && task.job == job_id;
         self.tasks.iter().any(is_its) || self.pending.iter().any(|p| p.folder.is_of(job_id))
     }
 
@@ -347,7 +371,7 @@ impl Server {
         }
         let (places, environment, descriptors) =
             (self.places.clone(), spawn.environment.clone(), self.descriptors);
-        self.put(For::Spawn { request, job_id, environment }, move || {
+        self.put(For::Spawn { request, environment }, job_id, move || {
             match begin(&places, &spawn, descriptors) {
                 Ok(Begun::Starting(started)) => Done::Begun(started),
                 Ok(Begun::Before(answer)) => Done::Answer(answer),
@@ -356,13 +380,14 @@ impl Server {
         });
     }
 
-    fn take_task(&mut self, id: u64) -> Option<For> {
+    fn take_task(&mut self, id: u64) -> Option<Task> {
         let at = self.tasks.iter().position(|task| task.id == id)?;
-        Some(self.tasks.swap_remove(at).what)
+        Some(self.tasks.swap_remove(at))
     }
 
     fn was_done(&mut self, id: u64, done: Done) {
-        match (self.take_task(id), done) {
+        self.stuck.retain(|(task, _)| *task != id);
+        match (self.take_task(id).map(|task| task.what), done) {
             (_, Done::Told(told)) => {
                 let mut told = Some(told);
                 for listing in &mut self.listings {
@@ -419,29 +444,33 @@ impl Server {
                 continue;
             }
             self.disk.give_up(id);
-            match self.take_task(id) {
-                Some(For::Inventory) => {
-                    for listing in &mut self.listings {
-                        listing.give_up(id);
-                    }
+            let Some(task) = self.take_task(id) else { continue };
+            if !task.job.is_empty() {
+                self.stuck.push((id, PathBuf::from(&task.job)));
+            }
+            match task.what {
+                For::Inventory => {
+                    let path = self.listings.iter_mut().find_map(|listing| listing.give_up(id));
+                    self.stuck.extend(path.map(|path| (id, path)));
                 }
-                Some(For::Stream(number)) => {
+                For::Stream(number) => {
                     self.opened(number, id, Err(relay::unreachable(NO_ANSWER.into())));
                 }
-                Some(For::Request(request) | For::Spawn { request, .. }) => {
+                For::Request(request) | For::Spawn { request, .. } => {
                     self.reply(request, refused(NO_ANSWER.into(), false));
                 }
-                Some(For::Nobody) | None => {}
+                For::Nobody => {}
             }
         }
     }
 
     fn go_on_listing(&mut self) {
-        let (disk, tasks) = (&mut self.disk, &mut self.tasks);
+        let (disk, tasks, stuck) = (&mut self.disk, &mut self.tasks, &self.stuck);
         for listing in &mut self.listings {
-            listing.go_on(|task| {
+            let is_stuck = |path: &std::path::Path| stuck.iter().any(|(_, known)| known == path);
+            listing.go_on(is_stuck, |task| {
                 let id = disk.put(move || Done::Told(task()))?;
-                tasks.push(Task { id, what: For::Inventory, since: Instant::now() });
+                tasks.push(Task { id, what: For::Inventory, job: String::new(), since: Instant::now() });
                 Some(id)
             });
         }
@@ -469,7 +498,7 @@ impl Server {
             return;
         }
         let places = self.places.clone();
-        self.put(For::Nobody, move || {
+        self.put(For::Nobody, String::new(), move || {
             let programs = crate::procfs::programs();
             for place in places.iter() {
                 inventory::remove_old(place.jobs());
@@ -499,7 +528,8 @@ impl Server {
                     // Firm: the holder said that there is no job. A folder that stays is named by the next inventory.
                     let folder = pending.folder.clone();
                     self.children.extend(pending.starting.into_children());
-                    self.put(For::Request(pending.request), move || {
+                    let job = String::new();
+                    self.put(For::Request(pending.request), job, move || {
                         let _ = folder.remove();
                         Done::Answer(refused(why, true))
                     });
@@ -543,6 +573,11 @@ impl Server {
             self.close(id, relay::unreachable("the job's holder does not take its input".into()));
         }
     }
+}
+
+fn too_many() -> m::Close {
+    let detail = "too many jobs are open on this link".to_owned();
+    m::Close { reason: CloseReason::TooMany as i32, detail }
 }
 
 fn answered(answer: io::Result<LinkAnswer>) -> Done {

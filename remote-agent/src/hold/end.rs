@@ -121,30 +121,15 @@ impl Holder {
         };
         self.exit = Some(exit);
         self.ended_at_ms = steady_ms();
-        self.keep_exit();
+        // A full disk, or one that does not answer, must not keep them from a manager that is connected: it is told in any
+        // case, the screen included, and they are written as soon as there is room.
+        self.keep_exit(now);
         self.leave_at_ms = Some(now + LINGER_MS);
         self.status_due_ms = None;
     }
 
-    /// Writes the last words to disk. A full disk must not keep them from a manager that is connected: it is told in any
-    /// case, the screen included, and they are written as soon as there is room.
-    pub(super) fn keep_exit(&mut self) {
-        let Some(exit) = &self.exit else { return };
-        // The folder, if a cleaner took it just before the end.
-        let kept = self.folder.make().and_then(|()| {
-            if self.folder.spec()?.is_none() {
-                self.folder.write_spec(&self.spec)?;
-                self.folder.write_mark(&self.mark)?;
-                self.folder.write_managers(&self.managers)?;
-            }
-            self.folder.write_exit(exit)
-        });
-        self.exit_kept = kept.is_ok();
-        self.screen_kept = self.last_screen().is_none_or(|screen| self.folder.write_screen(&screen).is_ok());
-    }
-
     /// The screen with as much of its scrollback as fits.
-    fn last_screen(&self) -> Option<Screen> {
+    pub(super) fn last_screen(&self) -> Option<Screen> {
         let (terminal, mut snapshot) = (self.hub.terminal(), Vec::new());
         for lines in LAST_SCREEN_LINES {
             snapshot.clear();

@@ -1,13 +1,10 @@
 //! What comes round: is the job idle, and has a cleaner taken something.
 
-use super::{Holder, LOOK_MS, SOCKET, bind, own_cgroup_text, warnings};
+use super::{Holder, LOOK_MS, own_cgroup_text, warnings};
 use crate::ending::Ending;
-use crate::folder::fault;
 use crate::idle::{Depth, Processes};
-use crate::upkeep::{self, Parts};
-use crate::{detach, procfs};
+use crate::procfs;
 use sessd_proto::messages::EndReason;
-use std::io;
 
 /// How often our files are made to look used, for cleaners that go by age.
 pub(super) const TOUCH_MS: u64 = 12 * 3_600_000;
@@ -75,15 +72,14 @@ impl Holder {
         if self.exit.is_some() {
             // Whoever removes the folder of a job that has ended means it. A disk that was full may have room now.
             if !(self.exit_kept && self.screen_kept) {
-                self.keep_exit();
+                self.keep(|wanted| wanted.exit = true);
             }
             return;
         }
-        // What fails now is tried again in a minute: the disk may be full, or away.
-        let _ = self.make_again();
+        self.keep(|wanted| wanted.parts = true);
         // The user may have done what they say; and what protected the job may be gone.
         self.warnings = warnings(&own_cgroup_text());
-        if self.warnings != self.last_status.warnings {
+        if self.warnings_now() != self.last_status.warnings {
             self.status_soon(now);
         }
         if let Some(kills) = &mut self.memory_kills {
@@ -91,44 +87,8 @@ impl Holder {
         }
         if now >= self.touch_due_ms {
             self.touch_due_ms = now + TOUCH_MS;
-            self.folder.touch();
+            self.keep(|wanted| wanted.touch = true);
         }
-    }
-
-    pub(super) fn make_again(&mut self) -> io::Result<()> {
-        let path = self.folder.path().to_owned();
-        let at = |name: &str| upkeep::at(&path.join(name));
-        let lock = upkeep::Id::from(&self.lock.metadata()?);
-        let there = Parts {
-            folder: upkeep::at(&path)? == Some(upkeep::Id::from(&std::fs::metadata(".")?)),
-            lock: at("lock")? == Some(lock),
-            spec: at("spec")?.is_some(),
-            mark: at("holder")?.is_some(),
-            managers: at("managers")?.is_some(),
-            socket: self.socket.is_some() && at(SOCKET)? == self.socket,
-        };
-        let missing = upkeep::missing(there);
-        if missing.folder {
-            self.folder.make()?;
-            std::env::set_current_dir(&path)?;
-        }
-        if missing.lock {
-            // Nobody else may have it: the agent starts no job whose folder says that it was started.
-            self.lock = self.folder.try_lock()?.ok_or_else(|| fault(detach::HELD))?;
-        }
-        if missing.spec {
-            self.folder.write_spec(&self.spec)?;
-        }
-        if missing.mark {
-            self.folder.write_mark(&self.mark)?;
-        }
-        if missing.managers {
-            self.folder.write_managers(&self.managers)?;
-        }
-        if missing.socket {
-            (self.listener, self.socket) = bind()?;
-        }
-        Ok(())
     }
 }
 

@@ -9,9 +9,10 @@
 //!
 //! One loop: wait, read the PTY, read the connections, write what can be written. The PTY is read whether or not anyone
 //! watches; only a view that asked for `lossless` holds it back, and what was read and is costly to follow (`output`). What is
-//! said on the connections is in `talk`, what comes round by the clock in `looks`, the way to the exit record in `end`.
+//! said on the connections is in `talk`, what is kept on disk in `keep`, what comes round by the clock in `looks`, the way to the exit record in `end`.
 
 mod end;
+mod keep;
 mod looks;
 mod output;
 mod talk;
@@ -24,12 +25,13 @@ use crate::input::Input;
 use crate::memory::MemoryKills;
 use crate::sizes::Sizes;
 use crate::{detach, leaving, procfs, pty, steady_ms, upkeep};
+use keep::Keep;
 use looks::TOUCH_MS;
 use output::Unfed;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use sessd_proto::Uuid;
-use sessd_proto::limits::{HOLDER_RING, SCROLLBACK_LINES, SIDE_MAX};
+use sessd_proto::limits::{COMMAND_SHOWN_MAX, HOLDER_RING, SCROLLBACK_LINES, SIDE_MAX};
 use sessd_proto::messages::{ExitRecord, JobSpec, JobStatus};
+use sessd_proto::{Uuid, bounds};
 use sessd_terminal::{Hub, Size, SnapshotOptions};
 use std::fs::File;
 use std::io::{self, Write};
@@ -101,6 +103,7 @@ struct Holder {
     memory_kills: Option<MemoryKills>,
     lock: File,
     socket: Option<upkeep::Id>,
+    keep: Keep,
 }
 
 /// Holds the job in `folder` until it has ended and its exit record was taken.
@@ -153,10 +156,13 @@ impl Holder {
         // All that a full disk can refuse comes before the program: it is never run twice, nor without a record.
         folder.write_managers(&managers)?;
         folder.write_mark(&mark)?;
-        let pty = pty::spawn(&spec, size.cols, size.rows).inspect_err(|_| {
+        let keep = Keep::new()?;
+        let mut pty = pty::spawn(&spec, size.cols, size.rows).inspect_err(|_| {
             // Nothing ran: whoever asks again is to hear why, and not that a holder was killed.
             folder.remove_mark();
         })?;
+        // From here on it is only shown.
+        bounds::shorten(&mut pty.command, COMMAND_SHOWN_MAX);
         let cgroup = own_cgroup_text();
         Ok(Self {
             exit_watch: pty::exit_watch(&pty.child),
@@ -200,6 +206,7 @@ impl Holder {
             listener,
             lock,
             socket,
+            keep,
         })
     }
 
@@ -223,6 +230,7 @@ impl Holder {
             self.reap_child(ready.program, now);
             self.take_steps(now);
             self.finish_exit(now);
+            self.go_on_keeping(now);
             self.serve_links(now);
             if self.may_leave(now) {
                 return Ok(());
@@ -264,6 +272,8 @@ impl Holder {
             }
             fds.push(PollFd::from_borrowed_fd(link.conn.reader(), flags));
         }
+        let links_end = fds.len();
+        fds.extend(self.keep.watched().map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
             Err(error) => return Err(error.into()),
@@ -273,7 +283,10 @@ impl Holder {
             program: fds[1..pty_at].iter().any(|watch| !watch.revents().is_empty()),
             pty: pty_at < links_at
                 && fds[pty_at].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR),
-            links: fds[links_at..].iter().map(|fd| !(fd.revents() - PollFlags::OUT).is_empty()).collect(),
+            links: fds[links_at..links_end]
+                .iter()
+                .map(|fd| !(fd.revents() - PollFlags::OUT).is_empty())
+                .collect(),
         })
     }
 
@@ -295,6 +308,7 @@ impl Holder {
             self.leave_at_ms,
             self.status_due_ms,
             self.acks.due_ms(),
+            self.keep.due_ms(now),
             Some(self.look_due_ms),
         ]
         .into_iter()

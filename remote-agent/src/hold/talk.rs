@@ -7,7 +7,7 @@ use crate::inventory::ADDRESS_MAX;
 use crate::sizes::Sizes;
 use crate::{VERSION, procfs, pty, steady_ms, wall_ms};
 use sessd_proto::frame::put_snapshot;
-use sessd_proto::limits::{CHUNK, SCROLLBACK_LINES};
+use sessd_proto::limits::{CHUNK, SCROLLBACK_LINES, TEXT_SHOWN_MAX};
 use sessd_proto::messages::{self as m, CloseReason, EndReason, ExitRecord, JobStatus};
 use sessd_proto::{Frame, Uuid, hello};
 use sessd_terminal::{Cursor, Hub, Next};
@@ -225,7 +225,7 @@ impl Holder {
                 // The manager keeps what its user said. Ours is for whoever adopts the job; of one that has ended, whoever
                 // forgets it may be taking the folder away just now.
                 if self.exit.is_none() {
-                    let _ = self.folder.write_spec(&self.spec);
+                    self.keep(|wanted| wanted.spec = true);
                 }
             }
             Frame::ExitAck(_) => self.exit_acked(now),
@@ -265,10 +265,7 @@ impl Holder {
         let known = self.managers.iter().any(|id| id == manager_id);
         if !known && self.managers.len() < MANAGERS_MAX && Uuid::parse_str(manager_id).is_ok() {
             self.managers.push(manager_id.to_owned());
-            if self.folder.write_managers(&self.managers).is_err() && self.exit.is_none() {
-                // Made again within a minute.
-                let _ = std::fs::remove_file(self.folder.path().join("managers"));
-            }
+            self.keep(|wanted| wanted.managers = true);
         }
     }
 
@@ -299,6 +296,11 @@ impl Holder {
         }
     }
 
+    /// What is not protected on this host, and a disk that does not answer.
+    pub(super) fn warnings_now(&self) -> Vec<String> {
+        self.warnings.iter().cloned().chain(self.keep.warning()).collect()
+    }
+
     pub(super) fn look_at_status(&mut self, now: u64) -> JobStatus {
         if let Some(kills) = &mut self.memory_kills {
             kills.look(now);
@@ -314,8 +316,8 @@ impl Holder {
             oldest: self.hub.oldest(),
             cols: size.cols.into(),
             rows: size.rows.into(),
-            title: terminal.title().to_owned(),
-            cwd: terminal.cwd().map(str::to_owned).or_else(|| cwd_of(self.pid)).unwrap_or_default(),
+            title: shown(terminal.title()),
+            cwd: terminal.cwd().map(shown).or_else(|| cwd_of(self.pid)).unwrap_or_default(),
             foreground: pty::foreground(&self.pty.master)
                 .and_then(procfs::stat)
                 .map(|s| s.comm)
@@ -327,7 +329,7 @@ impl Holder {
             agent_version: VERSION.to_owned(),
             command: self.pty.command.clone(),
             managers: self.managers_now(),
-            warnings: self.warnings.clone(),
+            warnings: self.warnings_now(),
             socket: self.socket_path(),
             now_ms,
         };
@@ -345,7 +347,8 @@ impl Holder {
             }
         }
         let waits = |link: &Link| link.watch.subscribed && !link.watch.exit_sent;
-        let exit = if self.links.iter().any(waits) { self.told_exit() } else { None };
+        let told = self.keep.may_tell_exit(now) && self.links.iter().any(waits);
+        let exit = if told { self.told_exit() } else { None };
         let acks_due = self.acks.due_ms().is_some_and(|at| now >= at);
         for link in &mut self.links {
             let before = link.conn.waiting();
@@ -478,6 +481,11 @@ fn put_range(hub: &Hub, from: u64, to: u64, out: &mut Vec<u8>) {
         at += bytes.len() as u64;
     }
     Frame::Range { offset: at, more: false, expired, bytes: &[] }.put(0, out);
+}
+
+/// As much of a text as a status carries.
+fn shown(text: &str) -> String {
+    text[..text.floor_char_boundary(TEXT_SHOWN_MAX)].to_owned()
 }
 
 fn cwd_of(pid: u32) -> Option<String> {

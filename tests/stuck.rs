@@ -1,0 +1,147 @@
+//! A disk that does not answer and a holder that stands still: nobody but who asks for just that waits.
+//!
+//! A pipe in the place of a file is a disk that does not answer: whoever opens it waits until somebody opens its other end.
+
+use std::fs;
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rustix::fs::{CWD, FileType, Mode, OFlags, mknodat};
+use rustix::net::{AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
+use rustix::process::{Resource, Signal, getrlimit, setrlimit};
+use sessd_tests::world::files_below;
+use sessd_tests::{LATER, SOON, View, World, jobs, procs, until};
+
+const ANSWER: &str = "stty -echo; echo ready; while read -r line; do echo \"got <$line>\"; done";
+
+fn job_folder(world: &World, session: &str) -> PathBuf {
+    let job = world.info(session).expect("known")["job_id"].as_str().expect("a job").to_owned();
+    let mut found = None;
+    files_below(world.root(), &mut |path| {
+        if path.file_name().is_some_and(|name| name == "spec")
+            && path.parent().is_some_and(|p| p.ends_with(&job))
+        {
+            found = path.parent().map(Path::to_owned);
+        }
+    });
+    found.expect("the job's folder")
+}
+
+fn pipe(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
+}
+
+/// The disk answers again: whoever waits for the other end has it.
+fn release(path: &Path) {
+    let end = until("somebody to wait for the disk", SOON, || {
+        rustix::fs::open(path, OFlags::RDWR | OFlags::NONBLOCK, Mode::empty()).ok()
+    });
+    fs::remove_file(path).expect("the pipe");
+    drop(end);
+}
+
+fn answers(view: &View, word: &str) {
+    view.type_(&format!("{word}\r"));
+    view.wait_text(&format!("got <{word}>"), SOON);
+}
+
+#[test]
+fn a_disk_that_does_not_answer_stops_no_job_and_is_said() {
+    let world = World::new();
+    world.create("dev", ANSWER);
+    let view = world.attach("dev");
+    view.wait_text("ready", SOON);
+    let stuck = job_folder(&world, "dev").join(".spec.new");
+    pipe(&stuck);
+    // The holder writes that to its folder.
+    world.ok(&["tag", "dev", "team=ml"]);
+    answers(&view, "at once");
+    let says = |info: &serde_json::Value| {
+        info["notes"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|note| note.as_str().is_some_and(|note| note.contains("does not answer")))
+    };
+    world.wait_session("dev", "the disk is said not to answer", LATER, says);
+    answers(&view, "still");
+    release(&stuck);
+    world.wait_session("dev", "the disk answers again", LATER, |info| !says(info));
+    answers(&view, "later");
+}
+
+#[test]
+fn the_end_of_a_job_is_told_though_its_disk_does_not_answer() {
+    let world = World::new();
+    let noted = world.root().join("pid");
+    world.create("dev", &jobs::noting_pid(&noted, "echo last words; read -r x; exit 7"));
+    let view = world.attach("dev");
+    view.wait_text("last words", SOON);
+    pipe(&job_folder(&world, "dev").join(".exit.new"));
+    view.type_("\r");
+    let info = world.wait_state("dev", "done", SOON);
+    assert_eq!(info["end"]["code"], 7, "{info:#}");
+    assert!(world.sessd(&["attach", "dev"]).stdout.contains("last words"));
+}
+
+#[test]
+fn a_file_that_cannot_be_read_keeps_no_other_job_of_the_host_out_of_reach() {
+    let world = World::new();
+    for name in ["dev", "stuck"] {
+        world.create(name, ANSWER);
+    }
+    let spec = job_folder(&world, "stuck").join("spec");
+    fs::remove_file(&spec).expect("a file");
+    pipe(&spec);
+    world.ok(&["daemon", "restart"]);
+    let view = world.attach("dev");
+    answers(&view, "here");
+    world.create("more", ANSWER);
+    answers(&world.attach("more"), "here");
+    // What cannot be told is not known, and not over.
+    assert_ne!(world.info("stuck").expect("known")["state"], "done");
+    release(&spec);
+    let view = world.attach("stuck");
+    answers(&view, "again");
+}
+
+#[test]
+fn a_holder_that_stands_still_with_a_full_queue_is_the_only_one_that_does() {
+    let limit = getrlimit(Resource::Nofile);
+    let all = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    setrlimit(Resource::Nofile, all).expect("as many descriptors as we may have");
+    let world = World::new();
+    for name in ["dev", "still"] {
+        world.create(name, ANSWER);
+    }
+    let folder = job_folder(&world, "still");
+    let mark = fs::read_to_string(folder.join("holder")).expect("a mark");
+    let holder: i32 = mark.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("a process");
+    procs::signal(holder, Signal::STOP);
+    let address = SocketAddrUnix::new(folder.join("s")).expect("an address");
+    let mut queue: Vec<UnixStream> = Vec::new();
+    loop {
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::STREAM, SocketFlags::NONBLOCK, None)
+                .expect("a socket");
+        match rustix::net::connect(&socket, &address) {
+            Ok(()) => queue.push(socket.into()),
+            Err(rustix::io::Errno::AGAIN) => break,
+            Err(error) => panic!("after {} connections: {error}", queue.len()),
+        }
+    }
+    // A view that is there, one that comes, a start, and a manager that has to look at all of them.
+    let view = world.attach("dev");
+    answers(&view, "here");
+    world.ok(&["daemon", "restart"]);
+    answers(&view, "again");
+    let made =
+        world.sessd_within(&["create", "--name", "more", "--", "sh", "-c", ANSWER], Duration::from_secs(10));
+    assert_eq!(made.code, 0, "{made:#?}");
+    answers(&world.attach("more"), "here");
+    assert_ne!(world.info("still").expect("known")["state"], "done");
+    procs::signal(holder, Signal::CONT);
+    drop(queue);
+    answers(&world.attach("still"), "back");
+}
