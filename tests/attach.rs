@@ -595,3 +595,47 @@ fn typing_makes_the_session_as_large_as_the_view_and_bytes_flow_again() {
     big.wait_text("30 100\r\n".trim(), SOON);
     small.wait_screen("the newest rows", SOON, |screen| screen.contents().trim_end().ends_with("30 100"));
 }
+
+#[test]
+fn a_manager_that_is_stopped_is_said_with_its_process_and_the_view_can_be_left() {
+    let world = World::new();
+    world.create("dev", ANSWER);
+    let view = world.attach("dev");
+    let mut leaves = world.attach("dev");
+    for view in [&view, &leaves] {
+        view.wait_text("ready", SOON);
+    }
+    let pid = world.managers()[0];
+    procs::signal(pid, Signal::STOP);
+    view.type_("held\r");
+    view.wait_text(&format!("the manager (pid {pid}) does not answer for"), SOON);
+    view.wait_text("5 keys held", SOON);
+    leaves.wait_text("does not answer", SOON);
+    leaves.type_(DETACH);
+    assert_eq!(leaves.wait_exit(SOON), 0, "{}", leaves.describe());
+    procs::signal(pid, Signal::CONT);
+    view.wait_text("got <held>", SOON);
+    view.wait_screen("no line of ours", SOON, |screen| !screen.contents().contains("does not answer"));
+}
+
+#[test]
+fn a_view_that_is_sent_away_says_by_what() {
+    let world = World::new();
+    world.create("dev", ANSWER);
+    let sent_away = |act: &dyn Fn(), why: &str| {
+        let mut view = world.attach("dev");
+        view.wait_text("ready", SOON);
+        act();
+        assert_eq!(view.wait_exit(SOON), 0);
+        view.wait_text(&format!("[detached from dev: {why}]"), SOON);
+    };
+    sent_away(&|| drop(world.ok(&["detach", "dev"])), "sent away by `sessd detach`");
+    sent_away(
+        &|| {
+            let other = world.view(&["attach", "dev", "--take"]);
+            other.wait_text("ready", SOON);
+        },
+        "taken by another view",
+    );
+    sent_away(&|| drop(world.ok(&["daemon", "stop"])), "the manager was stopped; dev runs on");
+}

@@ -272,3 +272,16 @@ fn an_old_view_keeps_its_keyboard_however_many_others_typed() {
     old.type_("b");
     until("a key of the old view", SOON, || fs::read(&file).expect("the file").ends_with(b"b").then_some(()));
 }
+
+#[test]
+fn a_key_has_a_link_that_waits_for_its_next_try_tried_at_once() {
+    let (_world, _host, proxy, file, view) = cut_off();
+    // Refused again and again, the tries grow apart.
+    let far = |text: &str| (4..=10).any(|s| text.contains(&format!("in {s} s")));
+    until("a try some seconds away", LATER, || far(&view.screen_text()).then_some(()));
+    proxy.resume();
+    let begun = std::time::Instant::now();
+    view.type_("x");
+    until("the key", Duration::from_secs(4), || (length(&file) >= 1).then_some(()));
+    assert!(begun.elapsed() < Duration::from_secs(4));
+}
