@@ -179,7 +179,7 @@ fn what_is_typed_does_not_wait_for_the_database() {
     let mut echoes = 0;
     while begun.elapsed() < Duration::from_secs(3) {
         let word = format!("word{echoes}");
-        view.type_(&format!("{word}\r"));
+        view.type_(format!("{word}\r"));
         view.wait_text(&word, Duration::from_secs(2));
         echoes += 1;
     }
