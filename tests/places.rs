@@ -12,7 +12,7 @@ use sessd_tests::{LATER, SOON, SshConfig, Sshd, View, World, until};
 const ANSWER: &str = "stty -echo; echo ready; while read -r line; do echo \"got <$line>\"; done";
 
 fn answers(view: &View, word: &str) {
-    view.type_(&format!("{word}\r"));
+    view.type_(format!("{word}\r"));
     view.wait_text(&format!("got <{word}>"), LATER);
 }
 

@@ -42,7 +42,7 @@ fn release(path: &Path) {
 }
 
 fn answers(view: &View, word: &str) {
-    view.type_(&format!("{word}\r"));
+    view.type_(format!("{word}\r"));
     view.wait_text(&format!("got <{word}>"), SOON);
 }
 

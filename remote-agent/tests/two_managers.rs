@@ -332,7 +332,7 @@ fn a_job_of_bombs_keeps_its_holder_neither_busy_nor_large() {
     manager.until("the end", |heard| matches!(heard, Heard::Exited(_)).then_some(()));
     // It leaves when a manager has its last word.
     manager.say(1, &Frame::ExitAck(m::Empty {}));
-    until_gone(holder);
+    until_gone(&holder);
 }
 
 fn until_gone(pid: &str) {
