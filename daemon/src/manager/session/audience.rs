@@ -73,10 +73,13 @@ impl Task {
                     self.views.close(id, "the view sends more than may be typed ahead");
                     return self.view_gone(id, false);
                 }
-                if !bytes.is_empty() && self.views.leaders.typed(id) {
+                let leads_now = !bytes.is_empty() && self.views.leaders.typed(id);
+                if leads_now || self.size_due.is_some() {
                     // Before what was typed.
                     self.size_told.hurry();
                     self.send_size();
+                }
+                if leads_now {
                     self.tell_views();
                 }
                 if !bytes.is_empty() || withdrawn {
@@ -93,6 +96,7 @@ impl Task {
                 if let (Some(cols), Some(rows)) = (side(resize.cols), side(resize.rows)) {
                     self.views.resized(id, (cols, rows));
                     self.send_size();
+                    self.sizes_passed_over |= self.size_due.is_some();
                     self.pump();
                 }
             }
@@ -134,7 +138,7 @@ impl Task {
 
     /// The PTY gets the leader's size, the newest. It is the holder that knows whether that is another.
     pub(super) fn send_size(&mut self) {
-        let waited = self.size_due.take().is_some();
+        self.size_due = None;
         let Some((cols, rows)) = self.views.leaders.size() else { return };
         self.record.size = (cols, rows);
         match self.size_told.tell((cols, rows), self.began.elapsed().as_millis() as u64) {
@@ -145,7 +149,7 @@ impl Task {
             }
             Tell::Not => {}
         }
-        if waited {
+        if std::mem::take(&mut self.sizes_passed_over) {
             // A terminal has been other sizes meanwhile, of which the job was told nothing and so draws nothing.
             self.views.redraw_all();
         }

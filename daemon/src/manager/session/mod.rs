@@ -321,6 +321,7 @@ impl Session {
             needs: Needs::default(),
             size_told: Paced::new(SIZE_GAP_MS),
             size_due: None,
+            sizes_passed_over: false,
             began: Instant::now(),
             fetched: None,
             fetch_due: None,
@@ -450,6 +451,8 @@ struct Task {
     /// The size that the holder was told, and when it is told the next.
     size_told: Paced<(u16, u16)>,
     size_due: Option<Instant>,
+    /// A view's terminal had sizes that the holder was not told.
+    sizes_passed_over: bool,
     began: Instant,
     /// When a fresh screen was asked for because following was too much.
     fetched: Option<Instant>,
