@@ -46,6 +46,8 @@ struct Look {
     bell: UnixStream,
     /// The process that was connected to; 0: none yet.
     pid: Arc<AtomicI32>,
+    /// The size of our terminal that it says.
+    size: Option<(u16, u16)>,
 }
 
 impl Lost {
@@ -296,7 +298,10 @@ impl View<'_> {
             None if now >= lost.look_at => {
                 (lost.look, lost.look_at) = (self.look(now), now + LOOK_AGAIN_MS);
             }
-            Some(Ok(Ok((client, attached)))) => return self.go_on_with(client, attached),
+            Some(Ok(Ok((client, attached)))) => {
+                let said = lost.look.and_then(|look| look.size);
+                return self.go_on_with(client, attached, said);
+            }
             Some(Ok(Err(error))) if error.kind == Kind::NoSuchSession => {
                 return self.give_up(Error::no_such_session(&self.label));
             }
@@ -326,7 +331,8 @@ impl View<'_> {
         // What was drawn for this terminal cannot be gone on with in bytes.
         let resume = self.need.filter(|_| !self.is_drawn());
         let lines = if self.need.is_some() { 0 } else { self.scrollback_lines };
-        let attach = attach_message(&request, self.id, terminal::size(), resume, self.job.clone(), lines);
+        let size = terminal::size();
+        let attach = attach_message(&request, self.id, size, resume, self.job.clone(), lines);
         let paths = self.paths.clone();
         let (bell, done) = UnixStream::pair().ok()?;
         let (tell, found) = mpsc::channel();
@@ -338,10 +344,11 @@ impl View<'_> {
             let _ = tell.send(answer);
             drop(done);
         });
-        thread.ok().map(|_| Look { since: now, found, bell, pid })
+        thread.ok().map(|_| Look { since: now, found, bell, pid, size })
     }
 
-    fn go_on_with(&mut self, client: Client, attached: m::Attached) -> Result<()> {
+    /// `said`: the size that the manager was told.
+    fn go_on_with(&mut self, client: Client, attached: m::Attached, said: Option<(u16, u16)>) -> Result<()> {
         client.for_a_loop().map_err(|e| Error::failed(e.to_string(), ""))?;
         self.client = client;
         self.silence = crate::view::silence::Silence::new(self.now());
@@ -351,7 +358,7 @@ impl View<'_> {
         self.state.epoch = u64::MAX;
         self.handle(Frame::Attached(attached))?;
         // It may have changed while we waited.
-        if let Some((cols, rows)) = terminal::size() {
+        if let Some((cols, rows)) = terminal::size().filter(|size| Some(*size) != said) {
             Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() }).put(0, &mut self.to_manager);
         }
         // What came together with the answer.
