@@ -260,6 +260,26 @@ fn an_agent_whose_program_was_cleaned_away_still_starts_jobs() {
     assert!(bin.is_dir(), "and it is put back for the next link");
 }
 
+/// It is built without all that would walk its stack; what went wrong and where is said all the same.
+#[test]
+fn an_agent_that_panics_says_why_and_aborts() {
+    let world = World::new();
+    world.create("dev", "exec cat");
+    let programs = fs::read_dir(world.home().join(".local/state/sessd-agent/bin")).expect("programs");
+    let agent = programs.flatten().next().expect("an agent").path();
+    let full = fs::File::options().write(true).open("/dev/full").expect("a full disk");
+    let output = world
+        .program(agent)
+        .arg("version")
+        .env("RUST_BACKTRACE", "full")
+        .stdout(full)
+        .output()
+        .expect("the agent runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("panicked at") && said.contains("No space left"), "{said}");
+    assert_eq!(std::os::unix::process::ExitStatusExt::signal(&output.status), Some(6), "{output:?}");
+}
+
 fn exists(folder: &Path, name: &str) -> Option<()> {
     folder.join(name).exists().then_some(())
 }

@@ -17,8 +17,7 @@ mod tests {
     #[test]
     fn what_is_carried_to_a_host_stays_small() {
         for image in IMAGES {
-            // A libc of the GNU kind brings half of it, and more for a thread than musl has in all.
-            let most = if image.triple.ends_with("-musl") { 700_000 } else { 1_600_000 };
+            let most = if image.triple.ends_with("-musl") { 700_000 } else { 1_500_000 };
             let size = image.bytes.len();
             assert!(size <= most, "the agent for {} is {size} bytes long, and may be {most}", image.triple);
         }

@@ -2,6 +2,9 @@
 
 use std::process::ExitCode;
 
+#[cfg(panic = "abort")]
+mod unwinding;
+
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
