@@ -74,10 +74,20 @@ kinds! {
     DESCRIBE = 0x37;
     /// The exit record is stored; the holder may go.
     EXIT_ACK = 0x38;
+    /// Type something into the job, by no view.
+    SEND = 0x3a;
+    /// A program inside the job says what the job is doing.
+    REPORT = 0x3b;
+    /// The input of a view ends.
+    INPUT_END = 0x3c;
     /// What the holder knows about its job.
     STATUS = 0x41;
     /// The job has ended; everything it wrote was sent before.
     EXITED = 0x42;
+    /// What became of a `SEND` or `REPORT`.
+    SENT = 0x44;
+    /// A notice of the job for people.
+    NOTICE = 0xc5;
     /// A view's request to the manager.
     REQUEST = 0x50;
     /// The manager's answer to one request.
@@ -240,6 +250,11 @@ pub enum Frame<'a> {
     ExitAck(m::Empty),
     Status(m::JobStatus),
     Exited(m::ExitRecord),
+    Send(m::Send),
+    Report(m::Report),
+    InputEnd(m::InputEnd),
+    Sent(m::Sent),
+    Notice(m::Notice),
     #[cfg(feature = "views")]
     Request(m::Request),
     #[cfg(feature = "views")]
@@ -332,6 +347,11 @@ impl<'a> RawFrame<'a> {
             kind::EXIT_ACK => Frame::ExitAck(message(body)?),
             kind::STATUS => Frame::Status(message(body)?),
             kind::EXITED => Frame::Exited(message(body)?),
+            kind::SEND => Frame::Send(message(body)?),
+            kind::REPORT => Frame::Report(message(body)?),
+            kind::INPUT_END => Frame::InputEnd(message(body)?),
+            kind::SENT => Frame::Sent(message(body)?),
+            kind::NOTICE => Frame::Notice(message(body)?),
             #[cfg(feature = "views")]
             kind::REQUEST => Frame::Request(message(body)?),
             #[cfg(feature = "views")]
@@ -466,6 +486,11 @@ impl Frame<'_> {
             Frame::ExitAck(x) => put_message(out, stream, kind::EXIT_ACK, x),
             Frame::Status(x) => put_message(out, stream, kind::STATUS, x),
             Frame::Exited(x) => put_message(out, stream, kind::EXITED, x),
+            Frame::Send(x) => put_message(out, stream, kind::SEND, x),
+            Frame::Report(x) => put_message(out, stream, kind::REPORT, x),
+            Frame::InputEnd(x) => put_message(out, stream, kind::INPUT_END, x),
+            Frame::Sent(x) => put_message(out, stream, kind::SENT, x),
+            Frame::Notice(x) => put_message(out, stream, kind::NOTICE, x),
             #[cfg(feature = "views")]
             Frame::Request(x) => put_message(out, stream, kind::REQUEST, x),
             #[cfg(feature = "views")]

@@ -21,6 +21,8 @@ pub mod feature {
     pub const AT_WORK: u64 = 16;
     /// As a view: answers `Ping` once all that came before it has been written to its terminal.
     pub const PACED: u64 = 32;
+    /// Of a holder: types what it is sent (`Send`), tells what the job is doing, and of its notices.
+    pub const SCRIPTS: u64 = 1 << 10;
 }
 
 /// Everything this code can do.

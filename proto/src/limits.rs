@@ -19,6 +19,17 @@ pub const VIEW_WINDOW: u64 = 256 * 1024;
 /// does not take it; a view that sends more is broken and its stream is closed.
 pub const INPUT_WINDOW: u64 = 64 * 1024;
 
+/// Bytes of one `Send`: what is pasted in one piece, and no more than a frame may have.
+pub const SEND_MAX: usize = 512 * 1024;
+
+/// `Send`s that a holder keeps until their time, and the bytes of them all.
+pub const QUEUED_MAX: usize = 64;
+/// See [`QUEUED_MAX`].
+pub const QUEUED_BYTES: usize = 1 << 20;
+
+/// Characters of a note or a notice.
+pub const NOTE_MAX: usize = 300;
+
 /// Views whose input position a holder remembers. Beyond that the one unused longest is forgotten, of those that are not
 /// there now if there is any.
 pub const INPUT_VIEWS: usize = 256;

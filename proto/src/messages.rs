@@ -107,6 +107,13 @@ pub struct JobSpec {
     /// UUID of the manager that made the job.
     #[prost(string, tag = "14")]
     pub manager_id: String,
+    /// Its input and output are pipes and not a terminal: what it writes are its bytes as they are, its input has an end
+    /// (`InputEnd`), and it waits for whoever reads it rather than lose output.
+    #[prost(bool, tag = "30")]
+    pub plain: bool,
+    /// It is ended after so long.
+    #[prost(uint64, optional, tag = "31")]
+    pub run_for_ms: Option<u64>,
 }
 
 /// How a job ended.
@@ -207,6 +214,163 @@ pub struct JobStatus {
     /// The host's wall clock when this was said: the times above mean something only beside it. 0: not told.
     #[prost(uint64, tag = "17")]
     pub now_ms: u64,
+    /// What the job is doing; none: the holder is older than this.
+    #[prost(message, optional, tag = "30")]
+    pub activity: Option<Activity>,
+    /// How many `Send` wait for their time.
+    #[prost(uint32, tag = "31")]
+    pub queued: u32,
+}
+
+/// What a job is doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum Doing {
+    /// Not known.
+    Unspecified = 0,
+    /// It works.
+    Working = 1,
+    /// It waits for a person.
+    Waiting = 2,
+    /// It has done what it was to do.
+    Done = 3,
+    /// It waits for a secret: its terminal does not show what is typed.
+    Secret = 4,
+    /// Nothing is known but that nothing happens.
+    Quiet = 5,
+}
+
+/// What a job is doing, how that is known, and since when.
+#[derive(Clone, PartialEq, Message)]
+pub struct Activity {
+    #[prost(enumeration = "Doing", tag = "1")]
+    pub state: i32,
+    /// How it is known: `report`, `progress`, `shell`, `notice`, `bell`, `echo`, `output` or `silence`.
+    #[prost(string, tag = "2")]
+    pub source: String,
+    /// For how long, by a clock that nobody sets.
+    #[prost(uint64, tag = "3")]
+    pub age_ms: u64,
+    /// What was said with it, or empty.
+    #[prost(string, tag = "4")]
+    pub note: String,
+}
+
+/// Something is to be typed into the job, by no view. Sent again under the same id it is typed once.
+#[derive(Clone, PartialEq, Message)]
+pub struct Send {
+    /// 16 bytes, chosen by whoever sends.
+    #[prost(bytes = "vec", tag = "1")]
+    pub id: Vec<u8>,
+    #[prost(message, repeated, tag = "2")]
+    pub parts: Vec<SendPart>,
+    #[prost(enumeration = "SendWhen", tag = "3")]
+    pub when: i32,
+    /// Nothing is typed: what waits for its time is dropped.
+    #[prost(bool, tag = "4")]
+    pub cancel: bool,
+}
+
+/// A part of what is typed.
+#[derive(Clone, PartialEq, Message)]
+pub struct SendPart {
+    #[prost(oneof = "SendWhat", tags = "1, 2, 3, 4")]
+    pub what: Option<SendWhat>,
+}
+
+/// What a part is.
+#[derive(Clone, PartialEq, Oneof)]
+pub enum SendWhat {
+    /// Bytes as they are.
+    #[prost(bytes, tag = "1")]
+    Text(Vec<u8>),
+    /// A key by its name.
+    #[prost(string, tag = "2")]
+    Key(String),
+    /// As a terminal pastes it: with marks where the program asked for them.
+    #[prost(bytes, tag = "3")]
+    Paste(Vec<u8>),
+    /// Lines: as a paste where the program asked for its marks, with Enter for what ends the last line; else as they are.
+    #[prost(bytes, tag = "4")]
+    Lines(Vec<u8>),
+}
+
+/// When it is typed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum SendWhen {
+    /// At once.
+    Now = 0,
+    /// When the job is done or quiet, one after the other.
+    Idle = 1,
+    /// When it waits for a person, one after the other.
+    Waiting = 2,
+}
+
+/// What became of a `Send`, or of a `Report`.
+#[derive(Clone, PartialEq, Message)]
+pub struct Sent {
+    #[prost(bytes = "vec", tag = "1")]
+    pub id: Vec<u8>,
+    #[prost(enumeration = "SentOutcome", tag = "2")]
+    pub outcome: i32,
+    /// Why not, one sentence.
+    #[prost(string, tag = "3")]
+    pub detail: String,
+    /// How many wait for their time now; of a cancellation, how many were dropped.
+    #[prost(uint32, tag = "4")]
+    pub queued: u32,
+}
+
+/// What became of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
+#[repr(i32)]
+pub enum SentOutcome {
+    /// Not known.
+    Unspecified = 0,
+    /// It is typed, or heard.
+    Done = 1,
+    /// It waits for its time, on the host.
+    Queued = 2,
+    /// Not now: the job has not read what was typed before. It may be sent again.
+    Busy = 3,
+    /// It is not typed.
+    Refused = 4,
+}
+
+/// A program inside the job says what the job is doing.
+#[derive(Clone, PartialEq, Message)]
+pub struct Report {
+    #[prost(enumeration = "Doing", tag = "1")]
+    pub state: i32,
+    #[prost(string, tag = "2")]
+    pub note: String,
+}
+
+/// A notice of the job for people.
+#[derive(Clone, PartialEq, Message)]
+pub struct Notice {
+    /// `notice` or `bell`.
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    #[prost(string, tag = "2")]
+    pub title: String,
+    #[prost(string, tag = "3")]
+    pub body: String,
+    /// How long ago, by a clock that nobody sets.
+    #[prost(uint64, tag = "4")]
+    pub age_ms: u64,
+}
+
+/// The input of a view ends here: what reads it is told so once all before is written.
+#[derive(Clone, PartialEq, Message)]
+pub struct InputEnd {
+    /// The view's id, 16 bytes.
+    #[prost(bytes = "vec", tag = "1")]
+    pub view: Vec<u8>,
+    /// How many bytes it has in all.
+    #[prost(uint64, tag = "2")]
+    pub seq: u64,
 }
 
 /// A request to the agent.
@@ -560,7 +724,7 @@ pub struct Request {
     /// Comes back in the reply.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20")]
+    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 30")]
     pub act: Option<Act>,
 }
 
@@ -591,10 +755,30 @@ pub enum Act {
     Adopt(HostName),
     /// Send an `Event` frame for every change of state from now on.
     #[prost(message, tag = "12")]
-    Events(Empty),
+    Events(EventsFrom),
     /// Sessions on a host are on one of another name from now on.
     #[prost(message, tag = "20")]
     RenameHost(RenameHost),
+    /// Type something into a job.
+    #[prost(message, tag = "30")]
+    Type(Type),
+}
+
+/// Which events are wanted.
+#[derive(Clone, PartialEq, Message)]
+pub struct EventsFrom {
+    /// Those since then too, by the manager's clock, as far as it has them; none: only what happens from now on.
+    #[prost(uint64, optional, tag = "1")]
+    pub since_ms: Option<u64>,
+}
+
+/// Type something into a job.
+#[derive(Clone, PartialEq, Message)]
+pub struct Type {
+    #[prost(string, tag = "1")]
+    pub session: String,
+    #[prost(message, optional, tag = "2")]
+    pub send: Option<Send>,
 }
 
 /// Stop the manager. Jobs run on.
@@ -684,6 +868,11 @@ pub struct Create {
     /// What else the caller's programs have from it, for the host `local`; not kept.
     #[prost(message, optional, tag = "14")]
     pub inherited: Option<Inherited>,
+    /// As in `JobSpec`.
+    #[prost(bool, tag = "30")]
+    pub plain: bool,
+    #[prost(uint64, optional, tag = "31")]
+    pub run_for_ms: Option<u64>,
 }
 
 /// A limit that may be off.
@@ -823,6 +1012,15 @@ pub struct Attach {
     /// With `resume`: the job it speaks of. A view never resumes another job's bytes.
     #[prost(string, tag = "12")]
     pub job_id: String,
+    /// It is no terminal: it never leads, sets no size and answers no queries.
+    #[prost(bool, tag = "30")]
+    pub passive: bool,
+    /// It only looks and goes: nobody counts or lists it.
+    #[prost(bool, tag = "31")]
+    pub uncounted: bool,
+    /// It wants no output, only how the session is and how its job ends.
+    #[prost(bool, tag = "32")]
+    pub no_output: bool,
 }
 
 /// The view is attached.
@@ -867,6 +1065,25 @@ pub struct ViewState {
     /// Told when the view is about to leave: rows of its terminal from the top, below which there is no text.
     #[prost(uint32, optional, tag = "9")]
     pub text_rows: Option<u32>,
+    /// What the job is doing; none: not known, or no longer.
+    #[prost(message, optional, tag = "30")]
+    pub doing: Option<ViewDoing>,
+}
+
+/// What a job is doing, as a view is told.
+#[derive(Clone, PartialEq, Message)]
+pub struct ViewDoing {
+    /// A word of the contract: `working`, `waiting`, `done`, `secret`, `quiet`.
+    #[prost(string, tag = "1")]
+    pub state: String,
+    /// As in `Activity`.
+    #[prost(string, tag = "2")]
+    pub source: String,
+    /// Since when, by the manager's clock.
+    #[prost(uint64, tag = "3")]
+    pub since_ms: u64,
+    #[prost(string, tag = "4")]
+    pub note: String,
 }
 
 /// The view leaves (sent by it) or is sent away (sent to it).

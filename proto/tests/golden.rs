@@ -41,6 +41,7 @@ fn spec() -> m::JobSpec {
         created_at_ms: 5,
         host: "h".into(),
         manager_id: "m".into(),
+        ..m::JobSpec::default()
     }
 }
 
@@ -131,12 +132,12 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("status?", ask(m::Act::DaemonStatus(m::Empty {}))),
         ("stop?", ask(m::Act::DaemonStop(m::Stop { restart: true }))),
         ("adopt?", ask(m::Act::Adopt(m::HostName { host: "h".into(), ..m::HostName::default() }))),
-        ("events?", ask(m::Act::Events(m::Empty {}))),
+        ("events?", ask(m::Act::Events(m::EventsFrom::default()))),
         ("json!", answer(m::Answer::Json("{}".into()))),
         ("error!", answer(m::Answer::Error(m::Error { kind: "k".into(), message: "m".into(), hint: "h".into() }))),
         ("attach", Frame::Attach(m::Attach {
             session: "s".into(), view_id: vec![1], cols: 80, rows: 24, read_only: true, take: true, lossless: true, kind: "cli".into(),
-            resume: Some(3), credit: 4, scrollback_lines: 5, job_id: "j".into(),
+            resume: Some(3), credit: 4, scrollback_lines: 5, job_id: "j".into(), ..m::Attach::default()
         })),
         ("attached", Frame::Attached(m::Attached { session_id: "s".into(), name: "n".into(), host: "h".into(), job_id: "j".into() })),
         ("view-state", Frame::ViewState(m::ViewState {
@@ -163,6 +164,29 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
             ..m::Inventory::default()
         })) })),
         ("spawned-in!", reply(m::LinkAnswer::Spawned(m::Spawned { pid: 7, folder: "/g".into(), ..m::Spawned::default() }))),
+        ("send", Frame::Send(m::Send {
+            id: vec![1], when: m::SendWhen::Idle as i32, cancel: true,
+            parts: [m::SendWhat::Text(b"t".to_vec()), m::SendWhat::Key("C-c".into()), m::SendWhat::Paste(b"p".to_vec()), m::SendWhat::Lines(b"l".to_vec())]
+                .map(|what| m::SendPart { what: Some(what) }).to_vec(),
+        })),
+        ("report", Frame::Report(m::Report { state: m::Doing::Waiting as i32, note: "n".into() })),
+        ("input-end", Frame::InputEnd(m::InputEnd { view: vec![1], seq: 3 })),
+        ("sent", Frame::Sent(m::Sent { id: vec![1], outcome: m::SentOutcome::Queued as i32, detail: "d".into(), queued: 2 })),
+        ("notice", Frame::Notice(m::Notice { kind: "bell".into(), title: "t".into(), body: "b".into(), age_ms: 4 })),
+        ("status-activity", Frame::Status(m::JobStatus {
+            activity: Some(m::Activity { state: m::Doing::Done as i32, source: "shell".into(), age_ms: 5, note: "n".into() }),
+            queued: 1, ..m::JobStatus::default()
+        })),
+        ("spawn-plain?", request(m::LinkAct::Spawn(m::Spawn {
+            spec: Some(m::JobSpec { plain: true, run_for_ms: Some(5), ..spec() }), ..m::Spawn::default()
+        }))),
+        ("create-plain?", ask(m::Act::Create(m::Create { plain: true, run_for_ms: Some(5), ..m::Create::default() }))),
+        ("type?", ask(m::Act::Type(m::Type { session: "s".into(), send: Some(m::Send { id: vec![1], ..m::Send::default() }) }))),
+        ("events-since?", ask(m::Act::Events(m::EventsFrom { since_ms: Some(5) }))),
+        ("attach-passive", Frame::Attach(m::Attach { session: "s".into(), passive: true, uncounted: true, no_output: true, ..m::Attach::default() })),
+        ("view-state-doing", Frame::ViewState(m::ViewState {
+            doing: Some(m::ViewDoing { state: "done".into(), source: "shell".into(), since_ms: 5, note: "n".into() }), ..m::ViewState::default()
+        })),
     ]
 }
 

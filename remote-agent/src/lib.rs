@@ -17,6 +17,7 @@
 //!   reading the facts
 //! * [`hold`]: the holder's loop; [`conn`]: one framed connection; [`input`]: what views typed, once each;
 //!   [`idle`]: the idle clock, pure; [`ending`]: HUP, TERM, KILL, pure;
+//!   [`activity`]: what the job is doing, [`queue`]: what is typed by no view, both pure;
 //!   [`asked`]: questions of the job that a view left unanswered;
 //!   [`memory`]: what the kernel killed because memory ran out;
 //!   [`sizes`]: which size the PTY had at which byte; [`upkeep`]: what of the job's folder a cleaner took
@@ -26,6 +27,7 @@
 //! Absent on purpose: an async runtime, name resolution, user look-ups, and any state that outlives its process
 //! but for the files of a job.
 
+pub mod activity;
 pub mod asked;
 pub mod conn;
 pub mod detach;
@@ -43,6 +45,7 @@ pub mod memory;
 pub mod places;
 pub mod procfs;
 pub mod pty;
+pub mod queue;
 pub mod relay;
 pub mod serve;
 pub mod sizes;

@@ -6,7 +6,9 @@
 use crate::Size;
 use crate::query::{self, Found, Query, QueryScanner};
 use crate::ring::{Expired, Ring};
+use crate::signals::Signal;
 use crate::terminal::Terminal;
+use std::collections::VecDeque;
 
 /// One stream: its model, its newest bytes and its head, moved in step.
 ///
@@ -151,6 +153,11 @@ impl Hub {
     /// The model.
     pub fn terminal(&self) -> &Terminal {
         &self.terminal
+    }
+
+    /// As [`Terminal::take_signals`].
+    pub fn take_signals(&mut self) -> VecDeque<Signal> {
+        self.terminal.take_signals()
     }
 
     /// The ring.

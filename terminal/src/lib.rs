@@ -8,6 +8,8 @@
 //! - [`Terminal::snapshot`]: the model as escape sequences (`snapshot`); [`Terminal::text`], [`Terminal::ansi`] (`text`);
 //!   [`Terminal::draw`], for a view of another size (`crop`).
 //! - [`Hub`]: one owner of model, [`Ring`] and head offset; [`Cursor`]: a subscriber's place in it.
+//! - [`Terminal::press`], [`Terminal::paste`] (`keys`): what a key or a paste sends; [`Terminal::cells`] (`cells`): the
+//!   screen as values; [`Terminal::take_signals`] (`signals`): what a program says to people beside its screen.
 //! - [`QueryScanner`]: what a program asks its terminal; [`ReplyFilter`]: what a view's terminal answers.
 //!
 //! Invariants:
@@ -21,10 +23,12 @@
 #![forbid(unsafe_code)]
 
 mod cell;
+mod cells;
 mod crop;
 mod csi;
 mod dump;
 mod hub;
+mod keys;
 mod modes;
 mod osc;
 mod parser;
@@ -37,6 +41,7 @@ mod row;
 mod screen;
 mod scrollback;
 mod sgr;
+mod signals;
 mod snapshot;
 mod style;
 mod terminal;
@@ -46,11 +51,14 @@ mod width;
 #[cfg(test)]
 mod tests;
 
+pub use cells::{CellView, Colour, RowView};
 pub use hub::{Cursor, Hub, Next};
+pub use keys::Key;
 pub use query::{Names, Query, QueryScanner, Selections, Setting};
 pub use reply_filter::{Outstanding, ReplyFilter};
 pub use ring::{Expired, Ring};
 pub use scrollback::MAX_SCROLLBACK_BYTES;
+pub use signals::{Reported, Signal};
 pub use snapshot::{MAX_SNAPSHOT_SCROLLBACK, SnapshotOptions};
 pub use terminal::{ShellState, Terminal};
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::row::mark;
+use crate::signals::Signal;
 use crate::style::Link;
 use crate::terminal::{Model, ShellState};
 
@@ -56,6 +57,7 @@ impl Model {
             }
             7 => self.set_cwd(rest),
             8 => self.link(rest),
+            9 => self.signals.osc_9(rest),
             10..=19 => {
                 for (i, spec) in rest.split(|&b| b == b';').enumerate() {
                     if let (Some(slot), Some(rgb)) =
@@ -65,6 +67,7 @@ impl Model {
                     }
                 }
             }
+            99 => self.signals.osc_99(rest),
             104 if rest.is_empty() => self.palette.clear(),
             104 => {
                 for index in rest.split(|&b| b == b';').filter_map(number_of) {
@@ -73,6 +76,7 @@ impl Model {
             }
             110..=119 => self.colors[usize::from(number - 110)] = None,
             133 => self.shell_mark(rest),
+            777 => self.signals.osc_777(rest),
             _ => {}
         }
     }
@@ -121,6 +125,9 @@ impl Model {
         }
         // A snapshot says where the shell stands without marking the row once more.
         let silently = rest.ends_with(STATE_ONLY);
+        if !silently {
+            self.signals.put(Signal::Shell(state));
+        }
         self.set_mark(m, state, silently);
     }
 }

@@ -1,6 +1,6 @@
 //! The terminal: state, printing, cursor movement. What sequences do is in `csi.rs` and `osc.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use crate::Size;
 use crate::cell::{Cell, Clusters};
@@ -9,6 +9,7 @@ use crate::parser::{Csi, Parser, Sink};
 use crate::row::Row;
 use crate::screen::{Charset, Charsets, Cursor, Saved, Screen};
 use crate::scrollback::Scrollback;
+use crate::signals::{Signal, Signals};
 use crate::style::{Color, Ext, ExtTable, Style};
 
 /// What a sequence costs beside what it does to cells.
@@ -79,6 +80,8 @@ pub(crate) struct Model {
     pub(crate) cwd_path: Option<String>,
     pub(crate) shell: Option<ShellState>,
     pub(crate) bells: u64,
+    /// What the program says to people, until it is taken.
+    pub(crate) signals: Signals,
     /// Spent since the start; see [`Terminal::cost`].
     pub(crate) cost: u64,
     /// Where `cost` ends this turn.
@@ -112,6 +115,7 @@ impl Model {
             cwd_path: None,
             shell: None,
             bells: 0,
+            signals: Signals::default(),
             cost: 0,
             limit: u64::MAX,
         }
@@ -212,6 +216,16 @@ impl Terminal {
     /// Bells since the start.
     pub fn bells(&self) -> u64 {
         self.state.bells
+    }
+
+    /// What the program said to people since this was asked last, the oldest first; the last few of a flood.
+    pub fn take_signals(&mut self) -> VecDeque<Signal> {
+        self.state.signals.take()
+    }
+
+    /// Whether there is any.
+    pub fn has_signals(&self) -> bool {
+        !self.state.signals.is_empty()
     }
 
     /// The bytes of the sequence or character that is not finished yet.
@@ -582,6 +596,7 @@ impl Model {
         std::mem::swap(&mut fresh.scrollback, &mut self.scrollback);
         fresh.scrollback.set_last_wrapped(false);
         fresh.bells = self.bells;
+        std::mem::swap(&mut fresh.signals, &mut self.signals);
         fresh.shell = self.shell;
         fresh.modes.said = self.modes.said;
         std::mem::swap(&mut fresh.title, &mut self.title);
@@ -651,7 +666,10 @@ impl Sink for Model {
         self.last = None;
         self.spend(SEQUENCE / 4);
         match b {
-            0x07 => self.bells += 1,
+            0x07 => {
+                self.bells += 1;
+                self.signals.put(Signal::Bell);
+            }
             0x08 => self.left(1),
             0x09 => self.tab(1),
             0x0a..=0x0c => {

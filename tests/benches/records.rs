@@ -34,6 +34,8 @@ fn done_records(count: usize, now_ms: i64) -> Vec<Record> {
             place: "m:/f".into(),
             end: None,
             untold: Default::default(),
+            plain: false,
+            run_for_ms: None,
         };
         let end = End {
             reason: EndReason::Exited,

@@ -98,6 +98,8 @@ pub fn record(
         place,
         end: None,
         untold: Untold::default(),
+        plain: spec.plain,
+        run_for_ms: spec.run_for_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
     })
 }
 

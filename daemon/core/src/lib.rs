@@ -16,12 +16,14 @@
 //! * [`words`]: how durations, ends and commands read
 //! * [`text`]: text of others, made fit for a terminal · [`untrusted`]: every text in a frame of a host
 //! * [`credit`]: what a holder may send · [`typing`]: how far ahead a view may type · [`guests`]: who is let in when it is full
+//! * [`wait`]: what a script waits for, and whether it is so · [`doing`]: what a job is doing, by our clock
 //! * [`pace`]: a value that somebody else is told, as often as it is of use
 
 pub mod adopt;
 pub mod backoff;
 pub mod credit;
 pub mod dialling;
+pub mod doing;
 pub mod guests;
 pub mod leader;
 pub mod names;
@@ -33,6 +35,7 @@ pub mod text;
 pub mod times;
 pub mod typing;
 pub mod untrusted;
+pub mod wait;
 pub mod wake;
 pub mod words;
 

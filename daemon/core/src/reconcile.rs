@@ -238,6 +238,8 @@ mod tests {
             place: if state == State::Init { String::new() } else { "m:/f".into() },
             end: None,
             untold: Default::default(),
+            plain: false,
+            run_for_ms: None,
         }
     }
 

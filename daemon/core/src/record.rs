@@ -151,6 +151,10 @@ pub struct Record {
     pub end: Option<End>,
     /// What the host is still to be told.
     pub untold: Untold,
+    /// Its input and output are pipes: `sessd run`.
+    pub plain: bool,
+    /// Its job is ended after so long.
+    pub run_for_ms: Option<i64>,
 }
 
 impl Record {
@@ -171,6 +175,8 @@ impl Record {
             created_at_ms: self.created_at_ms as u64,
             host: self.host.clone(),
             manager_id: manager_id.to_owned(),
+            plain: self.plain,
+            run_for_ms: self.run_for_ms.map(|ms| ms as u64),
         }
     }
 
@@ -274,6 +280,8 @@ mod tests {
             place: "m:/f".into(),
             end: None,
             untold: Untold::default(),
+            plain: false,
+            run_for_ms: None,
         }
     }
 

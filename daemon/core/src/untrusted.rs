@@ -53,7 +53,8 @@ fn exit(exit: &mut m::ExitRecord) {
 }
 
 fn status(status: &mut m::JobStatus) {
-    let m::JobStatus { title, cwd, foreground, agent_version, command, managers, warnings, .. } = status;
+    let m::JobStatus { title, cwd, foreground, agent_version, command, managers, warnings, activity, .. } =
+        status;
     *title = clean(title, 256);
     *cwd = clean(cwd, 1024);
     *foreground = clean(foreground, 64);
@@ -62,6 +63,10 @@ fn status(status: &mut m::JobStatus) {
     managers.truncate(4 * ITEMS);
     managers.iter_mut().for_each(word);
     sentences(warnings);
+    if let Some(activity) = activity {
+        word(&mut activity.source);
+        sentence(&mut activity.note);
+    }
 }
 
 fn report(report: &mut m::JobReport) {
@@ -107,6 +112,12 @@ pub fn frame(mut frame: Frame<'_>) -> Frame<'_> {
         Frame::LinkReply(reply) => reply.answer.iter_mut().for_each(answer),
         Frame::Status(told) => status(told),
         Frame::Exited(end) => exit(end),
+        Frame::Sent(sent) => sentence(&mut sent.detail),
+        Frame::Notice(notice) => {
+            word(&mut notice.kind);
+            sentence(&mut notice.title);
+            sentence(&mut notice.body);
+        }
         // No words in these.
         Frame::Ping(_)
         | Frame::Pong(_)

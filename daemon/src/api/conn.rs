@@ -289,6 +289,7 @@ async fn act(
                 .ask(|done| ToSession::SendAway {
                     which: detach.view,
                     why: "sent away by `sessd detach`".to_owned(),
+                    scripts: false,
                     done,
                 })
                 .await?;
@@ -305,7 +306,8 @@ async fn act(
                         let label = session.live.borrow().record.label();
                         let why = format!("the manager was stopped; {label} runs on");
                         let which = String::new();
-                        let _ = session.ask(|done| ToSession::SendAway { which, why, done }).await;
+                        let _ =
+                            session.ask(|done| ToSession::SendAway { which, why, scripts: true, done }).await;
                     }
                 })
                 .await;
@@ -313,6 +315,7 @@ async fn act(
             manager.stop();
             Ok("null".to_owned())
         }
+        Some(Act::Type(asked)) => json(&manager.type_in(asked, asking).await?),
         Some(Act::Adopt(host)) => json(&manager.adopt(&host, asking).await?),
         Some(Act::RenameHost(names)) => json(&manager.rename_host(&names.from, &names.to, asking).await?),
         Some(Act::Events(_)) => Ok("null".to_owned()),
@@ -356,6 +359,9 @@ async fn start_view(
         credit: attach.credit,
         scrollback_lines: (attach.scrollback_lines as usize).min(sessd_proto::limits::SCROLLBACK_LINES),
         paced: features & hello::feature::PACED != 0,
+        passive: attach.passive,
+        uncounted: attach.uncounted,
+        no_output: attach.no_output,
     };
     let began = Instant::now();
     while session.live.borrow().views.iter().any(|view| view.id == id.to_string())

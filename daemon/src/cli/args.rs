@@ -50,6 +50,12 @@ pub enum Verb {
     Delete(DeleteArgs),
     /// A new job under the same session
     Restart(RestartArgs),
+    /// Type text or keys into a session, without attaching to it
+    Send(SendArgs),
+    /// Print a session's screen, without attaching to it
+    Capture(CaptureArgs),
+    /// Wait until a session's job has ended, is idle, works, waits, or shows a text
+    Wait(WaitArgs),
     /// A line for every change of state, until interrupted
     Events,
     /// Hosts and their links
@@ -255,6 +261,92 @@ pub struct RestartArgs {
     /// Name, id, or the beginning or end of one
     #[arg(add = ArgValueCandidates::new(tab::sessions))]
     pub session: String,
+}
+
+/// Flags of `send`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sessd send dev --enter 'make test'\n  \
+    sessd send dev -k C-c                        a key by its name: C-c, M-x, Up, F5, Enter, BSpace, PPage\n  \
+    printf 'a\\nb\\n' | sessd send dev -          stdin\n  \
+    sessd send agent --when idle --enter 'now the tests'   kept on the host until its job is done or quiet\n\n\
+    Text is typed as it is. Several lines are a paste to a program that asked to be told of one (bracketed paste);\n\
+    --raw types them as they are, --paste pastes in any case.")]
+pub struct SendArgs {
+    /// Name, id, or the beginning or end of one
+    #[arg(add = ArgValueCandidates::new(tab::live_sessions))]
+    pub session: String,
+    /// What is typed; `-` is stdin
+    pub text: Option<String>,
+    /// Press Enter behind it
+    #[arg(short, long)]
+    pub enter: bool,
+    /// Press a key behind the text, any number of times
+    #[arg(short, long = "key", value_name = "KEY")]
+    pub keys: Vec<String>,
+    /// Not now, but when the job is idle (done or quiet) or waits for somebody, one after the other
+    #[arg(short, long, value_name = "idle|waiting", value_parser = ["idle", "waiting"])]
+    pub when: Option<String>,
+    /// As a paste, whatever the text
+    #[arg(short, long, conflicts_with = "raw")]
+    pub paste: bool,
+    /// As it is, whatever the text
+    #[arg(short, long)]
+    pub raw: bool,
+    /// Drop what waits on the host for its time
+    #[arg(long, conflicts_with_all = ["text", "enter", "keys", "when", "paste", "raw"])]
+    pub cancel: bool,
+}
+
+/// Flags of `capture`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sessd capture dev                            the screen as text, a line for every row\n  \
+    sessd capture dev --scrollback all -J        all there is, broken lines joined\n  \
+    sessd capture dev --since 120000 --json      what was written since, and where it stands now\n\n\
+    Rows are printed as `tmux capture-pane -p` prints them: blanks at their ends are cut, blank rows are not.")]
+pub struct CaptureArgs {
+    /// Name, id, or the beginning or end of one
+    #[arg(add = ArgValueCandidates::new(tab::sessions))]
+    pub session: String,
+    /// That many lines of what left the screen before it, or all
+    #[arg(short = 'S', long, value_name = "N|all")]
+    pub scrollback: Option<String>,
+    /// Not the screen, but the output from this byte on, as it was written; --format text takes out what acts on a terminal
+    #[arg(long, value_name = "OFFSET", conflicts_with = "scrollback")]
+    pub since: Option<u64>,
+    /// text, ansi (with colours) or json (cells and cursor)
+    #[arg(short, long, value_name = "text|ansi|json", value_parser = ["text", "ansi", "json"])]
+    pub format: Option<String>,
+    /// Join lines that the right margin broke
+    #[arg(short = 'J', long)]
+    pub join: bool,
+}
+
+/// Flags of `wait`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sessd wait build                                  until it ends; exits with the job's own code\n  \
+    sessd wait dev --for '\\$ $' --regex --timeout 10s   until a prompt is on the screen\n  \
+    sessd wait agent --for waiting                    until it waits for somebody\n\n\
+    Exits with 0 when it is so, with the job's own code when the job ends, with 124 when the time is up.\n\
+    A text is looked for on the screen and in what is written from now on; with --changed in that only.")]
+pub struct WaitArgs {
+    /// Name, id, or the beginning or end of one
+    #[arg(add = ArgValueCandidates::new(tab::sessions))]
+    pub session: String,
+    /// exit (the default), idle (done or quiet), working, waiting, or a text on its screen
+    #[arg(short, long = "for", value_name = "exit|idle|working|waiting|TEXT")]
+    pub until: Option<String>,
+    /// The text is a regular expression; ^ and $ are the ends of a line
+    #[arg(short = 'E', long, requires = "until")]
+    pub regex: bool,
+    /// What is so already does not count; alone: until it writes anything
+    #[arg(short, long)]
+    pub changed: bool,
+    /// How long at the most
+    #[arg(short, long, value_name = "DURATION")]
+    pub timeout: Option<String>,
 }
 
 /// Flags of `host`.

@@ -7,7 +7,7 @@ use crate::out::Printed;
 use crate::paths::Paths;
 use crate::view::client::{Client, Heard};
 use sessd_proto::Frame;
-use sessd_proto::messages::{Act, Answer, Empty, Reply, Request};
+use sessd_proto::messages::{Act, Answer, EventsFrom, Reply, Request};
 use std::time::{Duration, Instant};
 
 /// How many managers are asked. One that dies over every request is not to be started for ever.
@@ -58,7 +58,7 @@ pub fn ask_running(paths: &Paths, act: &Act, limit: Duration) -> Option<String> 
 
 /// Whether a host may have to be dialled for it.
 fn dials(act: &Act) -> bool {
-    matches!(act, Act::Create(_) | Act::Restart(_) | Act::Adopt(_) | Act::Delete(_))
+    matches!(act, Act::Create(_) | Act::Restart(_) | Act::Adopt(_) | Act::Delete(_) | Act::Type(_))
 }
 
 fn talk(client: &mut Client, act: &Act) -> Talk {
@@ -101,7 +101,7 @@ fn talk(client: &mut Client, act: &Act) -> Talk {
 pub fn events(paths: &Paths, tell: impl Fn(&str) -> Result<Printed>) -> Result<()> {
     let mut client = Client::connect(paths)?;
     loop {
-        if client.tell(&Frame::Request(Request { id: 1, act: Some(Act::Events(Empty {})) }))? {
+        if client.tell(&Frame::Request(Request { id: 1, act: Some(Act::Events(EventsFrom::default())) }))? {
             loop {
                 match client.hear()? {
                     Heard::Event(json) => {

@@ -96,6 +96,8 @@ fn create_message(args: &CreateArgs) -> Result<m::Create> {
         // Chosen here, so that the next manager can be asked for the same session when this one dies over it.
         session_id: Uuid::now_v7().to_string(),
         job_id: Uuid::now_v7().to_string(),
+        plain: false,
+        run_for_ms: None,
     };
     // Here, where it is said; the manager is not even asked.
     bounds::check_create(&create).map_err(Error::too_long)?;

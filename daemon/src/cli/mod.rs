@@ -1,7 +1,7 @@
 //! The command line. Flags and their help are in [`args`], wrong ones in [`usage`], what the shell's TAB offers in
 //! [`complete`]; what a verb does is in [`verbs`], [`create`] and [`delete`]; how it looks is in [`print`], [`table`],
 //! [`events`] and [`when`]; how the manager is asked, and asked again when it died, is in [`ask`]; how it is looked after,
-//! asked or not, in [`daemon`]; [`done`] shows a session that has ended.
+//! asked or not, in [`daemon`]; [`done`] shows a session that has ended; [`script`] has the verbs that programs use.
 
 pub mod args;
 pub mod ask;
@@ -12,6 +12,7 @@ pub mod delete;
 pub mod done;
 pub mod events;
 pub mod print;
+pub mod script;
 pub mod service;
 pub mod table;
 pub mod usage;

@@ -2,7 +2,7 @@
 
 use super::args::{DetachArgs, HostArgs, HostVerb, InfoArgs, ListArgs, RestartArgs, TagArgs, Verb};
 use super::when::Wall;
-use super::{ask, complete, create, daemon, delete, done, events, print};
+use super::{ask, complete, create, daemon, delete, done, events, print, script};
 use crate::error::{Error, Kind, Result};
 use crate::manager::adopt::AdoptDoc;
 use crate::manager::dial::LOCAL;
@@ -39,6 +39,9 @@ pub fn run(verb: Verb, json: bool) -> Result<u8> {
         Verb::Tag(args) => tag(&paths, args, json),
         Verb::Delete(args) => delete::delete(&paths, &args, json),
         Verb::Restart(args) => restart(&paths, args, json),
+        Verb::Send(args) => script::send::send(&paths, &args, json),
+        Verb::Capture(args) => script::capture::capture(&paths, &args, json),
+        Verb::Wait(args) => script::wait::wait(&paths, &args, json),
         Verb::Events => ask::events(&paths, |event| {
             if json { out::json(event) } else { out::line(&events::line(event, &Wall::here())) }
         })

@@ -6,7 +6,7 @@ use crate::manager::session::Session;
 use serde::{Deserialize, Serialize};
 use sessd_core::record::reason_word;
 use sessd_core::{End, Record, State, times};
-use sessd_proto::messages::JobStatus;
+use sessd_proto::messages::{self as m, JobStatus};
 use std::collections::BTreeMap;
 use std::time::Instant;
 
@@ -47,6 +47,30 @@ pub struct EndDoc {
     pub detail: Option<String>,
 }
 
+/// What a job is doing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActivityDoc {
+    /// `working`, `waiting`, `done`, `secret`, `quiet`.
+    pub state: String,
+    /// How it is known: `report`, `progress`, `shell`, `notice`, `bell`, `echo`, `output`, `silence`.
+    pub source: String,
+    /// RFC 3339.
+    pub since: String,
+    /// What was said with it.
+    pub note: Option<String>,
+}
+
+impl From<&m::ViewDoing> for ActivityDoc {
+    fn from(doing: &m::ViewDoing) -> Self {
+        Self {
+            state: doing.state.clone(),
+            source: doing.source.clone(),
+            since: clock::rfc3339(i64::try_from(doing.since_ms).unwrap_or(i64::MAX)),
+            note: said(&doing.note),
+        }
+    }
+}
+
 /// One session. Unknown is null, never a made-up value.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[allow(missing_docs)] // the contract describes each field
@@ -68,6 +92,9 @@ pub struct SessionDoc {
     pub idle_seconds: Option<u64>,
     pub idle_timeout_seconds: Option<u64>,
     pub reap_at: Option<String>,
+    /// What its job is doing; null where that is not known, or no longer.
+    #[serde(default)]
+    pub activity: Option<ActivityDoc>,
     pub link: String,
     pub job_id: String,
     pub agent_version: Option<String>,
@@ -107,6 +134,9 @@ pub struct MoreDoc {
     /// Other managers that hold the job now.
     #[serde(default)]
     pub held_by: Vec<String>,
+    /// How many `sessd send --when` wait on the host.
+    #[serde(default)]
+    pub queued: Option<u32>,
 }
 
 fn said(text: &str) -> Option<String> {
@@ -142,6 +172,7 @@ fn base(record: &Record, link: &str) -> SessionDoc {
         idle_seconds: None,
         idle_timeout_seconds: record.idle_timeout_ms.map(|ms| (ms / 1000) as u64),
         reap_at: None,
+        activity: None,
         link: link.to_owned(),
         job_id: record.job_id.to_string(),
         agent_version: None,
@@ -178,6 +209,7 @@ pub fn of_session(session: &Session) -> SessionDoc {
     doc.views.clone_from(&live.views);
     if let Some((status, came)) = &live.status {
         add_status(&mut doc, status, *came, state == State::Running);
+        doc.activity = live.doing.as_ref().filter(|_| state == State::Running).map(ActivityDoc::from);
     }
     doc
 }
@@ -200,6 +232,7 @@ pub fn info_of_session(session: &Session, us: &str) -> InfoDoc {
     more.notes.clone_from(&live.notes);
     if let Some((job, _)) = &live.status {
         (more.job_pid, more.output_bytes) = (Some(job.pid), Some(job.head));
+        more.queued = job.activity.as_ref().map(|_| job.queued);
         more.notes.extend(job.warnings.iter().cloned());
         if session.state() == State::Running {
             more.held_by = held_by(&job.managers, us);
@@ -219,6 +252,7 @@ pub fn more_of(record: &Record, status: &Status) -> MoreDoc {
         next_try_at: status.next_try_ms().map(clock::rfc3339),
         notes: Vec::new(),
         held_by: Vec::new(),
+        queued: None,
     }
 }
 

@@ -7,7 +7,7 @@ use crate::wire::OutQueue;
 use serde_json::{Value, json};
 use sessd_core::Record;
 use sessd_proto::Frame;
-use sessd_proto::messages::Event;
+use sessd_proto::messages::{self as m, Event};
 use std::cell::RefCell;
 
 /// Bytes that may wait for one subscriber.
@@ -117,6 +117,31 @@ impl Events {
             let rule = if record.reap_unattended { "unattended" } else { "idle" };
             self.tell("reap", || with(with(about(record), "reap_at", json!(at)), "reap", rule.into()));
         }
+    }
+
+    /// A job was doing this and is doing that; `None`: it is not known.
+    pub fn activity(&self, record: &Record, was: Option<&m::ViewDoing>, is: Option<&m::ViewDoing>) {
+        let same = |a: &m::ViewDoing, b: &m::ViewDoing| {
+            (&a.state, &a.source, &a.note) == (&b.state, &b.source, &b.note)
+        };
+        if was.zip(is).is_some_and(|(was, is)| same(was, is)) {
+            return;
+        }
+        self.tell("activity", || {
+            let json = with(about(record), "activity", json!(is.map(doc::ActivityDoc::from)));
+            with(json, "was", json!(was.map(|was| was.state.as_str())))
+        });
+    }
+
+    /// A job says something to people.
+    pub fn notice(&self, record: &Record, notice: &m::Notice) {
+        self.tell("notice", || {
+            let json = with(about(record), "kind", notice.kind.as_str().into());
+            let said = |text: &str| if text.is_empty() { Value::Null } else { text.into() };
+            let json = with(json, "title", said(&notice.title));
+            let json = with(json, "body", said(&notice.body));
+            with(json, "seconds_ago", (notice.age_ms / 1000).into())
+        });
     }
 
     /// The manager begins, or stops: sessions run on either way.

@@ -50,6 +50,12 @@ pub struct View {
     pub scrollback_lines: usize,
     /// It answers heartbeats when it has shown what came before them.
     pub paced: bool,
+    /// A script: it never leads, whatever it types, and is not sent away with the others.
+    pub passive: bool,
+    /// It only looks and goes: it is not counted and not listed.
+    pub uncounted: bool,
+    /// It wants no output.
+    pub no_output: bool,
 }
 
 /// Where a view's output stands.
@@ -124,7 +130,7 @@ impl Views {
             Some((offset, job)) if job == job_id => Place::Has(*offset),
             _ => Place::Nothing,
         };
-        self.leaders.join(view.id, view.size, !view.read_only);
+        self.leaders.join(view.id, view.size, !(view.read_only || view.passive));
         self.members.push(Member {
             view,
             place,
@@ -147,10 +153,14 @@ impl Views {
         self.members.len() != before
     }
 
-    /// Sends away all views, or those whose id begins with `which`, and tells them `why`. How many that were.
-    pub fn send_away(&mut self, which: &str, why: &str, screen: Option<&Terminal>) -> usize {
-        let (gone, stay): (Vec<_>, Vec<_>) =
-            self.members.drain(..).partition(|m| m.view.id.to_string().starts_with(which));
+    /// Sends away all views, or those whose id begins with `which`, and tells them `why`. Scripts stay where all are meant,
+    /// unless `scripts`. How many that were.
+    pub fn send_away(&mut self, which: &str, why: &str, scripts: bool, screen: Option<&Terminal>) -> usize {
+        let meant = |m: &Member| {
+            let spared = m.view.passive && which.is_empty() && !scripts;
+            !spared && m.view.id.to_string().starts_with(which)
+        };
+        let (gone, stay): (Vec<_>, Vec<_>) = self.members.drain(..).partition(meant);
         self.members = stay;
         for member in &gone {
             self.leaders.leave(member.view.id);
@@ -167,6 +177,11 @@ impl Views {
             self.leaders.leave(member.view.id);
             member.view.out.close();
         }
+    }
+
+    /// Does it only look and go?
+    pub fn is_uncounted(&self, id: Uuid) -> bool {
+        self.members.iter().any(|m| m.view.id == id && m.view.uncounted)
     }
 
     /// Ends a view's connection, with a sentence if it is at fault.
@@ -252,7 +267,7 @@ impl Views {
     /// What the holder should know about who watches.
     pub fn presence(&self) -> Presence {
         Presence {
-            views: self.members.len() as u32,
+            views: self.members.iter().filter(|m| !m.view.uncounted).count() as u32,
             interactive: self.leaders.leader().is_some(),
             lossless: self.members.iter().any(|m| m.view.lossless),
             view_ids: self.members.iter().map(|m| m.view.id.as_bytes().to_vec()).collect(),
@@ -264,6 +279,7 @@ impl Views {
     pub fn docs(&self) -> Vec<ViewDoc> {
         self.members
             .iter()
+            .filter(|m| !m.view.uncounted)
             .map(|m| ViewDoc {
                 id: m.view.id.to_string(),
                 kind: m.view.kind.clone(),
@@ -307,7 +323,8 @@ impl Views {
             return None;
         }
         let oldest = ring.oldest();
-        let member = self.members.iter_mut().find(|m| matches!(m.place, Place::Has(at) if at < oldest))?;
+        let wants = |m: &&mut Member| !m.view.no_output && matches!(m.place, Place::Has(at) if at < oldest);
+        let member = self.members.iter_mut().find(wants)?;
         let Place::Has(at) = member.place else { return None };
         member.place = Place::Fetching(at);
         Some((at, oldest))
@@ -364,6 +381,9 @@ impl Views {
     pub fn pump(&mut self, ring: &Ring, screen: Option<&Terminal>, size: Size, now: Instant) -> Needs {
         let mut needs = Needs::default();
         for member in &mut self.members {
+            if member.view.no_output {
+                continue;
+            }
             match member.place {
                 Place::Nothing => member.follow(Cursor::needing_snapshot()),
                 // One past our head has seen more than we have: the same bytes will reach us, and it trims them.
@@ -386,6 +406,7 @@ impl Views {
         let mut done = Vec::new();
         for member in &self.members {
             let has_all = match (&member.place, ring) {
+                _ if member.view.no_output => true,
                 (Place::Follows(cursor), Some(ring)) => cursor.lag(ring) == 0,
                 (_, None) => true,
                 (Place::Nothing | Place::Fetching(_) | Place::Has(_), Some(_)) => false,

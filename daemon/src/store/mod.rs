@@ -50,7 +50,7 @@ pub struct Screen {
 
 const COLUMNS: &str = "id, name, host, command, cwd, env, cols, rows, idle_timeout_ms, reap_unattended, created_at_ms, job_id, \
      state, delete_requested, last_active_ms, place, end_reason, end_code, end_signal, end_at_ms, end_detail, name_untold, \
-     tags_untold";
+     tags_untold, plain, run_for_ms";
 
 impl Store {
     /// Opens the database at `path`, making or migrating it.
@@ -503,8 +503,9 @@ async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::
     sqlx::query(
         "INSERT INTO sessions (id, name, host, command, cwd, env, cols, rows, idle_timeout_ms, reap_unattended, created_at_ms, \
          job_id, state, delete_requested, last_active_ms, place, end_reason, end_code, end_signal, end_at_ms, end_detail, \
-         name_untold, tags_untold) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23) \
+         name_untold, tags_untold, plain, run_for_ms) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
+         $24, $25) \
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, host = excluded.host, command = excluded.command, \
          cwd = excluded.cwd, env = excluded.env, cols = excluded.cols, rows = excluded.rows, \
          idle_timeout_ms = excluded.idle_timeout_ms, reap_unattended = excluded.reap_unattended, \
@@ -512,7 +513,7 @@ async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::
          delete_requested = excluded.delete_requested, last_active_ms = excluded.last_active_ms, place = excluded.place, \
          end_reason = excluded.end_reason, end_code = excluded.end_code, end_signal = excluded.end_signal, \
          end_at_ms = excluded.end_at_ms, end_detail = excluded.end_detail, name_untold = excluded.name_untold, \
-         tags_untold = excluded.tags_untold",
+         tags_untold = excluded.tags_untold, plain = excluded.plain, run_for_ms = excluded.run_for_ms",
     )
     .bind(record.id.to_string())
     .bind(record.name.as_deref())
@@ -537,6 +538,8 @@ async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::
     .bind(end.map(|e| e.detail.as_str()))
     .bind(i64::from(record.untold.name))
     .bind(i64::from(record.untold.tags))
+    .bind(i64::from(record.plain))
+    .bind(record.run_for_ms)
     .execute(&mut *db)
     .await?;
     sqlx::query("DELETE FROM tags WHERE session_id = $1")
@@ -605,6 +608,8 @@ fn record(row: &SqliteRow) -> Result<Record> {
             name: row.try_get::<i64, _>("name_untold")? != 0,
             tags: row.try_get::<i64, _>("tags_untold")? != 0,
         },
+        plain: row.try_get::<i64, _>("plain")? != 0,
+        run_for_ms: row.try_get("run_for_ms")?,
     })
 }
 
@@ -633,6 +638,8 @@ mod tests {
             place: "m:/f".into(),
             end: None,
             untold: Untold { name: true, tags: false },
+            plain: true,
+            run_for_ms: Some(7),
         }
     }
 

@@ -332,6 +332,7 @@ impl Holder {
             warnings: self.warnings_now(),
             socket: self.socket_path(),
             now_ms,
+            ..JobStatus::default()
         };
         self.last_status = status.clone();
         status

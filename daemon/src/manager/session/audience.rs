@@ -35,20 +35,25 @@ impl Task {
             return;
         }
         if view.take {
-            self.views.send_away("", "taken by another view", self.replica.screen());
+            self.views.send_away("", "taken by another view", false, self.replica.screen());
         }
         view.out.put(0, &Frame::Attached(attached.clone()));
         let _ = done.send(Ok(attached));
+        let no_output = view.no_output;
         self.views.join(view, &self.record.job_id.to_string());
-        self.manager.warmed(&self.handle);
-        if !std::mem::replace(&mut self.warm, true) {
-            self.subscribe();
+        if !no_output {
+            self.manager.warmed(&self.handle);
+            if !std::mem::replace(&mut self.warm, true) {
+                self.subscribe();
+            }
         }
         self.views_changed(false);
         self.pump();
     }
 
     pub(super) fn view_gone(&mut self, view: Uuid, on_purpose: bool) {
+        // Whoever only looked has not left a session alone.
+        let on_purpose = on_purpose && !self.views.is_uncounted(view);
         if self.views.leave(view) {
             self.views_changed(on_purpose);
             self.grant();
@@ -98,6 +103,11 @@ impl Task {
                     self.send_size();
                     self.sizes_passed_over |= self.size_due.is_some();
                     self.pump();
+                }
+            }
+            Frame::InputEnd(end) => {
+                if end.view == id.as_bytes() && !self.views.is_read_only(id) {
+                    self.send(&Frame::InputEnd(end));
                 }
             }
             Frame::TryNow(_) => self.handle.host.hasten(),
@@ -173,6 +183,7 @@ impl Task {
             rows: self.replica.size().map_or(0, |s| s.rows.into()),
             silent_ms: self.handle.host.silent_ms(),
             text_rows: None,
+            doing: self.doing_now(),
         };
         self.views.tell(&state);
     }

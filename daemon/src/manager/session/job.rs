@@ -259,6 +259,7 @@ impl Task {
             }
         }
         if let Some(why) = self.out_of_reach() {
+            self.answer_sends(&why);
             self.restart_waits(&why);
             if self.record.state == State::Init {
                 answer_all(&mut self.when_running, &Err(why));
@@ -277,6 +278,7 @@ impl Task {
         self.manager.events.views(&self.record, &live.views, &views);
         live.record.clone_from(&self.record);
         live.views = views;
+        live.doing.clone_from(&self.doing);
         drop(live);
         self.manager.registry.tell_changed();
     }
@@ -325,6 +327,8 @@ impl Task {
             Frame::Pong(told) => self.heard(told),
             Frame::InputAck { view, seq } => self.views.acknowledge(view, seq),
             Frame::Withdrawn { view, from, to } => self.views.withdrawn(view, from, to),
+            Frame::Sent(sent) => self.sent(sent),
+            Frame::Notice(notice) => self.manager.events.notice(&self.record, &notice),
             Frame::Resize(size) => self.resized(&size),
             Frame::Status(status) => {
                 let (active, status) = times::of_status(status, clock::wall_ms());
@@ -340,6 +344,7 @@ impl Task {
                     stream.link.close_stream(before);
                 }
                 self.look_for_short_cut(&status.socket);
+                self.heard_doing(&status);
                 let soon = status.reap_at_ms;
                 let before = self.handle.live.borrow_mut().status.replace((status, Instant::now()));
                 let before = before.and_then(|(status, _)| status.reap_at_ms);

@@ -10,6 +10,7 @@ mod ending;
 mod job;
 mod output;
 mod removal;
+mod scripts;
 mod writes;
 
 use crate::error::{Error, Result};
@@ -111,6 +112,8 @@ pub enum ToSession {
         which: String,
         /// One sentence for them.
         why: String,
+        /// Scripts, too.
+        scripts: bool,
         /// How many that were.
         done: oneshot::Sender<Result<usize>>,
     },
@@ -129,6 +132,8 @@ pub enum ToSession {
     MoveTo(String, oneshot::Sender<Result<Rc<Session>>>),
     /// The database took what was to be written, or did not.
     Written(Result<()>),
+    /// Type something into the job, by no view.
+    Type(m::Send, oneshot::Sender<Result<m::Sent>>),
     /// Tell when the job runs, or why it does not.
     WhenRunning(oneshot::Sender<Result<()>>),
     /// Whoever asked for the session asks again, after the manager died, with the environment for its job.
@@ -163,6 +168,7 @@ impl ToSession {
                 | Self::MoveTo(..)
                 | Self::AskedAgain(_)
                 | Self::WhenRunning(_)
+                | Self::Type(..)
                 | Self::SendAway { .. }
         )
     }
@@ -261,6 +267,8 @@ pub struct Live {
     pub status: Option<(m::JobStatus, Instant)>,
     /// The views.
     pub views: Vec<ViewDoc>,
+    /// What the job is doing, as its holder said last.
+    pub doing: Option<m::ViewDoing>,
     /// Why the state is not known better, or what is not protected.
     pub notes: Vec<String>,
     /// The task has ended; the database has what is left.
@@ -296,8 +304,14 @@ impl Session {
         after: Duration,
     ) -> Rc<Self> {
         let (mailbox, receiver) = Mailbox::new();
-        let live =
-            Live { record: record.clone(), status: None, views: Vec::new(), notes: Vec::new(), gone: false };
+        let live = Live {
+            record: record.clone(),
+            status: None,
+            views: Vec::new(),
+            doing: None,
+            notes: Vec::new(),
+            gone: false,
+        };
         let session = Rc::new(Self {
             id: record.id,
             mailbox: mailbox.clone(),
@@ -329,6 +343,8 @@ impl Session {
             missing_since: None,
             there: m::JobSpec::default(),
             told: 0,
+            doing: None,
+            sends: scripts::Sends::default(),
             ending: None,
             writing: None,
             deferred: VecDeque::new(),
@@ -465,6 +481,10 @@ struct Task {
     there: m::JobSpec,
     /// How often the host was told of changes.
     told: u64,
+    /// What the job is doing, as its holder said last.
+    doing: Option<m::ViewDoing>,
+    /// What is typed by no view, until the holder has answered.
+    sends: scripts::Sends,
     /// The host may have been told of the job.
     spawn_asked: bool,
     asked_again_until: Option<Instant>,
@@ -645,8 +665,8 @@ impl Task {
                 self.tell_views();
             }
             ToSession::Cool => self.cool(),
-            ToSession::SendAway { which, why, done } => {
-                let sent = self.views.send_away(&which, &why, self.replica.screen());
+            ToSession::SendAway { which, why, scripts, done } => {
+                let sent = self.views.send_away(&which, &why, scripts, self.replica.screen());
                 let answer = if sent == 0 && !which.is_empty() {
                     Err(Error::failed(
                         format!("`{}` has no view `{which}`", self.record.label()),
@@ -659,6 +679,7 @@ impl Task {
                 self.views_changed(true);
             }
             ToSession::Tag(tag, done) => self.tag(tag, done),
+            ToSession::Type(send, done) => self.type_in(send, done),
             ToSession::Delete { force, done } => self.delete(force, done),
             ToSession::Restart(restart) => self.begin_restart(restart),
             ToSession::MoveTo(host, done) => self.move_to(host, done),

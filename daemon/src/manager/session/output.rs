@@ -43,6 +43,7 @@ impl Task {
         }
         // What waited for the word of what it can do.
         self.pump();
+        self.send_again();
     }
 
     /// The holder does not know what it was asked for: whoever waits does not wait for it any more.

@@ -94,6 +94,8 @@ impl Manager {
             place: String::new(),
             end: None,
             untold: Untold::default(),
+            plain: create.plain,
+            run_for_ms: create.run_for_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
         };
         point("create-before-save");
         self.store.save(&record).await?;

@@ -7,6 +7,7 @@ pub mod find;
 mod list;
 pub mod rename;
 mod restart;
+pub mod send;
 mod tag;
 
 use crate::error::{Error, Result};

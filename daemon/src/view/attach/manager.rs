@@ -444,6 +444,7 @@ pub(super) fn attach_message(
         credit: VIEW_WINDOW,
         scrollback_lines,
         job_id,
+        ..m::Attach::default()
     }
 }
 

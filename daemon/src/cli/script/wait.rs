@@ -1,0 +1,159 @@
+//! `sessd wait`: until a session's job has ended, is idle, works, waits, or shows a text.
+
+use super::{Looker, Told, Wants, how, out_of_reach};
+use crate::cli::args::WaitArgs;
+use crate::config::duration_or_never;
+use crate::error::{Error, Kind, Result};
+use crate::out;
+use crate::paths::Paths;
+use sessd_core::End;
+use sessd_core::wait::{Outcome, Seen, Until, Wait};
+use sessd_proto::limits::SCROLLBACK_LINES;
+use sessd_proto::messages::ViewState;
+use sessd_terminal::Terminal;
+use std::time::Instant;
+
+/// What the program ends with when its session does not become what was waited for.
+const NOT_SO: u8 = 1;
+
+/// Carries it out. The code: 0, or the job's own when that has ended.
+///
+/// # Errors
+/// When what was waited for never comes, or has not come in time.
+pub fn wait(paths: &Paths, args: &WaitArgs, json: bool) -> Result<u8> {
+    let until = Until::named(args.until.as_deref(), args.regex, args.changed)
+        .map_err(|e| Error::usage(e.to_string()))?;
+    let timeout = args.timeout.as_deref().map(duration_or_never).transpose()?.flatten();
+    let deadline = timeout.map(|timeout| Instant::now() + timeout);
+    let wants = Wants { output: until.needs_output(), ..Wants::default() };
+    let mut waiting = Waiting {
+        looker: Looker::at(paths, &args.session, wants, None)?,
+        wait: Wait::new(until, args.changed),
+        screen: None,
+        state: ViewState::default(),
+        said: String::new(),
+        quiet: json,
+    };
+    let code = loop {
+        let told = waiting.looker.next(deadline, None)?;
+        if let Some(code) = waiting.see(told)? {
+            break code;
+        }
+        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+            return Err(waiting.too_late(args.timeout.as_deref().unwrap_or_default()));
+        }
+    };
+    if json {
+        let session = waiting.looker.session();
+        let document = serde_json::json!({"id": session.session_id, "name": session.name, "code": code});
+        out::json(&document.to_string())?;
+    }
+    Ok(code)
+}
+
+struct Waiting {
+    looker: Looker,
+    wait: Wait,
+    screen: Option<Terminal>,
+    state: ViewState,
+    /// What was last said of the host.
+    said: String,
+    quiet: bool,
+}
+
+impl Waiting {
+    /// The code to end with, once there is one.
+    fn see(&mut self, told: Told) -> Result<Option<u8>> {
+        let outcome = match told {
+            Told::Screen { size, snapshot, skipped, .. } => {
+                // Where output was skipped, or the size changed, it stands for what came meanwhile.
+                let new = self.screen.is_some() && skipped > 0;
+                let mut screen = Terminal::new(size, SCROLLBACK_LINES);
+                screen.feed(&snapshot);
+                let model = self.screen.insert(screen);
+                self.wait.look(Seen::Screen { model, new })
+            }
+            Told::Output(bytes) => match &mut self.screen {
+                Some(model) => {
+                    model.feed(&bytes);
+                    self.wait.look(Seen::Screen { model, new: true })
+                }
+                None => None,
+            },
+            Told::State(state) => {
+                self.say_how_the_host_is(&state);
+                self.state = state;
+                let doing = self.state.doing.as_ref();
+                doing.and_then(|doing| {
+                    self.wait
+                        .look(Seen::Doing(&doing.state, i64::try_from(doing.since_ms).unwrap_or(i64::MAX)))
+                })
+            }
+            Told::Ended(end) => match self.wait.look(Seen::Ended(&end)) {
+                Some(Outcome::Met) => return Ok(Some(end.exit_code() as u8)),
+                other => other,
+            },
+            Told::Gone => self.wait.look(Seen::Gone),
+            Told::SentAway(why) => return Err(Error::failed(why, "")),
+            Told::Written(_) | Told::Nothing => None,
+        };
+        match outcome {
+            None => Ok(None),
+            Some(Outcome::Met) => Ok(Some(0)),
+            Some(Outcome::Ended(end)) => Ok(Some(self.ended(&end))),
+            Some(Outcome::Gone) => Err(Error::new(Kind::NoSuchSession, self.before("was deleted"), "")),
+        }
+    }
+
+    fn before(&self, what: &str) -> String {
+        let label = self.looker.label();
+        match self.wait.until() {
+            Until::Exit => format!("{label} {what}"),
+            until => format!("{label} {what} before {}", until.words()),
+        }
+    }
+
+    /// The job ended before: its own code, and never success.
+    fn ended(&self, end: &End) -> u8 {
+        out::note(&self.before(&format!("ended ({})", how(end))));
+        match end.exit_code() as u8 {
+            0 => NOT_SO,
+            code => code,
+        }
+    }
+
+    /// A host that is out of reach may come back: that is waited for, and said.
+    fn say_how_the_host_is(&mut self, state: &ViewState) {
+        let host = &self.looker.session().host;
+        let now = out_of_reach(host, state).map(|error| error.message).unwrap_or_default();
+        if now != self.said {
+            let label = self.looker.label();
+            if !self.quiet {
+                match now.is_empty() {
+                    true => out::note(&format!("{host} is back, and {label} is waited for")),
+                    false => out::note(&format!("{now}; {label} is waited for until it is back")),
+                }
+            }
+            self.said = now;
+        }
+    }
+
+    fn too_late(&self, timeout: &str) -> Error {
+        let label = self.looker.label();
+        let why = match out_of_reach(&self.looker.session().host, &self.state) {
+            Some(error) => format!(" ({})", error.message),
+            None if self.wait.until().is_activity()
+                && self.state.doing.is_none()
+                && !self.state.link.is_empty() =>
+            {
+                " (its holder on the host is older than this sessd and does not tell)".to_owned()
+            }
+            None => String::new(),
+        };
+        let what = match self.wait.until() {
+            Until::Exit => format!("{label} has not ended in {timeout}{why}"),
+            until => format!("{label}: {timeout} were over before {}{why}", until.words()),
+        };
+        Error::new(Kind::TimedOut, what, "")
+    }
+}
