@@ -375,3 +375,35 @@ fn what_was_deleted_is_not_in_the_files() {
     // The manager had it open all along.
     let _ = UnixStream::connect(socket(&world)).expect("the manager");
 }
+
+#[test]
+fn a_container_entered_from_outside_is_a_place_like_any_other() {
+    let world = World::new();
+    let inside = |script: &str| {
+        let mut command = world.program("unshare");
+        command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+        if !is_root() {
+            command.args(["--user", "--map-current-user"]);
+        }
+        command.args(["sh", "-ec", script]).env("SESSD", sessd_tests::world::sessd_binary());
+        world.finish(command, b"", LATER)
+    };
+    if inside("true").code != 0 {
+        eprintln!("not tried: this machine lets us make no namespace of processes");
+        return;
+    }
+    // Here our session's leader is outside, and its number is 0.
+    let output = inside(
+        r#"test "$(ps -o sid= -p $$ | tr -d ' ')" = 0
+        "$SESSD" create --name dev -- cat >/dev/null
+        "$SESSD" info dev --json
+        "$SESSD" daemon --foreground || echo "the second: $?"
+        "$SESSD" delete dev
+        "$SESSD" daemon stop"#,
+    );
+    assert_eq!(output.code, 0, "{output:#?}");
+    assert!(
+        output.stdout.contains("\"running\"") && output.stdout.contains("the second: 1\n"),
+        "{output:#?}"
+    );
+}

@@ -30,7 +30,9 @@ pub fn leave_the_caller(own_session: bool) {
 /// In the foreground, too, a child that asks on the terminal must not stop us: without a controlling terminal it finds none.
 /// Ctrl-C still comes, for it is sent to the group. The leader of a session would end it with that.
 fn give_up_terminal() {
-    if rustix::process::getsid(None).is_ok_and(|session| session == rustix::process::getpid()) {
+    // nix's, because rustix takes a session for a process that can be seen. In a container entered from outside (`docker exec`)
+    // its leader cannot be, and the number is 0.
+    if nix::unistd::getsid(None).is_ok_and(|session| session == nix::unistd::getpid()) {
         return;
     }
     if let Ok(terminal) =

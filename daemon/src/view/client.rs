@@ -5,6 +5,7 @@ use crate::files;
 use crate::paths::{self, Paths};
 use crate::seat::{self, Holder};
 use crate::server::said;
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use sessd_proto::messages::{self as m, Act, Answer, Request};
@@ -168,13 +169,13 @@ impl Client {
         let trouble =
             |e: io::Error| Error::failed(format!("the socket {} cannot be used ({e})", socket.display()), "");
         // Before the first byte: what is said there is the whole environment, and every key that is typed.
-        let peer = rustix::net::sockopt::socket_peercred(&stream).map_err(|e| trouble(e.into()))?;
-        if peer.uid.as_raw() != files::own_uid() {
+        let peer = getsockopt(&stream, PeerCredentials).map_err(|e| trouble(e.into()))?;
+        if peer.uid() != files::own_uid() {
             return Err(Error::failed(
                 format!(
                     "{} belongs to another user (uid {}): nothing was said to it",
                     socket.display(),
-                    peer.uid.as_raw()
+                    peer.uid()
                 ),
                 "unset XDG_RUNTIME_DIR and SESSD_HOME, or set them to folders of your own",
             ));
@@ -190,7 +191,7 @@ impl Client {
             gone: false,
             paths: paths.clone(),
             socket,
-            peer: peer.pid.as_raw_nonzero().get(),
+            peer: peer.pid(),
         };
         let greeting = Frame::Hello(hello::hello(env!("CARGO_PKG_VERSION"), ""));
         match client.stream.write_all(&greeting.to_bytes(0)) {
@@ -210,7 +211,8 @@ impl Client {
         self.gone
     }
 
-    /// The manager's process, as the kernel knows the other end of the socket.
+    /// The manager's process, as the kernel knows the other end of the socket; 0 if it cannot be seen from here (we are in a
+    /// container and it is outside).
     pub fn peer(&self) -> i32 {
         self.peer
     }

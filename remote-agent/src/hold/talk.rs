@@ -6,6 +6,7 @@ use crate::input::Accept;
 use crate::inventory::ADDRESS_MAX;
 use crate::sizes::Sizes;
 use crate::{VERSION, procfs, pty, steady_ms, wall_ms};
+use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use sessd_proto::frame::put_snapshot;
 use sessd_proto::limits::{CHUNK, SCROLLBACK_LINES, TEXT_SHOWN_MAX};
 use sessd_proto::messages::{self as m, CloseReason, EndReason, ExitRecord, JobStatus};
@@ -61,7 +62,7 @@ impl Holder {
     pub(super) fn accept(&mut self) {
         while let Ok((stream, _)) = self.listener.accept() {
             let own = rustix::process::getuid();
-            let friend = rustix::net::sockopt::socket_peercred(&stream).is_ok_and(|peer| peer.uid == own);
+            let friend = getsockopt(&stream, PeerCredentials).is_ok_and(|peer| peer.uid() == own.as_raw());
             if !friend || self.links.len() >= LINKS_MAX {
                 continue;
             }

@@ -439,11 +439,8 @@ impl View<'_> {
             });
         }
         if let Some(silent_ms) = self.silence.of_manager(now) {
-            let pid = rustix::net::sockopt::socket_peercred(&self.client.stream).ok();
-            return Some(Trouble::ManagerSilent {
-                pid: pid.map(|peer| peer.pid.as_raw_nonzero().get()),
-                silent_ms,
-            });
+            let pid = Some(self.client.peer()).filter(|pid| *pid > 0);
+            return Some(Trouble::ManagerSilent { pid, silent_ms });
         }
         let link = |silent_ms| Trouble::Link {
             word: self.state.link.clone(),
