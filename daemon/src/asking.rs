@@ -7,7 +7,7 @@
 
 use crate::config::Config;
 use crate::paths::Paths;
-use crate::ssh::config::Named;
+use crate::ssh::config::{Named, matches_pattern};
 use sessd_proto::messages as m;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -81,7 +81,9 @@ impl Asking {
     }
 
     fn of(environment: impl Iterator<Item = (String, String)>, named: &Named) -> Self {
-        let unset = ALWAYS.iter().map(|name| (*name).to_owned()).chain(named.variables.iter().cloned());
+        let always = ALWAYS.iter().map(|name| (*name).to_owned());
+        // A pattern stands for all that it matches and is not set: the manager's own does not go in its place.
+        let unset = always.chain(named.variables.iter().chain(&named.patterns).cloned());
         let mut variables: BTreeMap<String, Option<String>> = unset.map(|name| (name, None)).collect();
         for (name, value) in environment {
             if counts(&name) || named.names(&name) {
@@ -127,6 +129,14 @@ impl Asking {
     /// The ssh config instead of the usual ones.
     pub fn ssh_config(&self) -> Option<PathBuf> {
         self.get(SSH_CONFIG).map(PathBuf::from)
+    }
+
+    /// Whether it says of `name`, that is set elsewhere, that it is not set where this was asked from.
+    pub fn lacks(&self, name: &str) -> bool {
+        !self.variables.contains_key(name)
+            && self.variables.iter().any(|(pattern, value)| {
+                value.is_none() && pattern.contains(['*', '?']) && matches_pattern(pattern, name)
+            })
     }
 
     fn get(&self, name: &str) -> Option<&str> {
@@ -192,6 +202,7 @@ mod tests {
         assert_eq!(set, ["AWS_PROFILE", "HTTPS_PROXY", "LC_ALL", "MYAGENT", "SSH_AUTH_SOCK"]);
         assert!(sent.unset.contains(&"GONE".to_owned()) && sent.unset.contains(&"PATH".to_owned()));
         let came = Asking::from(sent);
+        assert!(came.lacks("LC_TIME") && !came.lacks("LC_ALL") && !came.lacks("LANG"));
         assert_eq!(came.agent(), Some("/tmp/a".into()));
         assert!(!format!("{came:?}").contains("work"));
     }

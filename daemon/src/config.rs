@@ -21,10 +21,12 @@ use wrong::Wrong;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TransportName {
-    /// Our own connection, by russh.
+    /// Our own connection, and the system's `ssh` for what that lacks.
     #[default]
+    Auto,
+    /// Our own connection, by russh.
     Russh,
-    /// The system's `ssh`, for what russh lacks (hardware keys, GSSAPI).
+    /// The system's `ssh` (hardware keys without an agent, GSSAPI).
     Openssh,
 }
 

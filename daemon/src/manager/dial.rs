@@ -7,14 +7,19 @@ use crate::error::{Error, Result};
 use crate::manager::origins::first_with_keys;
 use crate::ssh::config::Environment;
 use crate::ssh::{
-    Connection, Destination, Failure, Here, HostConfig, OpensshTransport, RusshTransport, StartOptions,
-    Transport, start_agent,
+    Connection, Destination, Failure, Here, HostConfig, OpensshTransport, OwnFirst, RusshTransport,
+    StartOptions, Transport, start_agent,
 };
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The host's name for this machine itself.
 pub const LOCAL: &str = "local";
+
+/// Sentences about ssh configs that are remembered.
+const MAX_SAID: usize = 4096;
 
 /// The two directions of a byte stream.
 pub type Pipe = (Box<dyn AsyncRead + Unpin>, Box<dyn AsyncWrite + Unpin>);
@@ -108,6 +113,13 @@ pub async fn environment(config: &Config, asking: Option<&Asking>, spare: &[Path
     for (name, value) in changes.into_iter().flatten() {
         environment.change(name, value);
     }
+    if let Some(asking) = asking {
+        let lacking: Vec<String> =
+            environment.variables.keys().filter(|name| asking.lacks(name)).cloned().collect();
+        for name in lacking {
+            environment.change(name, None);
+        }
+    }
     environment.ssh_config = ssh_config(config, asking);
     if !spare.is_empty() {
         let own = environment.variables.get(AGENT).map(PathBuf::from);
@@ -144,14 +156,27 @@ pub async fn dial(
     }
     let destination = Destination::parse(host)?;
     let resolved = HostConfig::resolve(&destination, &from).await?;
+    for hop in resolved.jumps.iter().chain([&resolved]) {
+        hop.policy.said.iter().for_each(|sentence| say_once(&hop.name(), sentence));
+    }
     let settings = config.host_as(host, Some(&resolved.user), Some(resolved.port));
     let proxied = settings.transport == TransportName::Openssh
         || resolved.jumps.iter().chain([&resolved]).any(|hop| hop.proxy_command.is_some());
     connect(&resolved, settings).await.map_err(|failure| Failed { failure, proxied })
 }
 
+/// What of an ssh config is not honoured is noted once of each host.
+fn say_once(host: &str, sentence: &str) {
+    static SAID: Mutex<BTreeSet<(String, String)>> = Mutex::new(BTreeSet::new());
+    let Ok(mut said) = SAID.lock() else { return };
+    if said.len() < MAX_SAID && said.insert((host.to_owned(), sentence.to_owned())) {
+        tracing::warn!(host, "{sentence}");
+    }
+}
+
 async fn connect(resolved: &HostConfig, settings: HostSettings) -> std::result::Result<Dialled, Failure> {
     let transport: Box<dyn Transport> = match settings.transport {
+        TransportName::Auto => Box::new(OwnFirst),
         TransportName::Russh => Box::new(RusshTransport),
         TransportName::Openssh => Box::new(OpensshTransport),
     };

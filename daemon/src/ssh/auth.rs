@@ -1,49 +1,57 @@
-//! Logging in with what is at hand: certificates, the ssh-agent, key files. Nothing here asks a person.
+//! Logging in: certificates, the ssh-agent, key files, then what a person is asked for.
 //!
-//! The order is OpenSSH's: certificates, then agent keys that an IdentityFile names, then other agent keys (unless
-//! IdentitiesOnly), then keys that only a file has. What could not be used, and why, is remembered for the one line
-//! that says what a person has to do. Keys, passphrases and signatures are never logged.
+//! The ways are those that the config wants, in its order; within keys the order is OpenSSH's: certificates, then agent keys
+//! that an IdentityFile names, then other agent keys (unless IdentitiesOnly), then keys that only a file has. A host that
+//! took one and wants more is given more. What could not be used, and why, is remembered for the one line that says what
+//! a person has to do. Keys, passphrases, answers and signatures are never logged and never kept.
 //!
-//! Room is left for asking: [`log_in`] ends in [`Failure::NeedsLogin`] exactly where a question would go, with the
-//! methods the host still accepts in hand.
+//! With nobody to ask, a question is as good as refused: [`log_in`] ends in [`Failure::NeedsLogin`]. So it does when a
+//! question was left open until the host hung up: it is not asked again without a person.
+
+mod agent;
+mod keys;
 
 use std::{
-    os::unix::fs::MetadataExt as _,
-    path::{Path, PathBuf},
+    path::PathBuf,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
 use ::russh::{
-    AgentAuthError, MethodKind, MethodSet, Signer,
-    client::{AuthResult, Handle, Handler},
-    keys::{
-        Certificate, HashAlg, PrivateKey, PrivateKeyWithHashAlg, PublicKey,
-        agent::{AgentIdentity, client::AgentClient},
-    },
+    MethodKind, MethodSet,
+    client::{AuthResult, Handle, Handler, KeyboardInteractiveAuthResponse as Reply},
+    keys::{Algorithm, HashAlg},
 };
-use tokio::{net::UnixStream, time::timeout};
+use tokio::sync::Notify;
 
-use super::{Failure, clean, config::HostConfig};
+pub use agent::agent_has_keys;
+use agent::{Agent, Signing};
+use keys::{Half, Hand, Offer, Unsigned};
+
+use super::{
+    Failure, Refusal, clean,
+    config::HostConfig,
+    prompt::{self, Answer, Asker},
+};
 use crate::asking::AGENT;
 
 /// Keys offered in one login. Hosts usually cut after six.
 const MAX_OFFERS: usize = 16;
-/// Identities taken from an agent.
-const MAX_AGENT_KEYS: usize = 256;
-/// The largest key or certificate file, in bytes.
-const MAX_KEY_FILE: u64 = 1 << 20;
+/// Rounds of questions in one go, and questions of one round.
+const MAX_ROUNDS: usize = 32;
+const MAX_QUESTIONS: usize = 16;
 /// How long the agent may take to answer and list its keys. Signing may wait for a touch and has the login's bound.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
-
 /// How long a connection that ended may take to say why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
 /// What the connection heard beside the protocol proper; the handler writes it, failures quote it.
 #[derive(Debug, Default)]
 pub(super) struct Notes {
-    /// The banner sent before login, cleaned.
+    /// The banner sent before login, cleaned, one line.
     pub(super) banner: Option<String>,
+    /// The same as it is shown to a person who is asked.
+    pub(super) shown: Option<String>,
     /// The host's own goodbye, cleaned.
     pub(super) goodbye: Option<String>,
     /// Whether the host left no method to log in by.
@@ -52,29 +60,14 @@ pub(super) struct Notes {
     pub(super) broken: Option<String>,
     /// What the host did that made us hang up.
     pub(super) fault: Option<String>,
+    /// The host shows another key than the one on file, and the config wants to go on.
+    pub(super) changed: bool,
     /// The cipher in use.
     pub(super) cipher: Option<String>,
     /// The ssh-agent was asked for a signature and has not answered: it may wait for a touch or a confirmation.
     pub(super) signing: bool,
-}
-
-/// One thing to try.
-enum Offer {
-    AgentKey(PublicKey),
-    AgentCertificate(Certificate),
-    FileKey(Arc<PrivateKey>),
-    FileCertificate(Arc<PrivateKey>, Certificate),
-}
-
-/// A key file as it was found.
-struct Identity {
-    path: PathBuf,
-    /// Its public half, if anything tells.
-    public: Option<PublicKey>,
-    /// Its private half, if it needs no passphrase.
-    private: Option<Arc<PrivateKey>>,
-    /// There is no private half in the file: it may live in the agent only, or on a card.
-    elsewhere: bool,
+    /// Comes when the connection ends.
+    pub(super) ended: Arc<Notify>,
 }
 
 /// What kept the login from working, for the message.
@@ -83,8 +76,23 @@ struct Remarks {
     offered: usize,
     /// The agent that is wanted does not answer, or has no key.
     no_agent: bool,
+    /// Something was asked of a person, who would not answer.
+    declined: bool,
+    /// There was something to ask, and nobody.
+    unasked: bool,
+    /// What was asked and answered, and refused by the host.
+    refused: Vec<&'static str>,
     locked: Vec<PathBuf>,
     others: Vec<String>,
+}
+
+/// How far one way to log in has led.
+enum Went {
+    In,
+    /// The host took it and wants more.
+    Partly(MethodSet),
+    /// There is nothing more to try by it.
+    Nowhere(MethodSet),
 }
 
 /// Logs in on a connection whose host key was accepted.
@@ -95,106 +103,409 @@ pub(super) async fn log_in<H: Handler>(
     handle: &mut Handle<H>,
     host: &HostConfig,
     notes: &Mutex<Notes>,
-) -> Result<(), Failure> {
-    let mut remarks = Remarks::default();
-    // Asking with no key at all is how a client learns what the host accepts.
-    let first = handle.authenticate_none(&host.user).await;
-    let mut methods = match outcome(first, host, notes, &remarks).await? {
-        None => return Ok(()),
-        Some(methods) => methods,
+    asker: &Asker,
+) -> Result<(), Refusal> {
+    let ended = notes.lock().map(|n| n.ended.clone()).unwrap_or_default();
+    let mut login = Login { host, notes, asker, remarks: Remarks::default(), asked: [0; 2], rsa: None };
+    let walked = tokio::select! {
+        biased;
+        walked = login.walk(handle) => walked,
+        // Somebody is asked and the host has hung up: nothing that is answered now gets there.
+        () = unanswered(&ended, asker) => Err(Failure::NeedsLogin {
+            host: host.name(),
+            detail: "it ended the connection before its question was answered".to_owned(),
+        }),
     };
-    if host.pubkey && methods.contains(&MethodKind::PublicKey) {
-        let mut agent = connect_agent(handle, host, &mut remarks).await;
-        let listed = match &mut agent {
-            Some(agent) => list(agent, &mut remarks).await,
-            None => Vec::new(),
+    match walked {
+        Ok(None) => Ok(()),
+        Ok(Some((methods, partial))) => {
+            let system = methods.contains(&MethodKind::GssapiWithMic)
+                && host.policy.methods.iter().any(|m| m == "gssapi-with-mic")
+                && has_ticket(host);
+            let failure = needs_login(host, &methods, partial, notes, &login.remarks);
+            Err(Refusal { failure, system })
+        }
+        Err(failure) => Err(failure.into()),
+    }
+}
+
+/// Comes when the connection has ended while somebody is asked.
+async fn unanswered(ended: &Notify, asker: &Asker) {
+    loop {
+        ended.notified().await;
+        if asker.is_asking() {
+            return;
+        }
+    }
+}
+
+/// Whether there may be a Kerberos ticket: where none is, nobody need try.
+fn has_ticket(host: &HostConfig) -> bool {
+    let cache = host.environment.variables.get("KRB5CCNAME").filter(|v| !v.is_empty());
+    match cache.map(|c| c.strip_prefix("FILE:").unwrap_or(c)) {
+        Some(file) if file.starts_with('/') => std::path::Path::new(file).exists(),
+        Some(_) => true,
+        None => {
+            let file = format!("/tmp/krb5cc_{}", rustix::process::getuid().as_raw());
+            std::path::Path::new(&file).exists()
+        }
+    }
+}
+
+struct Login<'a> {
+    host: &'a HostConfig,
+    notes: &'a Mutex<Notes>,
+    asker: &'a Asker,
+    remarks: Remarks,
+    /// How often was asked so far: keyboard-interactive, and for the password.
+    asked: [u32; 2],
+    /// What the host says of RSA signatures, once it was asked: nothing, or the best that it has.
+    rsa: Option<Option<Option<HashAlg>>>,
+}
+
+impl Login<'_> {
+    /// Tries one way after the other. `None`: in; otherwise what the host would still take, and whether it took something.
+    async fn walk<H: Handler>(
+        &mut self,
+        handle: &mut Handle<H>,
+    ) -> Result<Option<(MethodSet, bool)>, Failure> {
+        // Asking with nothing at all is how a client learns what the host accepts.
+        let first = handle.authenticate_none(&self.host.user).await;
+        let mut methods = match self.outcome(first).await? {
+            Went::In => return Ok(None),
+            Went::Partly(methods) | Went::Nowhere(methods) => methods,
         };
-        let offers = gather(host, listed, &mut remarks).await;
-        let mut rsa_hash: Option<Option<HashAlg>> = None;
-        for offer in offers.into_iter().take(MAX_OFFERS) {
-            let is_rsa = match &offer {
-                Offer::AgentKey(k) => k.algorithm().is_rsa(),
-                Offer::AgentCertificate(c) => c.algorithm().is_rsa(),
-                Offer::FileKey(k) | Offer::FileCertificate(k, _) => k.algorithm().is_rsa(),
-            };
-            let hash = if is_rsa {
-                if rsa_hash.is_none() {
-                    // A host that does not say gets the strong one; plain ssh-rsa is SHA-1, which OpenSSH dropped too.
-                    let says = handle.best_supported_rsa_hash().await.ok().flatten().flatten();
-                    rsa_hash = Some(Some(says.unwrap_or(HashAlg::Sha512)));
-                }
-                rsa_hash.flatten()
-            } else {
-                None
-            };
-            remarks.offered += 1;
-            let mut signer = agent.as_mut().map(|agent| Signing { agent, notes });
-            let answer = match (offer, &mut signer) {
-                (Offer::FileKey(key), _) => {
-                    handle.authenticate_publickey(&host.user, PrivateKeyWithHashAlg::new(key, hash)).await
-                }
-                (Offer::FileCertificate(key, certificate), _) => {
-                    handle.authenticate_openssh_cert(&host.user, key, certificate).await
-                }
-                (Offer::AgentKey(key), Some(signer)) => {
-                    match handle.authenticate_publickey_with(&host.user, key, hash, signer).await {
-                        Ok(answer) => Ok(answer),
-                        Err(e) => Err(agent_refused(e, &mut remarks)),
+        let mut partial = false;
+        let mut again = true;
+        while std::mem::take(&mut again) {
+            for name in self.host.policy.methods.clone() {
+                let went = match name.as_str() {
+                    "publickey" if methods.contains(&MethodKind::PublicKey) => {
+                        self.keys(handle, methods.clone()).await?
                     }
-                }
-                (Offer::AgentCertificate(certificate), Some(signer)) => {
-                    match handle.authenticate_certificate_with(&host.user, certificate, hash, signer).await {
-                        Ok(answer) => Ok(answer),
-                        Err(e) => Err(agent_refused(e, &mut remarks)),
+                    "keyboard-interactive" if methods.contains(&MethodKind::KeyboardInteractive) => {
+                        self.interactive(handle, methods.clone()).await?
                     }
+                    "password" if methods.contains(&MethodKind::Password) => {
+                        self.password(handle, methods.clone()).await?
+                    }
+                    _ => continue,
+                };
+                if self.remarks.declined {
+                    return Ok(Some((methods, partial)));
                 }
-                (Offer::AgentKey(_) | Offer::AgentCertificate(_), None) => continue,
-            };
-            // An agent that would not sign is no answer of the host: on to the next key.
-            if matches!(answer, Err(::russh::Error::RequestDenied)) {
-                continue;
+                match went {
+                    Went::In => return Ok(None),
+                    Went::Partly(more) => {
+                        // From the beginning, with all keys but those that the host has taken: it refuses them itself.
+                        (methods, partial, again) = (more, true, true);
+                        break;
+                    }
+                    Went::Nowhere(left) => methods = left,
+                }
             }
-            methods = match outcome(answer, host, notes, &remarks).await? {
-                None => return Ok(()),
-                Some(methods) => methods,
+        }
+        if !self.host.pubkey && methods.contains(&MethodKind::PublicKey) {
+            self.remarks.others.push("PubkeyAuthentication is off in the ssh config".to_owned());
+        }
+        Ok(Some((methods, partial)))
+    }
+
+    /// Offers keys until one is taken.
+    async fn keys<H: Handler>(
+        &mut self,
+        handle: &mut Handle<H>,
+        mut methods: MethodSet,
+    ) -> Result<Went, Failure> {
+        let (mut agent, listed) = match agent::connect(handle, self.host, &mut self.remarks).await {
+            Some((agent, listed)) => (Some(agent), listed),
+            None => (None, Vec::new()),
+        };
+        let asker = Some(self.asker).filter(|asker| asker.may_ask(self.host));
+        let offers = keys::gather(self.host, listed, asker, &mut self.remarks).await;
+        for offer in offers.into_iter().take(MAX_OFFERS) {
+            let Some(hash) = self.hash(handle, &offer).await else { continue };
+            self.remarks.offered += 1;
+            let Some(answer) = self.offer(handle, offer, hash, agent.as_mut()).await else {
+                if self.remarks.declined {
+                    break;
+                }
+                continue;
+            };
+            methods = match self.outcome(answer).await? {
+                Went::Nowhere(methods) => methods,
+                went => return Ok(went),
             };
             if !methods.contains(&MethodKind::PublicKey) {
                 break;
             }
         }
-    } else if !host.pubkey {
-        remarks.others.push("PubkeyAuthentication is off in the ssh config".to_owned());
+        Ok(Went::Nowhere(methods))
     }
-    Err(needs_login(host, &methods, false, notes, &remarks))
-}
 
-/// The agent as a signer; while it is asked, the notes say so.
-struct Signing<'a> {
-    agent: &'a mut AgentClient<UnixStream>,
-    notes: &'a Mutex<Notes>,
-}
+    /// The hash to sign with: of RSA keys the first that config and host have; `None`: there is none.
+    async fn hash<H: Handler>(&mut self, handle: &Handle<H>, offer: &Offer) -> Option<Option<HashAlg>> {
+        if !matches!(offer.algorithm(), Algorithm::Rsa { .. }) {
+            return Some(None);
+        }
+        let says = match self.rsa {
+            Some(says) => says,
+            None => handle.best_supported_rsa_hash().await.ok().flatten(),
+        };
+        self.rsa = Some(says);
+        let ours = keys::hashes(self.host, offer.certificate.is_some());
+        match says {
+            // A host that says nothing is an old one: what the config names for it, or the strongest.
+            None => ours.iter().find(|hash| hash.is_none()).or(ours.first()).copied(),
+            Some(None) => ours.into_iter().find(Option::is_none),
+            Some(Some(best)) => ours.iter().find(|h| **h == Some(best)).or(ours.first()).copied(),
+        }
+    }
 
-impl Signing<'_> {
-    fn note(&self, signing: bool) {
-        if let Ok(mut notes) = self.notes.lock() {
-            notes.signing = signing;
+    /// Offers one key. `None`: it could not be signed with, which is no answer of the host.
+    async fn offer<H: Handler>(
+        &mut self,
+        handle: &mut Handle<H>,
+        offer: Offer,
+        hash: Option<HashAlg>,
+        agent: Option<&mut Agent>,
+    ) -> Option<Result<AuthResult, ::russh::Error>> {
+        let user = &self.host.user;
+        if matches!(offer.half, Half::Agent) {
+            let mut signer = Signing { agent: agent?, notes: self.notes };
+            let answer = match offer.certificate {
+                Some(c) => handle.authenticate_certificate_with(user, c, hash, &mut signer).await,
+                None => handle.authenticate_publickey_with(user, offer.public, hash, &mut signer).await,
+            };
+            return match answer.map_err(|e| agent::refused(e, &mut self.remarks)) {
+                // An agent that would not sign is no answer of the host: on to the next key.
+                Err(::russh::Error::RequestDenied) => None,
+                answer => Some(answer),
+            };
+        }
+        let mut signer = Hand { host: self.host, asker: self.asker, half: offer.half.clone() };
+        let answer = match offer.certificate {
+            Some(c) => handle.authenticate_certificate_with(user, c, hash, &mut signer).await,
+            None => handle.authenticate_publickey_with(user, offer.public, hash, &mut signer).await,
+        };
+        match answer {
+            Ok(answer) => Some(Ok(answer)),
+            Err(Unsigned::Lost) => Some(Err(::russh::Error::SendError)),
+            Err(unsigned) => {
+                match (unsigned, offer.half) {
+                    (Unsigned::Declined, _) => self.remarks.declined = true,
+                    (Unsigned::Key(why), _) => {
+                        self.remarks.others.push(format!("a key cannot be signed with ({why})"));
+                    }
+                    (_, Half::Locked(locked)) => self.remarks.locked.push(locked.path.clone()),
+                    _ => {}
+                }
+                None
+            }
+        }
+    }
+
+    /// Whether a secret may be asked for and sent there.
+    fn may_ask(&mut self) -> bool {
+        if self.notes.lock().is_ok_and(|n| n.changed) {
+            self.remarks.others.push(
+                "its key has changed, so that no password is sent there (StrictHostKeyChecking is off)"
+                    .to_owned(),
+            );
+            return false;
+        }
+        let may = self.asker.may_ask(self.host);
+        self.remarks.unasked |= !may;
+        may
+    }
+
+    /// What the host said before, to be shown with its first question.
+    fn banner(&self) -> String {
+        self.notes.lock().ok().and_then(|mut n| n.shown.take()).unwrap_or_default()
+    }
+
+    async fn password<H: Handler>(
+        &mut self,
+        handle: &mut Handle<H>,
+        mut methods: MethodSet,
+    ) -> Result<Went, Failure> {
+        if !self.may_ask() {
+            return Ok(Went::Nowhere(methods));
+        }
+        let prompt =
+            format!("{}@{}'s password: ", clean(&self.host.user, 64), clean(&self.host.hostname, 200));
+        while self.asked[1] < self.host.policy.prompts && methods.contains(&MethodKind::Password) {
+            let mut text = self.banner();
+            if self.asked[1] > 0 {
+                add_line(&mut text, "Permission denied, please try again.");
+            }
+            self.asked[1] += 1;
+            let given = match self.asker.ask(self.host, &text, &prompt, false).await {
+                Answer::Given(given) => given,
+                Answer::Declined | Answer::Nobody => {
+                    self.remarks.declined = true;
+                    break;
+                }
+            };
+            // The library wipes its own.
+            let answer = handle.authenticate_password(&self.host.user, given.as_str()).await;
+            drop(given);
+            methods = match self.outcome(answer).await? {
+                Went::Nowhere(methods) => methods,
+                went => return Ok(went),
+            };
+            self.remarks.refused.push("password");
+        }
+        Ok(Went::Nowhere(methods))
+    }
+
+    async fn interactive<H: Handler>(
+        &mut self,
+        handle: &mut Handle<H>,
+        mut methods: MethodSet,
+    ) -> Result<Went, Failure> {
+        if !self.may_ask() {
+            return Ok(Went::Nowhere(methods));
+        }
+        while self.asked[0] < self.host.policy.prompts && methods.contains(&MethodKind::KeyboardInteractive) {
+            let again = self.asked[0] > 0;
+            self.asked[0] += 1;
+            let devices = self.host.policy.devices.clone();
+            let mut reply =
+                handle.authenticate_keyboard_interactive_start(&self.host.user, Some(devices)).await;
+            let mut questions = 0;
+            for _ in 0..MAX_ROUNDS {
+                let Ok(Reply::InfoRequest { name, instructions, prompts }) = &reply else { break };
+                let mut text = self.banner();
+                if again && questions == 0 {
+                    add_line(&mut text, "Permission denied, please try again.");
+                }
+                for part in [name, instructions] {
+                    add_line(&mut text, &prompt::lines(part));
+                }
+                let mut given = Vec::new();
+                for one in prompts.iter().take(MAX_QUESTIONS) {
+                    questions += 1;
+                    // As ssh: whose question it is, where the host is free to ask anything.
+                    let asked = format!(
+                        "({}@{}) {} ",
+                        clean(&self.host.user, 64),
+                        clean(&self.host.hostname, 200),
+                        clean(&one.prompt, 400)
+                    );
+                    match self.asker.ask(self.host, &text, &asked, one.echo).await {
+                        Answer::Given(answer) => given.push(answer),
+                        Answer::Declined | Answer::Nobody => {
+                            self.remarks.declined = true;
+                            return Ok(Went::Nowhere(methods));
+                        }
+                    }
+                    text.clear();
+                }
+                let answers = given.iter().map(|answer| answer.as_str().to_owned()).collect();
+                reply = handle.authenticate_keyboard_interactive_respond(answers).await;
+            }
+            let answer = reply.map(|reply| match reply {
+                Reply::Success => AuthResult::Success,
+                Reply::Failure { remaining_methods, partial_success } => {
+                    AuthResult::Failure { remaining_methods, partial_success }
+                }
+                // It asks without end.
+                Reply::InfoRequest { .. } => {
+                    AuthResult::Failure { remaining_methods: MethodSet::empty(), partial_success: false }
+                }
+            });
+            methods = match self.outcome(answer).await? {
+                Went::Nowhere(methods) => methods,
+                went => return Ok(went),
+            };
+            if questions == 0 {
+                // It has nothing to ask: asking again changes nothing.
+                break;
+            }
+            self.remarks.refused.push("answer");
+        }
+        Ok(Went::Nowhere(methods))
+    }
+
+    /// In, refused with what is left to try, or an end.
+    async fn outcome(&self, answer: Result<AuthResult, ::russh::Error>) -> Result<Went, Failure> {
+        let (host, notes, remarks) = (self.host, self.notes, &self.remarks);
+        match answer {
+            Ok(AuthResult::Success) => Ok(Went::In),
+            Ok(AuthResult::Failure { remaining_methods, partial_success })
+                if !remaining_methods.is_empty() =>
+            {
+                Ok(if partial_success {
+                    Went::Partly(remaining_methods)
+                } else {
+                    Went::Nowhere(remaining_methods)
+                })
+            }
+            // No method left, or the connection ended: what it said last, noted a moment later, tells which.
+            Ok(AuthResult::Failure { .. }) | Err(_) => {
+                let heard = || {
+                    notes
+                        .lock()
+                        .ok()
+                        .map(|n| (n.goodbye.clone(), n.no_method, n.broken.is_some()))
+                        .unwrap_or_default()
+                };
+                let mut last = heard();
+                for _ in 0..LAST_WORDS.as_millis() / 10 {
+                    if last.0.is_some() || last.2 {
+                        break;
+                    }
+                    tokio::time::sleep(Duration::from_millis(10)).await;
+                    last = heard();
+                }
+                let answered = self.asked.iter().any(|n| *n > 0);
+                match (last, answer) {
+                    ((Some(said), ..), _) if answered => Err(Failure::NeedsLogin {
+                        host: host.name(),
+                        detail: format!("it ended the login ({said})"),
+                    }),
+                    ((Some(said), ..), _) => Err(Failure::NeedsLogin {
+                        host: host.name(),
+                        detail: format!(
+                            "it ended the login after {} ({said}); if the ssh-agent holds many keys, set `IdentityFile` and \
+                             `IdentitiesOnly yes` for it in the ssh config",
+                            plural(remarks.offered, "key")
+                        ),
+                    }),
+                    ((None, true, _), _) => Err(Failure::NeedsLogin {
+                        host: host.name(),
+                        detail: format!("it leaves user {} no way to log in", clean(&host.user, 64)),
+                    }),
+                    // Somebody has answered: trying again would ask again.
+                    (_, _) if answered => Err(Failure::NeedsLogin {
+                        host: host.name(),
+                        detail: "the connection broke during the login".to_owned(),
+                    }),
+                    (_, Err(e)) => Err(Failure::Unreachable {
+                        host: host.name(),
+                        detail: format!(
+                            "the connection broke during the login ({})",
+                            clean(&e.to_string(), 120)
+                        ),
+                    }),
+                    (_, Ok(_)) => Err(Failure::Unreachable {
+                        host: host.name(),
+                        detail: "the connection broke during the login".to_owned(),
+                    }),
+                }
+            }
         }
     }
 }
 
-impl Signer for Signing<'_> {
-    type Error = AgentAuthError;
-
-    async fn auth_sign(
-        &mut self,
-        key: &AgentIdentity,
-        hash: Option<HashAlg>,
-        to_sign: Vec<u8>,
-    ) -> Result<Vec<u8>, AgentAuthError> {
-        self.note(true);
-        let signed = self.agent.auth_sign(key, hash, to_sign).await;
-        self.note(false);
-        signed
+/// Adds a line to a text that may be empty.
+fn add_line(text: &mut String, line: &str) {
+    if !line.is_empty() {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(line);
     }
 }
 
@@ -212,84 +523,6 @@ pub(super) fn not_finished(host: &HostConfig, notes: &Mutex<Notes>, limit: Durat
     Failure::Unreachable { host: host.name(), detail: format!("the login was not finished within {within}") }
 }
 
-/// Whether the ssh-agent at `socket` answers and has a key.
-pub async fn agent_has_keys(socket: &Path) -> bool {
-    let look = async {
-        let mut agent = AgentClient::connect_uds(socket).await.ok()?;
-        agent.request_identities().await.ok()
-    };
-    matches!(timeout(AGENT_TIMEOUT, look).await, Ok(Some(keys)) if !keys.is_empty())
-}
-
-/// A signer that failed: a lost connection stays one, everything else is the agent's refusal.
-fn agent_refused(e: AgentAuthError, remarks: &mut Remarks) -> ::russh::Error {
-    match e {
-        AgentAuthError::Send(_) => ::russh::Error::SendError,
-        AgentAuthError::Key(e) => {
-            remarks.others.push(format!("the ssh-agent would not sign ({})", clean(&e.to_string(), 80)));
-            ::russh::Error::RequestDenied
-        }
-    }
-}
-
-/// Logged in (`None`), refused with what is left to try, or an end.
-async fn outcome(
-    answer: Result<AuthResult, ::russh::Error>,
-    host: &HostConfig,
-    notes: &Mutex<Notes>,
-    remarks: &Remarks,
-) -> Result<Option<MethodSet>, Failure> {
-    match answer {
-        Ok(AuthResult::Success) => Ok(None),
-        Ok(AuthResult::Failure { remaining_methods, partial_success: true }) => {
-            Err(needs_login(host, &remaining_methods, true, notes, remarks))
-        }
-        Ok(AuthResult::Failure { remaining_methods, .. }) if !remaining_methods.is_empty() => {
-            Ok(Some(remaining_methods))
-        }
-        // No method left, or the connection ended: what it said last, noted a moment later, tells which.
-        Ok(AuthResult::Failure { .. }) | Err(_) => {
-            let heard = || {
-                notes
-                    .lock()
-                    .ok()
-                    .map(|n| (n.goodbye.clone(), n.no_method, n.broken.is_some()))
-                    .unwrap_or_default()
-            };
-            let mut last = heard();
-            for _ in 0..LAST_WORDS.as_millis() / 10 {
-                if last.0.is_some() || last.2 {
-                    break;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-                last = heard();
-            }
-            match (last, answer) {
-                ((Some(said), ..), _) => Err(Failure::NeedsLogin {
-                    host: host.name(),
-                    detail: format!(
-                        "it ended the login after {} ({said}); if the ssh-agent holds many keys, set `IdentityFile` and \
-                         `IdentitiesOnly yes` for it in the ssh config",
-                        plural(remarks.offered, "key")
-                    ),
-                }),
-                ((None, true, _), _) => Err(Failure::NeedsLogin {
-                    host: host.name(),
-                    detail: format!("it leaves user {} no way to log in", clean(&host.user, 64)),
-                }),
-                (_, Err(e)) => Err(Failure::Unreachable {
-                    host: host.name(),
-                    detail: format!("the connection broke during the login ({})", clean(&e.to_string(), 120)),
-                }),
-                (_, Ok(_)) => Err(Failure::Unreachable {
-                    host: host.name(),
-                    detail: "the connection broke during the login".to_owned(),
-                }),
-            }
-        }
-    }
-}
-
 /// The one line for a person: what the host wants, and the nearest thing that would help.
 fn needs_login(
     host: &HostConfig,
@@ -299,7 +532,11 @@ fn needs_login(
     remarks: &Remarks,
 ) -> Failure {
     let wants = methods.iter().map(String::from).collect::<Vec<_>>().join(", ");
-    let mut detail = if partial {
+    let mut detail = if remarks.declined {
+        "its question was not answered".to_owned()
+    } else if let Some(what) = remarks.refused.last() {
+        format!("it refused the {what} for user {}", clean(&host.user, 64))
+    } else if partial {
         format!("the key is right, but it also wants {wants}")
     } else if !methods.contains(&MethodKind::PublicKey) {
         format!("it accepts only {}", if wants.is_empty() { "methods unknown here" } else { &wants })
@@ -322,10 +559,10 @@ fn needs_login(
     if let Some(banner) = notes.lock().ok().and_then(|n| n.banner.clone()) {
         detail.push_str(&format!("; it says: {banner}"));
     }
-    if remarks.no_agent && !partial && methods.contains(&MethodKind::PublicKey) {
+    if remarks.no_agent && !partial && !remarks.declined && methods.contains(&MethodKind::PublicKey) {
         return no_agent(host, detail);
     }
-    if remarks.locked.is_empty() {
+    if remarks.locked.is_empty() || remarks.unasked {
         detail.push_str(&format!("; see what `ssh {}` asks for", host.name()));
     }
     Failure::NeedsLogin { host: host.name(), detail }
@@ -339,211 +576,4 @@ pub(super) fn no_agent(host: &HostConfig, detail: String) -> Failure {
 
 fn plural(n: usize, word: &str) -> String {
     if n == 1 { format!("1 {word}") } else { format!("{n} {word}s") }
-}
-
-async fn connect_agent<H: Handler>(
-    handle: &Handle<H>,
-    host: &HostConfig,
-    remarks: &mut Remarks,
-) -> Option<AgentClient<UnixStream>> {
-    let Some(socket) = host.identity_agent.as_ref() else {
-        if let Some(variable) = &host.agent_variable {
-            remarks.no_agent = variable == AGENT;
-            remarks.others.push(format!(
-                "there is no ssh-agent: {} is not set where this was asked from",
-                clean(variable, 80)
-            ));
-        }
-        return None;
-    };
-    let mut agent = match timeout(AGENT_TIMEOUT, AgentClient::connect_uds(socket)).await {
-        Ok(Ok(agent)) => agent,
-        Ok(Err(_)) | Err(_) => {
-            remarks.no_agent = true;
-            remarks.others.push(format!("the ssh-agent at {} does not answer", socket.display()));
-            return None;
-        }
-    };
-    // Lets the agent apply its destination constraints; agents without them say no, which does not matter.
-    if let Some(binding) = handle.agent_session_binding() {
-        timeout(AGENT_TIMEOUT, agent.bind_session(binding, false)).await.ok();
-    }
-    Some(agent)
-}
-
-async fn list(agent: &mut AgentClient<UnixStream>, remarks: &mut Remarks) -> Vec<AgentIdentity> {
-    match timeout(AGENT_TIMEOUT, agent.request_identities()).await {
-        Ok(Ok(mut list)) => {
-            if list.is_empty() {
-                remarks.no_agent = true;
-                remarks.others.push("the ssh-agent has no key".to_owned());
-            }
-            list.truncate(MAX_AGENT_KEYS);
-            list
-        }
-        Ok(Err(_)) | Err(_) => {
-            remarks.no_agent = true;
-            remarks.others.push("the ssh-agent does not list its keys".to_owned());
-            Vec::new()
-        }
-    }
-}
-
-/// Everything worth trying, in order, nothing twice.
-async fn gather(host: &HostConfig, listed: Vec<AgentIdentity>, remarks: &mut Remarks) -> Vec<Offer> {
-    let mut identities = Vec::new();
-    for path in &host.identity_files {
-        if let Some(identity) = read_identity(path, remarks).await {
-            identities.push(identity);
-        }
-    }
-    let mut certificates = Vec::new();
-    let beside = host.identity_files.iter().map(|p| suffixed(p, "-cert.pub"));
-    for path in host.certificate_files.iter().cloned().chain(beside) {
-        if let Some(text) = read_text(&path).await
-            && let Ok(certificate) = Certificate::from_openssh(text.trim())
-            && certificate.cert_type().is_user()
-        {
-            certificates.push(certificate);
-        }
-    }
-    let named = |key: &PublicKey| {
-        identities.iter().any(|i| i.public.as_ref().is_some_and(|p| p.key_data() == key.key_data()))
-    };
-    let mut plain: Vec<PublicKey> = Vec::new();
-    let mut offers = Vec::new();
-
-    for identity in &listed {
-        match identity {
-            AgentIdentity::PublicKey { key, .. } => plain.push(key.clone()),
-            AgentIdentity::Certificate { certificate, .. } => {
-                if !host.identities_only || named(&PublicKey::new(certificate.public_key().clone(), "")) {
-                    offers.push(Offer::AgentCertificate(certificate.clone()));
-                }
-            }
-        }
-    }
-    for certificate in certificates {
-        let of = |key: &PublicKey| key.key_data() == certificate.public_key();
-        if let Some(private) =
-            identities.iter().filter_map(|i| i.private.as_ref()).find(|k| of(k.public_key()))
-        {
-            offers.push(Offer::FileCertificate(private.clone(), certificate));
-        } else if plain.iter().any(of) {
-            offers.push(Offer::AgentCertificate(certificate));
-        }
-    }
-    // Agent keys in the order of the files that name them, then the rest.
-    for identity in &identities {
-        if let Some(public) = &identity.public
-            && plain.iter().any(|k| k.key_data() == public.key_data())
-        {
-            offers.push(Offer::AgentKey(public.clone()));
-        }
-    }
-    if !host.identities_only {
-        offers.extend(plain.iter().filter(|k| !named(k)).cloned().map(Offer::AgentKey));
-    }
-    let in_agent =
-        |i: &Identity| i.public.as_ref().is_some_and(|p| plain.iter().any(|k| k.key_data() == p.key_data()));
-    for identity in identities.iter().filter(|i| !in_agent(i)) {
-        match &identity.private {
-            Some(key) => offers.push(Offer::FileKey(key.clone())),
-            None if identity.elsewhere => remarks.others.push(format!(
-                "of {} only the public half is here, and the ssh-agent does not have it",
-                identity.path.display()
-            )),
-            None => remarks.locked.push(identity.path.clone()),
-        }
-    }
-    offers
-}
-
-fn suffixed(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-async fn read_text(path: &Path) -> Option<String> {
-    let meta = tokio::fs::metadata(path).await.ok()?;
-    if !meta.is_file() || meta.len() > MAX_KEY_FILE {
-        return None;
-    }
-    tokio::fs::read_to_string(path).await.ok()
-}
-
-/// Reads one IdentityFile: `None` where there is nothing to use (missing files are normal).
-async fn read_identity(path: &Path, remarks: &mut Remarks) -> Option<Identity> {
-    let beside = |text: Option<String>| text.and_then(|t| PublicKey::from_openssh(t.trim()).ok());
-    let public_file = beside(read_text(&suffixed(path, ".pub")).await);
-    let meta = match tokio::fs::metadata(path).await {
-        Ok(meta) => meta,
-        // The private half may live in the agent only (or on a card), with just the .pub beside.
-        Err(_) => {
-            return public_file.map(|public| Identity {
-                path: path.to_owned(),
-                public: Some(public),
-                private: None,
-                elsewhere: true,
-            });
-        }
-    };
-    let Some(text) = read_text(path).await else {
-        remarks.others.push(format!("{} cannot be read", path.display()));
-        return None;
-    };
-    if let Ok(public) = PublicKey::from_openssh(text.trim()) {
-        let public = Some(public);
-        return Some(Identity { path: path.to_owned(), public, private: None, elsewhere: true });
-    }
-    // As ssh: a private key that others can read is not used.
-    if meta.uid() == rustix::process::getuid().as_raw() && meta.mode() & 0o077 != 0 {
-        remarks.others.push(format!(
-            "{} is readable by others: run `chmod 600 {}`",
-            path.display(),
-            path.display()
-        ));
-        return None;
-    }
-    // Off this thread: a key in an old format may cost a key derivation.
-    let parsed = tokio::task::spawn_blocking(move || {
-        let sealed = PrivateKey::from_openssh(text.as_bytes()).ok();
-        let key = match &sealed {
-            Some(key) if key.is_encrypted() => None,
-            Some(key) => Some(Ok(key.clone())),
-            None => Some(::russh::keys::decode_secret_key(&text, None)),
-        };
-        (sealed.map(|k| k.public_key().clone()), key)
-    })
-    .await;
-    let (public, key) = parsed.ok()?;
-    match key {
-        // A key held by hardware has only a handle here: the agent signs with it, or the system's ssh.
-        Some(Ok(key)) if key.algorithm().as_str().starts_with("sk-") => {
-            remarks.others.push(format!(
-                "{} is on a security key: run `ssh-add {}`, or set transport = \"openssh\"",
-                path.display(),
-                path.display()
-            ));
-            None
-        }
-        Some(Ok(key)) => {
-            let public = Some(key.public_key().clone());
-            let private = Some(Arc::new(key));
-            Some(Identity { path: path.to_owned(), public, private, elsewhere: false })
-        }
-        Some(Err(::russh::keys::Error::KeyIsEncrypted)) | None => {
-            let public = public.or(public_file);
-            Some(Identity { path: path.to_owned(), public, private: None, elsewhere: false })
-        }
-        Some(Err(e)) => {
-            remarks.others.push(format!(
-                "{} is no usable key ({})",
-                path.display(),
-                clean(&e.to_string(), 80)
-            ));
-            None
-        }
-    }
 }

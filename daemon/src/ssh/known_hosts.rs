@@ -12,6 +12,10 @@ use std::{
     io::Write as _,
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -22,14 +26,19 @@ use hmac::{KeyInit as _, Mac as _};
 use sessd_core::text::is_hidden;
 
 use super::{
-    Failure, HostKeyProblem, OnFile,
-    config::{HostConfig, Strictness, matches_pattern},
+    Failure, HostKeyProblem, OnFile, Refusal,
+    config::{HostConfig, Listed, Strictness, matches_pattern},
+    preferred::listed_name,
+    prompt::{Answer, Asker},
 };
 
 /// The largest known_hosts file read, in bytes.
 const MAX_FILE: u64 = 64 << 20;
 /// Fingerprints listed in one message.
 const MAX_LISTED: usize = 8;
+
+/// Answers that are neither yes nor no before it is taken for no.
+const MAX_ANSWERS: usize = 10;
 
 /// What a line says about its key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -290,17 +299,34 @@ pub struct KnownHosts {
     hash: bool,
     write_to: Option<PathBuf>,
     revoked: Vec<PublicKey>,
+    /// What an authority may sign with.
+    authorities: Listed,
+    /// The fewest bits of an RSA key.
+    rsa_bits: u32,
+    /// NoHostAuthenticationForLocalhost.
+    localhost_unchecked: bool,
+    /// The connection goes to this machine; known once there is one.
+    pub(super) local: Arc<AtomicBool>,
+}
+
+/// How far a key that was accepted is to be trusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trust {
+    /// It is the host's, as far as anybody knows.
+    Known,
+    /// Another one is on file, and the config wants to go on: nothing secret is sent there, as ssh does it.
+    Changed,
 }
 
 impl KnownHosts {
     /// Reads the known_hosts files of `host`.
     ///
     /// # Errors
-    /// [`Failure::Config`] when a file is there and cannot be read, or `RevokedHostKeys` cannot be honoured.
-    pub async fn load(host: &HostConfig) -> Result<Self, Failure> {
+    /// `RevokedHostKeys` cannot be honoured. A known_hosts file that cannot be read says nothing, as in ssh.
+    pub async fn load(host: &HostConfig) -> Result<Self, Refusal> {
         let mut lines = Vec::new();
         for file in host.user_known_hosts.iter().chain(&host.global_known_hosts) {
-            if let Some(text) = read(file).await? {
+            if let Ok(Some(text)) = read(file).await {
                 lines.append(&mut parse(&String::from_utf8_lossy(&text), file));
             }
         }
@@ -310,14 +336,7 @@ impl KnownHosts {
                 detail: format!("RevokedHostKeys {} does not exist: no host can be trusted", file.display()),
             })?;
             if bytes.starts_with(b"SSHKRL") {
-                return Err(Failure::Config {
-                    detail: format!(
-                        "RevokedHostKeys {} is a key revocation list, which only the system's ssh reads: set transport = \
-                         \"openssh\" for {}",
-                        file.display(),
-                        host.name()
-                    ),
-                });
+                return Err(Refusal::lacking(host, "RevokedHostKeys, a key revocation list,"));
             }
             for line in String::from_utf8_lossy(&bytes).lines() {
                 revoked.extend(
@@ -336,6 +355,10 @@ impl KnownHosts {
             hash: host.hash_known_hosts,
             write_to: host.user_known_hosts.first().cloned(),
             revoked,
+            authorities: host.policy.algorithms.authorities.clone(),
+            rsa_bits: host.policy.rsa_bits,
+            localhost_unchecked: host.policy.localhost_unchecked && host.host_key_alias.is_none(),
+            local: Arc::default(),
         })
     }
 
@@ -348,8 +371,22 @@ impl KnownHosts {
     ///
     /// # Errors
     /// [`Failure::HostKey`] with the fingerprint and what to do.
-    pub async fn decide(&self, shown: &PublicKeyOrCertificate) -> Result<(), Failure> {
+    pub(super) async fn decide(
+        &self,
+        shown: &PublicKeyOrCertificate,
+        host: &HostConfig,
+        asker: &Asker,
+    ) -> Result<Trust, Failure> {
         let key = shown.public_key();
+        if key.key_data().rsa().is_some_and(|rsa| rsa.key_size() < self.rsa_bits) {
+            return Err(Failure::Protocol {
+                host: self.name.clone(),
+                detail: format!("its RSA key is shorter than RequiredRSASize, {} bits", self.rsa_bits),
+            });
+        }
+        if self.localhost_unchecked && self.local.load(Ordering::Relaxed) {
+            return Ok(Trust::Known);
+        }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs());
         let refuse = |kind| {
             Err(Failure::HostKey {
@@ -364,12 +401,18 @@ impl KnownHosts {
         if self.revoked.iter().any(|r| r.key_data() == key.key_data() || Some(r.key_data()) == signer) {
             return refuse(HostKeyProblem::Revoked);
         }
+        // What an authority signed in a way that is not accepted is as if it had not signed it.
+        let plain = PublicKeyOrCertificate::from(key.clone());
+        let accepted = shown.certificate().is_none_or(|certificate| {
+            self.authorities.has(&listed_name(&certificate.signature().algorithm(), false), true)
+        });
+        let shown = if accepted { shown } else { &plain };
         match (check(&self.lines, &self.names, shown, now), self.strictness) {
-            (Verdict::Known, _) => Ok(()),
+            (Verdict::Known, _) => Ok(Trust::Known),
             (Verdict::Revoked, _) => refuse(HostKeyProblem::Revoked),
             (Verdict::Changed { known, .. }, Strictness::No) => {
                 tracing::warn!(host = %self.host, shown = %fingerprint(&key), ?known, "host key changed; StrictHostKeyChecking is no");
-                Ok(())
+                Ok(Trust::Changed)
             }
             (Verdict::Changed { known, file, line }, _) => {
                 refuse(HostKeyProblem::Changed(Box::new(OnFile {
@@ -378,8 +421,11 @@ impl KnownHosts {
                     line,
                 })))
             }
-            (Verdict::Unknown, Strictness::Yes | Strictness::Ask) => refuse(HostKeyProblem::Unknown),
-            (Verdict::Unknown, Strictness::AcceptNew | Strictness::No) => {
+            (Verdict::Unknown, Strictness::Yes) => refuse(HostKeyProblem::Unknown),
+            (Verdict::Unknown, strictness) => {
+                if strictness == Strictness::Ask && !self.is_right(&key, host, asker).await {
+                    return refuse(HostKeyProblem::Unknown);
+                }
                 if self.write_to.is_some() && !can_be_noted(&self.names.primary) {
                     let name = sessd_core::text::shown(&self.names.primary);
                     return Err(Failure::Config {
@@ -394,9 +440,35 @@ impl KnownHosts {
                     // As ssh: not noting it is no reason not to connect.
                     tracing::warn!(host = %self.host, file = %file.display(), error = %e, "host key not noted");
                 }
-                Ok(())
+                Ok(Trust::Known)
             }
         }
+    }
+}
+
+impl KnownHosts {
+    /// Asks whether an unknown key is the host's: in ssh's words, with its three answers.
+    async fn is_right(&self, key: &PublicKey, host: &HostConfig, asker: &Asker) -> bool {
+        let shown = fingerprint(key);
+        let (kind, print) = shown.split_once(' ').unwrap_or(("", &shown));
+        let text = format!(
+            "The authenticity of host '{}' can't be established.\n{kind} key fingerprint is {print}.",
+            sessd_core::text::shown(&self.names.primary),
+        );
+        let prompt = "Are you sure you want to continue connecting (yes/no/[fingerprint])? ";
+        let (mut text, mut prompt) = (text.as_str(), prompt);
+        for _ in 0..MAX_ANSWERS {
+            let Answer::Given(given) = asker.ask(host, text, prompt, true).await else { return false };
+            let given = given.trim();
+            if given.eq_ignore_ascii_case("yes") || given == print {
+                return true;
+            }
+            if given.eq_ignore_ascii_case("no") {
+                return false;
+            }
+            (text, prompt) = ("", "Please type 'yes', 'no' or the fingerprint: ");
+        }
+        false
     }
 }
 

@@ -4,16 +4,19 @@
 //! "me@box"  Destination::parse            this file
 //!    |      HostConfig::resolve           config/        what `ssh -G` says, tokens expanded, jumps resolved
 //!    |      Transport::dial               russh.rs       our own connection, one per host
-//!    |                                    openssh.rs     the system's `ssh` over stdio, for what russh lacks
+//!    |                                    openssh.rs     the system's `ssh` over stdio
+//!    |                                    own_first.rs   the first, and the second for what the first lacks
+//!    |        preferred::preferred        preferred.rs   which algorithms are offered
 //!    |        known_hosts::decide         known_hosts.rs is this the host it was?
-//!    |        auth::log_in                auth.rs        agent, key files, certificates; never a question
+//!    |        auth::log_in                auth/          agent, key files, certificates; what a person is asked for
+//!    |          Prompter                  prompt.rs      questions, on their way to whoever can answer them
 //!    |                                    here.rs        this machine: a shell of our own
 //!    |      Connection::exec              stream.rs      one channel: reader, writer, tail of stderr, exit status
 //!    v      bootstrap::start_agent        bootstrap.rs   find or install the agent, start it, skip the noise
 //! ExecStream whose first byte is the agent's
 //! ```
 //!
-//! Nothing here knows frames, sessions or views, asks a person, or tries again: a dial ends in a connection or in a
+//! Nothing here knows frames, sessions or views, or tries again; a person is asked through a [`Prompter`]: a dial ends in a connection or in a
 //! [`Failure`], typed by who must act. Only `russh.rs`, `auth.rs` and `known_hosts.rs` name the library's types.
 //!
 //! Every future is `Send` and none blocks: small files are read through `tokio::fs`, key derivation and file locks run
@@ -28,9 +31,14 @@ pub mod config;
 pub mod here;
 pub mod known_hosts;
 pub mod openssh;
+mod own_first;
+mod preferred;
+pub mod prompt;
 pub mod russh;
 mod stream;
 
+#[cfg(test)]
+mod as_ssh;
 #[cfg(test)]
 mod hostile;
 #[cfg(test)]
@@ -43,6 +51,8 @@ pub use bootstrap::{AgentChannel, AgentImage, StartOptions, start_agent};
 pub use config::{Environment, HostConfig};
 pub use here::Here;
 pub use openssh::OpensshTransport;
+pub use own_first::OwnFirst;
+pub use prompt::{Answer, Prompter, Question};
 pub use russh::RusshTransport;
 pub use sessd_core::text::clean;
 pub use stream::{ExecReader, ExecStream, ExecWriter, Exit, STDERR_TAIL};
@@ -95,7 +105,10 @@ impl Destination {
         };
         let (host, port) = if let Some(inner) = host.strip_prefix('[') {
             let (address, after) = inner.split_once(']').ok_or_else(|| bad("the [ is not closed"))?;
-            if address.split('%').next().is_none_or(|a| a.parse::<Ipv6Addr>().is_err()) {
+            // ssh itself writes a name or an IPv4 address like that, too.
+            if address.contains(':')
+                && address.split('%').next().is_none_or(|a| a.parse::<Ipv6Addr>().is_err())
+            {
                 return Err(bad("what is in [ ] is no IPv6 address"));
             }
             match after.strip_prefix(':') {
@@ -132,15 +145,16 @@ impl Destination {
         if host.starts_with('-') || user.is_some_and(|u| u.starts_with('-')) {
             return Err(bad("no part may start with a dash"));
         }
+        // What ssh refuses, and what is a pattern or a list where known hosts are kept.
         if host.contains([
-            '/', '\\', '\'', '"', '`', '$', ';', '&', '|', '<', '>', '(', ')', '{', '}', '*', '?', '!', '#',
-            ',',
+            '\\', '\'', '"', '`', '$', ';', '&', '|', '<', '>', '(', ')', '{', '}', '[', ']', '*', '?', '!',
+            '#', ',',
         ]) {
             return Err(bad("the host name has a character that no host name has"));
         }
-        if user
-            .is_some_and(|u| u.contains(['\'', '"', '`', '$', ';', '&', '|', '<', '>', '(', ')', '{', '}']))
-        {
+        if user.is_some_and(|u| {
+            u.contains(['\'', '"', '`', ';', '&', '|', '<', '>', '(', ')', '{', '}']) || u.ends_with('\\')
+        }) {
             return Err(bad("the user has a character that ssh refuses"));
         }
         Ok(Self { host: host.to_owned(), user: user.map(str::to_owned), port })
@@ -280,9 +294,35 @@ fn host_key_sentence(name: &str, host: &str, port: u16, fingerprint: &str, kind:
     }
 }
 
-/// A way to reach hosts. There are two: [`RusshTransport`] and [`OpensshTransport`].
+/// Why our own connection did not come about, and whether the system's `ssh` may do better.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// What happened.
+    pub failure: Failure,
+    /// It is for something that our own connection does not have.
+    pub system: bool,
+}
+
+impl Refusal {
+    /// Something that the ssh config asks for at `hop`, and our own connection does not do.
+    pub(crate) fn lacking(hop: &HostConfig, keyword: &str) -> Self {
+        let name = hop.name();
+        let detail = format!(
+            "{keyword} of the ssh config of {name} needs the system's ssh: install it, or set transport = \"openssh\" for {name}"
+        );
+        Self { failure: Failure::Config { detail }, system: true }
+    }
+}
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        Self { failure, system: false }
+    }
+}
+
+/// A way to reach hosts: [`RusshTransport`], [`OpensshTransport`], or the one after the other, [`OwnFirst`].
 pub trait Transport: Send + Sync {
-    /// Connects and logs in, once. Never asks and never tries again.
+    /// Connects and logs in, once. Asks only through the [`Prompter`] of the host's environment, and never tries again.
     ///
     /// Bounded: connect and key exchange by the host's ConnectTimeout per hop, the login by two minutes per hop.
     ///

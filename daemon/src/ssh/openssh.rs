@@ -74,6 +74,9 @@ impl OpensshConnection {
         // Set even where the config has one: the value is the config's, or our default where it has none.
         command.arg("-o").arg(format!("ConnectTimeout={}", host.connect_timeout.as_secs().max(1)));
         command.args(["-o", "RemoteCommand=none", "-o", "RequestTTY=no"]);
+        for option in &host.policy.shields {
+            command.args(["-o", option]);
+        }
         command.args(extra);
         command.args(destination_args(&host.destination, host.environment.ssh_config.as_deref()));
         command.arg("--").arg(&host.destination.host);
@@ -99,7 +102,11 @@ impl OpensshConnection {
         let shared = self.master_runs().await;
         // Any local shell understands these words; `echo` into stderr is sh's own doing.
         let mark = mark()?;
-        let local = format!("LocalCommand=/bin/sh -c \"echo {mark} >&2\"");
+        let mut local = format!("LocalCommand=/bin/sh -c \"echo {mark} >&2\"");
+        if let Some(command) = &self.host.policy.local_command {
+            // ssh expands it once more.
+            local = format!("{local}; {}", command.replace('%', "%%"));
+        }
         let mut command = if shared {
             self.command(&["-o", "ControlMaster=no"])
         } else {

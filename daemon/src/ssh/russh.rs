@@ -1,6 +1,6 @@
 //! Our own ssh connection: one per host, on the runtime of the caller.
 //!
-//! AES-GCM first (1.8 times the throughput of the library's own order), `nodelay`, a 16 MiB window under the link's own
+//! `nodelay`, a 16 MiB window under the link's own
 //! credits, no inactivity limit: the link has its heartbeats. Jump hosts are connections inside channels of the one
 //! before; a ProxyCommand's stdio is a connection like any other.
 //!
@@ -14,15 +14,18 @@ use std::{
     net::SocketAddr,
     pin::{Pin, pin},
     process::Stdio,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll, ready},
     time::Duration,
 };
 
 use ::russh::{
-    ChannelMsg, ChannelReadHalf, ChannelWriteHalf, Preferred, SshId, cipher,
+    ChannelMsg, ChannelReadHalf, ChannelWriteHalf, SshId,
     client::{self, ChannelOpenHandle, DisconnectReason, Handle, Handler, Msg, Session},
-    keys::{Algorithm, EcdsaCurve, HashAlg, PublicKeyOrCertificate},
+    keys::PublicKeyOrCertificate,
 };
 use bytes::Bytes;
 use tokio::{
@@ -37,11 +40,13 @@ use tokio::{
 use crate::turn::Turns;
 
 use super::{
-    BoxFuture, Connection, ExecStream, Exit, Failure, Transport,
+    BoxFuture, Connection, ExecStream, Exit, Failure, Refusal, Transport,
     auth::{self, Notes},
     clean,
     config::{Family, HostConfig},
-    known_hosts::KnownHosts,
+    known_hosts::{KnownHosts, Trust},
+    preferred,
+    prompt::{Asker, lines},
     stream::{Source, Tail},
 };
 
@@ -53,6 +58,8 @@ const MAX_PACKET: u32 = 65_535;
 const READ: usize = 64 * 1024;
 /// The login of one hop: an agent may wait for a touch. OpenSSH's LoginGraceTime.
 const LOGIN_TIMEOUT: Duration = Duration::from_secs(120);
+/// A LocalCommand; ssh waits for it without end.
+const LOCAL_COMMAND_TIMEOUT: Duration = Duration::from_secs(30);
 /// Opening a channel on a connection that is up.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 /// When a refused channel is asked for again, in milliseconds: with `MaxSessions 1` the one before has to be cleared away.
@@ -68,47 +75,49 @@ const PROMPT_READS: u8 = 64;
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 16;
 
-/// AES-GCM first; ciphers without an integrated check last.
-const CIPHERS: &[cipher::Name] = &[
-    cipher::AES_256_GCM,
-    cipher::AES_128_GCM,
-    cipher::CHACHA20_POLY1305,
-    cipher::AES_256_CTR,
-    cipher::AES_192_CTR,
-    cipher::AES_128_CTR,
-];
-
 /// The transport that speaks ssh itself. Has no state: each dial is a connection of its own.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RusshTransport;
 
 impl Transport for RusshTransport {
     fn dial<'a>(&'a self, host: &'a HostConfig) -> BoxFuture<'a, Result<Box<dyn Connection>, Failure>> {
-        dial_within(host, LOGIN_TIMEOUT)
+        Box::pin(async move { dial_within(host, LOGIN_TIMEOUT).await.map_err(|refusal| refusal.failure) })
     }
+}
+
+/// One dial as [`RusshTransport`] does it; what fails says whether the system's `ssh` may do better.
+pub(super) fn try_dial(host: &HostConfig) -> BoxFuture<'_, Result<Box<dyn Connection>, Refusal>> {
+    dial_within(host, LOGIN_TIMEOUT)
 }
 
 /// The same with another limit for each hop's login.
 pub(super) fn dial_within(
     host: &HostConfig,
     login: Duration,
-) -> BoxFuture<'_, Result<Box<dyn Connection>, Failure>> {
+) -> BoxFuture<'_, Result<Box<dyn Connection>, Refusal>> {
     Box::pin(async move {
+        if let Some((hop, keyword)) = only_the_system(host) {
+            return Err(Refusal::lacking(hop, keyword));
+        }
+        let asker = Asker::new(host);
         let mut alive = Alive::default();
         let mut previous: Option<Handle<Client>> = None;
         for hop in host.jumps.iter().chain([host]) {
             let (handle, notes) = match previous.take() {
                 None => {
+                    let local = Arc::new(AtomicBool::new(false));
                     let open = async {
                         match &hop.proxy_command {
                             Some(command) => proxy(command, hop, &mut alive),
-                            None => tcp(hop)
-                                .await
-                                .map(|s| Box::new(Socket { inner: s, prompt: PROMPT_READS }) as BoxedStream),
+                            None => tcp(hop).await.map(|s| {
+                                let near = s.peer_addr().is_ok_and(|a| a.ip().to_canonical().is_loopback());
+                                local.store(near, Ordering::Relaxed);
+                                Box::new(Socket { inner: s, prompt: PROMPT_READS }) as BoxedStream
+                            }),
                         }
                     };
                     let mut alive_stop = None;
-                    let shaken = handshake(hop, open, &mut alive_stop).await;
+                    let shaken = handshake(hop, open, &mut alive_stop, &asker, local.clone()).await;
                     alive.stops.extend(alive_stop);
                     match shaken {
                         Ok(shaken) => shaken,
@@ -130,31 +139,51 @@ pub(super) fn dial_within(
                         Ok(Box::new(channel.into_stream()) as BoxedStream)
                     };
                     let mut stop = None;
-                    let shaken = handshake(hop, open, &mut stop).await;
+                    let shaken = handshake(hop, open, &mut stop, &asker, Arc::default()).await;
                     alive.stops.extend(stop);
                     alive.through.push(before);
                     shaken?
                 }
             };
             let mut handle = handle;
-            match timeout(login, auth::log_in(&mut handle, hop, &notes)).await {
-                Ok(done) => done?,
-                Err(_) => return Err(auth::not_finished(hop, &notes, login)),
+            match asker.within(login, auth::log_in(&mut handle, hop, &notes, &asker)).await {
+                Some(done) => done?,
+                None => return Err(auth::not_finished(hop, &notes, login).into()),
             }
             let cipher = notes.lock().ok().and_then(|n| n.cipher.clone()).unwrap_or_default();
             if std::ptr::eq(hop, host) {
+                if let Some(command) = &host.policy.local_command {
+                    run_local(command, host).await;
+                }
                 return Ok(Box::new(RusshConnection {
                     handle,
                     alive: Arc::new(alive),
                     notes,
                     host: host.name(),
                     about: format!("{}@{}:{}, {cipher}", host.user, host.hostname, host.port),
+                    sent: host.policy.sent.clone(),
                 }) as Box<dyn Connection>);
             }
             previous = Some(handle);
         }
-        Err(Failure::Config { detail: format!("{} has no hop to dial", host.name()) })
+        Err(Failure::Config { detail: format!("{} has no hop to dial", host.name()) }.into())
     })
+}
+
+/// The first hop whose config has a keyword that only the system's ssh can honour, and that keyword.
+pub(super) fn only_the_system(host: &HostConfig) -> Option<(&HostConfig, &str)> {
+    let mut hops = host.jumps.iter().chain([host]);
+    hops.find_map(|hop| hop.policy.system.first().map(|keyword| (hop, keyword.as_str())))
+}
+
+/// LocalCommand, which ssh runs once it is logged in, waits for, and forgets the end of.
+async fn run_local(command: &str, host: &HostConfig) {
+    let mut shell = host.environment.command("/bin/sh");
+    shell.arg("-c").arg(command).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    shell.process_group(0).kill_on_drop(true);
+    if timeout(LOCAL_COMMAND_TIMEOUT, shell.status()).await.is_err() {
+        tracing::warn!(host = host.name(), "LocalCommand did not end in time");
+    }
 }
 
 /// What one connection stands on. Dropping it cuts the streams, whatever the library's tasks are waiting for.
@@ -170,7 +199,12 @@ struct Alive {
 
 impl Alive {
     /// A connection through a proxy that failed: what the proxy said tells more than "closed".
-    async fn explain(mut self, failure: Failure) -> Failure {
+    async fn explain(self, refusal: Refusal) -> Refusal {
+        let failure = self.explained(refusal.failure).await;
+        Refusal { failure, ..refusal }
+    }
+
+    async fn explained(mut self, failure: Failure) -> Failure {
         // The process ends by itself, as a rule, when its connection does; killed where it goes on.
         let Some((_child, said)) = self.proxy.take() else { return failure };
         let Ok(Ok(said)) = timeout(CLOSE_TIMEOUT, said).await else { return failure };
@@ -316,8 +350,15 @@ async fn tcp(host: &HostConfig) -> Result<TcpStream, Failure> {
             Some(Ok(Ok(stream))) => {
                 // Best effort: without it echoes are slower, not wrong.
                 stream.set_nodelay(true).ok();
-                // ssh's TCPKeepAlive: a connection nobody uses is found dead some day.
-                rustix::net::sockopt::set_socket_keepalive(&stream, true).ok();
+                // A connection nobody uses is found dead some day.
+                rustix::net::sockopt::set_socket_keepalive(&stream, host.policy.tcp_keepalive).ok();
+                if let Some(class) = host.policy.service {
+                    if stream.peer_addr().is_ok_and(|a| a.is_ipv6()) {
+                        rustix::net::sockopt::set_ipv6_tclass(&stream, u32::from(class)).ok();
+                    } else {
+                        rustix::net::sockopt::set_ip_tos(&stream, class).ok();
+                    }
+                }
                 return Ok(stream);
             }
             Some(Ok(Err(e))) => last = Some(e),
@@ -394,8 +435,9 @@ impl From<::russh::Error> for Stop {
 /// Our side of one connection's events.
 struct Client {
     known: KnownHosts,
+    config: HostConfig,
+    asker: Arc<Asker>,
     notes: Arc<Mutex<Notes>>,
-    host: String,
     /// Channels it tried to open towards us.
     unasked: u32,
 }
@@ -416,7 +458,7 @@ impl Client {
         }
         let detail = "it keeps opening channels towards this machine, which forwards nothing".to_owned();
         self.note(|n| n.fault = Some(detail.clone()));
-        Err(Stop::Refused(Failure::Protocol { host: self.host.clone(), detail }))
+        Err(Stop::Refused(Failure::Protocol { host: self.config.name(), detail }))
     }
 }
 
@@ -513,12 +555,16 @@ impl Handler for Client {
     }
 
     async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Stop> {
-        self.known.decide(shown).await.map_err(Stop::Refused)?;
+        let trust = self.known.decide(shown, &self.config, &self.asker).await.map_err(Stop::Refused)?;
+        self.note(|n| n.changed = trust == Trust::Changed);
         Ok(true)
     }
 
     async fn auth_banner(&mut self, banner: &str, _: &mut client::Session) -> Result<(), Stop> {
-        self.note(|n| n.banner = Some(clean(banner, 200)).filter(|b| !b.is_empty()));
+        self.note(|n| {
+            n.banner = Some(clean(banner, 200)).filter(|b| !b.is_empty());
+            n.shown = Some(lines(banner)).filter(|b| !b.is_empty());
+        });
         Ok(())
     }
 
@@ -533,6 +579,7 @@ impl Handler for Client {
     }
 
     async fn disconnected(&mut self, reason: DisconnectReason<Stop>) -> Result<(), Stop> {
+        self.note(|n| n.ended.notify_one());
         match reason {
             DisconnectReason::ReceivedDisconnect(info) => {
                 self.note(|n| n.goodbye = Some(clean(&info.message, 120)));
@@ -557,63 +604,56 @@ async fn handshake(
     host: &HostConfig,
     open: impl Future<Output = Result<BoxedStream, Failure>>,
     stop: &mut Option<oneshot::Sender<()>>,
-) -> Result<(Handle<Client>, Arc<Mutex<Notes>>), Failure> {
-    let known = KnownHosts::load(host).await?;
-    let config = Arc::new(library_config(host, &known));
+    asker: &Arc<Asker>,
+    local: Arc<AtomicBool>,
+) -> Result<(Handle<Client>, Arc<Mutex<Notes>>), Refusal> {
+    let mut known = KnownHosts::load(host).await?;
+    known.local = local;
+    let config = Arc::new(library_config(host, &known)?);
     let notes = Arc::new(Mutex::new(Notes::default()));
-    let client = Client { known, notes: notes.clone(), host: host.name(), unasked: 0 };
+    let client =
+        Client { known, config: host.clone(), asker: asker.clone(), notes: notes.clone(), unasked: 0 };
     let shake = async {
-        let inner = open.await?;
+        let inner = open.await.map_err(Refusal::from)?;
         let (sender, receiver) = oneshot::channel();
         *stop = Some(sender);
         // The library reads the length of a packet and then the packet.
         let stream = Turns::new(BufReader::with_capacity(READ, Guarded { inner, stop: Some(receiver) }));
         client::connect_stream(config, stream, client).await.map_err(|e| handshake_failure(host, e, &notes))
     };
-    match timeout(host.connect_timeout, shake).await {
-        Ok(done) => done.map(|handle| (handle, notes.clone())),
-        Err(_) => Err(Failure::Unreachable {
+    match asker.within(host.connect_timeout, shake).await {
+        Some(done) => done.map(|handle| (handle, notes.clone())),
+        None => Err(Failure::Unreachable {
             host: host.name(),
             detail: format!("no answer within {} s (ConnectTimeout)", host.connect_timeout.as_secs()),
-        }),
+        }
+        .into()),
     }
 }
 
-fn library_config(host: &HostConfig, known: &KnownHosts) -> client::Config {
-    let rsa = |hash| Algorithm::Rsa { hash: Some(hash) };
-    // SHA-1 signatures (`ssh-rsa`) are not offered, as in OpenSSH.
-    let all = [
-        Algorithm::Ed25519,
-        Algorithm::Ecdsa { curve: EcdsaCurve::NistP256 },
-        Algorithm::Ecdsa { curve: EcdsaCurve::NistP384 },
-        Algorithm::Ecdsa { curve: EcdsaCurve::NistP521 },
-        rsa(HashAlg::Sha512),
-        rsa(HashAlg::Sha256),
-    ];
+fn library_config(host: &HostConfig, known: &KnownHosts) -> Result<client::Config, Refusal> {
     let (kinds, authority) = known.algorithms();
-    let is_rsa = |a: &Algorithm| matches!(a, Algorithm::Rsa { .. });
-    let is_known = |a: &Algorithm| kinds.iter().any(|k| k == a || (is_rsa(k) && is_rsa(a)));
-    let (first, then): (Vec<_>, Vec<_>) = all.iter().cloned().partition(is_known);
-    client::Config {
+    Ok(client::Config {
         client_id: SshId::Standard(Cow::Borrowed(concat!("SSH-2.0-sessd_", env!("CARGO_PKG_VERSION")))),
+        limits: preferred::limits(host),
         window_size: WINDOW,
         maximum_packet_size: MAX_PACKET,
-        preferred: Preferred {
-            key: Cow::Owned(first.into_iter().chain(then).collect()),
-            // A host shows its certificate only to who asks; only where an authority is on file is one of use.
-            host_key_certificates: if authority { Cow::Owned(all.to_vec()) } else { Cow::Borrowed(&[]) },
-            cipher: Cow::Borrowed(CIPHERS),
-            ..Preferred::DEFAULT
-        },
+        preferred: preferred::preferred(host, &kinds, authority)
+            .map_err(|keyword| Refusal::lacking(host, &keyword))?,
         inactivity_timeout: None,
         keepalive_interval: host.keepalive,
         keepalive_max: host.keepalive_max,
         nodelay: true,
         ..client::Config::default()
-    }
+    })
 }
 
-fn handshake_failure(host: &HostConfig, stop: Stop, notes: &Mutex<Notes>) -> Failure {
+fn handshake_failure(host: &HostConfig, stop: Stop, notes: &Mutex<Notes>) -> Refusal {
+    let system = matches!(stop, Stop::Ssh(::russh::Error::NoCommonAlgo { .. }));
+    Refusal { failure: handshake_sentence(host, stop, notes), system }
+}
+
+fn handshake_sentence(host: &HostConfig, stop: Stop, notes: &Mutex<Notes>) -> Failure {
     use ::russh::Error as E;
     let e = match stop {
         Stop::Refused(failure) => return failure,
@@ -659,6 +699,8 @@ struct RusshConnection {
     notes: Arc<Mutex<Notes>>,
     host: String,
     about: String,
+    /// Variables that go before each command.
+    sent: Vec<(String, String)>,
 }
 
 impl RusshConnection {
@@ -705,6 +747,12 @@ impl Connection for RusshConnection {
                 }
             };
             let (read, write) = channel.split();
+            // As ssh: the host takes those that it accepts, and says nothing.
+            for (name, value) in &self.sent {
+                if write.set_env(false, name, value).await.is_err() {
+                    return Err(self.gone("the connection is gone"));
+                }
+            }
             // The answer is not waited for: it comes before any output, and a round trip earlier.
             if write.exec(true, command).await.is_err() {
                 return Err(self.gone("the connection is gone"));

@@ -41,12 +41,17 @@ fn destinations() {
         ("box\n", None),
         ("bo\u{1b}x", None),
         ("[::1", None),
-        ("[box]:22", None),
+        ("[box]:22", d("box", None, Some(22))),
+        ("root@[10.0.0.1]:22", d("10.0.0.1", Some("root"), Some(22))),
+        ("[bo]x]", None),
+        ("CORP\\me@box", d("box", Some("CORP\\me"), None)),
+        ("me\\@box", None),
         ("[::1]22", None),
         ("a:b:c", None),
         ("$(id)", None),
         ("a;b", None),
-        ("a/b", None),
+        ("prod/web1", d("prod/web1", None, None)),
+        ("a[b", None),
         ("ssh://", None),
     ] {
         assert_eq!(Destination::parse(text).ok(), expected, "{text:?}");
@@ -889,7 +894,7 @@ async fn a_signature_that_nobody_gives_waits_for_a_person() {
     world.host("touch", sshd.port, &format!("  IdentityAgent {}", world.show("agent")));
     odd_agent(&world, false);
     let host = world.resolve("touch").await;
-    let e = russh::dial_within(&host, std::time::Duration::from_secs(2)).await.err().unwrap();
+    let e = russh::dial_within(&host, std::time::Duration::from_secs(2)).await.err().unwrap().failure;
     assert!(
         matches!(e, Failure::NeedsLogin { .. }) && e.to_string().contains("touch or a confirmation"),
         "{e}"

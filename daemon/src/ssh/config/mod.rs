@@ -3,9 +3,13 @@
 //! Resolved by asking `ssh -G`, which is exact by construction (Include, Match, canonical names); what it leaves
 //! unexpanded is expanded here. Where there is no `ssh`, a small first-match reader of our own takes its place: it
 //! produces the same pairs of keyword and value, so everything after it is shared, and refuses `Match` rather than
-//! guess. Each ProxyJump hop is resolved by its own question.
+//! guess. Each ProxyJump hop is resolved by its own question. What differs from what the same ssh prints where no config
+//! says anything is a wish, and none is dropped in silence (`keywords`).
 
+mod algorithms;
+mod keywords;
 mod named;
+mod policy;
 mod reader;
 mod tokens;
 
@@ -15,15 +19,17 @@ use std::{
     fmt,
     path::{Path, PathBuf},
     process::Stdio,
+    sync::{Arc, Mutex},
     time::Duration,
 };
 
-use super::{BoxFuture, Destination, Failure, clean};
+use super::{BoxFuture, Destination, Failure, clean, prompt::Prompter};
 use crate::asking::NEVER;
 pub use named::Named;
+pub use policy::{Algorithms, Listed, Policy};
 use reader::read_config;
 pub(crate) use tokens::matches_pattern;
-use tokens::{Tokens, split_words, unquote};
+use tokens::{Tokens, split_paths, split_words, unquote};
 
 /// ConnectTimeout where the config has none: bounds TCP connect and key exchange of each hop.
 pub const DEFAULT_CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -34,6 +40,11 @@ const PROXY_CONNECT_TIMEOUT: Duration = Duration::from_secs(120);
 const RESOLVE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The longest chain of jump hosts.
 const MAX_HOPS: usize = 8;
+/// The ssh programs whose defaults are remembered.
+const MAX_PROGRAMS: usize = 8;
+
+/// Keywords in lower case and their values, as `ssh -G` prints them.
+type Pairs = Vec<(String, String)>;
 
 /// Where this program runs: everything resolving takes from outside, so that tests (and a view in another login) can
 /// say otherwise. Holds environment variables, hence no `Debug`.
@@ -51,6 +62,8 @@ pub struct Environment {
     pub variables: HashMap<String, String>,
     /// What of them is not as in this process's own environment: programs are started with these changes.
     pub changes: Vec<(String, Option<String>)>,
+    /// Whoever may be asked what only a person knows.
+    pub person: Option<Arc<dyn Prompter>>,
 }
 
 impl Environment {
@@ -71,6 +84,7 @@ impl Environment {
             ssh: Some(PathBuf::from("ssh")),
             variables,
             changes: Vec::new(),
+            person: None,
         }
     }
 
@@ -178,6 +192,8 @@ pub struct HostConfig {
     pub family: Family,
     /// The local address to dial from.
     pub bind_address: Option<String>,
+    /// What the connection is to be like.
+    pub policy: Policy,
     /// Where this was resolved.
     pub environment: Environment,
 }
@@ -224,11 +240,12 @@ fn resolve<'a>(
                 "the ProxyJump of {destination} leads through more than {MAX_HOPS} hosts"
             )));
         }
-        let pairs = match ask_ssh(destination, environment).await? {
-            Some(pairs) => pairs,
-            None => read_config(destination, environment).await?,
-        };
-        let mut host = build(destination, environment, &pairs)?;
+        let (pairs, defaults) =
+            match tokio::try_join!(ask_ssh(destination, environment), defaults(environment))? {
+                (Some(pairs), Some(defaults)) => (pairs, defaults),
+                _ => (read_config(destination, environment).await?, Arc::new(algorithms::defaults())),
+            };
+        let mut host = build(destination, environment, &pairs, &defaults)?;
         let chain = match via {
             Some(chain) => {
                 host.proxy_command = None;
@@ -266,10 +283,11 @@ fn resolve<'a>(
     })
 }
 
+/// As ssh looks: by the name that is dialled, the default port where none is written, the same user where none is.
 fn via_itself(jump: &str, host: &HostConfig) -> Result<bool, Failure> {
     let jump = Destination::parse(jump)?;
-    Ok((jump.host == host.destination.host || jump.host == host.hostname)
-        && jump.port.is_none_or(|p| p == host.port)
+    Ok(jump.host == host.hostname
+        && jump.port.unwrap_or(22) == host.port
         && jump.user.as_ref().is_none_or(|u| *u == host.user))
 }
 
@@ -282,13 +300,41 @@ fn first<'a>(pairs: &'a [(String, String)], key: &str) -> Option<&'a str> {
 }
 
 /// The pairs `ssh -G` prints, or `None` where there is no ssh.
-async fn ask_ssh(
-    to: &Destination,
-    environment: &Environment,
-) -> Result<Option<Vec<(String, String)>>, Failure> {
+async fn ask_ssh(to: &Destination, environment: &Environment) -> Result<Option<Pairs>, Failure> {
     let Some(ssh) = &environment.ssh else { return Ok(None) };
     let mut command = environment.command(ssh);
     command.arg("-G").args(destination_args(to, environment.ssh_config.as_deref())).arg("--").arg(&to.host);
+    run_ssh(command, &format!("-G {to}")).await
+}
+
+/// The pairs where no config says anything: asked once of each ssh.
+async fn defaults(environment: &Environment) -> Result<Option<Arc<Pairs>>, Failure> {
+    static KNOWN: Mutex<Vec<(Program, Arc<Pairs>)>> = Mutex::new(Vec::new());
+    /// A program, and where it is looked for.
+    type Program = (PathBuf, Option<String>);
+    let Some(ssh) = &environment.ssh else { return Ok(None) };
+    let program: Program = (ssh.clone(), environment.variables.get("PATH").cloned());
+    let known = || {
+        let known = KNOWN.lock().ok()?;
+        known.iter().find(|(of, _)| *of == program).map(|(_, pairs)| pairs.clone())
+    };
+    if let Some(pairs) = known() {
+        return Ok(Some(pairs));
+    }
+    let mut command = environment.command(ssh);
+    command.args(["-F", "/dev/null", "-G", "--", "unnamed.invalid"]);
+    let Some(pairs) = run_ssh(command, "-F /dev/null -G unnamed.invalid").await?.map(Arc::new) else {
+        return Ok(None);
+    };
+    if let Ok(mut known) = KNOWN.lock() {
+        known.truncate(MAX_PROGRAMS - 1);
+        known.insert(0, (program, pairs.clone()));
+    }
+    Ok(Some(pairs))
+}
+
+/// What an `ssh` prints that connects to nothing; `None` where there is none.
+async fn run_ssh(mut command: tokio::process::Command, asked: &str) -> Result<Option<Pairs>, Failure> {
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
     // In a group of its own, with whatever a `Match exec` starts.
     command.process_group(0);
@@ -299,11 +345,11 @@ async fn ask_ssh(
     };
     let Ok(output) = tokio::time::timeout(RESOLVE_TIMEOUT, child.wait_with_output()).await else {
         return Err(config_error(format!(
-            "`ssh -G {to}` did not answer in {} s: is there a slow `Match exec`?",
+            "`ssh {asked}` did not answer in {} s: is there a slow `Match exec`?",
             RESOLVE_TIMEOUT.as_secs()
         )));
     };
-    let output = output.map_err(|e| config_error(format!("`ssh -G {to}`: {e}")))?;
+    let output = output.map_err(|e| config_error(format!("`ssh {asked}`: {e}")))?;
     if !output.status.success() {
         let why = clean(&String::from_utf8_lossy(&output.stderr), 300);
         return Err(config_error(format!("ssh refuses the host or its config: {why}")));
@@ -326,7 +372,7 @@ pub(super) fn destination_args(to: &Destination, ssh_config: Option<&Path>) -> V
     args
 }
 
-fn parse_pairs(text: &str) -> Vec<(String, String)> {
+fn parse_pairs(text: &str) -> Pairs {
     text.lines()
         .filter_map(|line| line.split_once(' '))
         .map(|(key, value)| (key.to_ascii_lowercase(), value.trim().to_owned()))
@@ -342,6 +388,7 @@ fn build(
     to: &Destination,
     environment: &Environment,
     pairs: &[(String, String)],
+    defaults: &[(String, String)],
 ) -> Result<HostConfig, Failure> {
     let get = |key: &str| first(pairs, key);
     let port = match (to.port, get("port")) {
@@ -375,7 +422,7 @@ fn build(
         values.filter(|f| !f.eq_ignore_ascii_case("none")).map(|f| tokens.path(f, word)).collect()
     };
     let lists = |key: &str, word: &str, or: &[&str]| -> Result<Vec<PathBuf>, Failure> {
-        let words = get(key).map_or_else(|| or.iter().map(|s| (*s).to_owned()).collect(), split_words);
+        let words = get(key).map_or_else(|| or.iter().map(|s| (*s).to_owned()).collect(), split_paths);
         words.iter().filter(|f| !f.eq_ignore_ascii_case("none")).map(|f| tokens.path(f, word)).collect()
     };
     let mut identity_files = files("identityfile", "IdentityFile")?;
@@ -412,11 +459,6 @@ fn build(
         Some(c) if !c.eq_ignore_ascii_case("none") => Some(tokens.expand_percent(c, "ProxyCommand")?),
         _ => None,
     };
-    if proxy_command.is_some() && yes(get("proxyusefdpass")) {
-        return Err(config_error(format!(
-            "{to} uses ProxyUseFdpass, which only the system's ssh can: set transport = \"openssh\" for it"
-        )));
-    }
     let seconds = |key: &str| get(key).and_then(parse_seconds).filter(|s| *s > 0).map(Duration::from_secs);
     Ok(HostConfig {
         destination: to.clone(),
@@ -459,6 +501,7 @@ fn build(
             _ => Family::Any,
         },
         bind_address: get("bindaddress").map(str::to_owned),
+        policy: Policy::of(pairs, defaults, &tokens)?,
         environment: environment.clone(),
         hostname: tokens.host.clone(),
         user: tokens.user.clone(),

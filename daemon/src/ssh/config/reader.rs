@@ -1,7 +1,10 @@
 //! ssh_config(5) read by ourselves, where there is no `ssh` to ask.
 
-use super::tokens::{matches_pattern, split_words, unquote};
-use super::{BoxFuture, Destination, Environment, Failure, config_error, first};
+use super::algorithms;
+use super::keywords::{self, Word};
+use super::tokens::{matches_pattern, split_words};
+use super::{BoxFuture, Destination, Environment, Failure, Pairs, clean, config_error, first, yes};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// How deep Include may nest, as in OpenSSH.
@@ -9,48 +12,50 @@ const MAX_INCLUDE_DEPTH: usize = 16;
 /// The largest config file the fallback reads.
 const MAX_CONFIG: u64 = 4 << 20;
 
-/// The keywords the fallback passes on; the first value wins but for the two that add up.
-const KEYWORDS: &[&str] = &[
-    "hostname",
-    "port",
-    "user",
+/// Keywords whose values add up; of the others the first counts.
+const ADD_UP: &[&str] = &[
     "identityfile",
     "certificatefile",
-    "identityagent",
-    "identitiesonly",
-    "pubkeyauthentication",
-    "userknownhostsfile",
-    "globalknownhostsfile",
-    "revokedhostkeys",
-    "hostkeyalias",
-    "stricthostkeychecking",
-    "hashknownhosts",
-    "proxyjump",
-    "proxycommand",
-    "proxyusefdpass",
-    "connecttimeout",
-    "serveraliveinterval",
-    "serveralivecountmax",
-    "forwardagent",
-    "addressfamily",
-    "bindaddress",
+    "sendenv",
+    "setenv",
+    "localforward",
+    "remoteforward",
+    "dynamicforward",
+];
+/// Keywords whose value is the rest of the line, as it stands.
+const WHOLE: &[&str] = &["proxycommand", "localcommand", "remotecommand", "knownhostscommand"];
+/// Keywords that speak of lists which may be changed at their ends.
+const LISTS: &[&str] = &[
+    "ciphers",
+    "macs",
+    "kexalgorithms",
+    "hostkeyalgorithms",
+    "pubkeyacceptedalgorithms",
+    "hostbasedacceptedalgorithms",
+    "casignaturealgorithms",
 ];
 
-pub(super) async fn read_config(
-    to: &Destination,
-    environment: &Environment,
-) -> Result<Vec<(String, String)>, Failure> {
-    let mut reader = Reader { host: to.host.clone(), environment, pairs: Vec::new() };
+pub(super) async fn read_config(to: &Destination, environment: &Environment) -> Result<Pairs, Failure> {
+    let mut reader = Reader { to, environment, pairs: Vec::new() };
     match &environment.ssh_config {
         Some(file) => {
-            let text = read_small(file)
-                .await?
-                .ok_or_else(|| config_error(format!("the ssh config {} does not exist", file.display())))?;
+            let text = read_small(file).await.map_err(|why| {
+                config_error(format!("the ssh config {} cannot be read: {why}", file.display()))
+            })?;
             reader.read(file, &text, true, 0).await?;
         }
         None => {
-            for file in [environment.home.join(".ssh/config"), PathBuf::from("/etc/ssh/ssh_config")] {
-                if let Some(text) = read_small(&file).await? {
+            let own = environment.home.join(".ssh/config");
+            if let Ok(meta) = tokio::fs::metadata(&own).await {
+                // As ssh: what others can write says nothing about where keys go.
+                let uid = rustix::process::getuid().as_raw();
+                if (meta.uid() != 0 && meta.uid() != uid) || meta.mode() & 0o022 != 0 {
+                    return Err(config_error(format!("Bad owner or permissions on {}", own.display())));
+                }
+            }
+            for file in [own, PathBuf::from("/etc/ssh/ssh_config")] {
+                // As ssh: one that is not there, or cannot be read, says nothing.
+                if let Ok(text) = read_small(&file).await {
                     reader.read(&file, &text, true, 0).await?;
                 }
             }
@@ -61,28 +66,30 @@ pub(super) async fn read_config(
     if let (Some(jump), Some(command)) = (position("proxyjump"), position("proxycommand")) {
         reader.pairs.remove(jump.max(command));
     }
+    if first(&reader.pairs, "canonicalizehostname")
+        .is_some_and(|v| yes(Some(v)) || v.eq_ignore_ascii_case("always"))
+    {
+        return Err(config_error(
+            "CanonicalizeHostname needs the system's ssh, which is not installed".to_owned(),
+        ));
+    }
     Ok(reader.pairs)
 }
 
-/// A file's text, `None` where there is none.
-async fn read_small(file: &Path) -> Result<Option<String>, Failure> {
-    let unreadable = |e: std::io::Error| config_error(format!("{} cannot be read: {e}", file.display()));
-    match tokio::fs::metadata(file).await {
-        Ok(meta) if meta.len() > MAX_CONFIG => {
-            return Err(config_error(format!("{} is too large", file.display())));
-        }
-        Ok(_) => {}
-        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(e) => return Err(unreadable(e)),
+/// A file's text, or why there is none.
+async fn read_small(file: &Path) -> Result<String, String> {
+    let meta = tokio::fs::metadata(file).await.map_err(|e| e.to_string())?;
+    if meta.len() > MAX_CONFIG {
+        return Err("it is too large".to_owned());
     }
-    let bytes = tokio::fs::read(file).await.map_err(unreadable)?;
-    Ok(Some(String::from_utf8_lossy(&bytes).into_owned()))
+    let bytes = tokio::fs::read(file).await.map_err(|e| e.to_string())?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 struct Reader<'a> {
-    host: String,
+    to: &'a Destination,
     environment: &'a Environment,
-    pairs: Vec<(String, String)>,
+    pairs: Pairs,
 }
 
 impl Reader<'_> {
@@ -105,59 +112,102 @@ impl Reader<'_> {
                 }
                 let at = || format!("{} line {}", file.display(), index + 1);
                 let end = line.find(|c: char| c.is_whitespace() || c == '=').unwrap_or(line.len());
-                let key = line[..end].to_ascii_lowercase();
+                let key = line[..end].trim_matches('"').to_ascii_lowercase();
                 let value = line[end..].trim_start();
                 let value = value.strip_prefix('=').unwrap_or(value).trim();
                 match key.as_str() {
-                    "host" => applies = active && self.host_applies(value),
-                    "match" => {
-                        let words = split_words(&value.to_ascii_lowercase());
-                        if words != ["all"] {
-                            return Err(config_error(format!(
-                                "{}: `Match` needs the system's ssh, which is not installed",
-                                at()
-                            )));
-                        }
-                        applies = active;
-                    }
+                    "host" => applies = active && host_applies(&split_words(value), &self.to.host),
+                    "match" => applies = self.match_applies(value, &at())? && active,
                     "include" if applies => {
                         for pattern in split_words(value) {
                             for path in self.included(&pattern, file, &at()).await? {
-                                if let Some(text) = read_small(&path).await? {
+                                if let Ok(text) = read_small(&path).await {
                                     self.read(&path, &text, true, depth + 1).await?;
                                 }
                             }
                         }
                     }
-                    key if applies && KEYWORDS.contains(&key) => {
-                        if value.is_empty() {
-                            return Err(config_error(format!("{}: {key} has no value", at())));
-                        }
-                        let adds_up = matches!(key, "identityfile" | "certificatefile");
-                        if adds_up || first(&self.pairs, key).is_none() {
-                            let whole =
-                                matches!(key, "proxycommand" | "userknownhostsfile" | "globalknownhostsfile");
-                            let value = if whole { value } else { unquote(value) };
-                            self.pairs.push((key.to_owned(), value.to_owned()));
-                        }
-                    }
-                    _ => {}
+                    "include" => {}
+                    key => self.keyword(key, value, applies, &at())?,
                 }
             }
             Ok(())
         })
     }
 
-    fn host_applies(&self, patterns: &str) -> bool {
-        let mut hit = false;
-        for pattern in split_words(patterns) {
-            match pattern.strip_prefix('!') {
-                Some(not) if matches_pattern(not, &self.host) => return false,
-                Some(_) => {}
-                None => hit |= matches_pattern(&pattern, &self.host),
+    /// One line that is neither of what it applies to nor of another file.
+    fn keyword(&mut self, key: &str, value: &str, applies: bool, at: &str) -> Result<(), Failure> {
+        let name = match keywords::word(key) {
+            Word::Known(name) => name,
+            Word::Deprecated => return Ok(()),
+            Word::Unknown if keywords::is_ignored(key, first(&self.pairs, "ignoreunknown")) => return Ok(()),
+            Word::Unknown => {
+                return Err(config_error(format!("{at}: Bad configuration option: {}", clean(key, 60))));
             }
+        };
+        let words = if WHOLE.contains(&name) { vec![value.to_owned()] } else { split_words(value) };
+        if words.is_empty() || value.is_empty() {
+            return Err(config_error(format!("{at}: {key} has no value")));
         }
-        hit
+        if !applies || (!ADD_UP.contains(&name) && first(&self.pairs, name).is_some()) {
+            return Ok(());
+        }
+        match name {
+            "sendenv" | "setenv" => {
+                // Of SetEnv all words of one line count, and no later line.
+                if name == "sendenv" || first(&self.pairs, name).is_none() {
+                    self.pairs.extend(words.into_iter().map(|word| (name.to_owned(), word)));
+                }
+            }
+            list if LISTS.contains(&list) => {
+                self.pairs.push((name.to_owned(), algorithms::assembled(list, &words[0])));
+            }
+            _ => self.pairs.push((name.to_owned(), words.join(" "))),
+        }
+        Ok(())
+    }
+
+    /// A `Match` line, as far as it needs neither another program nor a look at the network.
+    fn match_applies(&self, value: &str, at: &str) -> Result<bool, Failure> {
+        let words = split_words(value);
+        let mut words = words.iter();
+        let (mut result, mut any) = (true, false);
+        while let Some(word) = words.next() {
+            any = true;
+            let (negated, criterion) = match word.strip_prefix('!') {
+                Some(rest) => (true, rest),
+                None => (false, word.as_str()),
+            };
+            let criterion = criterion.to_ascii_lowercase();
+            let user = self.to.user.as_deref().or_else(|| first(&self.pairs, "user"));
+            let subject = match criterion.as_str() {
+                "all" => continue,
+                "originalhost" => self.to.host.clone(),
+                "host" => first(&self.pairs, "hostname")
+                    .map_or_else(|| self.to.host.clone(), |name| name.replace("%h", &self.to.host)),
+                "user" => user.unwrap_or(&self.environment.user).to_owned(),
+                "localuser" => self.environment.user.clone(),
+                other => {
+                    return Err(config_error(format!(
+                        "{at}: `Match {}` needs the system's ssh, which is not installed",
+                        clean(other, 40)
+                    )));
+                }
+            };
+            let Some(patterns) = words.next() else {
+                return Err(config_error(format!("{at}: `Match {criterion}` has no pattern")));
+            };
+            let patterns: Vec<String> = patterns.split(',').map(str::to_owned).collect();
+            let fold = criterion.ends_with("host");
+            let subject = if fold { subject.to_ascii_lowercase() } else { subject };
+            let patterns: Vec<String> =
+                patterns.into_iter().map(|p| if fold { p.to_ascii_lowercase() } else { p }).collect();
+            result &= host_applies(&patterns, &subject) != negated;
+        }
+        if !any {
+            return Err(config_error(format!("{at}: `Match` names nothing")));
+        }
+        Ok(result)
     }
 
     /// The files an Include names: wildcards in the last part of the path only.
@@ -192,4 +242,17 @@ impl Reader<'_> {
         found.sort();
         Ok(found)
     }
+}
+
+/// Whether one of the patterns is about `text` and none that begins with `!` is.
+fn host_applies(patterns: &[String], text: &str) -> bool {
+    let mut hit = false;
+    for pattern in patterns {
+        match pattern.strip_prefix('!') {
+            Some(not) if matches_pattern(not, text) => return false,
+            Some(_) => {}
+            None => hit |= matches_pattern(pattern, text),
+        }
+    }
+    hit
 }

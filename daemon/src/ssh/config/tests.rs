@@ -3,6 +3,7 @@ use super::*;
 fn environment() -> Environment {
     Environment {
         changes: Vec::new(),
+        person: None,
         home: PathBuf::from("/home/me"),
         user: "me".to_owned(),
         ssh_config: None,
@@ -44,7 +45,8 @@ fn tokens_expand_as_ssh_config_says() {
     assert_eq!(tokens.expand("%C", "X").unwrap().len(), 40);
     assert_eq!(tokens.path("~/.ssh/id_%h", "X").unwrap(), Path::new("/home/me/.ssh/id_box.example.org"));
     assert_eq!(tokens.path("/etc/k_%n", "X").unwrap(), Path::new("/etc/k_box"));
-    assert!(tokens.path("~other/k", "X").is_err());
+    assert!(tokens.path("~nobody-of-that-name/k", "X").is_err());
+    assert_eq!(tokens.path("~root/k_%n", "X").unwrap(), Path::new("/root/k_box"));
     // What goes to a shell keeps the shell's own variables.
     assert_eq!(tokens.expand_percent("nc %h ${P}", "X").unwrap(), "nc box.example.org ${P}");
 }
@@ -70,6 +72,7 @@ fn pairs_become_a_host() {
             ("serveraliveinterval", "1m30s"),
             ("forwardagent", "yes"),
         ]),
+        &[],
     )
     .unwrap();
     assert_eq!((host.user.as_str(), host.hostname.as_str(), host.port), ("you", "box.example.org", 2200));
@@ -176,7 +179,7 @@ async fn match_without_ssh_is_refused_by_line() {
     let mut environment = Environment::from_process(Some(config));
     environment.ssh = None;
     let e = HostConfig::resolve(&Destination::parse("b").unwrap(), &environment).await.unwrap_err();
-    assert!(e.to_string().contains("line 3: `Match` needs the system's ssh"), "{e}");
+    assert!(e.to_string().contains("line 3: `Match exec` needs the system's ssh"), "{e}");
 }
 
 #[tokio::test]

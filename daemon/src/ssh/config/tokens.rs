@@ -94,11 +94,17 @@ impl Tokens<'_> {
             return Ok(home.clone());
         } else if let Some(rest) = text.strip_prefix("~/") {
             return Ok(home.join(self.expand(rest, word)?));
-        } else if text.starts_with('~') {
-            return Err(config_error(format!(
-                "{word} '{}': only the own home can be written as ~",
-                clean(text, 200)
-            )));
+        } else if let Some(other) = text.strip_prefix('~') {
+            let (user, rest) = other.split_once('/').unwrap_or((other, ""));
+            let passwd = std::fs::read_to_string("/etc/passwd").unwrap_or_default();
+            let Some(home) = home_of(user, &passwd) else {
+                return Err(config_error(format!(
+                    "{word} '{}': this machine knows no user {}",
+                    clean(text, 200),
+                    clean(user, 64)
+                )));
+            };
+            return Ok(PathBuf::from(home).join(self.expand(rest, word)?));
         } else {
             self.expand(text, word)?
         };
@@ -110,33 +116,56 @@ pub(super) fn unquote(text: &str) -> &str {
     text.strip_prefix('"').and_then(|t| t.strip_suffix('"')).unwrap_or(text)
 }
 
-/// Words as ssh_config has them: separated by spaces, double quotes keep spaces.
+/// The home of a user, by the lines of `/etc/passwd`.
+fn home_of<'a>(user: &str, passwd: &'a str) -> Option<&'a str> {
+    let of = |line: &'a str| line.strip_prefix(user)?.strip_prefix(':')?.split(':').nth(4);
+    passwd.lines().find_map(of).filter(|home| home.starts_with('/'))
+}
+
+/// Words as ssh_config has them: separated by spaces; quotes of both kinds keep spaces, a backslash keeps a quote, a backslash
+/// or, outside of quotes, a space; a word that begins with `#` ends the line. A quote that is not closed goes to the end.
 pub(super) fn split_words(text: &str) -> Vec<String> {
     let mut words = Vec::new();
-    let mut word = String::new();
-    let (mut quoted, mut any) = (false, false);
-    for c in text.chars() {
-        match c {
-            '"' => {
-                quoted = !quoted;
-                any = true;
-            }
-            c if c.is_whitespace() && !quoted => {
-                if any {
-                    words.push(std::mem::take(&mut word));
-                }
-                any = false;
-            }
-            c => {
+    let mut chars = text.chars().peekable();
+    loop {
+        while chars.next_if(|c| c.is_whitespace()).is_some() {}
+        if chars.peek().is_none_or(|c| *c == '#') {
+            return words;
+        }
+        let mut word = String::new();
+        let mut quote = None;
+        while let Some(c) = chars.next() {
+            let kept = |next: &char| matches!(next, '\'' | '"' | '\\') || (quote.is_none() && *next == ' ');
+            if c == '\\' {
+                word.push(chars.next_if(kept).unwrap_or(c));
+            } else if quote == Some(c) {
+                quote = None;
+            } else if quote.is_none() && matches!(c, '\'' | '"') {
+                quote = Some(c);
+            } else if quote.is_none() && c.is_whitespace() {
+                break;
+            } else {
                 word.push(c);
-                any = true;
             }
         }
-    }
-    if any {
         words.push(word);
     }
-    words
+}
+
+/// The paths of a list that `ssh -G` printed, which quotes nothing: what does not begin as a path does belongs to the one
+/// before it.
+pub(super) fn split_paths(text: &str) -> Vec<String> {
+    let mut paths: Vec<String> = Vec::new();
+    for word in split_words(text) {
+        match paths.last_mut() {
+            Some(last) if !word.starts_with(['/', '~', '$', '%']) && last != "none" && word != "none" => {
+                last.push(' ');
+                last.push_str(&word);
+            }
+            _ => paths.push(word),
+        }
+    }
+    paths
 }
 
 /// Whether `text` matches a pattern of `*` and `?`. Case matters: fold both before where it does not.
@@ -166,4 +195,39 @@ pub(crate) fn matches_pattern(pattern: &str, text: &str) -> bool {
         }
     }
     pattern[p..].iter().all(|c| *c == b'*')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_split_as_ssh_splits_them() {
+        for (text, expected) in [
+            ("a  b\tc", vec!["a", "b", "c"]),
+            (r#""a b" c"#, vec!["a b", "c"]),
+            (r#"'a "b' c\"d"#, vec![r#"a "b"#, r#"c"d"#]),
+            (r"a\ b \c", vec!["a b", r"\c"]),
+            ("a # b", vec!["a"]),
+            ("a#b", vec!["a#b"]),
+            (r"'' x", vec!["", "x"]),
+            ("", vec![]),
+        ] {
+            assert_eq!(split_words(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_path_with_a_space_is_one_path() {
+        assert_eq!(split_paths("/home/me/my hosts ~/b /dev/null"), ["/home/me/my hosts", "~/b", "/dev/null"]);
+        assert_eq!(split_paths("none"), ["none"]);
+    }
+
+    #[test]
+    fn the_home_of_another_user_is_where_passwd_says() {
+        let passwd = "root:x:0:0:root:/root:/bin/sh\nann:x:7:7::/srv/ann:/bin/sh\nodd:x:8:8::\n";
+        assert_eq!(home_of("ann", passwd), Some("/srv/ann"));
+        assert_eq!(home_of("an", passwd), None);
+        assert_eq!(home_of("odd", passwd), None);
+    }
 }

@@ -1,0 +1,333 @@
+//! What each keyword of ssh_config(5) means for a connection of ours: none is dropped in silence.
+//!
+//! Judged are the pairs that `ssh -G` prints otherwise than for a config that says nothing, so that a later ssh's new
+//! defaults are no news. What our own connection cannot do goes to the system's `ssh` where there is one, and is
+//! refused by name where there is none; what neither does for a session is said once.
+
+use super::matches_pattern;
+
+/// What becomes of a keyword.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Meaning {
+    /// It is honoured; or ssh has made use of it before it printed the pairs.
+    Kept,
+    /// It speaks of what a session has of its own: its command, its terminal, its tries, its log.
+    Ours,
+    /// Switched on, it is said not to be done.
+    Said(&'static str),
+    /// Switched on, only the system's ssh can do it.
+    System,
+}
+
+use Meaning::{Kept, Ours, Said, System};
+
+const TABLE: &[(&str, Meaning)] = &[
+    ("addkeystoagent", Said("a key is not added to the ssh-agent")),
+    ("addressfamily", Kept),
+    ("batchmode", Kept),
+    ("bindaddress", Kept),
+    ("bindinterface", System),
+    ("canonicaldomains", Kept),
+    ("canonicalizefallbacklocal", Kept),
+    ("canonicalizehostname", Kept),
+    ("canonicalizemaxdots", Kept),
+    ("canonicalizepermittedcnames", Kept),
+    ("casignaturealgorithms", Kept),
+    ("certificatefile", Kept),
+    ("channeltimeout", Said("no channel is closed for being quiet")),
+    ("checkhostip", Said("the key is looked up by the host's name alone")),
+    ("ciphers", Kept),
+    ("clearallforwardings", Ours),
+    ("compression", Said("nothing is compressed")),
+    ("connectionattempts", Ours),
+    ("connecttimeout", Kept),
+    ("controlmaster", Ours),
+    ("controlpath", Ours),
+    ("controlpersist", Ours),
+    ("dynamicforward", Said("the ports it names are not forwarded")),
+    ("enableescapecommandline", Ours),
+    ("enablesshkeysign", Ours),
+    ("escapechar", Ours),
+    ("exitonforwardfailure", Ours),
+    ("fingerprinthash", Said("fingerprints are shown as SHA256")),
+    ("forkafterauthentication", Ours),
+    ("forwardagent", Said("the ssh-agent is not forwarded")),
+    ("forwardx11", Said("X11 is not forwarded")),
+    ("forwardx11timeout", Ours),
+    ("forwardx11trusted", Ours),
+    ("gatewayports", Ours),
+    ("globalknownhostsfile", Kept),
+    // Tried by the system's ssh where nothing else has logged in.
+    ("gssapiauthentication", Kept),
+    ("gssapiclientidentity", Ours),
+    ("gssapidelegatecredentials", Ours),
+    ("gssapikexalgorithms", Ours),
+    ("gssapikeyexchange", System),
+    ("gssapirenewalforcesrekey", Ours),
+    ("gssapiserveridentity", Ours),
+    ("gssapitrustdns", Ours),
+    ("hashknownhosts", Kept),
+    ("host", Kept),
+    ("hostbasedacceptedalgorithms", Ours),
+    ("hostbasedauthentication", System),
+    ("hostkeyalgorithms", Kept),
+    ("hostkeyalias", Kept),
+    ("hostname", Kept),
+    ("identitiesonly", Kept),
+    ("identityagent", Kept),
+    ("identityfile", Kept),
+    ("ignoreunknown", Kept),
+    ("ipqos", Kept),
+    ("kbdinteractiveauthentication", Kept),
+    ("kbdinteractivedevices", Kept),
+    ("kexalgorithms", Kept),
+    ("knownhostscommand", System),
+    ("localcommand", Kept),
+    ("localforward", Said("the ports it names are not forwarded")),
+    ("loglevel", Ours),
+    ("logverbose", Ours),
+    ("macs", Kept),
+    ("nohostauthenticationforlocalhost", Kept),
+    ("numberofpasswordprompts", Kept),
+    ("obscurekeystroketiming", Ours),
+    ("passwordauthentication", Kept),
+    ("permitlocalcommand", Kept),
+    ("permitremoteopen", Ours),
+    ("pkcs11provider", System),
+    ("port", Kept),
+    ("preferredauthentications", Kept),
+    ("proxycommand", Kept),
+    ("proxyjump", Kept),
+    ("proxyusefdpass", System),
+    ("pubkeyacceptedalgorithms", Kept),
+    ("pubkeyauthentication", Kept),
+    ("refuseconnection", Kept),
+    ("rekeylimit", Kept),
+    ("remotecommand", Said("a session runs its own command")),
+    ("remoteforward", Said("the ports it names are not forwarded")),
+    ("requesttty", Ours),
+    ("requiredrsasize", Kept),
+    ("revokedhostkeys", Kept),
+    ("securitykeyprovider", Ours),
+    ("sendenv", Kept),
+    ("serveralivecountmax", Kept),
+    ("serveraliveinterval", Kept),
+    ("sessiontype", Ours),
+    ("setenv", Kept),
+    ("stdinnull", Ours),
+    ("streamlocalbindmask", Ours),
+    ("streamlocalbindunlink", Ours),
+    ("stricthostkeychecking", Kept),
+    ("syslogfacility", Ours),
+    ("tag", Kept),
+    ("tcpkeepalive", Kept),
+    ("tunnel", Said("no tunnel is made")),
+    ("tunneldevice", Ours),
+    ("updatehostkeys", Ours),
+    ("user", Kept),
+    ("userknownhostsfile", Kept),
+    ("verifyhostkeydns", System),
+    ("versionaddendum", Ours),
+    ("visualhostkey", Ours),
+    ("warnweakcrypto", Ours),
+    ("xauthlocation", Ours),
+];
+
+/// Other names of keywords, as OpenSSH still reads them.
+const ALIASES: &[(&str, &str)] = &[
+    ("challengeresponseauthentication", "kbdinteractiveauthentication"),
+    ("dsaauthentication", "pubkeyauthentication"),
+    ("hostbasedkeytypes", "hostbasedacceptedalgorithms"),
+    ("identityfile2", "identityfile"),
+    ("keepalive", "tcpkeepalive"),
+    ("protocolkeepalives", "serveraliveinterval"),
+    ("pubkeyacceptedkeytypes", "pubkeyacceptedalgorithms"),
+    ("setuptimeout", "connecttimeout"),
+    ("skeyauthentication", "kbdinteractiveauthentication"),
+    ("smartcarddevice", "pkcs11provider"),
+    ("tisauthentication", "kbdinteractiveauthentication"),
+];
+
+/// What OpenSSH reads and does nothing about.
+const DEPRECATED: &[&str] = &[
+    "afstokenpassing",
+    "cipher",
+    "compressionlevel",
+    "fallbacktorsh",
+    "globalknownhostsfile2",
+    "kerberosauthentication",
+    "kerberostgtpassing",
+    "protocol",
+    "rhostsauthentication",
+    "rhostsrsaauthentication",
+    "rsaauthentication",
+    "useblacklistedkeys",
+    "useprivilegedport",
+    "userknownhostsfile2",
+    "useroaming",
+    "usersh",
+];
+
+/// A keyword as a config may write it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    /// By the name under which it is known here.
+    Known(&'static str),
+    /// It means nothing any more.
+    Deprecated,
+    /// OpenSSH may know it.
+    Unknown,
+}
+
+/// Looks up a keyword in lower case.
+pub(super) fn word(keyword: &str) -> Word {
+    let name = ALIASES.iter().find(|(other, _)| *other == keyword).map_or(keyword, |(_, name)| name);
+    match TABLE.iter().find(|(known, _)| *known == name) {
+        Some((known, _)) => Word::Known(known),
+        None if DEPRECATED.contains(&keyword) => Word::Deprecated,
+        None => Word::Unknown,
+    }
+}
+
+/// What a config asks for that our own connection does not do.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Findings {
+    /// Keywords that only the system's ssh can honour.
+    pub(super) system: Vec<String>,
+    /// What is not done at all, a sentence each.
+    pub(super) said: Vec<String>,
+}
+
+/// Judges the pairs of a host against those of a host of which no config says anything.
+pub(super) fn judge(pairs: &[(String, String)], defaults: &[(String, String)]) -> Findings {
+    let mut found = Findings::default();
+    for (key, value) in pairs {
+        if is_off(value) || defaults.iter().any(|(k, v)| k == key && v == value) {
+            continue;
+        }
+        let name = match word(key) {
+            Word::Known(name) => name,
+            Word::Deprecated => continue,
+            Word::Unknown => {
+                let sentence = format!("{key} of the ssh config is not known here");
+                found.said.extend(Some(sentence).filter(|s| !found.said.contains(s)));
+                continue;
+            }
+        };
+        match TABLE.iter().find(|(known, _)| *known == name).map(|(_, meaning)| meaning) {
+            Some(Said(what)) => {
+                let sentence = format!("{} of the ssh config is not honoured: {what}", spelled(name));
+                found.said.extend(Some(sentence).filter(|s| !found.said.contains(s)));
+            }
+            Some(System) => {
+                let name = spelled(name).to_owned();
+                found.system.extend(Some(name).filter(|n| !found.system.contains(n)));
+            }
+            Some(Kept | Ours) | None => {}
+        }
+    }
+    found
+}
+
+/// A value that switches nothing on.
+fn is_off(value: &str) -> bool {
+    ["no", "false", "none", "off", ""].iter().any(|off| value.eq_ignore_ascii_case(off))
+}
+
+/// Whether `IgnoreUnknown` of the pairs so far covers a keyword.
+pub(super) fn is_ignored(keyword: &str, patterns: Option<&str>) -> bool {
+    patterns.is_some_and(|list| {
+        list.split([',', ' ']).any(|pattern| matches_pattern(&pattern.to_ascii_lowercase(), keyword))
+    })
+}
+
+/// A keyword as the manual writes it, where it is named to a person.
+fn spelled(name: &'static str) -> &'static str {
+    match name {
+        "addkeystoagent" => "AddKeysToAgent",
+        "bindinterface" => "BindInterface",
+        "channeltimeout" => "ChannelTimeout",
+        "checkhostip" => "CheckHostIP",
+        "compression" => "Compression",
+        "dynamicforward" => "DynamicForward",
+        "fingerprinthash" => "FingerprintHash",
+        "forwardagent" => "ForwardAgent",
+        "forwardx11" => "ForwardX11",
+        "gssapikeyexchange" => "GSSAPIKeyExchange",
+        "hostbasedauthentication" => "HostbasedAuthentication",
+        "knownhostscommand" => "KnownHostsCommand",
+        "localforward" => "LocalForward",
+        "pkcs11provider" => "PKCS11Provider",
+        "proxyusefdpass" => "ProxyUseFdpass",
+        "remotecommand" => "RemoteCommand",
+        "remoteforward" => "RemoteForward",
+        "tunnel" => "Tunnel",
+        "verifyhostkeydns" => "VerifyHostKeyDNS",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pairs(text: &str) -> Vec<(String, String)> {
+        super::super::parse_pairs(text)
+    }
+
+    #[test]
+    fn what_the_system_has_as_default_is_no_wish() {
+        let defaults = pairs("compression no\nforwardagent no\nfingerprinthash SHA256\nnovelty 7\n");
+        assert_eq!(judge(&defaults, &defaults), Findings::default());
+        let found =
+            judge(&pairs("compression yes\nnovelty 8\nfingerprinthash SHA256\nstdinnull yes\n"), &defaults);
+        assert_eq!(found.system, [""; 0]);
+        assert_eq!(found.said.len(), 2, "{found:?}");
+        assert!(found.said[0].starts_with("Compression of the ssh config is not honoured"));
+        assert!(found.said[1].contains("novelty"));
+    }
+
+    #[test]
+    fn what_only_the_system_can_is_named_once() {
+        let found =
+            judge(&pairs("knownhostscommand /x %H\nproxyusefdpass yes\nhostbasedauthentication no\n"), &[]);
+        assert_eq!(found.system, ["KnownHostsCommand", "ProxyUseFdpass"]);
+        let found = judge(&pairs("localforward 1 a:1\nlocalforward 2 a:2\n"), &[]);
+        assert_eq!(found.said.len(), 1);
+    }
+
+    #[test]
+    fn names_of_old_are_read_as_ssh_reads_them() {
+        assert_eq!(word("challengeresponseauthentication"), Word::Known("kbdinteractiveauthentication"));
+        assert_eq!(word("rsaauthentication"), Word::Deprecated);
+        assert_eq!(word("usekeychain"), Word::Unknown);
+        assert!(
+            is_ignored("usekeychain", Some("UseKeychain,Foo*")) && !is_ignored("bar", Some("UseKeychain"))
+        );
+    }
+
+    #[test]
+    fn the_table_has_an_order_and_a_spelling_for_what_is_named() {
+        assert!(TABLE.windows(2).all(|two| two[0].0 < two[1].0));
+        for (name, meaning) in TABLE {
+            if matches!(meaning, Said(_) | System) {
+                assert_eq!(spelled(name).to_ascii_lowercase(), *name);
+                assert_ne!(spelled(name), *name, "{name} is named to a person");
+            }
+        }
+    }
+
+    /// What the ssh of this machine prints is known here, each word of it.
+    #[test]
+    fn every_keyword_that_this_ssh_prints_is_in_the_table() {
+        let output = std::process::Command::new("ssh")
+            .args(["-F", "/dev/null", "-G", "box"])
+            .output()
+            .expect("ssh is missing: install openssh-client");
+        let printed = pairs(&String::from_utf8_lossy(&output.stdout));
+        assert!(printed.len() > 50, "{printed:?}");
+        for (key, _) in printed {
+            assert!(matches!(word(&key), Word::Known(_)), "{key}");
+        }
+    }
+}
