@@ -8,57 +8,28 @@
 //!
 //! Both are one thread around `poll(2)`; no wait blocks anything else. Only files are worked on beside it, by threads that
 //! end when nothing is left to do: a disk that does not answer (a network home whose server is away) stops whoever asks it,
-//! and neither a job nor a key may wait for that. The rooms, in the order data flows:
+//! and neither a job nor a key may wait for that. Three floors:
 //!
-//! * [`serve`]: the link's loop; [`relay`]: a stream and its holder; [`inventory`]: what jobs there are, and is each alive;
-//!   [`listing`]: an inventory being taken, step by step
-//! * [`places`]: where jobs may lie; [`disk`]: work that may have to wait for a disk, and what came of it
-//! * [`detach`]: starts a holder that leaves the login behind; [`leaving`]: whether a logout would end it, pure but for
-//!   reading the facts
-//! * [`hold`]: the holder's loop; [`conn`]: one framed connection; [`input`]: what views typed, once each;
-//!   [`idle`]: the idle clock, pure; [`ending`]: HUP, TERM, KILL, pure;
-//!   [`activity`]: what the job is doing, [`queue`]: what is typed by no view, both pure;
-//!   [`asked`]: questions of the job that a view left unanswered;
-//!   [`memory`]: what the kernel killed because memory ran out;
-//!   [`sizes`]: which size the PTY had at which byte; [`upkeep`]: what of the job's folder a cleaner took
-//! * [`pty`]: opening a PTY and starting a program on it; [`inherit`]: with which umask, priority and limits; [`procfs`]: what the kernel tells about processes
-//! * [`folder`]: the files of one job, and where they are
+//! * [`machine`]: what a holder decides, without PTY, file, socket or clock
+//! * [`platform`]: what differs from one operating system to the next, behind plain functions
+//! * [`io`]: what touches the world. In the order data flows:
+//!   [`io::serve`]: the link's loop; [`io::relay`]: a stream and its holder; [`io::inventory`]: what jobs there are, and is each
+//!   alive; [`io::listing`]: an inventory being taken, step by step; [`io::places`]: where jobs may lie; [`io::disk`]: work that
+//!   may have to wait for a disk, and what came of it; [`io::detach`]: starts a holder that leaves the login behind;
+//!   [`io::hold`]: the holder's loop; [`io::keep`]: its files; [`io::upkeep`]: what of the job's folder a cleaner took;
+//!   [`io::conn`]: one framed connection; [`io::readiness`]: one poll over many; [`io::pty`]: opening a PTY and starting a
+//!   program on it; [`io::inherit`]: with which umask, priority and limits; [`io::folder`]: the files of one job, and where
+//!   they are
 //!
 //! Absent on purpose: an async runtime, name resolution, user look-ups, and any state that outlives its process
 //! but for the files of a job.
 
-pub mod activity;
-pub mod asked;
-pub mod conn;
-pub mod detach;
-pub mod disk;
-pub mod ending;
-pub mod folder;
-pub mod hold;
-pub mod idle;
-pub mod inherit;
-pub mod input;
-pub mod inventory;
-pub mod leaving;
-pub mod listing;
-pub mod memory;
-pub mod places;
-pub mod procfs;
-pub mod pty;
-pub mod queue;
-pub mod relay;
-pub mod serve;
-pub mod sizes;
-pub mod upkeep;
+pub mod io;
+pub mod machine;
+pub mod platform;
 
 /// This agent's version, for people.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
-
-/// Milliseconds by a clock of this host that nobody sets and that goes on while it sleeps: how long ago something was.
-pub fn steady_ms() -> u64 {
-    let at = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
-    at.tv_sec as u64 * 1000 + at.tv_nsec as u64 / 1_000_000
-}
 
 /// Milliseconds since the Unix epoch by this host's wall clock. Only ever shown and recorded, never counted with.
 pub fn wall_ms() -> u64 {

@@ -8,8 +8,8 @@ mod unwinding;
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let result = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
-        ["serve"] => sessd_agent::serve::run(),
-        ["hold", folder] => sessd_agent::hold::run(std::path::Path::new(folder)),
+        ["serve"] => sessd_agent::io::serve::run(),
+        ["hold", folder] => sessd_agent::io::hold::run(std::path::Path::new(folder)),
         ["version"] => {
             println!("sessd-agent {}", sessd_agent::VERSION);
             Ok(())

@@ -1,10 +1,10 @@
 //! An inventory being taken: place by place and job by job, each a task of its own, so that a key never waits for more than
 //! one of them, and one that stands still costs the rest nothing. Of what cannot be told it says just that.
 
-use crate::folder::{JobFolder, boot_id, machine};
-use crate::inventory;
-use crate::places::{Found, Places};
-use crate::{VERSION, wall_ms};
+use crate::io::folder::{JobFolder, machine};
+use crate::io::inventory;
+use crate::io::places::{Found, Places};
+use crate::{VERSION, platform, wall_ms};
 use prost::Message;
 use sessd_proto::messages::{Inventory, JobReport, JobSpec, Liveness};
 use std::collections::VecDeque;
@@ -66,7 +66,7 @@ impl Listing {
             steps: (0..places.len()).map(Step::Place).collect(),
             places: places.clone(),
             manager: manager.into(),
-            boot: boot_id().into(),
+            boot: platform::boot_id().into(),
             under_way: Vec::new(),
             read: Vec::new(),
             complete: true,

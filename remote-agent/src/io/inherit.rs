@@ -1,33 +1,13 @@
 //! What a job inherits beside its environment, when that is not what its holder has: umask, priority, limits. It goes from
 //! `serve` to the holder in one variable.
 
+use crate::platform::{self, NOFILE};
 use rustix::fs::Mode;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use sessd_proto::messages::{Inherited, Limit};
 
 /// The variable; the job does not get it.
 pub const VARIABLE: &str = "SESSD_JOB_INHERITS";
-
-/// Every limit there is, by its number on Linux.
-const RESOURCES: [Resource; 16] = [
-    Resource::Cpu,
-    Resource::Fsize,
-    Resource::Data,
-    Resource::Stack,
-    Resource::Core,
-    Resource::Rss,
-    Resource::Nproc,
-    Resource::Nofile,
-    Resource::Memlock,
-    Resource::As,
-    Resource::Locks,
-    Resource::Sigpending,
-    Resource::Msgqueue,
-    Resource::Nice,
-    Resource::Rtprio,
-    Resource::Rttime,
-];
-const NOFILE: u32 = 7;
 
 /// The limit on open descriptors, as it is now.
 pub fn descriptor_limit() -> Limit {
@@ -85,7 +65,7 @@ impl Ready {
     /// Makes it ready.
     pub fn new(inherited: &Inherited) -> Self {
         let limits = inherited.limits.iter().filter_map(|limit| {
-            let resource = *RESOURCES.get(limit.resource as usize)?;
+            let resource = platform::resource(limit.resource)?;
             let told = Rlimit { current: limit.soft, maximum: limit.hard };
             let lower = |a: Option<u64>, b: Option<u64>| match (a, b) {
                 (Some(a), Some(b)) => Some(a.min(b)),

@@ -3,7 +3,7 @@
 //! The job's first process is often the first to go (a shell ends at HUP); what it leaves behind is ended by the same
 //! steps, and the job counts as ended when nothing of it is alive.
 
-use crate::procfs::Stat;
+use crate::machine::process::{Ident, Process};
 use sessd_proto::messages::EndReason;
 
 /// How long a job has after HUP, and again after TERM, in milliseconds.
@@ -13,8 +13,6 @@ const KILL_MS: u64 = 200;
 /// Rounds of KILL before a process that does not go (it waits in the kernel for a dead disk) is left to the kernel, which
 /// ends it as soon as it can.
 const KILLS_MAX: u32 = 25;
-/// How often to look whether what is left is gone, once the job's first process is, in milliseconds.
-const LOOK_MS: u64 = 50;
 
 /// The steps, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -36,7 +34,7 @@ pub struct Ending {
     due_ms: u64,
     kills: u32,
     /// Every process that was found to belong to the job, by number and start time.
-    known: Vec<(u32, u64)>,
+    known: Vec<Ident>,
 }
 
 impl Ending {
@@ -72,9 +70,9 @@ impl Ending {
         Some(step)
     }
 
-    /// When to look again. `leader_gone`: nobody tells when the rest ends, so it is asked for.
-    pub fn due_ms(&self, leader_gone: bool, now_ms: u64) -> u64 {
-        if leader_gone { self.due_ms.min(now_ms + LOOK_MS) } else { self.due_ms }
+    /// When the next step is due.
+    pub fn due_ms(&self) -> u64 {
+        self.due_ms
     }
 
     /// Nothing more will be tried.
@@ -83,30 +81,30 @@ impl Ending {
     }
 
     /// What was found to belong to the job, by number and start time.
-    pub fn known(&self) -> &[(u32, u64)] {
+    pub fn known(&self) -> &[Ident] {
         &self.known
     }
 
     /// Which of `all` belong to the job and live: the POSIX session of `leader`, what was found before, and whatever
     /// descends from those. What was found once is followed even after it lost its parent or made a session of its own.
     /// Numbers are given again, so start times count, too: when the leader's is another process's, the session is as well.
-    pub fn victims(&mut self, all: &[Stat], leader: (u32, u64)) -> Vec<u32> {
+    pub fn victims(&mut self, all: &[Process], leader: Ident) -> Vec<u32> {
         let known = &self.known;
         let session_is_ours = !all.iter().any(|p| p.pid == leader.0 && p.start != leader.1);
-        let ours = |p: &Stat| (session_is_ours && p.sid == leader.0) || known.contains(&(p.pid, p.start));
-        let mut found: Vec<&Stat> = all.iter().filter(|p| ours(p)).collect();
+        let ours = |p: &Process| (session_is_ours && p.session == leader.0) || known.contains(&p.ident());
+        let mut found: Vec<&Process> = all.iter().filter(|p| ours(p)).collect();
         let mut looked_at = 0;
         while let Some(parent) = found.get(looked_at).map(|p| p.pid) {
             looked_at += 1;
-            for child in all.iter().filter(|p| p.ppid == parent) {
+            for child in all.iter().filter(|p| p.parent == parent) {
                 if !found.iter().any(|p| p.pid == child.pid) {
                     found.push(child);
                 }
             }
         }
         // One that is dead and only waits for its parent to notice has no harm in it.
-        found.retain(|p| !matches!(p.state, 'Z' | 'X' | 'x'));
-        self.known = found.iter().map(|p| (p.pid, p.start)).collect();
+        found.retain(|p| !p.dead);
+        self.known = found.iter().map(|p| p.ident()).collect();
         found.iter().map(|p| p.pid).collect()
     }
 }
@@ -139,8 +137,9 @@ mod tests {
         assert_eq!((ending.step(1), ending.reason), (Some(Step::Kill), EndReason::Reaped));
     }
 
-    fn process(pid: u32, ppid: u32, sid: u32, state: char) -> Stat {
-        Stat { pid, comm: String::new(), state, ppid, pgrp: pid, sid, cpu: 0, start: u64::from(pid) * 10 }
+    fn process(pid: u32, parent: u32, session: u32, state: char) -> Process {
+        let (waits, dead, start) = (state == 'S', state == 'Z', u64::from(pid) * 10);
+        Process { pid, name: String::new(), waits, dead, parent, session, cpu: 0, start }
     }
 
     #[test]
@@ -161,15 +160,18 @@ mod tests {
             process(1, 0, 1, 'S'),
             process(13, 1, 13, 'S'),
             process(30, 13, 13, 'S'),
-            Stat { start: 999, ..process(12, 1, 12, 'S') },
+            Process { start: 999, ..process(12, 1, 12, 'S') },
         ];
         assert_eq!(
             ending.victims(&all, (10, 100)),
             [13, 30],
             "followed without its parent, and what it starts"
         );
-        let reused =
-            [process(1, 0, 1, 'S'), Stat { start: 999, ..process(10, 5, 10, 'S') }, process(40, 10, 10, 'S')];
+        let reused = [
+            process(1, 0, 1, 'S'),
+            Process { start: 999, ..process(10, 5, 10, 'S') },
+            process(40, 10, 10, 'S'),
+        ];
         assert_eq!(
             ending.victims(&reused, (10, 100)),
             [] as [u32; 0],

@@ -1,15 +1,11 @@
 //! One framed, non-blocking connection: bytes in become frames, frames out become bytes. Both buffers have a bound.
 
+use crate::machine::outbox::Outbox;
 use rustix::io::Errno;
 use sessd_proto::{Decoder, Frame, Invalid, RawFrame};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 
-/// Bytes that may wait to be written before a producer of bulk output pauses.
-pub const OUT_LOW: usize = 128 * 1024;
-/// Bytes that may wait before the other end counts as stuck and the connection is given up. One snapshot of a large
-/// scrollback fits.
-pub const OUT_MAX: usize = 32 << 20;
 /// Bytes read at a time.
 const READ: usize = 64 * 1024;
 
@@ -28,8 +24,7 @@ pub struct Conn<R, W> {
     reader: R,
     writer: W,
     decoder: Decoder,
-    out: Vec<u8>,
-    written: usize,
+    out: Outbox,
 }
 
 impl<R: AsFd, W: AsFd> Conn<R, W> {
@@ -37,7 +32,7 @@ impl<R: AsFd, W: AsFd> Conn<R, W> {
     pub fn new(reader: R, writer: W) -> io::Result<Self> {
         rustix::io::ioctl_fionbio(&reader, true)?;
         rustix::io::ioctl_fionbio(&writer, true)?;
-        Ok(Self { reader, writer, decoder: Decoder::new(), out: Vec::new(), written: 0 })
+        Ok(Self { reader, writer, decoder: Decoder::new(), out: Outbox::default() })
     }
 
     /// To be watched for reading.
@@ -52,7 +47,7 @@ impl<R: AsFd, W: AsFd> Conn<R, W> {
 
     /// Bytes waiting to be written.
     pub fn waiting(&self) -> usize {
-        self.out.len() - self.written
+        self.out.waiting()
     }
 
     /// Reads once what is there.
@@ -60,15 +55,7 @@ impl<R: AsFd, W: AsFd> Conn<R, W> {
     /// # Errors
     /// When the descriptor is broken.
     pub fn read(&mut self) -> io::Result<Read> {
-        let buffer = self.decoder.buffer_mut();
-        buffer.reserve(READ);
-        match rustix::io::read(&self.reader, rustix::buffer::spare_capacity(buffer)) {
-            Ok(0) => Ok(Read::Closed),
-            Ok(_) => Ok(Read::Open),
-            Err(Errno::AGAIN | Errno::INTR) => Ok(Read::Open),
-            Err(Errno::CONNRESET | Errno::PIPE | Errno::IO) => Ok(Read::Closed),
-            Err(error) => Err(error.into()),
-        }
+        read(&self.reader, &mut self.decoder)
     }
 
     /// The next whole frame.
@@ -81,40 +68,75 @@ impl<R: AsFd, W: AsFd> Conn<R, W> {
 
     /// Queues a frame.
     pub fn put(&mut self, stream: u16, frame: &Frame<'_>) {
-        frame.put(stream, &mut self.out);
+        self.out.put(stream, frame);
     }
 
     /// Queues a frame. False: it is longer than any may be, and is not sent.
     #[must_use]
     pub fn try_put(&mut self, stream: u16, frame: &Frame<'_>) -> bool {
-        frame.try_put(stream, &mut self.out)
+        self.out.try_put(stream, frame)
     }
 
     /// Where relayed frames and snapshots are appended.
     pub fn out(&mut self) -> &mut Vec<u8> {
-        &mut self.out
+        self.out.end()
     }
 
     /// Writes what can be written now.
+    ///
+    /// # Errors
+    /// When the descriptor is broken.
     pub fn flush(&mut self) -> io::Result<Read> {
-        while self.written < self.out.len() {
-            match rustix::io::write(&self.writer, &self.out[self.written..]) {
-                Ok(n) => self.written += n,
-                Err(Errno::AGAIN) => break,
-                Err(Errno::INTR) => {}
-                Err(Errno::PIPE | Errno::CONNRESET | Errno::IO) => return Ok(Read::Closed),
-                Err(error) => return Err(error.into()),
+        while self.out.waiting() > 0 {
+            match write(&self.writer, self.out.unsent())? {
+                Written::Some(n) => self.out.was_sent(n),
+                Written::Full => break,
+                Written::Closed => return Ok(Read::Closed),
             }
         }
-        if self.written == self.out.len() {
-            self.out.clear();
-            self.written = 0;
-            // A buffer that once held a snapshot must not keep its size for days.
-            self.out.shrink_to(OUT_LOW);
-        } else if self.written > OUT_LOW {
-            self.out.drain(..self.written);
-            self.written = 0;
-        }
         Ok(Read::Open)
+    }
+}
+
+/// Reads once what is there.
+///
+/// # Errors
+/// When the descriptor is broken.
+pub fn read(from: &impl AsFd, decoder: &mut Decoder) -> io::Result<Read> {
+    let buffer = decoder.buffer_mut();
+    buffer.reserve(READ);
+    match rustix::io::read(from, rustix::buffer::spare_capacity(buffer)) {
+        Ok(0) => Ok(Read::Closed),
+        Ok(_) => Ok(Read::Open),
+        Err(Errno::AGAIN | Errno::INTR) => Ok(Read::Open),
+        Err(Errno::CONNRESET | Errno::PIPE | Errno::IO) => Ok(Read::Closed),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What writing came to.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Written {
+    /// So many bytes went.
+    Some(usize),
+    /// No more is taken now.
+    Full,
+    /// The other end closed.
+    Closed,
+}
+
+/// Writes once.
+///
+/// # Errors
+/// When the descriptor is broken.
+pub fn write(to: &impl AsFd, bytes: &[u8]) -> io::Result<Written> {
+    loop {
+        return match rustix::io::write(to, bytes) {
+            Ok(n) => Ok(Written::Some(n)),
+            Err(Errno::AGAIN) => Ok(Written::Full),
+            Err(Errno::INTR) => continue,
+            Err(Errno::PIPE | Errno::CONNRESET | Errno::IO) => Ok(Written::Closed),
+            Err(error) => Err(error.into()),
+        };
     }
 }

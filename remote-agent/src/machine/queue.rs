@@ -10,7 +10,7 @@
 //! One that was typed sets the job to work, as a rule, and that is seen a moment later: the next one waits until the job has
 //! done something else in between, or has not for so long that nothing came of it.
 
-use crate::activity::{State, Told};
+use crate::machine::activity::{State, Told};
 use sessd_proto::limits::{QUEUED_BYTES, QUEUED_MAX, SEND_MAX};
 use sessd_proto::messages::{Send, SendPart, SendWhat, SendWhen, SentOutcome};
 use sessd_terminal::{Key, Terminal};
@@ -178,7 +178,7 @@ fn type_parts(parts: &[SendPart], model: &Terminal, typed: &mut Vec<u8>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::activity::Source;
+    use crate::machine::activity::Source;
     use sessd_terminal::Size;
 
     fn model() -> Terminal {

@@ -2,13 +2,12 @@
 //! One of the two rooms where unsafe code is allowed.
 #![allow(unsafe_code)]
 
-use crate::folder::{JobFolder, context, fault};
-use crate::inherit;
+use crate::io::folder::{JobFolder, context, fault};
+use crate::io::inherit;
 use sessd_proto::messages::{Inherited, Spawn};
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read};
-use std::os::fd::RawFd;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Child, ChildStdout, Command, Stdio};
@@ -106,7 +105,7 @@ impl Starting {
                 let id = self.folder.path().file_name().unwrap_or_default().to_string_lossy();
                 let mut command = Command::new(systemd_run);
                 command.args(["--user", "--scope", "--quiet", "--collect", "--no-ask-password", "--unit"]);
-                command.arg(format!("{}{id}", crate::leaving::SCOPE));
+                command.arg(format!("{}{id}", crate::platform::SCOPE));
                 if way == Way::ScopeThatGoesOn {
                     command.args(["-p", "OOMPolicy=continue"]);
                 }
@@ -268,15 +267,7 @@ fn reset_signals() {
 /// Closes every descriptor above stderr: what a login leaves open would otherwise live as long as the job, and an
 /// ssh client waits for it.
 fn close_inherited() {
-    const LISTS: [&str; 2] = ["/proc/self/fd", "/dev/fd"];
-    let Some((list, entries)) = LISTS.iter().find_map(|list| Some((list, std::fs::read_dir(list).ok()?)))
-    else {
-        return;
-    };
-    let listed: Vec<RawFd> =
-        entries.flatten().filter_map(|e| e.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect();
-    // The one the list was read with is in it, and closed by now.
-    for fd in listed.into_iter().filter(|fd| std::fs::symlink_metadata(format!("{list}/{fd}")).is_ok()) {
+    for fd in crate::platform::open_descriptors() {
         // SAFETY: this is the first act of the process: nothing in it owns a descriptor above stderr, and this one is open.
         unsafe { rustix::io::close(fd) };
     }

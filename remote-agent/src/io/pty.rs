@@ -1,13 +1,11 @@
 //! Opening a PTY and starting a program on it. One of the two rooms where unsafe code is allowed.
 #![allow(unsafe_code)]
 
-use crate::folder::{context, fault};
-use crate::inherit;
+use crate::io::folder::{context, fault};
+use crate::io::inherit;
 use rustix::fs::{Mode, OFlags};
-use rustix::pty::OpenptFlags;
 use rustix::termios::{InputModes, OptionalActions, Winsize};
 use sessd_proto::messages::JobSpec;
-use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
@@ -44,8 +42,7 @@ pub fn foreground(master: impl AsFd) -> Option<u32> {
 /// # Errors
 /// With the reason a person needs: no such folder, no such command, no permission.
 pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
-    let master = rustix::pty::openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)
-        .map_err(|e| context("no terminal could be opened")(e.into()))?;
+    let master = crate::platform::open_pty().map_err(context("no terminal could be opened"))?;
     rustix::pty::grantpt(&master)?;
     rustix::pty::unlockpt(&master)?;
     let name = rustix::pty::ptsname(&master, Vec::new())?;
@@ -167,12 +164,6 @@ pub fn read(master: &OwnedFd, buffer: &mut [u8]) -> io::Result<Option<usize>> {
         Err(rustix::io::Errno::AGAIN | rustix::io::Errno::INTR) => Ok(None),
         Err(error) => Err(error.into()),
     }
-}
-
-/// A file that becomes readable when the process ends; `None` on a kernel that has no such thing.
-pub fn exit_watch(child: &Child) -> Option<File> {
-    let pid = rustix::process::Pid::from_child(child);
-    rustix::process::pidfd_open(pid, rustix::process::PidfdFlags::empty()).ok().map(File::from)
 }
 
 #[cfg(test)]

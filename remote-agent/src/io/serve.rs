@@ -5,20 +5,24 @@
 //! holder that does not take its input is given up alone; what touches a disk or waits for a holder is done beside the
 //! loop (`disk`), and a request that it keeps waiting for too long is refused for now.
 
-use crate::conn::{Conn, OUT_LOW, Read};
-use crate::detach::{HELD, Plan, Starting, Verdict};
-use crate::disk::Disk;
-use crate::folder::{self, JobFolder};
-use crate::listing::{Listing, NO_ANSWER, Told};
-use crate::places::Places;
-use crate::relay::{self, Stream};
-use crate::{VERSION, inherit, inventory, leaving};
-use rustix::event::{PollFd, PollFlags, Timespec};
+use crate::io::conn::{Conn, Read};
+use crate::io::detach::{HELD, Plan, Starting, Verdict};
+use crate::io::disk::Disk;
+use crate::io::folder::{self, JobFolder};
+use crate::io::listing::{Listing, NO_ANSWER, Told};
+use crate::io::places::Places;
+use crate::io::readiness::{Readiness, is_readable};
+use crate::io::relay::{self, Stream};
+use crate::io::{inherit, inventory};
+use crate::machine::outbox::OUT_LOW;
+use crate::{VERSION, platform};
+use rustix::event::PollFlags;
 use sessd_proto::limits::STREAMS_MAX;
 use sessd_proto::messages::{self as m, CloseReason, JobSpec, LinkAct, LinkAnswer, LinkRequest, Liveness};
 use sessd_proto::{Frame, hello};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::Child;
@@ -84,6 +88,17 @@ struct Task {
     since: Instant,
 }
 
+/// What the loop waits for.
+#[derive(Clone, Copy)]
+enum Key {
+    Up,
+    UpOut,
+    Disk,
+    Down(u16),
+    /// Of a holder that is being started: all of them are looked at in every turn.
+    Verdict,
+}
+
 struct Server {
     places: Arc<Places>,
     /// As we found it: a job gets that, not ours.
@@ -113,7 +128,7 @@ struct Server {
 /// # Errors
 /// When the manager does not speak the protocol, or there is no descriptor left.
 pub fn run() -> io::Result<()> {
-    crate::detach::leave_caller();
+    crate::io::detach::leave_caller();
     let descriptors = inherit::descriptor_limit();
     raise_descriptor_limit();
     let mut up = Conn::new(rustix::stdio::stdin(), rustix::stdio::stdout())?;
@@ -154,38 +169,15 @@ impl Server {
     /// Waits once and does what is there; false when the link is over.
     fn turn(&mut self) -> io::Result<bool> {
         let congested = self.up.waiting() > OUT_LOW;
-        let mut fds = Vec::with_capacity(3 + self.streams.len() + self.pending.len());
-        fds.push(PollFd::from_borrowed_fd(self.up.reader(), PollFlags::IN));
-        let up_out = if self.up.waiting() > 0 { PollFlags::OUT } else { PollFlags::empty() };
-        fds.push(PollFd::from_borrowed_fd(self.up.writer(), up_out));
-        fds.push(PollFd::from_borrowed_fd(self.disk.watched(), PollFlags::IN));
-        let joined: Vec<u16> =
-            self.streams.iter().filter(|(_, stream)| stream.down().is_some()).map(|(id, _)| *id).collect();
-        for down in self.streams.values().filter_map(Stream::down) {
-            let mut flags = if congested { PollFlags::empty() } else { PollFlags::IN };
-            if down.waiting() > 0 {
-                flags |= PollFlags::OUT;
+        let (mut up_ready, mut disk_ready, mut down_ready) = (false, false, Vec::new());
+        for (key, came) in self.wait(congested)? {
+            match key {
+                Key::Up => up_ready = true,
+                Key::Disk => disk_ready = true,
+                Key::Down(id) if is_readable(came) => down_ready.push(id),
+                Key::UpOut | Key::Down(_) | Key::Verdict => {}
             }
-            fds.push(PollFd::from_borrowed_fd(down.reader(), flags));
         }
-        for pending in &self.pending {
-            fds.extend(pending.starting.watched().map(|verdict| PollFd::new(verdict, PollFlags::IN)));
-        }
-        let waits = !self.pending.is_empty() || self.look_until.is_some() || !self.tasks.is_empty();
-        let timeout = if waits { 1 } else { SILENCE.as_secs() as i64 };
-        match rustix::event::poll(&mut fds, Some(&Timespec { tv_sec: timeout, tv_nsec: 0 })) {
-            Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(error.into()),
-        }
-        let up_ready = !fds[0].revents().is_empty();
-        let disk_ready = !fds[2].revents().is_empty();
-        let down_ready: Vec<u16> = joined
-            .into_iter()
-            .zip(&fds[3..])
-            .filter(|(_, fd)| fd.revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR))
-            .map(|(id, _)| id)
-            .collect();
-        drop(fds);
 
         let mut open = true;
         if up_ready {
@@ -217,6 +209,27 @@ impl Server {
                 self.look_until.filter(|until| Instant::now() < *until && !self.children.is_empty());
         }
         Ok(open)
+    }
+
+    fn wait(&self, congested: bool) -> io::Result<Vec<(Key, PollFlags)>> {
+        let mut readiness = Readiness::with_capacity(3 + self.streams.len() + self.pending.len());
+        readiness.watch(Key::Up, self.up.reader(), PollFlags::IN);
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::OUT, self.up.waiting() > 0);
+        readiness.watch(Key::UpOut, self.up.writer(), flags);
+        readiness.watch(Key::Disk, self.disk.watched(), PollFlags::IN);
+        for (id, down) in self.streams.iter().filter_map(|(id, stream)| Some((*id, stream.down()?))) {
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, !congested);
+            flags.set(PollFlags::OUT, down.waiting() > 0);
+            readiness.watch(Key::Down(id), down.reader(), flags);
+        }
+        for verdict in self.pending.iter().flat_map(|pending| pending.starting.watched()) {
+            readiness.watch(Key::Verdict, verdict.as_fd(), PollFlags::IN);
+        }
+        let waits = !self.pending.is_empty() || self.look_until.is_some() || !self.tasks.is_empty();
+        let timeout = if waits { Duration::from_secs(1) } else { SILENCE };
+        Ok(readiness.wait(Some(timeout.as_millis() as u64))?.collect())
     }
 
     fn read_up(&mut self) -> io::Result<bool> {
@@ -499,12 +512,12 @@ impl Server {
         }
         let places = self.places.clone();
         self.put(For::Nobody, String::new(), move || {
-            let programs = crate::procfs::programs();
+            let programs = platform::programs();
             for place in places.iter() {
                 inventory::remove_old(place.jobs());
                 // Where nothing can be seen of processes, nothing is known of who runs what.
-                if !programs.is_empty() {
-                    folder::remove_unused_agents(&place.programs(), &programs);
+                if let Some(programs) = &programs {
+                    folder::remove_unused_agents(&place.programs(), programs);
                 }
             }
             Done::Nothing
@@ -585,7 +598,7 @@ fn answered(answer: io::Result<LinkAnswer>) -> Done {
 }
 
 fn spawned(pid: u32, environment: &HashMap<String, String>, folder: &JobFolder) -> LinkAnswer {
-    let warnings = facts(pid, environment).warnings();
+    let warnings = login(pid, environment).warnings();
     let folder = folder.path().parent().map(|jobs| jobs.to_string_lossy().into_owned()).unwrap_or_default();
     LinkAnswer::Spawned(m::Spawned { pid, warnings, folder })
 }
@@ -605,7 +618,7 @@ fn begin(places: &Places, spawn: &m::Spawn, descriptors: m::Limit) -> io::Result
     let spec = spawn.spec.as_ref().unwrap_or(&empty);
     let mut left = places.find(&spec.job_id)?;
     if let Some(folder) = &left {
-        let report = inventory::look(folder, &folder::boot_id());
+        let report = inventory::look(folder, &platform::boot_id());
         if report.pid != 0 || report.exit.is_some() || report.liveness == Liveness::Alive as i32 {
             return Ok(Begun::Before(spawned(report.pid, &spawn.environment, folder)));
         }
@@ -631,9 +644,8 @@ fn begin(places: &Places, spawn: &m::Spawn, descriptors: m::Limit) -> io::Result
         if let Some(left) = left.take().filter(|left| left.path() != folder.path()) {
             let _ = left.remove();
         }
-        let agent = own_program().map_err(folder::context("where the agent's own binary is"));
-        let facts = facts(std::process::id(), &spawn.environment);
-        let scope = if facts.wants_scope() { facts.systemd_run.zip(facts.user_manager) } else { None };
+        let agent = platform::own_program().map_err(folder::context("where the agent's own binary is"));
+        let scope = login(std::process::id(), &spawn.environment).scope();
         // Of a caller on this machine, or what this login has.
         let mut inherits = spawn.inherited.clone().unwrap_or_default();
         if inherits.limits.is_empty() {
@@ -660,7 +672,7 @@ fn read_screen(places: &Places, job_id: &str) -> io::Result<LinkAnswer> {
 fn forget(places: &Places, job: &m::JobName, starting: bool) -> io::Result<LinkAnswer> {
     // More than one where a start had to be made again elsewhere.
     while let Some(folder) = places.find(&job.job_id)? {
-        let report = inventory::look(&folder, &folder::boot_id());
+        let report = inventory::look(&folder, &platform::boot_id());
         let over = [Liveness::Exited as i32, Liveness::Gone as i32].contains(&report.liveness);
         if !over && (starting || !was_cut_off(&folder, &report)) {
             return Ok(refused("the job has not ended".into(), false));
@@ -692,16 +704,9 @@ fn end_job(places: &Places, request: &m::EndJob) -> io::Result<LinkAnswer> {
     Ok(LinkAnswer::Done(m::Empty {}))
 }
 
-/// Our own binary. A cleaner may have taken its file; the kernel keeps it as long as we run.
-fn own_program() -> io::Result<PathBuf> {
-    let path = std::env::current_exe()?;
-    Ok(if path.exists() { path } else { format!("/proc/{}/exe", std::process::id()).into() })
-}
-
-/// What would become of process `pid` at a logout, by the environment it was given.
-fn facts(pid: u32, environment: &HashMap<String, String>) -> leaving::Facts {
-    let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-    leaving::here(&cgroup, |name| {
+/// What a logout would do to process `pid`, by the environment it was given.
+fn login(pid: u32, environment: &HashMap<String, String>) -> platform::Login {
+    platform::login(pid, |name| {
         if environment.is_empty() { std::env::var(name).ok() } else { environment.get(name).cloned() }
     })
 }
@@ -721,7 +726,7 @@ fn open_job(places: &Places, job_id: &str) -> Result<UnixStream, m::Close> {
         Err(error) => return Err(relay::unreachable(error.to_string())),
     };
     inventory::connect(&folder, Some(CONNECT)).map_err(|error| {
-        let report = inventory::look(&folder, &folder::boot_id());
+        let report = inventory::look(&folder, &platform::boot_id());
         let reason = match Liveness::try_from(report.liveness) {
             Ok(Liveness::Gone | Liveness::Exited) => CloseReason::HolderGone,
             _ => CloseReason::HolderUnreachable,

@@ -1,4 +1,4 @@
-//! The files of one job: `ROOT/jobs/MACHINE/JOB/`, private to the user; [`crate::places`] says which roots there are.
+//! The files of one job: `ROOT/jobs/MACHINE/JOB/`, private to the user; [`super::places`] says which roots there are.
 //!
 //! * `spec`: what was asked for, with the session's present name and tags
 //! * `lock`: locked by the holder for as long as it lives; the kernel lets go of it whatever happens
@@ -51,18 +51,12 @@ pub fn remove_unused_agents(bin: &Path, programs: &[PathBuf]) {
 
 /// Names this machine among those that may share one home: the first digits of its machine id, else its host name.
 pub fn machine() -> String {
-    let id = fs::read_to_string("/etc/machine-id").unwrap_or_default();
-    let id: String = id.trim().chars().filter(char::is_ascii_hexdigit).take(12).collect();
+    let id: String = crate::platform::machine_id().chars().filter(char::is_ascii_hexdigit).take(12).collect();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let host: String =
         host.chars().map(|c| if c.is_ascii_alphanumeric() { c } else { '-' }).take(24).collect();
     // Images cloned without a new machine id are common; the host name tells those apart.
     format!("{host}-{id}")
-}
-
-/// Changes at each boot; empty where the system does not tell.
-pub fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|s| s.trim().to_owned()).unwrap_or_default()
 }
 
 /// Makes `path` and what is above it, 0700 where made, and checks that the last one is ours alone.
@@ -144,14 +138,8 @@ impl JobFolder {
         const ROOM: u64 = 64 << 10;
         let path = self.path.join(".room");
         let file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&path);
-        let taken = file.map_err(context(path.display())).and_then(|file| {
-            use rustix::io::Errno;
-            match rustix::fs::fallocate(&file, rustix::fs::FallocateFlags::empty(), 0, ROOM) {
-                // A file system that cannot say it beforehand says it when it is written to.
-                Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOSYS | Errno::INVAL) => Ok(()),
-                Err(error) => Err(context(path.display())(error.into())),
-            }
-        });
+        let taken =
+            file.and_then(|file| crate::platform::allocate(&file, ROOM)).map_err(context(path.display()));
         // What cannot be removed is removed with the folder.
         let _ = fs::remove_file(&path);
         taken

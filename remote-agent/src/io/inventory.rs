@@ -1,12 +1,12 @@
 //! What jobs there are on this machine, and whether each is alive. Three answers: an error is evidence of nothing.
 
-use crate::folder::{JobFolder, fault};
-use crate::hold::SOCKET;
-use crate::procfs;
+use crate::io::folder::{JobFolder, fault};
+use crate::io::hold::SOCKET;
+use crate::platform;
 use rustix::fs::{Mode, OFlags};
 use sessd_proto::messages::{JobReport, JobSpec, Liveness};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::time::Duration;
@@ -31,7 +31,8 @@ pub fn connect(folder: &JobFolder, patience: Option<Duration>) -> io::Result<Uni
             OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC,
             Mode::empty(),
         )?;
-        let address = SocketAddrUnix::new(format!("/proc/self/fd/{}/{SOCKET}", inside.as_raw_fd()))?;
+        let short = platform::path_of(inside.as_fd()).ok_or_else(|| fault("its path is too long"))?;
+        let address = SocketAddrUnix::new(short.join(SOCKET))?;
         (Some(inside), address)
     };
     let flags = if patience.is_none() { SocketFlags::NONBLOCK } else { SocketFlags::empty() };
@@ -122,7 +123,7 @@ pub fn look(folder: &JobFolder, boot_id: &str) -> JobReport {
                 // The kernel lets go of the lock when the holder dies, whatever kills it; the process number alone would
                 // also say "gone" when looked at from another container.
                 let unlocked = matches!(folder.try_lock(), Ok(Some(_)));
-                let other = procfs::stat(mark.pid).is_none_or(|now| now.start != mark.start);
+                let other = platform::process(mark.pid).is_none_or(|now| now.start != mark.start);
                 (unlocked && other).then_some("the job's holder was killed")
             });
             match (gone, exit) {
@@ -144,7 +145,7 @@ pub fn look(folder: &JobFolder, boot_id: &str) -> JobReport {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::folder::HolderMark;
+    use crate::io::folder::HolderMark;
     use sessd_proto::messages::ExitRecord;
     use std::fs::{self, File};
     use std::time::{Duration, SystemTime};
@@ -189,7 +190,7 @@ mod tests {
         drop(lock);
 
         // The number is another process's now.
-        let own = procfs::stat(std::process::id()).unwrap();
+        let own = platform::process(std::process::id()).unwrap();
         folder.write_mark(&mark(own.pid, own.start - 1, "boot")).unwrap();
         assert_eq!(liveness(&folder).0, Liveness::Gone);
         let lock = folder.try_lock().unwrap().unwrap();

@@ -15,9 +15,8 @@
 //! home apart, `HOME` those of several homes of one user. The first agents wrote `MACHINE` alone everywhere: of those
 //! folders only what a job's own home, or a manager's record, shows to be ours is told.
 
-use crate::folder::{JobFolder, boot_id, fault, machine};
+use crate::io::folder::{JobFolder, fault, machine};
 use std::collections::HashSet;
-use std::ffi::OsString;
 use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -231,14 +230,14 @@ impl Places {
             name.strip_prefix(&self.machine).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         if !of_this_machine {
             // This machine had another name when it began, or it is another machine. The boot tells them apart.
-            let boot = boot_id();
+            let boot = crate::platform::boot_id();
             return !boot.is_empty() && mark.is_some_and(|mark| mark.boot_id == boot);
         }
         let made_by_us = || {
-            crate::inventory::managers(folder, folder.spec().ok().flatten().as_ref())
+            crate::io::inventory::managers(folder, folder.spec().ok().flatten().as_ref())
                 .is_ok_and(|ids| ids.iter().any(|id| id == manager))
         };
-        let home = mark.and_then(|mark| home_of(mark.pid));
+        let home = mark.and_then(|mark| crate::platform::home_of(mark.pid));
         match (home, &self.home) {
             (Some(theirs), Some(ours)) => plain(Path::new(&theirs)) == *ours || made_by_us(),
             _ => made_by_us(),
@@ -256,7 +255,7 @@ impl Places {
             match fs::symlink_metadata(folder.path()) {
                 Ok(_) => {}
                 Err(error) if is_absence(&error) => continue,
-                Err(error) => return Err(crate::folder::context(folder.path().display())(error)),
+                Err(error) => return Err(crate::io::folder::context(folder.path().display())(error)),
             }
             match place.check() {
                 Ok(()) => {}
@@ -282,13 +281,6 @@ fn root_of(jobs: &Path) -> Option<&Path> {
 fn is_absence(error: &io::Error) -> bool {
     use io::ErrorKind::{NotADirectory, NotFound, PermissionDenied};
     matches!(error.kind(), NotFound | NotADirectory | PermissionDenied)
-}
-
-/// The home that a process was given, where that can be told.
-fn home_of(pid: u32) -> Option<OsString> {
-    let environ = fs::read(format!("/proc/{pid}/environ")).ok()?;
-    let home = environ.split(|byte| *byte == 0).find_map(|entry| entry.strip_prefix(b"HOME="))?;
-    Some(std::ffi::OsStr::from_bytes(home).to_owned())
 }
 
 /// Why a place is not used.
@@ -363,13 +355,13 @@ impl Place {
             // In a folder that others write to ours is made in one step, or it is somebody else's.
             match fs::DirBuilder::new().mode(0o700).create(&self.root) {
                 Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(crate::folder::context(self.root.display())(error));
+                    return Err(crate::io::folder::context(self.root.display())(error));
                 }
                 _ => {}
             }
             ours_alone(&self.root, &fs::symlink_metadata(&self.root)?, 0o077).map_err(error_of)?;
         }
-        crate::folder::make_private(&self.jobs)?;
+        crate::io::folder::make_private(&self.jobs)?;
         self.check().map_err(error_of)
     }
 }
@@ -519,7 +511,7 @@ mod tests {
             folder.write_managers(&[manager.to_owned()]).unwrap();
         }
         assert_eq!(ids(&places), ["1"], "made by the manager that asks; of the other nothing is known");
-        let own = crate::folder::HolderMark { pid: std::process::id(), start: 1, boot_id: String::new() };
+        let own = crate::io::folder::HolderMark { pid: std::process::id(), start: 1, boot_id: String::new() };
         JobFolder::of(&jobs, &format!("{}2", &JOB[..35])).unwrap().write_mark(&own).unwrap();
         assert_eq!(ids(&places), ["1"], "its holder has another home");
         if let Some(home) = variable("HOME") {

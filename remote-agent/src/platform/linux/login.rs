@@ -1,5 +1,5 @@
 //! Would a logout end the job? The facts of this host, and what follows from them: how to start a holder, and what to
-//! warn of. The decisions are pure.
+//! warn of. The decisions are pure. No home is looked at but to find `systemd-run`, which only [`Facts::scope`] does.
 //!
 //! A scope of the user's systemd gives the job a cgroup of its own, but it ends with the user's systemd, and that ends
 //! after the last logout unless the user *lingers*. So a job goes there only where that makes it safer than staying in
@@ -14,7 +14,7 @@ pub const SCOPE: &str = "sessd-job-";
 
 /// In which part of systemd's tree a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Place {
+enum Place {
     /// None that logins have to do with, or there is no systemd.
     Other,
     /// A login's own scope: ended with the login where `KillUserProcesses` says so.
@@ -28,30 +28,46 @@ pub enum Place {
 /// What counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Facts {
-    /// `systemd-run`, if there is one.
-    pub systemd_run: Option<PathBuf>,
-    /// The runtime folder of a systemd of this user that answers.
-    pub user_manager: Option<PathBuf>,
+    /// Where systemd runs this machine: where programs are looked for, and the runtime folder that a systemd of this user
+    /// would have.
+    systemd: Option<(String, PathBuf)>,
     /// The user's systemd stays after the last logout.
-    pub lingers: Option<bool>,
+    lingers: Option<bool>,
     /// A login's processes are ended with it.
-    pub kills: Option<bool>,
+    kills: Option<bool>,
     /// Where the process is.
-    pub place: Place,
+    place: Place,
 }
 
 impl Facts {
-    /// Is a scope of its own the safer place for a job that is started from here?
-    pub fn wants_scope(&self) -> bool {
-        let can = self.systemd_run.is_some() && self.user_manager.is_some();
-        can && (self.lingers == Some(true)
+    /// Is a scope of its own the safer place for a job that is started from here, where one can be had?
+    fn wants_scope(&self) -> bool {
+        self.lingers == Some(true)
             || match self.place {
                 // It ends with the user's systemd either way, and has at least a cgroup of its own.
                 Place::UserManager => true,
                 // This login's end is the end; the last login's end is later.
                 Place::Login => self.kills == Some(true),
                 Place::Other | Place::OwnScope => false,
-            })
+            }
+    }
+
+    /// With which program, and by which runtime folder, a job that is started from here gets a scope of its own; `None`: it
+    /// is better off without one, or none can be had. The folders of programs may be on a disk: this waits for it.
+    pub fn scope(self) -> Option<(PathBuf, PathBuf)> {
+        if !self.wants_scope() {
+            return None;
+        }
+        let (path, runtime) = self.systemd?;
+        let answers = |socket: &str| does_answer(&runtime.join(socket));
+        if !(answers("systemd/private") || answers("bus")) {
+            return None;
+        }
+        let program = path
+            .split(':')
+            .map(|p| Path::new(p).join("systemd-run"))
+            .find(|p| p.is_absolute() && p.is_file())?;
+        Some((program, runtime))
     }
 
     /// What to say of a job that is in `self.place`.
@@ -71,21 +87,17 @@ impl Facts {
 }
 
 /// Reads the facts below `root` (`/`), for a process whose `/proc/PID/cgroup` is `cgroup`.
-pub fn facts(root: &Path, cgroup: &str, variable: impl Fn(&str) -> Option<String>, uid: u32) -> Facts {
-    let mut facts =
-        Facts { systemd_run: None, user_manager: None, lingers: None, kills: None, place: Place::Other };
+fn facts(root: &Path, cgroup: &str, variable: impl Fn(&str) -> Option<String>, uid: u32) -> Facts {
+    let mut facts = Facts { systemd: None, lingers: None, kills: None, place: Place::Other };
     // The folder that tells that systemd runs this machine (sd_booted(3)).
     if !root.join("run/systemd/system").is_dir() {
         return facts;
     }
     facts.place = place(cgroup);
     let path = variable("PATH").unwrap_or_else(|| "/usr/bin:/bin".into());
-    facts.systemd_run =
-        path.split(':').map(|p| Path::new(p).join("systemd-run")).find(|p| p.is_absolute() && p.is_file());
     let runtime = variable("XDG_RUNTIME_DIR")
         .map_or_else(|| root.join("run/user").join(uid.to_string()), PathBuf::from);
-    let answers = |socket: &str| does_answer(&runtime.join(socket));
-    facts.user_manager = (answers("systemd/private") || answers("bus")).then_some(runtime);
+    facts.systemd = Some((path, runtime));
     if let Some(user) =
         variable("USER").or_else(|| variable("LOGNAME")).filter(|u| !u.is_empty() && !u.contains('/'))
     {
@@ -95,9 +107,11 @@ pub fn facts(root: &Path, cgroup: &str, variable: impl Fn(&str) -> Option<String
     facts
 }
 
-/// The facts of this machine.
-pub fn here(cgroup: &str, variable: impl Fn(&str) -> Option<String>) -> Facts {
-    facts(Path::new("/"), cgroup, variable, rustix::process::getuid().as_raw())
+/// The facts of this machine for process `pid`, which was given the variables that `variable` knows.
+pub fn login(pid: u32, variable: impl Fn(&str) -> Option<String>) -> Facts {
+    // Without it the place is unknown, which warns of nothing.
+    let cgroup = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+    facts(Path::new("/"), &cgroup, variable, rustix::process::getuid().as_raw())
 }
 
 /// Does somebody listen there? Without waiting: a service that is stuck does not answer.
@@ -110,7 +124,7 @@ fn does_answer(socket: &Path) -> bool {
 }
 
 /// Where `/proc/PID/cgroup` says the process is.
-pub fn place(cgroup: &str) -> Place {
+fn place(cgroup: &str) -> Place {
     let of = |path: &str| match path.rsplit('/').next().unwrap_or_default() {
         unit if unit.starts_with(SCOPE) => Place::OwnScope,
         _ if path.contains("/user@") => Place::UserManager,
@@ -133,7 +147,6 @@ fn settings(root: &Path) -> String {
         .rev()
         .find_map(|p| std::fs::read_to_string(root.join(p).join("logind.conf")).ok())
         .unwrap_or_default();
-    // By name, and of one name in several places the last one counts.
     // By name, and of one name in several places the last one counts.
     let mut parts = BTreeMap::new();
     for place in PLACES {
@@ -215,18 +228,11 @@ mod tests {
             (Place::UserManager, yes, yes, true, false, false),
             (Place::UserManager, None, None, true, false, false),
         ] {
-            let facts = Facts {
-                systemd_run: Some("/r".into()),
-                user_manager: Some("/u".into()),
-                lingers,
-                kills,
-                place,
-            };
+            let facts = Facts { systemd: None, lingers, kills, place };
             assert_eq!(facts.wants_scope(), scope, "{facts:?}");
             assert_eq!(!facts.warnings().is_empty(), warned, "{facts:?}");
             assert!(facts.warnings().iter().all(|w| !w.contains("  ")), "{facts:?}");
-            assert!(!Facts { systemd_run: None, ..facts.clone() }.wants_scope());
-            assert!(!Facts { user_manager: None, ..facts.clone() }.wants_scope());
+            assert_eq!(facts.clone().scope(), None, "there is no systemd-run");
             let moved = Facts { place: Place::OwnScope, ..facts };
             assert_eq!(!moved.warnings().is_empty(), warned_in_scope, "{moved:?}");
         }
@@ -260,8 +266,7 @@ mod tests {
             "USER" => Some("me".to_owned()),
             _ => None,
         };
-        let none =
-            Facts { systemd_run: None, user_manager: None, lingers: None, kills: None, place: Place::Other };
+        let none = Facts { systemd: None, lingers: None, kills: None, place: Place::Other };
         assert_eq!(facts(root, login, variable, 7), none);
         for folder in
             ["run/systemd/system", "run/user/7", "var/lib/systemd/linger", "etc/systemd/logind.conf.d", "bin"]
@@ -269,23 +274,19 @@ mod tests {
             fs::create_dir_all(root.join(folder)).unwrap();
         }
         fs::write(root.join("etc/systemd/logind.conf"), "#KillUserProcesses=no\n").unwrap();
-        let here = Facts { lingers: Some(false), kills: Some(false), place: Place::Login, ..none };
+        let systemd = Some((bin.clone(), root.join("run/user/7")));
+        let here = Facts { systemd, lingers: Some(false), kills: Some(false), place: Place::Login };
         assert_eq!(facts(root, login, variable, 7), here);
         fs::write(root.join("etc/systemd/logind.conf.d/a.conf"), "[Login]\nKillUserProcesses=yes\n").unwrap();
         fs::write(root.join("bin/systemd-run"), "").unwrap();
         fs::write(root.join("var/lib/systemd/linger/me"), "").unwrap();
         // A file where a socket should be, and a socket that nobody listens on, are not answers.
         fs::write(root.join("run/user/7/bus"), "").unwrap();
-        let mut here = Facts {
-            systemd_run: Some(root.join("bin/systemd-run")),
-            lingers: Some(true),
-            kills: Some(true),
-            ..here
-        };
+        let here = Facts { lingers: Some(true), kills: Some(true), ..here };
         assert_eq!(facts(root, login, variable, 7), here);
+        assert_eq!(here.clone().scope(), None, "no systemd of this user answers");
         fs::remove_file(root.join("run/user/7/bus")).unwrap();
         let _listener = std::os::unix::net::UnixListener::bind(root.join("run/user/7/bus")).unwrap();
-        here.user_manager = Some(root.join("run/user/7"));
-        assert_eq!(facts(root, login, variable, 7), here);
+        assert_eq!(here.scope(), Some((root.join("bin/systemd-run"), root.join("run/user/7"))));
     }
 }

@@ -1,6 +1,6 @@
 //! One job's stream of a link, and the connection to its holder that it is joined to.
 
-use crate::conn::{Conn, Read};
+use crate::io::conn::{Conn, Read};
 use sessd_proto::messages::{Close, CloseReason};
 use std::io;
 use std::os::unix::net::UnixStream;

@@ -1,0 +1,490 @@
+//! A holder's process around its machine: the PTY, the program on it, the connections, the clocks and the loop. What is to
+//! be done is decided in [`crate::machine`]; here it is carried out.
+//!
+//! One loop: wait, read the PTY, read the connections, do what the machine says, write what can be written. The PTY is read
+//! whether or not anyone watches, as long as the machine has room. Files are worked on beside the loop ([`super::keep`]).
+
+use crate::io::conn::{self, Read, Written};
+use crate::io::disk::Disk;
+use crate::io::folder::{HolderMark, JobFolder, context, fault};
+use crate::io::keep::{Done, Task};
+use crate::io::readiness::{Readiness, is_readable};
+use crate::io::upkeep::{self, Id};
+use crate::io::{detach, inventory, pty};
+use crate::machine::ending::{Ending, Step};
+use crate::machine::idle::{Depth, Processes};
+use crate::machine::keep::{Keeping, Kept};
+use crate::machine::process::{Ident, is_prompt};
+use crate::machine::{Effect, Event, HolderMachine, Job, LinkId, Now, Observed, size_of};
+use crate::{platform, wall_ms};
+use rustix::event::PollFlags;
+use rustix::process::{Pid, Signal};
+use sessd_proto::limits::COMMAND_SHOWN_MAX;
+use sessd_proto::messages::EndReason;
+use sessd_proto::{Decoder, Uuid, bounds};
+use sessd_terminal::Size;
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
+use std::time::Instant;
+
+/// Name of the socket inside the job's folder.
+pub const SOCKET: &str = "s";
+/// How often to ask for the program's end where nothing tells of it.
+const ASK_MS: u64 = 500;
+/// Bytes taken from the PTY before the connections get their turn.
+const TURN: usize = 64 * 1024;
+/// So few bytes are all there was, as a rule: they are passed on before we look for more. Where there is more, the poll tells.
+const SHORT: usize = 256;
+
+/// One connection of a manager.
+struct Peer {
+    id: LinkId,
+    socket: UnixStream,
+    decoder: Decoder,
+}
+
+struct Holder {
+    machine: HolderMachine,
+    folder: JobFolder,
+    mark: HolderMark,
+    pty: pty::Pty,
+    /// The program by number and start time: once it is gone, its number is anybody's.
+    leader: Ident,
+    exit_watch: Option<OwnedFd>,
+    /// Its end was told to the machine.
+    reaped: bool,
+    listener: UnixListener,
+    peers: Vec<Peer>,
+    links: u64,
+    began: Instant,
+    /// As of this turn.
+    now: Now,
+    memory: Option<platform::MemoryCount>,
+    lock: (File, Id),
+    old_lock: Option<File>,
+    socket: Option<Id>,
+    disk: Disk<Done>,
+    keeping: bool,
+    leave: bool,
+}
+
+/// What the loop waits for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Key {
+    Listener,
+    Program,
+    Pty,
+    Peer(LinkId),
+    Disk,
+}
+
+/// Holds the job in `folder` until it has ended and its exit record was taken.
+///
+/// # Errors
+/// When the job cannot be started; the agent that started us is told the same.
+pub fn run(folder: &Path) -> io::Result<()> {
+    let folder = JobFolder::at(folder.to_owned());
+    let mut verdict = detach::leave_login(&folder)?;
+    match Holder::start(folder) {
+        Ok(mut holder) => {
+            writeln!(verdict, "{}", holder.leader.0)?;
+            drop(verdict);
+            holder.run()
+        }
+        Err(error) => {
+            writeln!(verdict, "!{}", error.to_string().replace(['\n', '\r'], " "))?;
+            Err(error)
+        }
+    }
+}
+
+/// Listens on the job's socket.
+pub(super) fn bind() -> io::Result<(UnixListener, Option<Id>)> {
+    // We hold the lock, so a socket that is here belongs to nobody alive.
+    match std::fs::remove_file(SOCKET) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = UnixListener::bind(SOCKET).map_err(context("the job's socket"))?;
+    std::fs::set_permissions(SOCKET, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    listener.set_nonblocking(true)?;
+    Ok((listener, upkeep::at(Path::new(SOCKET))?))
+}
+
+impl Holder {
+    fn start(folder: JobFolder) -> io::Result<Self> {
+        let lock = folder.try_lock()?.ok_or_else(|| fault(detach::HELD))?;
+        let lock_id = Id::from(&lock.metadata()?);
+        let spec = folder.spec()?.ok_or_else(|| fault("this job was never asked for"))?;
+        if folder.mark()?.is_some() || folder.exit()?.is_some() {
+            // A start that was given up for another one and came late must not run the job a second time.
+            return Err(fault("this job was started before"));
+        }
+        let size = size_of(spec.cols, spec.rows).unwrap_or(Size { cols: 80, rows: 24 });
+        let (listener, socket) = bind()?;
+        let own = std::process::id();
+        let start = start_of(own);
+        let mark = HolderMark { pid: own, start, boot_id: platform::boot_id() };
+        let managers: Vec<String> =
+            Some(&spec.manager_id).filter(|id| Uuid::parse_str(id).is_ok()).cloned().into_iter().collect();
+        // All that a full disk can refuse comes before the program: it is never run twice, nor without a record.
+        folder.write_managers(&managers)?;
+        folder.write_mark(&mark)?;
+        let disk = Disk::new(1)?;
+        let mut pty = pty::spawn(&spec, size.cols, size.rows).inspect_err(|_| {
+            // Nothing ran: whoever asks again is to hear why, and not that a holder was killed.
+            folder.remove_mark();
+        })?;
+        // From here on it is only shown.
+        bounds::shorten(&mut pty.command, COMMAND_SHOWN_MAX);
+        let (pid, began) = (pty.child.id(), Instant::now());
+        let leader = (pid, start_of(pid));
+        let memory = platform::memory();
+        let job = Job {
+            spec,
+            leader,
+            command: pty.command.clone(),
+            managers,
+            warnings: warnings(),
+            memory_kills: memory.as_ref().and_then(platform::MemoryCount::read),
+            socket: socket_path(&folder),
+        };
+        let now = now_since(began);
+        Ok(Self {
+            machine: HolderMachine::new(job, size, now),
+            exit_watch: platform::exit_watch(&pty.child),
+            leader,
+            folder,
+            mark,
+            pty,
+            reaped: false,
+            listener,
+            peers: Vec::new(),
+            links: 0,
+            began,
+            now,
+            memory,
+            lock: (lock, lock_id),
+            old_lock: None,
+            socket,
+            disk,
+            keeping: false,
+            leave: false,
+        })
+    }
+
+    fn run(&mut self) -> io::Result<()> {
+        while !self.leave {
+            let (mut pty, mut told) = (false, false);
+            let mut peers: Vec<LinkId> = Vec::new();
+            let ready = self.wait()?;
+            self.now = now_since(self.began);
+            for (key, came) in ready {
+                match key {
+                    Key::Listener => self.accept(),
+                    Key::Program => told = true,
+                    Key::Pty => pty = is_readable(came),
+                    Key::Peer(id) if is_readable(came) => peers.push(id),
+                    Key::Disk => self.was_done(),
+                    Key::Peer(_) => {}
+                }
+            }
+            if pty || self.machine.may_feed() {
+                self.read_pty();
+            }
+            self.write_pty();
+            for id in peers {
+                self.read_peer(id);
+            }
+            self.write_pty();
+            self.reap(told);
+            // What was read may have taken a while.
+            self.now = now_since(self.began);
+            self.settle();
+            self.write_peers();
+        }
+        Ok(())
+    }
+
+    /// Waits for the first thing to do.
+    fn wait(&self) -> io::Result<Vec<(Key, PollFlags)>> {
+        let mut readiness = Readiness::with_capacity(4 + self.peers.len());
+        readiness.watch(Key::Listener, self.listener.as_fd(), PollFlags::IN);
+        if let (Some(watch), false) = (&self.exit_watch, self.reaped) {
+            readiness.watch(Key::Program, watch.as_fd(), PollFlags::IN);
+        }
+        let mut flags = PollFlags::empty();
+        flags.set(PollFlags::IN, self.machine.takes_output());
+        flags.set(PollFlags::OUT, self.machine.typed().is_some());
+        if !flags.is_empty() {
+            readiness.watch(Key::Pty, self.pty.master.as_fd(), flags);
+        }
+        for peer in &self.peers {
+            let mut flags = PollFlags::IN;
+            flags.set(PollFlags::OUT, !self.machine.unsent(peer.id).is_empty());
+            readiness.watch(Key::Peer(peer.id), peer.socket.as_fd(), flags);
+        }
+        if self.keeping {
+            readiness.watch(Key::Disk, self.disk.watched(), PollFlags::IN);
+        }
+        // Without a descriptor that tells of the program's end its terminal does: it hangs up. Where that is not watched,
+        // or is over already, we have to ask.
+        let ask = self.exit_watch.is_none() && !self.reaped && !self.machine.takes_output();
+        let due = self.machine.deadline().map(|at| at.saturating_sub(now_since(self.began).ms));
+        let due = due.into_iter().chain(ask.then_some(ASK_MS)).min();
+        Ok(readiness.wait(due)?.collect())
+    }
+
+    fn accept(&mut self) {
+        while let Ok((socket, _)) = self.listener.accept() {
+            let own = rustix::process::getuid().as_raw();
+            let friend = platform::peer_uid(socket.as_fd()).is_ok_and(|peer| peer == own);
+            if !friend || !self.machine.takes_links() || socket.set_nonblocking(true).is_err() {
+                continue;
+            }
+            self.links += 1;
+            let id = LinkId(self.links);
+            self.peers.push(Peer { id, socket, decoder: Decoder::new() });
+            self.machine.handle(self.now, Event::Opened(id));
+        }
+    }
+
+    fn read_pty(&mut self) {
+        // What waits goes first.
+        self.machine.handle(self.now, Event::Output(0));
+        let mut taken = 0;
+        while taken < TURN {
+            let room = self.machine.room();
+            if room.is_empty() {
+                break;
+            }
+            let event = match pty::read(&self.pty.master, room) {
+                Ok(None) => break,
+                Ok(Some(0)) | Err(_) => Event::HungUp,
+                Ok(Some(n)) => {
+                    taken = if n < SHORT { TURN } else { taken + n };
+                    Event::Output(n)
+                }
+            };
+            self.machine.handle(self.now, event);
+        }
+    }
+
+    fn write_pty(&mut self) {
+        while let Some(bytes) = self.machine.typed() {
+            match rustix::io::write(&self.pty.master, bytes) {
+                Ok(0) => break,
+                Ok(n) => self.machine.handle(self.now, Event::Wrote(n)),
+                Err(rustix::io::Errno::INTR) => {}
+                // Full: the poll tells when there is room. Broken: reading tells.
+                Err(_) => break,
+            }
+        }
+    }
+
+    fn read_peer(&mut self, id: LinkId) {
+        let now = self.now;
+        let Some(peer) = self.peers.iter_mut().find(|peer| peer.id == id) else { return };
+        let open = matches!(conn::read(&peer.socket, &mut peer.decoder), Ok(Read::Open));
+        loop {
+            let parsed = match peer.decoder.next_frame() {
+                Ok(Some(raw)) => raw.parse(),
+                Ok(None) => break,
+                Err(invalid) => Err(invalid),
+            };
+            match parsed {
+                Ok(frame) => self.machine.handle(now, Event::Frame(id, frame)),
+                Err(invalid) => {
+                    self.machine.handle(now, Event::Invalid(id, invalid.to_string()));
+                    return;
+                }
+            }
+        }
+        if !open {
+            self.drop_peer(id);
+        }
+    }
+
+    fn drop_peer(&mut self, id: LinkId) {
+        self.peers.retain(|peer| peer.id != id);
+        self.machine.handle(self.now, Event::Closed(id));
+    }
+
+    fn write_peers(&mut self) {
+        let ids: Vec<LinkId> = self.peers.iter().map(|peer| peer.id).collect();
+        for id in ids {
+            if !self.write_peer(id) {
+                self.drop_peer(id);
+            }
+        }
+    }
+
+    /// Writes what can be written now; false: it is broken.
+    fn write_peer(&mut self, id: LinkId) -> bool {
+        let Some(peer) = self.peers.iter().find(|peer| peer.id == id) else { return true };
+        loop {
+            let bytes = self.machine.unsent(id);
+            if bytes.is_empty() {
+                return true;
+            }
+            match conn::write(&peer.socket, bytes) {
+                Ok(Written::Some(n)) => self.machine.handle(self.now, Event::Sent(id, n)),
+                Ok(Written::Full) => return true,
+                Ok(Written::Closed) | Err(_) => return false,
+            }
+        }
+    }
+
+    /// The program's end is noticed here and nowhere else. `told`: the descriptor that tells of it has something to say.
+    fn reap(&mut self, told: bool) {
+        // Asked only when there is a reason to: it would be a system call more for every key.
+        let reason = told || self.exit_watch.is_none() || !self.machine.pty_is_open();
+        if !self.reaped
+            && reason
+            && let Ok(Some(status)) = self.pty.child.try_wait()
+        {
+            self.reaped = true;
+            let (code, signal, memory_kills) = (status.code(), status.signal(), self.memory_kills());
+            self.machine.handle(self.now, Event::Exited { code, signal, memory_kills });
+        }
+    }
+
+    fn memory_kills(&self) -> Option<u64> {
+        self.memory.as_ref()?.read()
+    }
+
+    /// Does all that is due, and what follows from it.
+    fn settle(&mut self) {
+        loop {
+            self.machine.handle(self.now, Event::Tick);
+            let mut quiet = true;
+            while let Some(effect) = self.machine.poll() {
+                quiet = false;
+                self.carry_out(effect);
+            }
+            if quiet {
+                return;
+            }
+        }
+    }
+
+    fn carry_out(&mut self, effect: Effect) {
+        let event = match effect {
+            Effect::Resize(size) => {
+                // Fails only when the PTY is gone, which reading it tells.
+                let _ = pty::resize(&self.pty.master, size.cols, size.rows);
+                return;
+            }
+            Effect::Look { depth, round } => {
+                Event::Looked { seen: look_at_processes(self.leader, depth), depth, round }
+            }
+            Effect::Family(known) => Event::Family(platform::family(self.leader, &known)),
+            Effect::Observe => Event::Observed(Observed {
+                cwd: platform::cwd(self.leader.0).map(|path| path.to_string_lossy().into_owned()),
+                foreground: pty::foreground(&self.pty.master)
+                    .and_then(platform::process)
+                    .map(|process| process.name),
+                memory_kills: self.memory_kills(),
+            }),
+            Effect::Warn => Event::Warned(warnings()),
+            Effect::Signal(pid, step) => return signal(pid, step),
+            Effect::Keep(keeping) => return self.keep(*keeping),
+            Effect::Close(id) => {
+                let _ = self.write_peer(id);
+                return self.drop_peer(id);
+            }
+            Effect::Leave => {
+                self.leave = true;
+                return;
+            }
+        };
+        self.machine.handle(self.now, event);
+    }
+
+    fn keep(&mut self, keeping: Keeping) {
+        let task = Task {
+            keeping,
+            folder: self.folder.clone(),
+            mark: self.mark.clone(),
+            lock: self.lock.1,
+            old_lock: self.old_lock.take(),
+            socket: self.socket,
+        };
+        // There is one at a time, and room for it.
+        self.keeping = self.disk.put(move || task.run()).is_some();
+    }
+
+    /// Something was done beside the loop.
+    fn was_done(&mut self) {
+        for (_, done) in self.disk.done() {
+            self.keeping = false;
+            if let Some(lock) = done.lock {
+                self.old_lock = Some(std::mem::replace(&mut self.lock, lock).0);
+            }
+            if let Some((listener, id)) = done.socket {
+                (self.listener, self.socket) = (listener, id);
+            }
+            self.machine.handle(self.now, Event::Kept(Kept { exit: done.exit, failed: done.failed }));
+        }
+    }
+}
+
+fn now_since(began: Instant) -> Now {
+    Now { ms: began.elapsed().as_millis() as u64, steady_ms: platform::steady_ms(), wall_ms: wall_ms() }
+}
+
+fn start_of(pid: u32) -> u64 {
+    platform::process(pid).map_or(0, |process| process.start)
+}
+
+/// What a logout could do to this job.
+fn warnings() -> Vec<String> {
+    platform::login(std::process::id(), |name| std::env::var(name).ok()).warnings()
+}
+
+/// Our socket for whoever is not inside the job's folder. A path that is too long for an address leads through our current
+/// folder, which is the job's.
+fn socket_path(folder: &JobFolder) -> String {
+    match folder.path().join(SOCKET).into_os_string().into_string() {
+        Ok(path) if path.len() <= inventory::ADDRESS_MAX => path,
+        _ => platform::path_into_cwd_of(std::process::id())
+            .map(|cwd| cwd.join(SOCKET).to_string_lossy().into_owned())
+            .unwrap_or_default(),
+    }
+}
+
+fn look_at_processes(leader: Ident, depth: Depth) -> Option<Processes> {
+    let first = platform::process(leader.0)?;
+    let at_prompt = first.waits && platform::arguments(leader.0).is_some_and(|a| is_prompt(&a));
+    let alone = match depth {
+        _ if !at_prompt => false,
+        // Where the system does not list children, the thorough look decides.
+        Depth::Shell => platform::childless(leader.0) != Some(false),
+        Depth::Session => {
+            let all = platform::family(leader, &[])?;
+            Ending::new(EndReason::Reaped, false, 0).victims(&all, leader) == [leader.0]
+        }
+    };
+    Some(Processes { cpu: first.cpu, bare_prompt: at_prompt && alone })
+}
+
+fn signal(pid: u32, step: Step) {
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
+    // A process that is gone already is what we want.
+    let _ = match step {
+        Step::Hangup => {
+            let _ = rustix::process::kill_process(pid, Signal::HUP);
+            // A stopped job must run to take its signal.
+            rustix::process::kill_process(pid, Signal::CONT)
+        }
+        Step::Terminate => {
+            let _ = rustix::process::kill_process(pid, Signal::TERM);
+            rustix::process::kill_process(pid, Signal::CONT)
+        }
+        Step::Kill => rustix::process::kill_process(pid, Signal::KILL),
+    };
+}

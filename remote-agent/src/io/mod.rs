@@ -1,0 +1,17 @@
+//! What touches the world: descriptors, files, programs, the loops of `serve` and `hold`.
+
+pub mod conn;
+pub mod detach;
+pub mod disk;
+pub mod folder;
+pub mod hold;
+pub mod inherit;
+pub mod inventory;
+pub mod keep;
+pub mod listing;
+pub mod places;
+pub mod pty;
+pub mod readiness;
+pub mod relay;
+pub mod serve;
+pub mod upkeep;
