@@ -3,6 +3,7 @@
 //! A pipe in the place of a file is a disk that does not answer: whoever opens it waits until somebody opens its other end.
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -32,13 +33,34 @@ fn pipe(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("a pipe");
 }
 
-/// The disk answers again: whoever waits for the other end has it.
-fn release(path: &Path) {
+/// The disk answers again to who waits to read. The pipe is taken away first, so that nobody else comes to wait for it, and
+/// so that a file made under its name meanwhile is not touched.
+fn release_reader(path: &Path) {
+    let aside = path.with_extension("aside");
+    fs::rename(path, &aside).expect("the pipe");
+    // For writing and without waiting it opens when somebody waits to read, and not before.
     let end = until("somebody to wait for the disk", SOON, || {
-        rustix::fs::open(path, OFlags::RDWR | OFlags::NONBLOCK, Mode::empty()).ok()
+        rustix::fs::open(&aside, OFlags::WRONLY | OFlags::NONBLOCK, Mode::empty()).ok()
     });
-    fs::remove_file(path).expect("the pipe");
+    fs::remove_file(&aside).expect("the pipe");
     drop(end);
+}
+
+/// The disk answers again to who waits to write: all that it writes is taken. It cannot be kept (fsync(2) of a pipe fails),
+/// so the writer takes its file away itself, by the name that this one had.
+fn release_writer(path: &Path) {
+    let aside = path.with_extension("aside");
+    fs::rename(path, &aside).expect("the pipe");
+    let mut end: fs::File = rustix::fs::open(&aside, OFlags::RDONLY | OFlags::NONBLOCK, Mode::empty())
+        .expect("the pipe's other end")
+        .into();
+    let mut taken = Vec::new();
+    // Nothing and an end: nobody has begun to write. Something and an end: the writer is done.
+    until("who waits for the disk to write", SOON, || {
+        let _ = end.read_to_end(&mut taken);
+        (!taken.is_empty()).then_some(())
+    });
+    fs::remove_file(&aside).expect("the pipe");
 }
 
 fn answers(view: &View, word: &str) {
@@ -66,7 +88,7 @@ fn a_disk_that_does_not_answer_stops_no_job_and_is_said() {
     };
     world.wait_session("dev", "the disk is said not to answer", LATER, says);
     answers(&view, "still");
-    release(&stuck);
+    release_writer(&stuck);
     world.wait_session("dev", "the disk answers again", LATER, |info| !says(info));
     answers(&view, "later");
 }
@@ -101,7 +123,7 @@ fn a_file_that_cannot_be_read_keeps_no_other_job_of_the_host_out_of_reach() {
     answers(&world.attach("more"), "here");
     // What cannot be told is not known, and not over.
     assert_ne!(world.info("stuck").expect("known")["state"], "done");
-    release(&spec);
+    release_reader(&spec);
     let view = world.attach("stuck");
     answers(&view, "again");
 }
