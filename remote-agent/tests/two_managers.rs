@@ -29,12 +29,17 @@ struct Manager {
 
 impl Manager {
     fn new(home: &Path, number: u8, name: &'static str) -> Self {
+        Self::with(home, number, name, &[])
+    }
+
+    fn with(home: &Path, number: u8, name: &'static str, variables: &[(&str, &Path)]) -> Self {
         let mut agent = Command::new(env!("CARGO_BIN_EXE_sessd-agent"))
             .arg("serve")
             .env_clear()
             .env("HOME", home)
             .env("SESSD_FALLBACK_DIR", home)
             .env("PATH", "/usr/bin:/bin")
+            .envs(variables.iter().copied())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -183,6 +188,47 @@ fn each_manager_gets_the_last_word_and_forgets_for_itself() {
     let job = two.job();
     assert!(matches!(two.ask(LinkAct::Forget(job)), LinkAnswer::Done(_)));
     assert!(two.report().is_none(), "nobody needs it any more");
+}
+
+/// A look at the home stands still. Who greets is greeted, who asks whether we are there is told, and what does not lie in the
+/// home is reached.
+#[test]
+fn a_home_that_does_not_answer_keeps_no_link_from_its_start_and_no_job_elsewhere_out_of_reach() {
+    let folder = tempfile::tempdir().unwrap();
+    let (code, library) = (folder.path().join("stands_still.c"), folder.path().join("stands_still.so"));
+    std::fs::write(
+        &code,
+        "#include <unistd.h>\nchar *realpath(const char *p, char *r) { for (;;) pause(); }\n",
+    )
+    .unwrap();
+    let made = Command::new("cc").args(["-shared", "-fPIC", "-o"]).arg(&library).arg(&code).status().unwrap();
+    assert!(made.success());
+    let (home, given) = (folder.path().join("home"), folder.path().join("given"));
+    for path in [&home, &given] {
+        std::fs::create_dir(path).unwrap();
+    }
+    let fallback = given.as_path();
+    let variables = [("LD_PRELOAD", library.as_path()), ("SESSD_FALLBACK_DIR", fallback)];
+    let mut one = Manager::with(&home, 1, "laptop", &variables);
+    one.say(0, &Frame::Ping(7));
+    one.until("an answer", |heard| matches!(heard, Heard::Pong).then_some(()));
+    // Where no job may be made in the home, it goes elsewhere.
+    std::fs::write(home.join(".local"), "no folder").unwrap();
+    let spec = m::JobSpec {
+        job_id: JOB.into(),
+        command: vec!["sleep".into(), "1000".into()],
+        manager_id: one.id.clone(),
+        ..m::JobSpec::default()
+    };
+    let spawned = spawned(one.ask(LinkAct::Spawn(m::Spawn { spec: Some(spec), ..m::Spawn::default() })));
+    assert!(Path::new(&spawned.folder).starts_with(&given), "{}", spawned.folder);
+    one.hold();
+    one.managers(&["laptop"]);
+    assert_eq!(one.report().map(|report| report.liveness), Some(Liveness::Alive as i32));
+    let end = m::End { reason: m::EndReason::Deleted as i32, force: true, ..m::End::default() };
+    one.say(1, &Frame::End(end));
+    one.until("the end", |heard| matches!(heard, Heard::Exited(_)).then_some(()));
+    one.say(1, &Frame::ExitAck(m::Empty {}));
 }
 
 /// The network went without a word, and sshd keeps the connection for hours: a lossless view must not hold the job so long.

@@ -273,7 +273,7 @@ mod tests {
     }
 
     fn listing(jobs: Vec<JobReport>) -> Listing {
-        let mut listing = Listing::new(1, &Arc::new(Places::here()), String::new());
+        let mut listing = Listing::new(1, &Arc::new(Places::here(None)), String::new());
         listing.steps.clear();
         listing.read = vec![("/f".into(), true)];
         listing.jobs = jobs;
@@ -316,7 +316,7 @@ mod tests {
             let folder = JobFolder::of(&jobs, &format!("00000000-0000-0000-0000-0000000000{n}")).unwrap();
             folder.make().unwrap();
         }
-        let places = Arc::new(Places::here().and(&[shown(&jobs)]));
+        let places = Arc::new(Places::here(None).and(&[shown(&jobs)]));
         // The first that is looked at stands still: a job, then the folder of all jobs, and each once more from before.
         for (stands_still, before) in [("10", false), ("10", true), ("jobs", false), ("jobs", true)] {
             let path = if stands_still == "jobs" {

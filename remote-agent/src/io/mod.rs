@@ -1,5 +1,6 @@
 //! What touches the world: descriptors, files, programs, the loops of `serve` and `hold`.
 
+mod acts;
 pub mod conn;
 pub mod detach;
 pub mod disk;

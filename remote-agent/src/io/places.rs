@@ -86,6 +86,16 @@ fn variable(name: &str) -> Option<PathBuf> {
     std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute())
 }
 
+fn home() -> Option<PathBuf> {
+    variable("HOME").map(|home| plain(&home))
+}
+
+/// The home of this process without links in its path, where that can be told. The home may be on a disk that does not
+/// answer: this waits for it.
+pub fn real_home() -> Option<PathBuf> {
+    fs::canonicalize(home()?).ok()
+}
+
 /// A short name for a home. Two homes of one user do not have the same by chance.
 fn key(home: &Path) -> String {
     // FNV-1a: nobody gains anything by a second home with the same number, both are this user's.
@@ -101,13 +111,12 @@ fn plain(path: &Path) -> PathBuf {
 }
 
 impl Places {
-    /// Those of this process.
-    pub fn here() -> Self {
-        let home = variable("HOME").map(|home| plain(&home));
+    /// Those of this process. `real_home`: as [`real_home`] found it, or `None` while it is not found.
+    pub fn here(real_home: Option<PathBuf>) -> Self {
         Self::of(&Facts {
             agent_dir: variable("SESSD_AGENT_DIR"),
-            real_home: home.as_ref().and_then(|home| fs::canonicalize(home).ok()),
-            home,
+            real_home,
+            home: home(),
             state: variable("XDG_STATE_HOME"),
             runtime: variable("XDG_RUNTIME_DIR"),
             fallback: variable("SESSD_FALLBACK_DIR"),

@@ -27,9 +27,16 @@ pub enum Stream {
 }
 
 impl Stream {
-    /// One whose holder `task` connects to.
+    /// One whose holder `task` connects to; 0: none yet.
     pub fn opening(task: u64) -> Self {
         Self::Opening { task, held: Vec::new() }
+    }
+
+    /// `task` connects to its holder.
+    pub fn begin(&mut self, id: u64) {
+        if let Self::Opening { task, .. } = self {
+            *task = id;
+        }
     }
 
     /// Is it this task that it waits for?

@@ -5,12 +5,13 @@
 //! holder that does not take its input is given up alone; what touches a disk or waits for a holder is done beside the
 //! loop (`disk`), and a request that it keeps waiting for too long is refused for now.
 
+use crate::io::acts::{self, Begun, START, refused};
 use crate::io::conn::{Conn, Read};
-use crate::io::detach::{HELD, Plan, Starting, Verdict};
+use crate::io::detach::{HELD, Starting, Verdict};
 use crate::io::disk::Disk;
 use crate::io::folder::{self, JobFolder};
 use crate::io::listing::{Listing, NO_ANSWER, Told};
-use crate::io::places::Places;
+use crate::io::places::{Places, real_home};
 use crate::io::readiness::{Readiness, is_readable};
 use crate::io::relay::{self, Stream};
 use crate::io::{inherit, inventory};
@@ -18,7 +19,7 @@ use crate::machine::outbox::OUT_LOW;
 use crate::{VERSION, platform};
 use rustix::event::PollFlags;
 use sessd_proto::limits::STREAMS_MAX;
-use sessd_proto::messages::{self as m, CloseReason, JobSpec, LinkAct, LinkAnswer, LinkRequest, Liveness};
+use sessd_proto::messages::{self as m, CloseReason, LinkAct, LinkAnswer, LinkRequest};
 use sessd_proto::{Frame, hello};
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::io;
@@ -33,14 +34,12 @@ use std::time::{Duration, Instant};
 const SILENCE: Duration = Duration::from_secs(90);
 /// How long to look, once a second, for holders that end after a stream closed.
 const LOOKS: Duration = Duration::from_secs(10);
-/// How long a holder may take to say whether its job runs.
-const START: Duration = Duration::from_secs(20);
 /// How long a disk or a holder may keep a request waiting.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// How long a holder may take to accept a connection.
-const CONNECT: Duration = Duration::from_secs(2);
 /// Threads that may wait for a disk at a time.
 const THREADS: usize = 8;
+/// What may wait until it is known where the home is; what comes then is answered by what is known.
+const EARLY: usize = 1024;
 /// Inventories that may be taken at a time.
 const LISTINGS: usize = 8;
 
@@ -66,15 +65,22 @@ enum Done {
     Begun(Box<(JobFolder, Starting)>),
     /// A request is answered.
     Answer(LinkAnswer),
+    /// Where the home really is.
+    Home(Option<PathBuf>),
     /// What nobody waits for.
     Nothing,
 }
 
 /// What a task is for.
 enum For {
+    /// Where the home really is.
+    Home,
     Inventory,
     Stream(u16),
-    Spawn { request: u64, environment: HashMap<String, String> },
+    Spawn {
+        request: u64,
+        environment: HashMap<String, String>,
+    },
     Request(u64),
     Nobody,
 }
@@ -99,8 +105,18 @@ enum Key {
     Verdict,
 }
 
+/// Something asked for before it is known where jobs may lie.
+enum Early {
+    Open(u16, m::Open),
+    Request(Box<LinkRequest>),
+}
+
 struct Server {
     places: Arc<Places>,
+    /// Where the home really is has not been found yet, and what waits for that.
+    early: Option<VecDeque<Early>>,
+    /// Folders that the manager's records named last.
+    named: Vec<String>,
     /// As we found it: a job gets that, not ours.
     descriptors: m::Limit,
     up: Up,
@@ -136,7 +152,9 @@ pub fn run() -> io::Result<()> {
     // Said before any file is looked at: a greeting is waited for.
     up.flush()?;
     let mut server = Server {
-        places: Arc::new(Places::here()),
+        places: Arc::new(Places::here(None)),
+        early: Some(VecDeque::new()),
+        named: Vec::new(),
         descriptors,
         up,
         streams: BTreeMap::new(),
@@ -152,6 +170,7 @@ pub fn run() -> io::Result<()> {
         looked: Instant::now(),
         heard: Instant::now(),
     };
+    server.put(For::Home, String::new(), || Done::Home(real_home()));
     while server.turn()? {}
     Ok(())
 }
@@ -236,7 +255,7 @@ impl Server {
         let open = self.up.read()? == Read::Open;
         self.heard = Instant::now();
         let mut out = Vec::new();
-        let mut requests = Vec::new();
+        let mut asked = Vec::new();
         loop {
             let raw = match self.up.next_frame() {
                 Ok(Some(raw)) => raw,
@@ -268,27 +287,11 @@ impl Server {
                     Frame::Pong(token).put(0, &mut out);
                 }
                 Frame::Open(open) => {
-                    let (places, job) = (self.places.clone(), open.job_id.clone());
-                    let refused = if self.is_stuck(&job) {
-                        Some(relay::unreachable(NO_ANSWER.into()))
-                    } else if self.streams.len() >= STREAMS_MAX {
-                        Some(too_many())
-                    } else {
-                        match self.disk.put(move || Done::Opened(open_job(&places, &open.job_id))) {
-                            Some(id) => {
-                                let what = For::Stream(stream);
-                                self.tasks.push(Task { id, what, job, since: Instant::now() });
-                                self.streams.insert(stream, Stream::opening(id));
-                                None
-                            }
-                            None => Some(too_many()),
-                        }
-                    };
-                    if let Some(close) = refused {
-                        Frame::Close(close).put(stream, &mut out);
-                    }
+                    // What comes for it is kept from now on.
+                    self.streams.insert(stream, Stream::opening(0));
+                    asked.push(Early::Open(stream, open));
                 }
-                Frame::LinkRequest(request) => requests.push(request),
+                Frame::LinkRequest(request) => asked.push(Early::Request(Box::new(request))),
                 Frame::Unknown(kind) if kind & sessd_proto::frame::IGNORABLE == 0 => {
                     Frame::Unsupported(m::Unsupported { kind: kind.into() }).put(0, &mut out);
                 }
@@ -296,10 +299,38 @@ impl Server {
             }
         }
         self.up.out().extend_from_slice(&out);
-        for request in requests {
-            self.answer(request);
+        for early in asked {
+            match (&mut self.early, early) {
+                (Some(waiting), early) if waiting.len() < EARLY => waiting.push_back(early),
+                (_, Early::Open(stream, open)) => self.open(stream, open),
+                (_, Early::Request(request)) => self.answer(*request),
+            }
         }
         Ok(open)
+    }
+
+    /// Joins a stream to its job's holder.
+    fn open(&mut self, stream: u16, open: m::Open) {
+        let (places, job) = (self.places.clone(), open.job_id.clone());
+        // It may have been closed again meanwhile.
+        if !self.streams.get(&stream).is_some_and(|stream| stream.waits_for(0)) {
+            return;
+        }
+        if self.is_stuck(&job) {
+            return self.close(stream, relay::unreachable(NO_ANSWER.into()));
+        }
+        if self.streams.len() > STREAMS_MAX {
+            return self.close(stream, too_many());
+        }
+        match self.disk.put(move || Done::Opened(acts::open_job(&places, &open.job_id))) {
+            Some(id) => {
+                if let Some(opening) = self.streams.get_mut(&stream) {
+                    opening.begin(id);
+                }
+                self.tasks.push(Task { id, what: For::Stream(stream), job, since: Instant::now() });
+            }
+            None => self.close(stream, too_many()),
+        }
     }
 
     /// A holder that ended is a zombie until we look, and a zombie would pass for a process.
@@ -327,7 +358,7 @@ impl Server {
             (None, For::Request(id) | For::Spawn { request: id, .. }) => {
                 self.reply(id, refused("too much waits for this host's disk: try again".into(), false));
             }
-            (None, For::Inventory | For::Stream(_) | For::Nobody) => {}
+            (None, For::Home | For::Inventory | For::Stream(_) | For::Nobody) => {}
         }
     }
 
@@ -347,22 +378,25 @@ impl Server {
             Some(LinkAct::Inventory(asked)) => {
                 // What the manager's records name is looked into from now on, whatever is asked for.
                 self.places = Arc::new(places.and(&asked.places));
+                self.named = asked.places;
                 self.listings.push(Listing::new(id, &self.places, asked.manager_id));
             }
             Some(LinkAct::Spawn(spawn)) => self.spawn(id, spawn),
             Some(LinkAct::Forget(job)) => {
                 let starting = self.is_starting(&job.job_id);
                 self.put(For::Request(id), job.job_id.clone(), move || {
-                    answered(forget(&places, &job, starting))
+                    answered(acts::forget(&places, &job, starting))
                 });
             }
             Some(LinkAct::ReadScreen(job)) => {
                 self.put(For::Request(id), job.job_id.clone(), move || {
-                    answered(read_screen(&places, &job.job_id))
+                    answered(acts::read_screen(&places, &job.job_id))
                 });
             }
             Some(LinkAct::End(end)) => {
-                self.put(For::Request(id), end.job_id.clone(), move || answered(end_job(&places, &end)));
+                self.put(For::Request(id), end.job_id.clone(), move || {
+                    answered(acts::end_job(&places, &end))
+                });
             }
             None => self.reply(
                 id,
@@ -385,7 +419,7 @@ impl Server {
         let (places, environment, descriptors) =
             (self.places.clone(), spawn.environment.clone(), self.descriptors);
         self.put(For::Spawn { request, environment }, job_id, move || {
-            match begin(&places, &spawn, descriptors) {
+            match acts::begin(&places, &spawn, descriptors) {
                 Ok(Begun::Starting(started)) => Done::Begun(started),
                 Ok(Begun::Before(answer)) => Done::Answer(answer),
                 Err(error) => Done::Answer(refused(error.to_string(), false)),
@@ -419,6 +453,7 @@ impl Server {
             (Some(For::Spawn { request, .. } | For::Request(request)), Done::Answer(answer)) => {
                 self.reply(request, answer);
             }
+            (_, Done::Home(real_home)) => self.home_is_known(real_home),
             _ => {}
         }
     }
@@ -452,7 +487,8 @@ impl Server {
         self.disk.keep_going();
         for id in self.disk.overdue() {
             let Some(task) = self.tasks.iter().find(|task| task.id == id) else { continue };
-            let patience = if matches!(task.what, For::Inventory) { Duration::ZERO } else { PATIENCE };
+            let at_once = matches!(task.what, For::Inventory | For::Home);
+            let patience = if at_once { Duration::ZERO } else { PATIENCE };
             if task.since.elapsed() < patience {
                 continue;
             }
@@ -472,7 +508,20 @@ impl Server {
                 For::Request(request) | For::Spawn { request, .. } => {
                     self.reply(request, refused(NO_ANSWER.into(), false));
                 }
+                // The jobs elsewhere can be told all the same, and what lies in the home is told to stand still.
+                For::Home => self.home_is_known(None),
                 For::Nobody => {}
+            }
+        }
+    }
+
+    /// Where the home really is, or that nobody knows: what waited for that goes on. It may be found later.
+    fn home_is_known(&mut self, real_home: Option<PathBuf>) {
+        self.places = Arc::new(Places::here(real_home).and(&self.named));
+        for early in self.early.take().into_iter().flatten() {
+            match early {
+                Early::Open(stream, open) => self.open(stream, open),
+                Early::Request(request) => self.answer(*request),
             }
         }
     }
@@ -534,7 +583,7 @@ impl Server {
                 Verdict::Pending => {
                     refused("the job's holder does not say whether the job runs".into(), false)
                 }
-                Verdict::Runs(pid) => spawned(pid, &pending.environment, &pending.folder),
+                Verdict::Runs(pid) => acts::spawned(pid, &pending.environment, &pending.folder),
                 // Another agent starts it at this moment, and its folder is not ours to remove.
                 Verdict::Failed(why) if why == HELD => refused(why, false),
                 Verdict::Failed(why) => {
@@ -595,142 +644,4 @@ fn too_many() -> m::Close {
 
 fn answered(answer: io::Result<LinkAnswer>) -> Done {
     Done::Answer(answer.unwrap_or_else(|error| refused(error.to_string(), false)))
-}
-
-fn spawned(pid: u32, environment: &HashMap<String, String>, folder: &JobFolder) -> LinkAnswer {
-    let warnings = login(pid, environment).warnings();
-    let folder = folder.path().parent().map(|jobs| jobs.to_string_lossy().into_owned()).unwrap_or_default();
-    LinkAnswer::Spawned(m::Spawned { pid, warnings, folder })
-}
-
-/// How far a start got.
-enum Begun {
-    /// It was made before, or cannot be.
-    Before(LinkAnswer),
-    /// Its holder is being started.
-    Starting(Box<(JobFolder, Starting)>),
-}
-
-/// Starts a job, once per job id: asked again after a crash, the answer is the job that runs. It goes into the first place
-/// that takes it.
-fn begin(places: &Places, spawn: &m::Spawn, descriptors: m::Limit) -> io::Result<Begun> {
-    let empty = JobSpec::default();
-    let spec = spawn.spec.as_ref().unwrap_or(&empty);
-    let mut left = places.find(&spec.job_id)?;
-    if let Some(folder) = &left {
-        let report = inventory::look(folder, &platform::boot_id());
-        if report.pid != 0 || report.exit.is_some() || report.liveness == Liveness::Alive as i32 {
-            return Ok(Begun::Before(spawned(report.pid, &spawn.environment, folder)));
-        }
-        // A folder without a holder's mark: the start was cut off before there was a job.
-    }
-    let mut errors: Vec<String> = Vec::new();
-    for place in places.for_new() {
-        let folder = JobFolder::of(place.jobs(), &spec.job_id)?;
-        let taken = place
-            .make()
-            .and_then(|()| folder.make())
-            .and_then(|()| folder.write_spec(spec))
-            .and_then(|()| folder.check_room());
-        if let Err(error) = taken {
-            // Firm: nothing ran. What stays behind is only a folder that nobody asks for again.
-            let _ = folder.remove();
-            let error = error.to_string();
-            if !errors.contains(&error) {
-                errors.push(error);
-            }
-            continue;
-        }
-        if let Some(left) = left.take().filter(|left| left.path() != folder.path()) {
-            let _ = left.remove();
-        }
-        let agent = platform::own_program().map_err(folder::context("where the agent's own binary is"));
-        let scope = login(std::process::id(), &spawn.environment).scope();
-        // Of a caller on this machine, or what this login has.
-        let mut inherits = spawn.inherited.clone().unwrap_or_default();
-        if inherits.limits.is_empty() {
-            inherits.limits.push(descriptors);
-        }
-        match agent.and_then(|agent| Starting::begin(&folder, spawn, &inherits, Plan { agent, scope })) {
-            Ok(starting) => return Ok(Begun::Starting(Box::new((folder, starting)))),
-            Err(error) => {
-                let _ = folder.remove();
-                errors.push(error.to_string());
-                break;
-            }
-        }
-    }
-    let detail = format!("the job cannot be started on the host ({})", errors.join("; "));
-    Ok(Begun::Before(refused(detail, true)))
-}
-
-fn read_screen(places: &Places, job_id: &str) -> io::Result<LinkAnswer> {
-    let screen = places.find(job_id)?.map_or(Ok(None), |folder| folder.screen())?;
-    Ok(LinkAnswer::Screen(screen.unwrap_or_default()))
-}
-
-fn forget(places: &Places, job: &m::JobName, starting: bool) -> io::Result<LinkAnswer> {
-    // More than one where a start had to be made again elsewhere.
-    while let Some(folder) = places.find(&job.job_id)? {
-        let report = inventory::look(&folder, &platform::boot_id());
-        let over = [Liveness::Exited as i32, Liveness::Gone as i32].contains(&report.liveness);
-        if !over && (starting || !was_cut_off(&folder, &report)) {
-            return Ok(refused("the job has not ended".into(), false));
-        }
-        inventory::forget(&folder, &job.manager_id, report.spec.as_ref())?;
-        if folder.exists()? {
-            break;
-        }
-    }
-    Ok(LinkAnswer::Done(m::Empty {}))
-}
-
-/// Was the start of this job cut off before there was a holder? Another agent may be about to start one: what is young, or
-/// locked, is left alone.
-fn was_cut_off(folder: &JobFolder, report: &m::JobReport) -> bool {
-    let old = folder.age_ms("spec").is_none_or(|age| age > START.as_millis() as u64);
-    let marked = !matches!(folder.mark(), Ok(None));
-    !marked && old && report.liveness == Liveness::Unknown as i32 && matches!(folder.try_lock(), Ok(Some(_)))
-}
-
-fn end_job(places: &Places, request: &m::EndJob) -> io::Result<LinkAnswer> {
-    let folder = places.find(&request.job_id)?.ok_or_else(|| folder::fault("there is no such job here"))?;
-    let mut stream = inventory::connect(&folder, Some(CONNECT))?;
-    let mut words = Vec::new();
-    Frame::Hello(hello::hello(VERSION, "")).put(0, &mut words);
-    Frame::End(request.end.clone().unwrap_or_default()).put(0, &mut words);
-    // A fresh socket takes a few dozen bytes at once.
-    io::Write::write_all(&mut stream, &words)?;
-    Ok(LinkAnswer::Done(m::Empty {}))
-}
-
-/// What a logout would do to process `pid`, by the environment it was given.
-fn login(pid: u32, environment: &HashMap<String, String>) -> platform::Login {
-    platform::login(pid, |name| {
-        if environment.is_empty() { std::env::var(name).ok() } else { environment.get(name).cloned() }
-    })
-}
-
-fn refused(detail: String, final_answer: bool) -> LinkAnswer {
-    LinkAnswer::Refused(m::Refused { detail, final_answer })
-}
-
-fn open_job(places: &Places, job_id: &str) -> Result<UnixStream, m::Close> {
-    let close = |reason: CloseReason, detail: String| m::Close { reason: reason as i32, detail };
-    if sessd_proto::Uuid::parse_str(job_id).is_err() {
-        return Err(close(CloseReason::NoSuchJob, "a job id that is not a UUID".into()));
-    }
-    let folder = match places.find(job_id) {
-        Ok(Some(folder)) => folder,
-        Ok(None) => return Err(close(CloseReason::NoSuchJob, "there is no such job on this host".into())),
-        Err(error) => return Err(relay::unreachable(error.to_string())),
-    };
-    inventory::connect(&folder, Some(CONNECT)).map_err(|error| {
-        let report = inventory::look(&folder, &platform::boot_id());
-        let reason = match Liveness::try_from(report.liveness) {
-            Ok(Liveness::Gone | Liveness::Exited) => CloseReason::HolderGone,
-            _ => CloseReason::HolderUnreachable,
-        };
-        close(reason, error.to_string())
-    })
 }
