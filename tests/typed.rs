@@ -5,7 +5,7 @@
 //! view said of its keys is so: as many as it said never arrive never do, however late an old path thaws.
 
 use sessd::view::typed::{Lost, Outgoing};
-use sessd_agent::input::{Accept, Input};
+use sessd_agent::machine::input::{Accept, Input};
 use sessd_proto::Uuid;
 use std::collections::VecDeque;
 
