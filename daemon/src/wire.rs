@@ -3,9 +3,9 @@
 
 use crate::turn::Turn;
 use bytes::{Buf, Bytes, BytesMut};
-use sessd_proto::frame::HEADER;
+use sessd_proto::frame::IGNORABLE;
 use sessd_proto::limits::{FRAME_BODY_MAX, VIEW_WINDOW};
-use sessd_proto::{Frame, Invalid, RawFrame};
+use sessd_proto::{Frame, Header, Invalid, RawFrame};
 use std::cell::{Cell, RefCell};
 use std::future::poll_fn;
 use std::io;
@@ -69,8 +69,12 @@ impl OwnedFrame {
 
     /// A frame of our own, as if it had come in.
     pub fn own(stream: u16, frame: &Frame<'_>) -> Self {
-        let bytes = Bytes::from(frame.to_bytes(stream));
-        Self { kind: bytes[4], flags: bytes[5], stream, body: bytes.slice(HEADER..), _hold: None }
+        let mut body = Bytes::from(frame.to_bytes(stream));
+        // One that is too long to be is empty, and of no kind.
+        let header = Header::parse(&body, usize::MAX).ok().flatten();
+        let header = header.unwrap_or(Header { length: 0, kind: IGNORABLE, flags: 0, stream });
+        body.advance(Header::BYTES.min(body.len()));
+        Self { kind: header.kind, flags: header.flags, stream, body, _hold: None }
     }
 
     /// Bytes of memory it keeps, about.
@@ -108,6 +112,11 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             body_max: FRAME_BODY_MAX,
             unfinished: None,
         }
+    }
+
+    /// One whose frames are counted in `held` for as long as they are kept anywhere.
+    pub fn counted(reader: R, held: Held) -> Self {
+        Self { held, ..Self::new(reader) }
     }
 
     /// One of many: all of them together may keep so many bytes of frames that are not whole yet, in `held`.
@@ -186,27 +195,22 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     fn cut(&mut self) -> io::Result<Option<OwnedFrame>> {
-        let Some(header) = self.buffer.first_chunk::<HEADER>() else {
+        let header = Header::parse(&self.buffer, self.body_max)
+            .map_err(|invalid| io::Error::new(io::ErrorKind::InvalidData, invalid))?;
+        let Some(header) = header.filter(|header| self.buffer.len() >= header.frame_bytes()) else {
             self.count_unfinished()?;
             return Ok(None);
         };
-        let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
-        if length as usize > self.body_max {
-            return Err(io::Error::new(io::ErrorKind::InvalidData, Invalid::TooLong(length)));
-        }
-        let (kind, flags, stream) = (header[4], header[5], u16::from_le_bytes([header[6], header[7]]));
-        if self.buffer.len() < HEADER + length as usize {
-            self.count_unfinished()?;
-            return Ok(None);
-        }
-        self.buffer.advance(HEADER);
-        let body = if length as usize <= SMALL {
-            let body = Bytes::copy_from_slice(&self.buffer[..length as usize]);
-            self.buffer.advance(length as usize);
+        self.buffer.advance(Header::BYTES);
+        let length = header.length as usize;
+        let body = if length <= SMALL {
+            let body = Bytes::copy_from_slice(&self.buffer[..length]);
+            self.buffer.advance(length);
             body
         } else {
-            self.buffer.split_to(length as usize).freeze()
+            self.buffer.split_to(length).freeze()
         };
+        let Header { kind, flags, stream, .. } = header;
         let mut frame = OwnedFrame { kind, flags, stream, body, _hold: None };
         let bytes = frame.weight();
         self.held.change(0, bytes);

@@ -1,12 +1,10 @@
-//! The frame header, the fixed layouts, and the incremental decoder.
+//! The table of frame kinds, their bodies, and the incremental decoder.
 
+use crate::header::Header;
 use crate::limits::FRAME_BODY_MAX;
 use crate::messages as m;
 use prost::Message;
 use uuid::Uuid;
-
-/// Bytes of a frame header.
-pub const HEADER: usize = 8;
 
 /// On `Snapshot`: more frames of the same snapshot follow. On `Range`: more frames of the same answer follow.
 pub const FLAG_MORE: u8 = 1;
@@ -18,96 +16,170 @@ pub const FLAG_WITHDRAWN: u8 = 1;
 /// Kinds with this bit may be ignored by who does not know them.
 pub const IGNORABLE: u8 = 0x80;
 
-macro_rules! kinds {
-    ($($(#[$doc:meta])* $name:ident = $n:literal;)*) => {
+/// The table of frame kinds: number, name, and what the body is. All that is known of a kind is its one line.
+///
+/// * `messages`: a protobuf message;
+/// * `counts`: one number;
+/// * `layouts`: fields of fixed length in that order, bits of the header's flags, and what follows to the end of the body.
+///
+/// Those between a view and the manager are known where the feature `views` is on; their numbers are, everywhere.
+macro_rules! frames {
+    (
+        messages { $($(#[$m_doc:meta])* $m_name:ident = $m_n:literal => $message:ident($type:ty) $(if $feature:tt)?;)* }
+        counts { $($(#[$c_doc:meta])* $c_name:ident = $c_n:literal => $count:ident;)* }
+        layouts { $(
+            $(#[$l_doc:meta])*
+            $l_name:ident = $l_n:literal => $layout:ident { $($field:ident: $field_type:ty),* }
+                $(flags { $($flag:ident: $bit:ident),* })? $(then $rest:ident)?;
+        )* }
+    ) => {
         /// The numbers of the frame kinds. A number is never used again for another meaning.
         pub mod kind {
-            $($(#[$doc])* pub const $name: u8 = $n;)*
+            $($(#[$m_doc])* pub const $m_name: u8 = $m_n;)*
+            $($(#[$c_doc])* pub const $c_name: u8 = $c_n;)*
+            $($(#[$l_doc])* pub const $l_name: u8 = $l_n;)*
+        }
+
+        /// A frame with its meaning. Bytes are borrowed from where they lie.
+        #[derive(Debug, Clone, PartialEq)]
+        #[allow(missing_docs)] // each variant is described in the table, each message at its type
+        pub enum Frame<'a> {
+            $($(#[cfg(feature = $feature)])? $(#[$m_doc])* $message($type),)*
+            $($(#[$c_doc])* $count(u64),)*
+            $($(#[$l_doc])* $layout {
+                $($field: $field_type,)*
+                $($($flag: bool,)*)?
+                $($rest: &'a [u8],)?
+            },)*
+            /// A kind this version does not know. If it is not ignorable, the receiver answers `Unsupported` and goes on.
+            Unknown(u8),
+        }
+
+        impl<'a> RawFrame<'a> {
+            fn meaning(self) -> Option<Frame<'a>> {
+                let mut body = self.body;
+                Some(match self.kind {
+                    $($(#[cfg(feature = $feature)])? kind::$m_name => Frame::$message(message(body)?),)*
+                    $(kind::$c_name => Frame::$count(u64::take(&mut body)?),)*
+                    $(kind::$l_name => Frame::$layout {
+                        $($field: <$field_type>::take(&mut body)?,)*
+                        $($($flag: self.flags & $bit != 0,)*)?
+                        $($rest: body,)?
+                    },)*
+                    unknown => Frame::Unknown(unknown),
+                })
+            }
+        }
+
+        impl Frame<'_> {
+            fn append(&self, stream: u16, out: &mut Vec<u8>) {
+                match self {
+                    $($(#[cfg(feature = $feature)])? Frame::$message(x) => put_message(out, stream, kind::$m_name, x),)*
+                    $(Frame::$count(n) => {
+                        put_header(out, u64::BYTES, kind::$c_name, 0, stream);
+                        n.put(out);
+                    })*
+                    $(Frame::$layout { $($field,)* $($($flag,)*)? $($rest,)? } => {
+                        let length = 0 $(+ <$field_type>::BYTES)* $(+ $rest.len())?;
+                        let flags = 0 $($(| if *$flag { $bit } else { 0 })*)?;
+                        put_header(out, length, kind::$l_name, flags, stream);
+                        $($field.put(out);)*
+                        $(out.extend_from_slice($rest);)?
+                    })*
+                    Frame::Unknown(kind) => put_header(out, 0, *kind, 0, stream),
+                }
+            }
         }
     };
 }
 
-kinds! {
-    /// First frame each way.
-    HELLO = 0x01;
-    /// "Are you there?", answered by `PONG` with the same token.
-    PING = 0x02;
-    /// Answer to `PING`.
-    PONG = 0x03;
-    /// A kind was not understood and was skipped.
-    UNSUPPORTED = 0x04;
-    /// This stream (or, on stream 0, this talk) has ended, and why.
-    CLOSE = 0x05;
-    /// Output bytes at an offset.
-    OUTPUT = 0x10;
-    /// Part of a snapshot that stands for all output before an offset.
-    SNAPSHOT = 0x11;
-    /// Old output bytes, asked for by `READ_RANGE`.
-    RANGE = 0x12;
-    /// Cumulative credit of a stream.
-    CREDIT = 0x13;
-    /// Bytes a view typed.
-    INPUT = 0x14;
-    /// Input of a view was written to the PTY up to here.
-    INPUT_ACK = 0x15;
-    /// Answer to `INPUT` with `FLAG_WITHDRAWN`: which bytes of the view were not taken before that, and never will be.
-    WITHDRAWN = 0x95;
-    /// A request to the agent, stream 0 of a link.
-    LINK_REQUEST = 0x20;
-    /// The agent's answer to one request.
-    LINK_REPLY = 0x21;
-    /// Join this stream to a job's holder.
-    OPEN = 0x30;
-    /// Send output from here on.
-    SUBSCRIBE = 0x31;
-    /// Send no more output.
-    UNSUBSCRIBE = 0x32;
-    /// Send a range of older output.
-    READ_RANGE = 0x33;
-    /// The PTY's new size.
-    RESIZE = 0x34;
-    /// End the job.
-    END = 0x35;
-    /// Who watches the job through this stream.
-    PRESENCE = 0x36;
-    /// New name, tags or limits of the job's session.
-    DESCRIBE = 0x37;
-    /// The exit record is stored; the holder may go.
-    EXIT_ACK = 0x38;
-    /// Type something into the job, by no view.
-    SEND = 0x3a;
-    /// A program inside the job says what the job is doing.
-    REPORT = 0x3b;
-    /// The input of a view ends.
-    INPUT_END = 0x3c;
-    /// What the holder knows about its job.
-    STATUS = 0x41;
-    /// The job has ended; everything it wrote was sent before.
-    EXITED = 0x42;
-    /// What became of a `SEND` or `REPORT`.
-    SENT = 0x44;
-    /// A notice of the job for people.
-    NOTICE = 0xc5;
-    /// A view's request to the manager.
-    REQUEST = 0x50;
-    /// The manager's answer to one request.
-    REPLY = 0x51;
-    /// Turn this connection into a view of a session.
-    ATTACH = 0x52;
-    /// The view is attached.
-    ATTACHED = 0x53;
-    /// What the view should know that is not in the stream.
-    VIEW_STATE = 0x54;
-    /// The session's job has ended.
-    ENDED = 0x56;
-    /// The view leaves, or is sent away.
-    DETACH = 0x57;
-    /// A change of state, for who asked for them.
-    EVENT = 0x58;
-    /// From a view: somebody waits for the link, which is to be tried now.
-    TRY_NOW = 0xd9;
-    /// What of the environment of whoever asks counts for reaching a host. Before the request that it is for.
-    ENVIRONMENT = 0xd0;
+frames! {
+    messages {
+        /// First frame each way.
+        HELLO = 0x01 => Hello(m::Hello);
+        /// A kind was not understood and was skipped.
+        UNSUPPORTED = 0x04 => Unsupported(m::Unsupported);
+        /// This stream (or, on stream 0, this talk) has ended, and why.
+        CLOSE = 0x05 => Close(m::Close);
+        /// A request to the agent, stream 0 of a link.
+        LINK_REQUEST = 0x20 => LinkRequest(m::LinkRequest);
+        /// The agent's answer to one request.
+        LINK_REPLY = 0x21 => LinkReply(m::LinkReply);
+        /// Join this stream to a job's holder.
+        OPEN = 0x30 => Open(m::Open);
+        /// Send output from here on.
+        SUBSCRIBE = 0x31 => Subscribe(m::Subscribe);
+        /// Send no more output.
+        UNSUBSCRIBE = 0x32 => Unsubscribe(m::Empty);
+        /// Send a range of older output.
+        READ_RANGE = 0x33 => ReadRange(m::ReadRange);
+        /// The PTY's new size.
+        RESIZE = 0x34 => Resize(m::Resize);
+        /// End the job.
+        END = 0x35 => End(m::End);
+        /// Who watches the job through this stream.
+        PRESENCE = 0x36 => Presence(m::Presence);
+        /// New name, tags or limits of the job's session.
+        DESCRIBE = 0x37 => Describe(m::Describe);
+        /// The exit record is stored; the holder may go.
+        EXIT_ACK = 0x38 => ExitAck(m::Empty);
+        /// Type something into the job, by no view.
+        SEND = 0x3a => Send(m::Send);
+        /// A program inside the job says what the job is doing.
+        REPORT = 0x3b => Report(m::Report);
+        /// The input of a view ends.
+        INPUT_END = 0x3c => InputEnd(m::InputEnd);
+        /// What the holder knows about its job.
+        STATUS = 0x41 => Status(m::JobStatus);
+        /// The job has ended; everything it wrote was sent before.
+        EXITED = 0x42 => Exited(m::ExitRecord);
+        /// What became of a `SEND` or `REPORT`.
+        SENT = 0x44 => Sent(m::Sent);
+        /// A notice of the job for people.
+        NOTICE = 0xc5 => Notice(m::Notice);
+        /// A view's request to the manager.
+        REQUEST = 0x50 => Request(m::Request) if "views";
+        /// The manager's answer to one request.
+        REPLY = 0x51 => Reply(m::Reply) if "views";
+        /// Turn this connection into a view of a session.
+        ATTACH = 0x52 => Attach(m::Attach) if "views";
+        /// The view is attached.
+        ATTACHED = 0x53 => Attached(m::Attached) if "views";
+        /// What the view should know that is not in the stream.
+        VIEW_STATE = 0x54 => ViewState(m::ViewState) if "views";
+        /// The session's job has ended.
+        ENDED = 0x56 => Ended(m::ExitRecord) if "views";
+        /// The view leaves, or is sent away.
+        DETACH = 0x57 => Detach(m::Detach) if "views";
+        /// A change of state, for who asked for them.
+        EVENT = 0x58 => Event(m::Event) if "views";
+        /// From a view: somebody waits for the link, which is to be tried now.
+        TRY_NOW = 0xd9 => TryNow(m::Empty) if "views";
+        /// What of the environment of whoever asks counts for reaching a host. Before the request that it is for.
+        ENVIRONMENT = 0xd0 => Environment(m::Environment) if "views";
+    }
+    counts {
+        /// "Are you there?", answered by `PONG` with the same token.
+        PING = 0x02 => Ping;
+        /// Answer to `PING`.
+        PONG = 0x03 => Pong;
+        /// Cumulative credit of a stream.
+        CREDIT = 0x13 => Credit;
+    }
+    layouts {
+        /// Output bytes at an offset.
+        OUTPUT = 0x10 => Output { offset: u64 } then bytes;
+        /// Part of a snapshot that stands for all output before an offset.
+        SNAPSHOT = 0x11 => Snapshot { at: u64, skipped: u64, cols: u16, rows: u16 } flags { more: FLAG_MORE } then bytes;
+        /// Old output bytes, asked for by `READ_RANGE`.
+        RANGE = 0x12 => Range { offset: u64 } flags { more: FLAG_MORE, expired: FLAG_EXPIRED } then bytes;
+        /// Bytes a view typed.
+        INPUT = 0x14 => Input { view: Uuid, seq: u64 } flags { withdrawn: FLAG_WITHDRAWN } then bytes;
+        /// Input of a view was written to the PTY up to here.
+        INPUT_ACK = 0x15 => InputAck { view: Uuid, seq: u64 };
+        /// Answer to `INPUT` with `FLAG_WITHDRAWN`: which bytes of the view were not taken before that, and never will be.
+        WITHDRAWN = 0x95 => Withdrawn { view: Uuid, from: u64, to: u64 };
+    }
 }
 
 /// What makes a talk impossible to go on with.
@@ -177,203 +249,60 @@ impl Decoder {
     /// [`Invalid::TooLong`] as soon as a header announces too much: the stream cannot be followed any further.
     pub fn next_frame(&mut self) -> Result<Option<RawFrame<'_>>, Invalid> {
         let rest = &self.buffer[self.start..];
-        let Some(header) = rest.first_chunk::<HEADER>() else { return Ok(None) };
-        let length = u32::from_le_bytes([header[0], header[1], header[2], header[3]]);
-        if length as usize > FRAME_BODY_MAX {
-            return Err(Invalid::TooLong(length));
-        }
-        let end = HEADER + length as usize;
+        let Some(header) = Header::parse(rest, FRAME_BODY_MAX)? else { return Ok(None) };
+        let end = header.frame_bytes();
         if rest.len() < end {
             return Ok(None);
         }
-        let (kind, flags, stream) = (header[4], header[5], u16::from_le_bytes([header[6], header[7]]));
-        let body = self.start + HEADER..self.start + end;
+        let body = self.start + Header::BYTES..self.start + end;
         self.start += end;
-        Ok(Some(RawFrame { kind, flags, stream, body: &self.buffer[body] }))
+        Ok(Some(RawFrame::new(header, &self.buffer[body])))
     }
 }
 
-/// A frame with its meaning. Bytes are borrowed from where they lie. Those between a view and the manager are known where
-/// the feature `views` is on.
-#[derive(Debug, Clone, PartialEq)]
-#[allow(missing_docs)] // each variant is described at its number in `kind`, each message at its type
-pub enum Frame<'a> {
-    Hello(m::Hello),
-    Ping(u64),
-    Pong(u64),
-    Unsupported(m::Unsupported),
-    Close(m::Close),
-    Output {
-        offset: u64,
-        bytes: &'a [u8],
-    },
-    Snapshot {
-        at: u64,
-        skipped: u64,
-        cols: u16,
-        rows: u16,
-        more: bool,
-        bytes: &'a [u8],
-    },
-    Range {
-        offset: u64,
-        more: bool,
-        expired: bool,
-        bytes: &'a [u8],
-    },
-    Credit(u64),
-    Input {
-        view: Uuid,
-        seq: u64,
-        withdrawn: bool,
-        bytes: &'a [u8],
-    },
-    InputAck {
-        view: Uuid,
-        seq: u64,
-    },
-    Withdrawn {
-        view: Uuid,
-        from: u64,
-        to: u64,
-    },
-    LinkRequest(m::LinkRequest),
-    LinkReply(m::LinkReply),
-    Open(m::Open),
-    Subscribe(m::Subscribe),
-    Unsubscribe(m::Empty),
-    ReadRange(m::ReadRange),
-    Resize(m::Resize),
-    End(m::End),
-    Presence(m::Presence),
-    Describe(m::Describe),
-    ExitAck(m::Empty),
-    Status(m::JobStatus),
-    Exited(m::ExitRecord),
-    Send(m::Send),
-    Report(m::Report),
-    InputEnd(m::InputEnd),
-    Sent(m::Sent),
-    Notice(m::Notice),
-    #[cfg(feature = "views")]
-    Request(m::Request),
-    #[cfg(feature = "views")]
-    Reply(m::Reply),
-    #[cfg(feature = "views")]
-    Attach(m::Attach),
-    #[cfg(feature = "views")]
-    Attached(m::Attached),
-    #[cfg(feature = "views")]
-    ViewState(m::ViewState),
-    #[cfg(feature = "views")]
-    Ended(m::ExitRecord),
-    #[cfg(feature = "views")]
-    Detach(m::Detach),
-    #[cfg(feature = "views")]
-    Event(m::Event),
-    #[cfg(feature = "views")]
-    TryNow(m::Empty),
-    #[cfg(feature = "views")]
-    Environment(m::Environment),
-    /// A kind this version does not know. If it is not ignorable, the receiver answers `Unsupported` and goes on.
-    Unknown(u8),
+/// A field of fixed length.
+trait Field: Sized {
+    const BYTES: usize;
+    /// Takes it off the beginning of a body; `None`: that is too short.
+    fn take(body: &mut &[u8]) -> Option<Self>;
+    fn put(&self, out: &mut Vec<u8>);
 }
 
-fn u64_at(body: &[u8], at: usize) -> Option<u64> {
-    Some(u64::from_le_bytes(body.get(at..at + 8)?.try_into().ok()?))
+macro_rules! fields {
+    ($($type:ty: $read:path, $write:path;)*) => {
+        $(impl Field for $type {
+            const BYTES: usize = size_of::<Self>();
+            fn take(body: &mut &[u8]) -> Option<Self> {
+                let (bytes, rest) = body.split_first_chunk()?;
+                *body = rest;
+                Some($read(*bytes))
+            }
+            fn put(&self, out: &mut Vec<u8>) {
+                out.extend_from_slice(&$write(*self));
+            }
+        })*
+    };
 }
 
-fn u16_at(body: &[u8], at: usize) -> Option<u16> {
-    Some(u16::from_le_bytes(body.get(at..at + 2)?.try_into().ok()?))
-}
-
-fn uuid_at(body: &[u8], at: usize) -> Option<Uuid> {
-    Some(Uuid::from_bytes(body.get(at..at + 16)?.try_into().ok()?))
+fields! {
+    u16: u16::from_le_bytes, u16::to_le_bytes;
+    u64: u64::from_le_bytes, u64::to_le_bytes;
+    Uuid: Uuid::from_bytes, Uuid::into_bytes;
 }
 
 impl<'a> RawFrame<'a> {
+    /// The frame of that header and body.
+    pub fn new(header: Header, body: &'a [u8]) -> Self {
+        let Header { kind, flags, stream, .. } = header;
+        Self { kind, flags, stream, body }
+    }
+
     /// Reads the body.
     ///
     /// # Errors
     /// [`Invalid::Malformed`] when the body does not have the form of its kind.
     pub fn parse(self) -> Result<Frame<'a>, Invalid> {
-        self.fixed_or_message().ok_or(Invalid::Malformed(self.kind))
-    }
-
-    fn fixed_or_message(self) -> Option<Frame<'a>> {
-        let body = self.body;
-        Some(match self.kind {
-            kind::HELLO => Frame::Hello(message(body)?),
-            kind::PING => Frame::Ping(u64_at(body, 0)?),
-            kind::PONG => Frame::Pong(u64_at(body, 0)?),
-            kind::UNSUPPORTED => Frame::Unsupported(message(body)?),
-            kind::CLOSE => Frame::Close(message(body)?),
-            kind::OUTPUT => Frame::Output { offset: u64_at(body, 0)?, bytes: &body[8..] },
-            kind::SNAPSHOT => Frame::Snapshot {
-                at: u64_at(body, 0)?,
-                skipped: u64_at(body, 8)?,
-                cols: u16_at(body, 16)?,
-                rows: u16_at(body, 18)?,
-                more: self.flags & FLAG_MORE != 0,
-                bytes: &body[20..],
-            },
-            kind::RANGE => Frame::Range {
-                offset: u64_at(body, 0)?,
-                more: self.flags & FLAG_MORE != 0,
-                expired: self.flags & FLAG_EXPIRED != 0,
-                bytes: &body[8..],
-            },
-            kind::CREDIT => Frame::Credit(u64_at(body, 0)?),
-            kind::INPUT => Frame::Input {
-                view: uuid_at(body, 0)?,
-                seq: u64_at(body, 16)?,
-                withdrawn: self.flags & FLAG_WITHDRAWN != 0,
-                bytes: &body[24..],
-            },
-            kind::INPUT_ACK => Frame::InputAck { view: uuid_at(body, 0)?, seq: u64_at(body, 16)? },
-            kind::WITHDRAWN => {
-                Frame::Withdrawn { view: uuid_at(body, 0)?, from: u64_at(body, 16)?, to: u64_at(body, 24)? }
-            }
-            kind::LINK_REQUEST => Frame::LinkRequest(message(body)?),
-            kind::LINK_REPLY => Frame::LinkReply(message(body)?),
-            kind::OPEN => Frame::Open(message(body)?),
-            kind::SUBSCRIBE => Frame::Subscribe(message(body)?),
-            kind::UNSUBSCRIBE => Frame::Unsubscribe(message(body)?),
-            kind::READ_RANGE => Frame::ReadRange(message(body)?),
-            kind::RESIZE => Frame::Resize(message(body)?),
-            kind::END => Frame::End(message(body)?),
-            kind::PRESENCE => Frame::Presence(message(body)?),
-            kind::DESCRIBE => Frame::Describe(message(body)?),
-            kind::EXIT_ACK => Frame::ExitAck(message(body)?),
-            kind::STATUS => Frame::Status(message(body)?),
-            kind::EXITED => Frame::Exited(message(body)?),
-            kind::SEND => Frame::Send(message(body)?),
-            kind::REPORT => Frame::Report(message(body)?),
-            kind::INPUT_END => Frame::InputEnd(message(body)?),
-            kind::SENT => Frame::Sent(message(body)?),
-            kind::NOTICE => Frame::Notice(message(body)?),
-            #[cfg(feature = "views")]
-            kind::REQUEST => Frame::Request(message(body)?),
-            #[cfg(feature = "views")]
-            kind::REPLY => Frame::Reply(message(body)?),
-            #[cfg(feature = "views")]
-            kind::ATTACH => Frame::Attach(message(body)?),
-            #[cfg(feature = "views")]
-            kind::ATTACHED => Frame::Attached(message(body)?),
-            #[cfg(feature = "views")]
-            kind::VIEW_STATE => Frame::ViewState(message(body)?),
-            #[cfg(feature = "views")]
-            kind::ENDED => Frame::Ended(message(body)?),
-            #[cfg(feature = "views")]
-            kind::DETACH => Frame::Detach(message(body)?),
-            #[cfg(feature = "views")]
-            kind::EVENT => Frame::Event(message(body)?),
-            #[cfg(feature = "views")]
-            kind::TRY_NOW => Frame::TryNow(message(body)?),
-            #[cfg(feature = "views")]
-            kind::ENVIRONMENT => Frame::Environment(message(body)?),
-            unknown => Frame::Unknown(unknown),
-        })
+        self.meaning().ok_or(Invalid::Malformed(self.kind))
     }
 
     /// Writes the frame again under another stream number, body untouched: all that relaying takes.
@@ -388,9 +317,7 @@ fn message<M: Message + Default>(body: &[u8]) -> Option<M> {
 }
 
 fn put_header(out: &mut Vec<u8>, length: usize, kind: u8, flags: u8, stream: u16) {
-    out.extend_from_slice(&(length as u32).to_le_bytes());
-    out.extend_from_slice(&[kind, flags]);
-    out.extend_from_slice(&stream.to_le_bytes());
+    Header { length: length as u32, kind, flags, stream }.put(out);
 }
 
 fn put_message(out: &mut Vec<u8>, stream: u16, kind: u8, message: &impl Message) {
@@ -411,108 +338,11 @@ impl Frame<'_> {
     pub fn try_put(&self, stream: u16, out: &mut Vec<u8>) -> bool {
         let start = out.len();
         self.append(stream, out);
-        let fits = out.len() - start <= HEADER + FRAME_BODY_MAX;
+        let fits = out.len() - start <= Header::BYTES + FRAME_BODY_MAX;
         if !fits {
             out.truncate(start);
         }
         fits
-    }
-
-    fn append(&self, stream: u16, out: &mut Vec<u8>) {
-        match self {
-            Frame::Hello(x) => put_message(out, stream, kind::HELLO, x),
-            Frame::Ping(token) => {
-                put_header(out, 8, kind::PING, 0, stream);
-                out.extend_from_slice(&token.to_le_bytes());
-            }
-            Frame::Pong(token) => {
-                put_header(out, 8, kind::PONG, 0, stream);
-                out.extend_from_slice(&token.to_le_bytes());
-            }
-            Frame::Unsupported(x) => put_message(out, stream, kind::UNSUPPORTED, x),
-            Frame::Close(x) => put_message(out, stream, kind::CLOSE, x),
-            Frame::Output { offset, bytes } => {
-                put_header(out, 8 + bytes.len(), kind::OUTPUT, 0, stream);
-                out.extend_from_slice(&offset.to_le_bytes());
-                out.extend_from_slice(bytes);
-            }
-            Frame::Snapshot { at, skipped, cols, rows, more, bytes } => {
-                let flags = if *more { FLAG_MORE } else { 0 };
-                put_header(out, 20 + bytes.len(), kind::SNAPSHOT, flags, stream);
-                out.extend_from_slice(&at.to_le_bytes());
-                out.extend_from_slice(&skipped.to_le_bytes());
-                out.extend_from_slice(&cols.to_le_bytes());
-                out.extend_from_slice(&rows.to_le_bytes());
-                out.extend_from_slice(bytes);
-            }
-            Frame::Range { offset, more, expired, bytes } => {
-                let flags = if *more { FLAG_MORE } else { 0 } | if *expired { FLAG_EXPIRED } else { 0 };
-                put_header(out, 8 + bytes.len(), kind::RANGE, flags, stream);
-                out.extend_from_slice(&offset.to_le_bytes());
-                out.extend_from_slice(bytes);
-            }
-            Frame::Credit(total) => {
-                put_header(out, 8, kind::CREDIT, 0, stream);
-                out.extend_from_slice(&total.to_le_bytes());
-            }
-            Frame::Input { view, seq, withdrawn, bytes } => {
-                let flags = if *withdrawn { FLAG_WITHDRAWN } else { 0 };
-                put_header(out, 24 + bytes.len(), kind::INPUT, flags, stream);
-                out.extend_from_slice(view.as_bytes());
-                out.extend_from_slice(&seq.to_le_bytes());
-                out.extend_from_slice(bytes);
-            }
-            Frame::InputAck { view, seq } => {
-                put_header(out, 24, kind::INPUT_ACK, 0, stream);
-                out.extend_from_slice(view.as_bytes());
-                out.extend_from_slice(&seq.to_le_bytes());
-            }
-            Frame::Withdrawn { view, from, to } => {
-                put_header(out, 32, kind::WITHDRAWN, 0, stream);
-                out.extend_from_slice(view.as_bytes());
-                out.extend_from_slice(&from.to_le_bytes());
-                out.extend_from_slice(&to.to_le_bytes());
-            }
-            Frame::LinkRequest(x) => put_message(out, stream, kind::LINK_REQUEST, x),
-            Frame::LinkReply(x) => put_message(out, stream, kind::LINK_REPLY, x),
-            Frame::Open(x) => put_message(out, stream, kind::OPEN, x),
-            Frame::Subscribe(x) => put_message(out, stream, kind::SUBSCRIBE, x),
-            Frame::Unsubscribe(x) => put_message(out, stream, kind::UNSUBSCRIBE, x),
-            Frame::ReadRange(x) => put_message(out, stream, kind::READ_RANGE, x),
-            Frame::Resize(x) => put_message(out, stream, kind::RESIZE, x),
-            Frame::End(x) => put_message(out, stream, kind::END, x),
-            Frame::Presence(x) => put_message(out, stream, kind::PRESENCE, x),
-            Frame::Describe(x) => put_message(out, stream, kind::DESCRIBE, x),
-            Frame::ExitAck(x) => put_message(out, stream, kind::EXIT_ACK, x),
-            Frame::Status(x) => put_message(out, stream, kind::STATUS, x),
-            Frame::Exited(x) => put_message(out, stream, kind::EXITED, x),
-            Frame::Send(x) => put_message(out, stream, kind::SEND, x),
-            Frame::Report(x) => put_message(out, stream, kind::REPORT, x),
-            Frame::InputEnd(x) => put_message(out, stream, kind::INPUT_END, x),
-            Frame::Sent(x) => put_message(out, stream, kind::SENT, x),
-            Frame::Notice(x) => put_message(out, stream, kind::NOTICE, x),
-            #[cfg(feature = "views")]
-            Frame::Request(x) => put_message(out, stream, kind::REQUEST, x),
-            #[cfg(feature = "views")]
-            Frame::Reply(x) => put_message(out, stream, kind::REPLY, x),
-            #[cfg(feature = "views")]
-            Frame::Attach(x) => put_message(out, stream, kind::ATTACH, x),
-            #[cfg(feature = "views")]
-            Frame::Attached(x) => put_message(out, stream, kind::ATTACHED, x),
-            #[cfg(feature = "views")]
-            Frame::ViewState(x) => put_message(out, stream, kind::VIEW_STATE, x),
-            #[cfg(feature = "views")]
-            Frame::Ended(x) => put_message(out, stream, kind::ENDED, x),
-            #[cfg(feature = "views")]
-            Frame::Detach(x) => put_message(out, stream, kind::DETACH, x),
-            #[cfg(feature = "views")]
-            Frame::Event(x) => put_message(out, stream, kind::EVENT, x),
-            #[cfg(feature = "views")]
-            Frame::TryNow(x) => put_message(out, stream, kind::TRY_NOW, x),
-            #[cfg(feature = "views")]
-            Frame::Environment(x) => put_message(out, stream, kind::ENVIRONMENT, x),
-            Frame::Unknown(kind) => put_header(out, 0, *kind, 0, stream),
-        }
     }
 
     /// The frame as bytes of its own.

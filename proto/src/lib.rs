@@ -41,10 +41,12 @@
 
 pub mod bounds;
 pub mod frame;
+pub mod header;
 pub mod hello;
 pub mod limits;
 pub mod messages;
 
 pub use frame::{Decoder, Frame, Invalid, RawFrame};
+pub use header::Header;
 pub use hello::{Skew, negotiate};
 pub use uuid::Uuid;
