@@ -32,6 +32,10 @@ pub const HASTEN_MS: u64 = 1_000;
 /// The longest time between two attempts while somebody looks at a session there, in milliseconds.
 pub const WATCHED_MS: u64 = 10_000;
 
+/// A link that held as long as this was one: the next is dialled as soon as if nothing had failed before. One that comes up
+/// and breaks at once is dialled again ever more slowly, in milliseconds.
+pub const HELD_MS: u64 = 10_000;
+
 /// Why an attempt failed, by what has to change before another one is of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
@@ -137,6 +141,8 @@ pub struct Dialling<W> {
     next: Origin,
     /// The one that worked last.
     good: Option<Origin>,
+    /// When the link that is up, or was last, came up.
+    up_since: u64,
     /// When the link was last needed.
     needed: u64,
     /// News of an agent is no news before this: the last attempt it led to failed.
@@ -157,6 +163,7 @@ impl<W> Dialling<W> {
             backoff: Backoff::new(seed),
             next: from,
             good: None,
+            up_since: 0,
             needed: 0,
             news_after: 0,
             effects: VecDeque::new(),
@@ -221,6 +228,9 @@ impl<W> Dialling<W> {
                 self.failed(now, why, by_environment, took_ms);
             }
             (Stage::Up, Event::Lost) => {
+                if now.saturating_sub(self.up_since) >= HELD_MS {
+                    self.backoff.reset();
+                }
                 if self.members {
                     // A link that was up and broke is not a host that was silent.
                     self.stage = Stage::Waiting(now + self.delay(0));
@@ -278,8 +288,7 @@ impl<W> Dialling<W> {
     fn up(&mut self, now: u64) {
         self.stage = Stage::Up;
         (self.good, self.next) = (Some(self.attempt.from), self.attempt.from);
-        self.backoff.reset();
-        (self.needed, self.news_after) = (now, 0);
+        (self.up_since, self.needed, self.news_after) = (now, now, 0);
         for (who, _) in self.waiting.drain(..) {
             self.effects.push_back(Effect::Tell(who, true));
         }
@@ -549,6 +558,23 @@ mod tests {
         assert_eq!(after(&mut host, at, Event::Tick), [Effect::Dial { from: 4, asked: false }]);
         after(&mut host, at + 1, failed(Why::Person));
         assert_eq!(host.stage(), Stage::Parked(false), "the one that worked is refused too");
+    }
+
+    #[test]
+    fn a_link_that_breaks_as_soon_as_it_is_up_is_dialled_ever_more_slowly_and_one_that_held_at_once() {
+        let mut host = host();
+        after(&mut host, 0, Event::Members(true));
+        let (mut now, mut gaps) = (0, Vec::new());
+        for held in [&[10; 12][..], &[HELD_MS - 1, HELD_MS, HELD_MS]].concat() {
+            after(&mut host, now + 5, Event::Up);
+            after(&mut host, now + 5 + held, Event::Lost);
+            let lost = now + 5 + held;
+            now = next_attempt(&mut host);
+            gaps.push(now - lost);
+        }
+        assert!(gaps[0] < 1_000, "{gaps:?}");
+        assert!(gaps[9..13].iter().all(|gap| *gap >= MAX_MS / 2), "{gaps:?}");
+        assert!(gaps[13..].iter().all(|gap| *gap < 1_000), "{gaps:?}");
     }
 
     #[test]

@@ -8,6 +8,9 @@
 //! * [`reconcile`]: a record and what a host says → what to do
 //! * [`backoff`]: how long until the next attempt
 //! * [`dialling`]: when a host is dialled, who waits for it, what each is told
+//! * [`stream`]: what a stream is called, whatever number its link gives it
+//! * [`host`]: one host: its link, what was seen there, what each who lives there is told
+//! * [`link`]: one live connection to an agent: requests, streams, heartbeats
 //! * [`wake`]: whether this machine has slept
 //! * [`adopt`]: a job another manager made → a record of ours
 //! * [`removal`]: a session that is to go → the next step
@@ -25,12 +28,15 @@ pub mod credit;
 pub mod dialling;
 pub mod doing;
 pub mod guests;
+pub mod host;
 pub mod leader;
+pub mod link;
 pub mod names;
 pub mod pace;
 pub mod reconcile;
 pub mod record;
 pub mod removal;
+pub mod stream;
 pub mod text;
 pub mod times;
 pub mod typing;

@@ -4,6 +4,7 @@ use super::house::Place;
 use crate::asking::Asking;
 use crate::error::{Error, Kind, Result};
 use crate::manager::Manager;
+use crate::manager::mailbox::Sender;
 use crate::manager::session::{Session, ToSession};
 use crate::manager::verbs::find::{Found, leaving};
 use crate::manager::views::View;
@@ -146,7 +147,7 @@ async fn view_frame(frame: OwnedFrame, session: &Rc<Session>, view: Uuid, out: &
         return Next::Views(session.clone(), view);
     }
     session.mailbox.send(ToSession::ViewFrame(view, frame));
-    while session.mailbox.queued_of_views() > QUEUED && !out.is_closed() {
+    while session.mailbox.queued_of(Sender::Views) > QUEUED && !out.is_closed() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let to_holder = session.to_holder.borrow().clone();

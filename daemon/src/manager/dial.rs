@@ -4,6 +4,7 @@ use crate::agents;
 use crate::asking::{AGENT, Asking, SSH_CONFIG};
 use crate::config::{Config, HostSettings, TransportName};
 use crate::error::{Error, Result};
+use crate::manager::link::{Pipe, Sockets};
 use crate::manager::origins::first_with_keys;
 use crate::ssh::config::Environment;
 use crate::ssh::{
@@ -12,6 +13,8 @@ use crate::ssh::{
 };
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -21,18 +24,15 @@ pub const LOCAL: &str = "local";
 /// Sentences about ssh configs that are remembered.
 const MAX_SAID: usize = 4096;
 
-/// The two directions of a byte stream.
-pub type Pipe = (Box<dyn AsyncRead + Unpin>, Box<dyn AsyncWrite + Unpin>);
-
 /// How one connects to a unix socket on the host.
-pub enum Sockets {
+enum SocketsOf {
     /// On this machine.
     Here,
     /// Through the connection, where the host's sshd allows it.
     There(Box<dyn Connection>),
 }
 
-impl std::fmt::Debug for Sockets {
+impl std::fmt::Debug for SocketsOf {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Here => f.write_str("here"),
@@ -41,24 +41,29 @@ impl std::fmt::Debug for Sockets {
     }
 }
 
-impl Sockets {
-    /// Connects.
-    ///
-    /// # Errors
-    /// Why not; it says nothing about who listens there.
-    pub async fn open(&self, path: &str) -> Result<Pipe> {
-        match self {
-            Self::Here => {
-                let trouble = |e: std::io::Error| Error::failed(format!("{path} is not reached ({e})"), "");
-                let stream = tokio::net::UnixStream::connect(path).await.map_err(trouble)?;
-                let (reader, writer) = crate::unix::split(stream).map_err(trouble)?;
-                Ok((Box::new(reader), Box::new(writer)))
+impl Sockets for SocketsOf {
+    fn open<'a>(
+        &'a self,
+        path: &'a str,
+    ) -> Pin<Box<dyn Future<Output = std::result::Result<Pipe, String>> + 'a>> {
+        Box::pin(async move {
+            match self {
+                Self::Here => {
+                    let trouble = |e: std::io::Error| format!("{path} is not reached ({e})");
+                    let stream = tokio::net::UnixStream::connect(path).await.map_err(trouble)?;
+                    let (reader, writer) = crate::unix::split(stream).map_err(trouble)?;
+                    let pipe: Pipe = (Box::new(reader), Box::new(writer));
+                    Ok(pipe)
+                }
+                Self::There(connection) => {
+                    let channel =
+                        connection.open_socket(path).await.map_err(|failure| failure.to_string())?;
+                    let (reader, writer) = channel.into_parts();
+                    let pipe: Pipe = (Box::new(reader), Box::new(writer));
+                    Ok(pipe)
+                }
             }
-            Self::There(connection) => {
-                let (reader, writer) = connection.open_socket(path).await?.into_parts();
-                Ok((Box::new(reader), Box::new(writer)))
-            }
-        }
+        })
     }
 }
 
@@ -69,7 +74,7 @@ pub struct Dialled {
     /// What it hears.
     pub writer: Box<dyn AsyncWrite + Unpin>,
     /// The way to the holders' own sockets.
-    pub sockets: Sockets,
+    pub sockets: Rc<dyn Sockets>,
 }
 
 /// The one spelling of a host's name: `ssh://box`, `ssh://box/` and `box` are one host with one link.
@@ -184,7 +189,7 @@ async fn connect(resolved: &HostConfig, settings: HostSettings) -> std::result::
     let options = StartOptions { agent_dir: settings.agent_dir };
     let channel = start_agent(connection.as_mut(), agents::IMAGES, &options).await?;
     let (reader, writer) = channel.stream.into_parts();
-    let sockets = Sockets::There(connection);
+    let sockets = Rc::new(SocketsOf::There(connection));
     Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), sockets })
 }
 
@@ -198,7 +203,7 @@ async fn local(home: &Path, options: StartOptions) -> std::result::Result<Dialle
     }
     let channel = start_agent(&mut here, agents::IMAGES, &options).await?;
     let (reader, writer) = channel.stream.into_parts();
-    Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), sockets: Sockets::Here })
+    Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), sockets: Rc::new(SocketsOf::Here) })
 }
 
 #[cfg(test)]

@@ -1,24 +1,24 @@
 //! One task per host: the only one that dials it.
 //!
-//! When it is dialled, and what each who waits is told, is [`sessd_core::dialling`]. The task carries that out, looks at
-//! what the host has, and tells the sessions that live there.
+//! What is done when, and what each who lives there or waits is told, is [`sessd_core::host`]. The task has the clock, the
+//! attempt and the link, tells the machine what comes of them, and carries out what it says.
 
 use crate::asking::Asking;
 use crate::clock;
 use crate::error::{Error, Kind, Result};
 use crate::faults::point;
-use crate::manager::Manager;
 use crate::manager::dial::{self, LOCAL};
 use crate::manager::link::{Link, LinkEnd, NoAnswer};
-use crate::manager::news::{self, Missing, why};
+use crate::manager::news::{Missing, why};
 use crate::manager::origins::{OWN, Origins};
-use crate::manager::session::{Mailbox, ToSession};
-use sessd_core::dialling::{Dialling, Effect, Event, Origin, Stage, Why};
+use sessd_core::dialling::Origin;
+use sessd_core::host::{Cause, Effect, Event, Phase};
 use sessd_core::reconcile::{Seen, place_of};
+use sessd_core::stream::StreamIds;
 use sessd_proto::Uuid;
 use sessd_proto::messages::{Inventory, InventoryRequest, LinkAct, LinkAnswer};
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
@@ -26,16 +26,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-/// How long the agent may take for its first words and for each inventory.
-const GREETING: Duration = Duration::from_secs(15);
-/// How long a link that takes no more questions may take to say why.
-const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How soon to look again at jobs about which nothing firm is known, and how often at the least.
-const LOOK_AGAIN_FIRST: Duration = Duration::from_millis(250);
-const LOOK_AGAIN_LAST: Duration = Duration::from_secs(30);
 /// How long after a task came to a bad end the next begins: the first time, and at the most.
 const PANIC_FIRST: Duration = Duration::from_millis(100);
 const PANIC_LAST: Duration = Duration::from_secs(60);
+/// Folders that a host is asked to look into, beyond those it knows.
+const FOLDERS_MAX: usize = 32;
 /// Longer than anything waits.
 const FAR: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
@@ -94,12 +89,64 @@ impl Status {
     }
 }
 
+/// What a host tells whoever lives there.
+#[derive(Debug, Clone)]
+pub enum HostNews {
+    /// The link is up; this is what the host knows.
+    Up {
+        /// It.
+        link: Rc<Link>,
+        /// The host's inventory.
+        seen: Rc<Seen>,
+    },
+    /// A later look over the same link.
+    Looked {
+        /// The host's inventory.
+        seen: Rc<Seen>,
+    },
+    /// The host's status changed.
+    Changed,
+}
+
+/// Whoever lives on a host.
+pub trait HostMember: std::fmt::Debug {
+    /// Takes the news.
+    fn hear(&self, news: HostNews);
+    /// Does anybody look at it?
+    fn is_watched(&self) -> bool;
+    /// The folder on the host that its job lies in, if that is known: the host looks there, whatever it finds by itself.
+    fn folder(&self) -> Option<String>;
+}
+
+/// What a host needs of the manager that it belongs to, and all that it knows of it.
+pub trait HostContext {
+    /// The manager's id, for hosts.
+    fn manager_id(&self) -> String;
+    /// The names of streams.
+    fn stream_ids(&self) -> Rc<StreamIds>;
+    /// Begins an attempt to reach a host, from the environment of whoever asks for it. `asked`: somebody did.
+    fn dial(
+        self: Rc<Self>,
+        host: String,
+        from: Option<Rc<Asking>>,
+        asked: bool,
+    ) -> Coming<Result<dial::Dialled, dial::Failed>>;
+    /// Waits for what may mend the last failure, of an attempt that was made from this environment.
+    fn mended(self: Rc<Self>, missing: &Missing, from: Option<Rc<Asking>>) -> Option<Coming<()>>;
+    /// A host's link is seen otherwise: the words for what it was and is.
+    fn link_changed(&self, host: &str, was: &'static str, is: &'static str, why: Option<&str>);
+    /// A host's link is up, and this is what is there.
+    fn is_up(self: Rc<Self>, host: &str, link: &Rc<Link>, seen: &Rc<Seen>);
+    /// A host's task came to a bad end.
+    fn panicked(&self);
+}
+
 /// What is asked of a host's task.
 pub enum ToHost {
-    /// This session lives there and wants to hear of the link.
-    Enlist(Uuid, Mailbox),
-    /// This session needs the host no more.
-    Dismiss(Uuid),
+    /// This member lives there and wants to hear of the link.
+    Enlisted(u64),
+    /// This one needs the host no more.
+    Dismissed(u64),
     /// A person wants the link now: the answer is its state after one attempt.
     Want(Origin, oneshot::Sender<Result<()>>),
     /// A person looks at a session there.
@@ -118,6 +165,9 @@ pub enum ToHost {
     Changed(u64),
 }
 
+/// Who lives on a host, in the order they came.
+type Members = BTreeMap<u64, (Uuid, Rc<dyn HostMember>)>;
+
 /// A handle to a host's task.
 #[derive(Debug)]
 pub struct Host {
@@ -125,6 +175,10 @@ pub struct Host {
     pub name: String,
     /// Of the task that is; one that comes to a bad end is followed by another.
     mailbox: RefCell<mpsc::UnboundedSender<ToHost>>,
+    /// Who lives there, in the order they came, each under a number of its own.
+    members: RefCell<Members>,
+    /// How many have come.
+    came: Cell<u64>,
     status: RefCell<Status>,
     /// The last inventory, without its jobs.
     place: RefCell<Option<Inventory>>,
@@ -137,11 +191,13 @@ pub struct Host {
 
 impl Host {
     /// Starts the task of a host.
-    pub fn start(name: String, manager: Weak<Manager>) -> Rc<Self> {
+    pub fn start(name: String, manager: Weak<dyn HostContext>) -> Rc<Self> {
         let (sender, receiver) = mpsc::unbounded_channel();
         let host = Rc::new(Self {
             name,
             mailbox: RefCell::new(sender),
+            members: RefCell::default(),
+            came: Cell::new(0),
             status: RefCell::new(Status::Dormant),
             place: RefCell::default(),
             heard: Cell::new(None),
@@ -157,6 +213,62 @@ impl Host {
     pub fn tell(&self, message: ToHost) {
         // The task lives as long as this handle.
         let _ = self.mailbox.borrow().send(message);
+    }
+
+    /// The session `id` lives there from now on. Another task of it that did is told nothing more.
+    pub fn enlist(&self, id: Uuid, member: Rc<dyn HostMember>) {
+        let number = self.came.get() + 1;
+        self.came.set(number);
+        let before = self.number_of(id);
+        self.members.borrow_mut().insert(number, (id, member));
+        // In this order there is somebody at any moment.
+        self.tell(ToHost::Enlisted(number));
+        if let Some(before) = before {
+            self.leave(before);
+        }
+    }
+
+    /// The session `id` needs the host no more.
+    pub fn dismiss(&self, id: Uuid) {
+        if let Some(number) = self.number_of(id) {
+            self.leave(number);
+        }
+    }
+
+    fn number_of(&self, id: Uuid) -> Option<u64> {
+        self.members.borrow().iter().find(|(_, (known, _))| *known == id).map(|(number, _)| *number)
+    }
+
+    fn leave(&self, number: u64) {
+        self.members.borrow_mut().remove(&number);
+        self.tell(ToHost::Dismissed(number));
+    }
+
+    fn tell_members(&self, news: &HostNews) {
+        let members: Vec<_> = self.members.borrow().values().map(|(_, member)| member.clone()).collect();
+        for member in members {
+            member.hear(news.clone());
+        }
+    }
+
+    fn tell_member(&self, number: u64, news: HostNews) {
+        // One that has left is told nothing.
+        let member = self.members.borrow().get(&number).map(|(_, member)| member.clone());
+        if let Some(member) = member {
+            member.hear(news);
+        }
+    }
+
+    /// The folders there that jobs of its members lie in.
+    fn folders(&self) -> Vec<String> {
+        let members = self.members.borrow();
+        let folders: BTreeSet<String> = members.values().filter_map(|(_, member)| member.folder()).collect();
+        folders.into_iter().take(FOLDERS_MAX).collect()
+    }
+
+    /// Does anybody look at a session there?
+    fn is_watched(&self) -> bool {
+        self.members.borrow().values().any(|(_, member)| member.is_watched())
     }
 
     /// The number of the environment that somebody asks from.
@@ -225,7 +337,7 @@ impl Host {
 }
 
 /// A host's task that comes to a bad end costs its link and nothing else: another one dials again for whoever lives there.
-async fn supervise(mut running: JoinHandle<()>, host: Weak<Host>, manager: Weak<Manager>) {
+async fn supervise(mut running: JoinHandle<()>, host: Weak<Host>, manager: Weak<dyn HostContext>) {
     let mut after = PANIC_FIRST;
     loop {
         let Err(end) = running.await else { return };
@@ -234,13 +346,13 @@ async fn supervise(mut running: JoinHandle<()>, host: Weak<Host>, manager: Weak<
             return;
         }
         tracing::error!(host = strong.name, %end, "a host's task came to a bad end: it begins again");
-        there.registry.panicked();
+        there.panicked();
         let (sender, receiver) = mpsc::unbounded_channel();
         *strong.mailbox.borrow_mut() = sender;
         *strong.status.borrow_mut() = Status::Connecting;
-        for session in there.registry.all().iter().filter(|session| Rc::ptr_eq(&session.host, &strong)) {
-            session.mailbox.send(ToSession::LinkChanged);
-            strong.tell(ToHost::Enlist(session.id, session.mailbox.clone()));
+        for (number, (_, member)) in &*strong.members.borrow() {
+            member.hear(HostNews::Changed);
+            strong.tell(ToHost::Enlisted(*number));
         }
         drop((strong, there));
         tokio::time::sleep(after).await;
@@ -250,50 +362,39 @@ async fn supervise(mut running: JoinHandle<()>, host: Weak<Host>, manager: Weak<
     }
 }
 
-/// A future of this task's own.
-type Coming<T> = Pin<Box<dyn Future<Output = T>>>;
+/// What will have come of something, for one task to wait for.
+pub type Coming<T> = Pin<Box<dyn Future<Output = T>>>;
 
 struct Task {
     host: Weak<Host>,
-    manager: Weak<Manager>,
+    manager: Weak<dyn HostContext>,
     receiver: mpsc::UnboundedReceiver<ToHost>,
-    members: HashMap<Uuid, Mailbox>,
-    dialling: Dialling<oneshot::Sender<Result<()>>>,
-    /// Where the decisions' clock begins.
+    machine: Machine,
+    /// Where its clock begins.
     clock: Instant,
-    /// The attempt on its way, up to the agent's byte stream, and since when.
-    attempt: Option<(Coming<Result<dial::Dialled, dial::Failed>>, Instant)>,
+    /// The attempt on its way, up to the agent's byte stream.
+    attempt: Option<Coming<Result<dial::Dialled, dial::Failed>>>,
     /// From there on.
     live: Option<Live>,
     /// Links so far.
     links: u64,
-    /// Why the last attempt failed, or the last link ended.
-    error: Error,
-    /// What may mend it without a person, and the environment it was made from.
+    /// What may mend the last failure without a person.
     missing: Missing,
-    from: Origin,
     /// Comes when that has changed.
     news: Option<Coming<()>>,
-    /// The stage that everybody knows of.
-    published: Stage,
 }
+
+type Machine = sessd_core::host::Host<Asker, Looker, Error>;
+/// Whoever waits for a link, and for an inventory.
+type Asker = oneshot::Sender<Result<()>>;
+type Looker = oneshot::Sender<Result<Rc<Seen>>>;
 
 /// One link.
 struct Live {
     number: u64,
     link: Rc<Link>,
-    since: Instant,
-    /// What the host had when it was looked at last; none: it was not greeted yet.
-    seen: Option<Rc<Seen>>,
-    /// The look on its way, and who asked for it.
-    looking: Option<Coming<std::result::Result<LinkAnswer, LinkEnd>>>,
-    lookers: Vec<oneshot::Sender<Result<Rc<Seen>>>>,
-    /// Who wants one that begins later.
-    next_lookers: Vec<oneshot::Sender<Result<Rc<Seen>>>>,
-    /// Soon after the first doubt, then ever more slowly while it lasts.
-    look_at: Option<Instant>,
-    delay: Duration,
-    doubted: Instant,
+    /// The look on its way.
+    looking: Option<Coming<std::result::Result<LinkAnswer, NoAnswer>>>,
 }
 
 /// Whatever ends the task that had it, nobody is left to run the link.
@@ -314,7 +415,7 @@ async fn coming<T>(future: Option<&mut Coming<T>>) -> T {
 impl Task {
     fn start(
         host: &Rc<Host>,
-        manager: Weak<Manager>,
+        manager: Weak<dyn HostContext>,
         receiver: mpsc::UnboundedReceiver<ToHost>,
     ) -> JoinHandle<()> {
         let seed = Uuid::now_v7().as_u128() as u64;
@@ -322,228 +423,170 @@ impl Task {
             host: Rc::downgrade(host),
             manager,
             receiver,
-            members: HashMap::new(),
-            dialling: Dialling::new(seed, OWN),
+            machine: Machine::new(seed, OWN),
             clock: Instant::now(),
             attempt: None,
             live: None,
             links: 0,
-            error: Error::failed("it was not dialled yet", ""),
             missing: Missing::Nothing,
-            from: OWN,
             news: None,
-            published: Stage::Dormant,
         };
         tokio::task::spawn_local(task.run())
     }
 
     async fn run(mut self) {
         loop {
-            self.carry_out();
-            let now = Instant::now();
-            let dial_at = self.dialling.deadline().map(|at| self.clock + Duration::from_millis(at));
-            let look_at = self.live.as_ref().filter(|live| live.looking.is_none()).and_then(|l| l.look_at);
-            let wake = dial_at.into_iter().chain(look_at).min().unwrap_or(now + FAR);
-            tokio::select! {
+            let deadline = self.machine.deadline().map(|at| self.clock + Duration::from_millis(at));
+            let looking = self.live.as_mut().and_then(|live| live.looking.as_mut());
+            let event = tokio::select! {
                 biased;
                 message = self.receiver.recv() => match message {
-                    Some(message) => self.take(message),
+                    Some(message) => self.event_of(message),
                     // Nobody has the handle any more.
-                    None => break,
+                    None => return,
                 },
-                dialled = coming(self.attempt.as_mut().map(|(attempt, _)| attempt)) => self.dialled(dialled),
-                answer = coming(self.live.as_mut().and_then(|live| live.looking.as_mut())) => self.looked(answer),
+                dialled = coming(self.attempt.as_mut()) => self.dialled(dialled),
+                answer = coming(looking) => self.answered(answer),
                 () = coming(self.news.as_mut()) => {
                     self.news = None;
-                    self.decide(Event::News);
-                    if self.dialling.stage() == self.published {
-                        // Too soon after the last news.
-                        self.news = self.watch();
-                    }
+                    Some(Event::News)
                 }
-                () = tokio::time::sleep_until(wake) => {
-                    self.decide(Event::Tick);
-                    if look_at.is_some_and(|at| at <= Instant::now()) {
-                        self.look();
-                    }
-                }
+                () = tokio::time::sleep_until(deadline.unwrap_or(self.clock + FAR)) => Some(Event::Tick),
+            };
+            if let Some(event) = event {
+                let watched = self.host.upgrade().is_some_and(|host| host.is_watched());
+                self.handle(Event::Watched(watched));
+                self.handle(event);
             }
         }
-        self.hang_up();
     }
 
-    fn decide(&mut self, event: Event<oneshot::Sender<Result<()>>>) {
+    fn handle(&mut self, event: Event<Asker, Looker, Error>) {
         let now = self.clock.elapsed().as_millis() as u64;
-        self.dialling.handle(now, event);
+        self.machine.handle(now, event);
+        while let Some(effect) = self.machine.poll() {
+            self.carry_out(effect);
+        }
     }
 
-    fn carry_out(&mut self) {
-        while let Some(effect) = self.dialling.poll() {
-            match effect {
-                Effect::Dial { from, asked } => self.dial(from, asked),
-                Effect::Abandon | Effect::HangUp => self.hang_up(),
-                Effect::Tell(who, up) => {
-                    // Who asked may have gone.
-                    let _ = who.send(if up { Ok(()) } else { Err(self.error.clone()) });
+    fn event_of(&mut self, message: ToHost) -> Option<Event<Asker, Looker, Error>> {
+        Some(match message {
+            ToHost::Enlisted(member) => Event::Enlisted(member),
+            ToHost::Dismissed(member) => Event::Dismissed(member),
+            ToHost::Want(from, asker) => Event::Want(asker, from),
+            ToHost::Person(from) => Event::Person(from),
+            ToHost::Hasten => Event::Hasten,
+            ToHost::LookAgain => Event::LookAgain,
+            ToHost::Look(looker) => Event::Look(looker),
+            ToHost::Woke => Event::Woke,
+            ToHost::Ended(number, end) => Event::Ended(number, end),
+            ToHost::Changed(number) => {
+                let live = self.live.as_ref().filter(|live| live.number == number)?;
+                Event::Changed(number, live.link.is_stalled())
+            }
+        })
+    }
+
+    fn carry_out(&mut self, effect: Effect<Asker, Looker, Error>) {
+        let (Some(manager), Some(host)) = (self.manager.upgrade(), self.host.upgrade()) else { return };
+        match effect {
+            Effect::Dial { from, asked } => {
+                let asking = host.origins.borrow().get(from);
+                self.attempt = Some(manager.dial(host.name.clone(), asking, asked));
+            }
+            Effect::Abandon => self.attempt = None,
+            Effect::HangUp(number) => {
+                if let Some(live) = self.live.take_if(|live| live.number == number) {
+                    host.heard.set(Some(live.link.heard().into()));
                 }
             }
-        }
-        if self.dialling.stage() != self.published {
-            self.publish();
+            Effect::Doubt(number) => {
+                if let Some(live) = self.live.as_ref().filter(|live| live.number == number) {
+                    live.link.doubt();
+                }
+            }
+            Effect::Ask(number) => {
+                if let Some(live) = self.live.as_mut().filter(|live| live.number == number) {
+                    let asked = InventoryRequest { places: host.folders(), manager_id: manager.manager_id() };
+                    let link = live.link.clone();
+                    live.looking =
+                        Some(Box::pin(async move { link.request(LinkAct::Inventory(asked)).await }));
+                }
+            }
+            // Whoever asked may have gone.
+            Effect::Tell(asker, Ok(())) => drop(asker.send(Ok(()))),
+            Effect::Tell(asker, Err(cause)) => drop(asker.send(Err(error_of(&host.name, &cause)))),
+            Effect::Looked(looker, Some(seen)) => drop(looker.send(Ok(seen))),
+            // They are told so by the loss of their question.
+            Effect::Looked(looker, None) => drop(looker),
+            Effect::Seen(seen) => {
+                let Inventory { machine_id, folder, .. } = seen.inventory().clone();
+                *host.place.borrow_mut() = Some(Inventory { machine_id, folder, ..Inventory::default() });
+            }
+            Effect::Up(member, number, seen) => {
+                if let Some(live) = self.live.as_ref().filter(|live| live.number == number) {
+                    host.tell_member(member, HostNews::Up { link: live.link.clone(), seen });
+                }
+            }
+            Effect::News(member, seen) => host.tell_member(member, HostNews::Looked { seen }),
+            Effect::Publish => self.publish(&host, &*manager),
+            Effect::Sweep(number, seen) => {
+                if let Some(live) = self.live.as_ref().filter(|live| live.number == number) {
+                    manager.is_up(&host.name, &live.link, &seen);
+                }
+            }
+            Effect::Watch(from) => {
+                let asking = host.origins.borrow().get(from);
+                self.news = manager.mended(&self.missing, asking);
+            }
+            Effect::Unwatch => self.news = None,
         }
     }
 
     /// Everybody hears where the link stands.
-    fn publish(&mut self) {
-        if self.published != self.dialling.stage() {
-            self.published = self.dialling.stage();
-            self.news = self.watch();
-        }
-        let status = match (self.published, &self.live) {
-            (Stage::Dormant, _) => Status::Dormant,
-            (Stage::Up, Some(live)) => Status::Up(live.link.clone()),
-            (Stage::Dialling | Stage::Up, _) => Status::Connecting,
-            (Stage::Waiting(at), _) => {
+    fn publish(&self, host: &Host, manager: &dyn HostContext) {
+        let error = || error_of(&host.name, self.machine.cause());
+        let status = match (self.machine.phase(), &self.live) {
+            (Phase::Dormant, _) => Status::Dormant,
+            (Phase::Up(_), Some(live)) => Status::Up(live.link.clone()),
+            (Phase::Connecting | Phase::Up(_), _) => Status::Connecting,
+            (Phase::Waiting(at), _) => {
                 let left = at.saturating_sub(self.clock.elapsed().as_millis() as u64);
-                Status::Down { next_try_ms: clock::wall_ms() + left as i64, why: self.error.clone() }
+                Status::Down { next_try_ms: clock::wall_ms() + left as i64, why: error() }
             }
-            (Stage::Parked(_), _) => Status::NeedsPerson(self.error.clone()),
+            (Phase::Parked, _) => Status::NeedsPerson(error()),
         };
-        if let Some(host) = self.host.upgrade() {
-            let (is, why) = (status.word(&host.name), status.why().map(|e| e.message.clone()));
-            *host.status.borrow_mut() = status;
-            let was = host.told.replace(is);
-            if let Some(manager) = self.manager.upgrade() {
-                manager.events.link(&host.name, was, is, why.as_deref());
-            }
+        if matches!(status, Status::Up(_)) && !matches!(&*host.status.borrow(), Status::Up(_)) {
+            point("host-up");
         }
-        for mailbox in self.members.values() {
-            mailbox.send(ToSession::LinkChanged);
-        }
-        if let Some(manager) = self.manager.upgrade() {
-            manager.registry.tell_changed();
-        }
+        let (is, why) = (status.word(&host.name), status.why().map(|e| e.message.clone()));
+        *host.status.borrow_mut() = status;
+        let was = host.told.replace(is);
+        host.tell_members(&HostNews::Changed);
+        manager.link_changed(&host.name, was, is, why.as_deref());
     }
 
-    /// Waits for what may mend the last failure.
-    fn watch(&self) -> Option<Coming<()>> {
-        let (manager, host) = (self.manager.upgrade()?, self.host.upgrade()?);
-        match (self.published, &self.missing) {
-            (Stage::Waiting(_), Missing::Config) => {
-                let asking = host.origins.borrow().get(self.from);
-                let ssh_config = dial::ssh_config(&manager.config.now(), asking.as_deref());
-                Some(Box::pin(news::of_files(ssh_config, manager.paths.clone())))
-            }
-            (Stage::Parked(true), Missing::Agent { socket, any }) => {
-                Some(Box::pin(news::of_agents(socket.clone(), any.then(|| Rc::downgrade(&manager)))))
-            }
-            _ => None,
-        }
-    }
-
-    fn take(&mut self, message: ToHost) {
-        match message {
-            ToHost::Enlist(id, mailbox) => {
-                if let Some(Live { link, seen: Some(seen), .. }) = &self.live {
-                    mailbox.send(ToSession::LinkUp { link: link.clone(), seen: seen.clone() });
-                }
-                self.members.insert(id, mailbox);
-                self.decide(Event::Members(true));
-            }
-            ToHost::Dismiss(id) => {
-                self.members.remove(&id);
-                if self.members.is_empty() {
-                    self.decide(Event::Members(false));
-                }
-            }
-            ToHost::Want(origin, sender) => {
-                if let Some(live) = self.live.as_ref().filter(|live| live.link.is_stalled()) {
-                    // Somebody waits for a link that is silent: it answers soon, or it is dialled anew.
-                    live.link.doubt();
-                }
-                self.decide(Event::Want(sender, origin));
-            }
-            ToHost::Person(origin) => self.decide(Event::Person(origin)),
-            ToHost::Hasten => self.decide(Event::Hasten),
-            ToHost::LookAgain => {
-                if let Some(live) = &mut self.live {
-                    live.doubt();
-                }
-            }
-            ToHost::Look(sender) => {
-                // Without a link whoever asks is told so by the loss of their question.
-                if let Some(live) = self.live.as_mut().filter(|live| live.seen.is_some()) {
-                    live.next_lookers.push(sender);
-                    self.look();
-                }
-            }
-            ToHost::Woke => {
-                if let Some(live) = &self.live {
-                    live.link.doubt();
-                    self.publish();
-                }
-                self.decide(Event::Woke);
-            }
-            ToHost::Ended(number, end) => {
-                if self.live.as_ref().is_some_and(|live| live.number == number) {
-                    self.lost(end);
-                }
-            }
-            ToHost::Changed(number) => {
-                if self.live.as_ref().is_some_and(|live| live.number == number) {
-                    self.publish();
-                }
-            }
-        }
-    }
-
-    fn dial(&mut self, from: Origin, asked: bool) {
-        let (Some(manager), Some(host)) = (self.manager.upgrade(), self.host.upgrade()) else { return };
-        let name = host.name.clone();
-        self.from = from;
-        let asking = host.origins.borrow().get(from);
-        // Whoever asks is answered as ssh would be there; without anybody, an agent that is gone is not missed.
-        let spare = if asked { Vec::new() } else { manager.agents() };
-        let attempt = async move {
-            manager.config.look(&manager.paths).await;
-            let (config, home) = (manager.config.now(), manager.paths.home.clone());
-            // Held no longer than that: an attempt may take minutes.
-            drop(manager);
-            let from = dial::environment(&config, asking.as_deref(), &spare).await;
-            dial::dial(&name, &config, &home, from).await
-        };
-        self.attempt = Some((Box::pin(attempt), Instant::now()));
-    }
-
-    fn dialled(&mut self, dialled: Result<dial::Dialled, dial::Failed>) {
-        let took = self.attempt.take().map(|(_, since)| since.elapsed()).unwrap_or_default();
+    fn dialled(
+        &mut self,
+        dialled: Result<dial::Dialled, dial::Failed>,
+    ) -> Option<Event<Asker, Looker, Error>> {
+        self.attempt = None;
         match dialled {
-            Ok(dialled) => self.greet(dialled),
+            Ok(dialled) => self.greet(dialled).map(Event::Dialled),
             Err(dial::Failed { failure, proxied }) => {
                 let host = self.host.upgrade().map(|h| h.name.clone()).unwrap_or_default();
                 tracing::info!(host, %failure, "the host could not be reached");
                 let (why, by_environment) = why(&failure, proxied);
                 self.missing = Missing::of(&failure);
-                self.error = Error::from(failure);
-                self.decide(Event::Watched(self.is_watched()));
-                self.decide(Event::Failed { why, by_environment, took_ms: took.as_millis() as u64 });
+                Some(Event::NotDialled { why, by_environment, error: Error::from(failure) })
             }
         }
     }
 
-    /// Does anybody look at a session of this host?
-    fn is_watched(&self) -> bool {
-        let (Some(manager), Some(host)) = (self.manager.upgrade(), self.host.upgrade()) else { return false };
-        manager
-            .live()
-            .iter()
-            .any(|session| Rc::ptr_eq(&session.host, &host) && !session.live.borrow().views.is_empty())
-    }
-
-    /// A link begins: its first words are a greeting and the inventory.
-    fn greet(&mut self, dialled: dial::Dialled) {
-        let Some(host) = self.host.upgrade() else { return };
-        let link = Link::new(dialled.sockets);
+    /// A link begins.
+    fn greet(&mut self, dialled: dial::Dialled) -> Option<u64> {
+        let (manager, host) = (self.manager.upgrade()?, self.host.upgrade()?);
+        let link = Link::new(dialled.sockets, manager.stream_ids());
         self.links += 1;
         let number = self.links;
         let (ended, changed) = (host.mailbox.borrow().clone(), host.mailbox.borrow().clone());
@@ -551,149 +594,43 @@ impl Task {
             // The task lives as long as the host's handle.
             let _ = changed.send(ToHost::Changed(number));
         });
+        let name = host.name.clone();
         tokio::task::spawn_local(async move {
-            let _ = ended.send(ToHost::Ended(number, running.await));
+            let end = running.await;
+            tracing::info!(host = name, ?end, "the link ended");
+            let _ = ended.send(ToHost::Ended(number, end));
         });
-        let now = Instant::now();
-        self.live = Some(Live {
-            number,
-            link,
-            since: now,
-            seen: None,
-            looking: None,
-            lookers: Vec::new(),
-            next_lookers: Vec::new(),
-            look_at: None,
-            delay: LOOK_AGAIN_FIRST,
-            doubted: now,
-        });
-        self.look();
+        self.live = Some(Live { number, link, looking: None });
+        Some(number)
     }
 
-    /// Begins a look, where none is on its way.
-    fn look(&mut self) {
-        let Some(live) = self.live.as_mut().filter(|live| live.looking.is_none()) else { return };
-        let (Some(manager), Some(host)) = (self.manager.upgrade(), self.host.upgrade()) else { return };
-        let asked = InventoryRequest { places: manager.folders_on(&host), manager_id: manager.id.clone() };
-        live.look_at = None;
-        live.lookers.append(&mut live.next_lookers);
-        let link = live.link.clone();
-        live.looking = Some(Box::pin(async move {
-            match tokio::time::timeout(GREETING, link.request(LinkAct::Inventory(asked))).await {
-                Ok(Ok(answer)) => Ok(answer),
-                Ok(Err(NoAnswer)) => {
-                    // The link's own end says why, and comes as a message.
-                    tokio::time::sleep(LAST_WORDS).await;
-                    Err(LinkEnd::Lost("it ended at once".into()))
-                }
-                Err(_) => Err(LinkEnd::Lost(format!(
-                    "the agent there runs and says nothing for {} s",
-                    GREETING.as_secs()
-                ))),
-            }
-        }));
-    }
-
-    fn looked(&mut self, answer: std::result::Result<LinkAnswer, LinkEnd>) {
-        let Some(live) = &mut self.live else { return };
+    fn answered(
+        &mut self,
+        answer: std::result::Result<LinkAnswer, NoAnswer>,
+    ) -> Option<Event<Asker, Looker, Error>> {
+        let live = self.live.as_mut()?;
         live.looking = None;
-        let inventory = match answer {
-            Ok(LinkAnswer::Inventory(inventory)) => inventory,
-            Ok(LinkAnswer::Refused(refused)) => {
-                return self.failed(Error::failed(refused.detail, ""));
-            }
-            Ok(_) => return self.lost(LinkEnd::Lost("the agent answers what was not asked".into())),
-            Err(end) => return self.lost(end),
-        };
-        let Some(host) = self.host.upgrade() else { return };
-        let (machine_id, folder) = (inventory.machine_id.clone(), inventory.folder.clone());
-        *host.place.borrow_mut() = Some(Inventory { machine_id, folder, ..Inventory::default() });
-        let seen = Rc::new(Seen::new(inventory));
-        let first = live.seen.replace(seen.clone()).is_none();
-        let link = live.link.clone();
-        for looker in live.lookers.drain(..) {
-            // Who asked may have gone.
-            let _ = looker.send(Ok(seen.clone()));
-        }
-        if !live.next_lookers.is_empty() {
-            self.look();
-        }
-        if !first {
-            for mailbox in self.members.values() {
-                mailbox.send(ToSession::Looked { seen: seen.clone() });
-            }
-            return;
-        }
-        point("host-up");
-        self.decide(Event::Up);
-        self.publish();
-        for mailbox in self.members.values() {
-            mailbox.send(ToSession::LinkUp { link: link.clone(), seen: seen.clone() });
-        }
-        if let Some(manager) = self.manager.upgrade() {
-            manager.sweep(&host.name, &link, &seen);
-        }
-    }
-
-    fn lost(&mut self, end: LinkEnd) {
-        let error = self.ended(end);
-        self.failed(error);
-    }
-
-    /// The link is of no use any more.
-    fn failed(&mut self, error: Error) {
-        let took = self.live.as_ref().map(|live| live.since.elapsed()).unwrap_or_default();
-        if let (Some(live), Some(host)) = (&self.live, self.host.upgrade()) {
-            host.heard.set(Some(live.link.heard().into()));
-        }
-        self.hang_up();
-        (self.error, self.missing) = (error, Missing::Nothing);
-        self.decide(Event::Watched(self.is_watched()));
-        if self.dialling.stage() == Stage::Up {
-            self.decide(Event::Lost);
-        } else {
-            // An agent that says nothing is as silent as a host that does.
-            let took_ms = if took < GREETING { 0 } else { took.as_millis() as u64 };
-            self.decide(Event::Failed { why: Why::Network, by_environment: false, took_ms });
-        }
-    }
-
-    /// Whatever there is of an attempt or a link ends.
-    fn hang_up(&mut self) {
-        self.attempt = None;
-        self.live = None;
-    }
-
-    fn ended(&self, end: LinkEnd) -> Error {
-        let host = self.host.upgrade().map(|h| h.name.clone()).unwrap_or_default();
-        tracing::info!(host, ?end, "the link ended");
-        match end {
-            LinkEnd::Lost(why) => Error::new(
-                Kind::Unreachable,
-                format!("the link to {host} was lost ({why})"),
-                "it is dialled again",
-            ),
-            LinkEnd::Unusable(why) => Error::failed(
-                format!("the agent on {host} cannot be used: {why}"),
-                "look at its folder there, `~/.local/state/sessd-agent`",
-            ),
-            LinkEnd::Skew(why) => {
-                Error::new(Kind::VersionSkew, format!("the agent on {host}: {why}"), "upgrade the older one")
-            }
-        }
+        Some(Event::Answered(live.number, answer.ok()))
     }
 }
 
-impl Live {
-    /// Somebody waits for firm news.
-    fn doubt(&mut self) {
-        if self.doubted.elapsed() > 2 * LOOK_AGAIN_LAST {
-            self.delay = LOOK_AGAIN_FIRST;
-        }
-        self.doubted = Instant::now();
-        if self.look_at.is_none() {
-            self.look_at = Some(self.doubted + self.delay);
-            self.delay = (self.delay * 2).min(LOOK_AGAIN_LAST);
+/// What people are told of why there is no link.
+fn error_of(host: &str, cause: &Cause<Error>) -> Error {
+    match cause {
+        Cause::NotDialled => Error::failed("it was not dialled yet", ""),
+        Cause::Attempt(error) => error.clone(),
+        Cause::Refused(why) => Error::failed(why.clone(), ""),
+        Cause::Link(LinkEnd::Lost(why)) => Error::new(
+            Kind::Unreachable,
+            format!("the link to {host} was lost ({why})"),
+            "it is dialled again",
+        ),
+        Cause::Link(LinkEnd::Unusable(why)) => Error::failed(
+            format!("the agent on {host} cannot be used: {why}"),
+            "look at its folder there, `~/.local/state/sessd-agent`",
+        ),
+        Cause::Link(LinkEnd::Skew(why)) => {
+            Error::new(Kind::VersionSkew, format!("the agent on {host}: {why}"), "upgrade the older one")
         }
     }
 }

@@ -11,11 +11,12 @@ pub mod dial;
 pub mod doc;
 pub mod events;
 pub mod host;
+mod host_context;
 mod last_screen;
 pub mod link;
+pub mod mailbox;
 pub mod news;
 pub mod origins;
-pub mod pages;
 pub mod registry;
 pub mod replica;
 pub mod session;
@@ -32,10 +33,10 @@ use crate::seat::Seat;
 use crate::store::Store;
 use doc::{LinkDoc, StatusDoc};
 use events::Events;
-use host::{Host, Status};
+use host::{Host, HostContext, Status};
 use origins::Agents;
 use registry::Registry;
-use sessd_core::reconcile::folder_of;
+use sessd_core::stream::StreamIds;
 use sessd_core::{Record, State};
 use sessd_proto::Uuid;
 use session::{Caller, Session, ToSession};
@@ -49,9 +50,6 @@ use upkeep::keep_house;
 
 /// An end that is as young as this, in milliseconds, may not have been heard of by its host.
 const RECENT_MS: i64 = 60 * 60 * 1000;
-
-/// Folders that a host is asked to look into, beyond those it knows.
-const FOLDERS_MAX: usize = 32;
 
 /// How long after its start the manager may keep people waiting for what it does not know yet.
 const FIRST_WORDS: Duration = Duration::from_secs(3);
@@ -81,6 +79,7 @@ pub struct Manager {
     /// The sessions that are not done.
     pub registry: Registry,
     hosts: RefCell<HashMap<String, Rc<Host>>>,
+    stream_ids: Rc<StreamIds>,
     /// The ssh-agents of whoever asked for anything.
     agents: RefCell<Agents>,
     /// Warm sessions, the one looked at last at the end.
@@ -110,6 +109,7 @@ impl Manager {
             started: tokio::time::Instant::now(),
             registry: Registry::default(),
             hosts: RefCell::default(),
+            stream_ids: Rc::default(),
             agents: RefCell::default(),
             warm: RefCell::default(),
             stopping: watch::Sender::new(false),
@@ -128,11 +128,10 @@ impl Manager {
 
     /// The task of a host, started when first asked for.
     fn host(self: &Rc<Self>, name: &str) -> Rc<Host> {
+        let this: Rc<dyn HostContext> = self.clone();
+        let context = Rc::downgrade(&this);
         let mut hosts = self.hosts.borrow_mut();
-        hosts
-            .entry(name.to_owned())
-            .or_insert_with(|| Host::start(name.to_owned(), Rc::downgrade(self)))
-            .clone()
+        hosts.entry(name.to_owned()).or_insert_with(|| Host::start(name.to_owned(), context)).clone()
     }
 
     /// Hosts that no session is on and nobody dials are forgotten: a name may have been a slip.
@@ -168,21 +167,6 @@ impl Manager {
         let session = Session::start(record, caller, host, self, after);
         self.registry.put(session.clone());
         session
-    }
-
-    /// The folders on a host that jobs of our records lie in: the host looks there too, whatever it would find by itself.
-    pub(crate) fn folders_on(&self, host: &Host) -> Vec<String> {
-        let mut folders: Vec<String> = self
-            .registry
-            .all()
-            .iter()
-            .filter(|session| std::ptr::eq(&*session.host, host))
-            .filter_map(|session| folder_of(&session.live.borrow().record.place).map(str::to_owned))
-            .collect();
-        folders.sort();
-        folders.dedup();
-        folders.truncate(FOLDERS_MAX);
-        folders
     }
 
     /// Right after a start little is known: waits for the first word about the sessions that `asked` names, or until that
@@ -228,7 +212,7 @@ impl Manager {
                 self.start_session_after(record, None, after);
             }
             None => {
-                session.host.tell(host::ToHost::Dismiss(session.id));
+                session.host.dismiss(session.id);
                 self.registry.remove(session);
             }
         }

@@ -2,14 +2,12 @@
 //! answers again.
 
 use crate::config::stamp;
-use crate::manager::Manager;
 use crate::manager::origins::first_with_keys;
 use crate::paths::Paths;
 use crate::ssh::Failure;
 use crate::ssh::config::Named;
 use sessd_core::dialling::Why;
 use std::path::PathBuf;
-use std::rc::Weak;
 use std::time::Duration;
 
 /// How often files are looked at, and how often agents are.
@@ -74,12 +72,11 @@ pub async fn of_files(ssh_config: Option<PathBuf>, paths: Paths) {
     }
 }
 
-/// Waits until an ssh-agent answers that has a key: the one at `socket`, or one that somebody has who asked for anything.
-pub async fn of_agents(socket: Option<PathBuf>, any: Option<Weak<Manager>>) {
+/// Waits until an ssh-agent answers that has a key: the one at `socket`, or one of `others`, of which more may come.
+pub async fn of_agents(socket: Option<PathBuf>, others: impl Fn() -> Vec<PathBuf>) {
     loop {
         tokio::time::sleep(AGENTS).await;
-        let others = any.as_ref().and_then(Weak::upgrade).map(|manager| manager.agents()).unwrap_or_default();
-        if first_with_keys(socket.iter().chain(&others)).await.is_some() {
+        if first_with_keys(socket.iter().chain(&others())).await.is_some() {
             return;
         }
     }

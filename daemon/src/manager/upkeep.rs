@@ -5,9 +5,10 @@ use crate::clock;
 use crate::error::Result;
 use crate::manager::Manager;
 use crate::manager::host::{Status, ToHost};
-use crate::manager::link::Link;
-use crate::manager::session::Mailbox;
+use crate::manager::link::{FrameSink, Link};
+use crate::wire::OwnedFrame;
 use sessd_core::reconcile::Seen;
+use sessd_core::stream::StreamId;
 use sessd_core::wake::Wake;
 use sessd_proto::messages as m;
 use sessd_proto::{Frame, Uuid};
@@ -20,6 +21,20 @@ const TICK: Duration = Duration::from_secs(5);
 const HOLDER_ANSWERS: Duration = Duration::from_secs(2);
 /// Ticks between two looks for records that have been kept long enough: an hour.
 const FORGET_TICKS: u32 = 720;
+
+/// Of a stream nothing is wanted but that the holder answers.
+#[derive(Debug, Default)]
+struct FirstWords(tokio::sync::Notify);
+
+impl FrameSink for FirstWords {
+    fn deliver(&self, _: StreamId, _: OwnedFrame) {
+        self.0.notify_one();
+    }
+
+    fn backlog(&self) -> usize {
+        0
+    }
+}
 
 impl Manager {
     /// Tells a host to forget jobs of which we have all we wanted, where a manager or a link died before it was told.
@@ -48,10 +63,10 @@ impl Manager {
             };
             for job_id in seen.leftovers(&manager.id, went_on) {
                 // A holder that still waits for its last word to be taken may go. It reads only after its own first words.
-                let (mailbox, mut answer) = Mailbox::new();
-                if let Some(stream) = link.open(job_id.clone(), mailbox) {
+                let answer = Rc::new(FirstWords::default());
+                if let Some(stream) = link.open(job_id.clone(), answer.clone()) {
                     link.send(stream, &Frame::ExitAck(m::Empty {}));
-                    let _ = tokio::time::timeout(HOLDER_ANSWERS, answer.recv()).await;
+                    let _ = tokio::time::timeout(HOLDER_ANSWERS, answer.0.notified()).await;
                     link.close_stream(stream);
                 }
                 let job = m::JobName { job_id, manager_id: manager.id.clone() };

@@ -88,7 +88,7 @@ impl Task {
                     self.tell_views();
                 }
                 if !bytes.is_empty() || withdrawn {
-                    self.send(&Frame::Input { view, seq, withdrawn, bytes });
+                    self.relay(frame.raw());
                 }
             }
             Frame::Credit(total) => {

@@ -5,7 +5,6 @@ use super::{Asked, Ending, Removed, Restart, Restarting, Session, Task, answer_a
 use crate::clock;
 use crate::error::{Error, Kind, Result};
 use crate::faults::point;
-use crate::manager::host::ToHost;
 use crate::manager::last_screen;
 use crate::store::Screen;
 use sessd_core::record::{End, Record, State};
@@ -149,7 +148,7 @@ impl Task {
             live.gone = true;
         }
         if record.host != self.record.host {
-            self.handle.host.tell(ToHost::Dismiss(self.record.id));
+            self.handle.host.dismiss(self.record.id);
         }
         let next = self.manager.start_session(record, caller);
         for waiting in self.when_running.drain(..) {
@@ -183,7 +182,7 @@ impl Task {
         self.finished = true;
         self.publish();
         self.handle.live.borrow_mut().gone = true;
-        self.handle.host.tell(ToHost::Dismiss(self.record.id));
+        self.handle.host.dismiss(self.record.id);
         self.manager.session_gone(&self.handle, &self.record);
         // Whoever wanted it to end for another job finds the record.
         self.restart = None;

@@ -10,9 +10,10 @@ use crate::manager::link::{Link, NoAnswer};
 use crate::wire::OwnedFrame;
 use sessd_core::reconcile::{Decision, Seen};
 use sessd_core::record::State;
+use sessd_core::stream::StreamId;
 use sessd_core::{times, untrusted};
-use sessd_proto::Frame;
 use sessd_proto::messages::{self as m, CloseReason, EndReason, LinkAct, LinkAnswer};
+use sessd_proto::{Frame, RawFrame};
 use std::rc::Rc;
 use std::time::Instant;
 
@@ -159,12 +160,13 @@ impl Task {
 
     pub(super) fn open_stream(&mut self, link: &Rc<Link>) {
         self.leave_stream();
-        let Some(number) = link.open(self.record.job_id.to_string(), self.handle.mailbox.clone()) else {
+        let sink = Rc::new(self.handle.mailbox.clone());
+        let Some(id) = link.open(self.record.job_id.to_string(), sink) else {
             return;
         };
         self.talk(Stream {
             link: link.clone(),
-            number,
+            id,
             short_cut: ShortCut::Untried,
             before: None,
             features: None,
@@ -174,7 +176,7 @@ impl Task {
     /// Begins anew with the holder, over a new stream.
     fn talk(&mut self, stream: Stream) {
         self.epoch += 1;
-        *self.handle.to_holder.borrow_mut() = Some(stream.link.queue_of(stream.number));
+        *self.handle.to_holder.borrow_mut() = Some(stream.link.queue_of(stream.id));
         self.size_told.forget();
         self.stream = Some(stream);
         if self.record.delete_requested {
@@ -200,27 +202,27 @@ impl Task {
             return;
         }
         stream.short_cut = ShortCut::Tried;
-        let (link, from, path) = (stream.link.clone(), stream.number, path.to_owned());
+        let (link, from, path) = (stream.link.clone(), stream.id, path.to_owned());
         let mailbox = self.handle.mailbox.clone();
         tokio::task::spawn_local(async move {
-            if let Some(number) = link.open_short_cut(&path, mailbox.clone()).await {
-                mailbox.send(ToSession::ShortCut { link, from, number });
+            if let Some(id) = link.open_short_cut(&path, Rc::new(mailbox.clone())).await {
+                mailbox.send(ToSession::ShortCut { link, from, id });
             }
         });
     }
 
     /// The connection is there: the talk moves over to it, unless it has moved elsewhere meanwhile. The old stream is
     /// closed once the holder has answered on the new one: in between it must not think that nobody looks.
-    pub(super) fn take_short_cut(&mut self, link: &Rc<Link>, from: u16, number: u16) {
-        let still = |s: &&Stream| s.number == from && Rc::ptr_eq(&s.link, link);
+    pub(super) fn take_short_cut(&mut self, link: &Rc<Link>, from: StreamId, id: StreamId) {
+        let still = |s: &&Stream| s.id == from && Rc::ptr_eq(&s.link, link);
         if self.stream.as_ref().filter(still).is_none() || !self.warm || self.finished {
-            link.close_stream(number);
+            link.close_stream(id);
             return;
         }
         self.interrupted();
         self.talk(Stream {
             link: link.clone(),
-            number,
+            id,
             short_cut: ShortCut::Taken,
             before: Some(from),
             features: None,
@@ -229,7 +231,7 @@ impl Task {
 
     pub(super) fn leave_stream(&mut self) {
         if let Some(stream) = self.stream.take() {
-            stream.link.close_stream(stream.number);
+            stream.link.close_stream(stream.id);
             if let Some(before) = stream.before {
                 stream.link.close_stream(before);
             }
@@ -245,7 +247,14 @@ impl Task {
 
     pub(super) fn send(&self, frame: &Frame<'_>) {
         if let Some(stream) = &self.stream {
-            stream.link.send(stream.number, frame);
+            stream.link.send(stream.id, frame);
+        }
+    }
+
+    /// Passes a view's frame on as it is.
+    pub(super) fn relay(&self, frame: RawFrame<'_>) {
+        if let Some(stream) = &self.stream {
+            stream.link.relay(stream.id, frame);
         }
     }
 
@@ -355,16 +364,10 @@ impl Task {
             }
             Frame::Exited(exit) => self.job_ended(exit, 0),
             Frame::Close(close) => {
-                if let Some(Stream { link, before: Some(number), .. }) = self.stream.take() {
+                if let Some(Stream { link, before: Some(id), .. }) = self.stream.take() {
                     // The short cut led nowhere; the way round is still open.
                     self.interrupted();
-                    self.talk(Stream {
-                        link,
-                        number,
-                        short_cut: ShortCut::Tried,
-                        before: None,
-                        features: None,
-                    });
+                    self.talk(Stream { link, id, short_cut: ShortCut::Tried, before: None, features: None });
                     return;
                 }
                 self.interrupted();

@@ -16,21 +16,23 @@ mod writes;
 use crate::error::{Error, Result};
 use crate::manager::Manager;
 use crate::manager::doc::ViewDoc;
-use crate::manager::host::{Host, ToHost};
-use crate::manager::link::{Link, NoAnswer};
+use crate::manager::host::{Host, HostMember, HostNews, ToHost};
+use crate::manager::link::{FrameSink, Link, NoAnswer};
+use crate::manager::mailbox::{Mailbox, Sender, Weigh};
 use crate::manager::replica::Replica;
 use crate::manager::views::{Needs, View, Views};
 use crate::store::Screen;
 use crate::turn::{Turn, rest_after};
 use crate::wire::{OutQueue, OwnedFrame};
 use sessd_core::pace::Paced;
-use sessd_core::reconcile::Seen;
+use sessd_core::reconcile::{Seen, folder_of};
 use sessd_core::record::{End, Record, State};
+use sessd_core::stream::StreamId;
 use sessd_proto::Uuid;
 use sessd_proto::messages::{self as m, LinkAnswer};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -76,7 +78,7 @@ pub enum ToSession {
     /// A frame of the job's holder.
     Frame {
         /// On this stream of the link.
-        stream: u16,
+        stream: StreamId,
         /// It.
         frame: OwnedFrame,
     },
@@ -85,9 +87,9 @@ pub enum ToSession {
         /// Beside this link's stream.
         link: Rc<Link>,
         /// That stream.
-        from: u16,
+        from: StreamId,
         /// The new one.
-        number: u16,
+        id: StreamId,
     },
     /// The agent's answer to a request of ours.
     Answered(Asked, std::result::Result<LinkAnswer, NoAnswer>),
@@ -208,53 +210,54 @@ pub enum Asked {
     Screen,
 }
 
-/// Where a session's messages are put. What may wait in it is bounded by what its senders were allowed: credit for a
-/// holder, the input window for a view; what waits of each is counted, and that is how they are held to it.
-#[derive(Debug, Clone)]
-pub struct Mailbox {
-    sender: mpsc::UnboundedSender<ToSession>,
-    of_holder: Rc<Cell<usize>>,
-    of_views: Rc<Cell<usize>>,
-}
+/// Where a session's messages are put.
+pub type SessionMailbox = Mailbox<ToSession>;
 
-impl Mailbox {
-    /// A mailbox and its other end.
-    pub fn new() -> (Self, mpsc::UnboundedReceiver<ToSession>) {
-        let (sender, receiver) = mpsc::unbounded_channel();
-        (Self { sender, of_holder: Rc::default(), of_views: Rc::default() }, receiver)
-    }
-
-    /// Puts a message in. A session that has ended takes no more, and nobody minds.
-    pub fn send(&self, message: ToSession) {
-        if let Some((count, weight)) = self.counted(&message) {
-            count.set(count.get() + weight);
-        }
-        let _ = self.sender.send(message);
-    }
-
-    /// Bytes that the job's holder sent and that wait.
-    pub fn queued_of_holder(&self) -> usize {
-        self.of_holder.get()
-    }
-
-    /// Bytes that views sent and that wait.
-    pub fn queued_of_views(&self) -> usize {
-        self.of_views.get()
-    }
-
-    fn took(&self, message: &ToSession) {
-        if let Some((count, weight)) = self.counted(message) {
-            count.set(count.get().saturating_sub(weight));
-        }
-    }
-
-    /// Where a message is counted, and the memory that it keeps.
-    fn counted(&self, message: &ToSession) -> Option<(&Cell<usize>, usize)> {
-        match message {
-            ToSession::Frame { frame, .. } => Some((&self.of_holder, frame.weight())),
-            ToSession::ViewFrame(_, frame) => Some((&self.of_views, frame.weight())),
+impl Weigh for ToSession {
+    fn weight(&self) -> Option<(Sender, usize)> {
+        match self {
+            Self::Frame { frame, .. } => Some((Sender::Holder, frame.weight())),
+            Self::ViewFrame(_, frame) => Some((Sender::Views, frame.weight())),
             _ => None,
         }
+    }
+}
+
+impl FrameSink for SessionMailbox {
+    fn deliver(&self, stream: StreamId, frame: OwnedFrame) {
+        self.send(ToSession::Frame { stream, frame });
+    }
+
+    fn backlog(&self) -> usize {
+        self.queued_of(Sender::Holder)
+    }
+}
+
+/// A session as its host knows it: the task that is, and what is shown of it.
+#[derive(Debug)]
+struct Member(Weak<Session>);
+
+impl HostMember for Member {
+    fn hear(&self, news: HostNews) {
+        let Some(session) = self.0.upgrade() else { return };
+        session.mailbox.send(match news {
+            HostNews::Up { link, seen } => ToSession::LinkUp { link, seen },
+            HostNews::Looked { seen } => ToSession::Looked { seen },
+            HostNews::Changed => ToSession::LinkChanged,
+        });
+    }
+
+    fn is_watched(&self) -> bool {
+        self.0.upgrade().is_some_and(|session| {
+            let live = session.live.borrow();
+            !live.record.delete_requested && !live.views.is_empty()
+        })
+    }
+
+    fn folder(&self) -> Option<String> {
+        let session = self.0.upgrade()?;
+        let live = session.live.borrow();
+        folder_of(&live.record.place).map(str::to_owned)
     }
 }
 
@@ -281,7 +284,7 @@ pub struct Session {
     /// The session's id.
     pub id: Uuid,
     /// Its messages.
-    pub mailbox: Mailbox,
+    pub mailbox: SessionMailbox,
     /// What goes to its holder; whoever speaks for a view waits while that is full.
     pub to_holder: RefCell<Option<OutQueue>>,
     /// What is known of it.
@@ -303,7 +306,7 @@ impl Session {
         manager: &Rc<Manager>,
         after: Duration,
     ) -> Rc<Self> {
-        let (mailbox, receiver) = Mailbox::new();
+        let (mailbox, receiver) = SessionMailbox::new();
         let live = Live {
             record: record.clone(),
             status: None,
@@ -314,13 +317,13 @@ impl Session {
         };
         let session = Rc::new(Self {
             id: record.id,
-            mailbox: mailbox.clone(),
+            mailbox,
             to_holder: RefCell::default(),
             live: RefCell::new(live),
             host: host.clone(),
             askers: Cell::new(0),
         });
-        host.tell(ToHost::Enlist(record.id, mailbox));
+        host.enlist(record.id, Rc::new(Member(Rc::downgrade(&session))));
         let task = Task {
             handle: session.clone(),
             manager: manager.clone(),
@@ -420,10 +423,10 @@ fn supervise(running: JoinHandle<()>, session: &Rc<Session>, manager: &Rc<Manage
 /// An open stream to the job's holder.
 struct Stream {
     link: Rc<Link>,
-    number: u16,
+    id: StreamId,
     short_cut: ShortCut,
     /// The stream this one takes the place of, to be closed when the holder answers here.
-    before: Option<u16>,
+    before: Option<StreamId>,
     /// What the holder can do, once it has greeted.
     features: Option<u64>,
 }
@@ -651,11 +654,11 @@ impl Task {
             }
             ToSession::LinkChanged => self.link_changed(),
             ToSession::Frame { stream, frame } => {
-                if self.stream.as_ref().is_some_and(|s| s.number == stream) {
+                if self.stream.as_ref().is_some_and(|s| s.id == stream) {
                     self.holder_frame(&frame);
                 }
             }
-            ToSession::ShortCut { link, from, number } => self.take_short_cut(&link, from, number),
+            ToSession::ShortCut { link, from, id } => self.take_short_cut(&link, from, id),
             ToSession::Answered(asked, answer) => self.answered(asked, answer),
             ToSession::Attach(view, done) => self.attach(*view, done),
             ToSession::ViewFrame(view, frame) => self.view_frame(view, &frame),

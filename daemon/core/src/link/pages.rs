@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 /// Pages of answers that have not come to their end.
 #[derive(Debug, Default)]
-pub struct Pages {
+pub(super) struct Pages {
     begun: HashMap<u64, Inventory>,
     /// Bytes of all of them.
     bytes: usize,
@@ -14,7 +14,7 @@ pub struct Pages {
 
 impl Pages {
     /// Takes a reply of `bytes` bytes, if more of it are to come. False: they are more than any host has.
-    pub fn put(&mut self, reply: &mut LinkReply, bytes: usize) -> bool {
+    pub(super) fn put(&mut self, reply: &mut LinkReply, bytes: usize) -> bool {
         if !reply.more {
             return true;
         }
@@ -31,7 +31,7 @@ impl Pages {
     }
 
     /// The whole answer, of which this is the last page.
-    pub fn whole(&mut self, id: u64, last: LinkAnswer) -> LinkAnswer {
+    pub(super) fn whole(&mut self, id: u64, last: LinkAnswer) -> LinkAnswer {
         let begun = self.begun.remove(&id);
         if self.begun.is_empty() {
             self.bytes = 0;

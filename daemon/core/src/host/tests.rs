@@ -1,0 +1,413 @@
+use super::*;
+use crate::dialling::{HELD_MS, UNUSED_MS};
+use sessd_proto::messages::Refused;
+
+type Machine = Host<&'static str, &'static str, &'static str>;
+type Did = Effect<&'static str, &'static str, &'static str>;
+type What = Event<&'static str, &'static str, &'static str>;
+
+/// A host and the story of what it did, in words short enough for a table.
+struct Story {
+    host: Machine,
+    now: u64,
+}
+
+fn on(machine: &str) -> LinkAnswer {
+    LinkAnswer::Inventory(Inventory { machine_id: machine.into(), complete: true, ..Inventory::default() })
+}
+
+fn said(effect: &Did) -> String {
+    let machine = |seen: &Seen| seen.inventory().machine_id.clone();
+    match effect {
+        Effect::Dial { from, .. } => format!("dial from {from}"),
+        Effect::Abandon => "abandon".into(),
+        Effect::HangUp(link) => format!("hang up {link}"),
+        Effect::Doubt(link) => format!("doubt {link}"),
+        Effect::Ask(link) => format!("ask {link}"),
+        Effect::Tell(who, Ok(())) => format!("{who}: up"),
+        Effect::Tell(who, Err(_)) => format!("{who}: not up"),
+        Effect::Looked(who, Some(seen)) => format!("{who}: sees {}", machine(seen)),
+        Effect::Looked(who, None) => format!("{who}: lost"),
+        Effect::Seen(seen) => format!("seen {}", machine(seen)),
+        Effect::Up(member, link, seen) => format!("{member} up on {link} of {}", machine(seen)),
+        Effect::News(member, seen) => format!("{member} looked at {}", machine(seen)),
+        Effect::Publish => "publish".into(),
+        Effect::Sweep(link, _) => format!("sweep {link}"),
+        Effect::Watch(from) => format!("watch {from}"),
+        Effect::Unwatch => "unwatch".into(),
+    }
+}
+
+impl Story {
+    fn new() -> Self {
+        Self { host: Machine::new(7, 0), now: 0 }
+    }
+
+    /// What it does then, but for what is told everybody.
+    fn then(&mut self, event: What) -> Vec<String> {
+        self.host.handle(self.now, event);
+        let all = std::iter::from_fn(|| self.host.poll()).map(|effect| said(&effect));
+        all.filter(|said| said != "unwatch" && said != "publish").collect()
+    }
+
+    /// A host with one member, whose link 1 is up.
+    fn up() -> Self {
+        let mut story = Self::new();
+        assert_eq!(story.then(Event::Enlisted(1)), ["dial from 0"]);
+        assert_eq!(story.then(Event::Dialled(1)), ["ask 1"]);
+        let up = ["seen m", "1 up on 1 of m", "sweep 1"];
+        assert_eq!(story.then(Event::Answered(1, Some(on("m")))), up);
+        assert_eq!(story.host.phase(), Phase::Up(1));
+        story
+    }
+
+    /// Lets time pass up to the next deadline.
+    fn next(&mut self) -> Vec<String> {
+        let at = self.host.deadline().expect("something is due");
+        assert!(at >= self.now);
+        self.now = at;
+        self.then(Event::Tick)
+    }
+
+    /// The link of that number ends and the next comes as far as its byte stream.
+    fn relinks(&mut self, was: u64) {
+        let end = LinkEnd::Lost("cut".into());
+        assert_eq!(self.then(Event::Ended(was, end)), [format!("hang up {was}")]);
+        assert_eq!(self.next(), ["dial from 0"]);
+        assert_eq!(self.then(Event::Dialled(was + 1)), [format!("ask {}", was + 1)]);
+    }
+}
+
+#[test]
+fn whoever_comes_in_the_middle_of_the_greeting_hears_that_the_link_is_up() {
+    let mut story = Story::new();
+    story.then(Event::Enlisted(1));
+    story.then(Event::Dialled(1));
+    assert_eq!(story.then(Event::Enlisted(2)), Vec::<String>::new());
+    assert_eq!(
+        story.then(Event::Answered(1, Some(on("m")))),
+        ["seen m", "1 up on 1 of m", "2 up on 1 of m", "sweep 1"]
+    );
+    assert_eq!(story.then(Event::Enlisted(3)), ["3 up on 1 of m"], "at once");
+}
+
+#[test]
+fn a_create_in_the_middle_of_an_adoption_hears_of_the_link_and_of_the_look() {
+    let mut story = Story::up();
+    assert_eq!(story.then(Event::Want("adopt", 0)), ["adopt: up"]);
+    assert_eq!(story.then(Event::Look("adopt")), ["ask 1"]);
+    // The inventory takes its time; a session is made meanwhile.
+    assert_eq!(story.then(Event::Enlisted(2)), ["2 up on 1 of m"]);
+    assert_eq!(story.then(Event::Want("create", 0)), ["create: up"]);
+    assert_eq!(
+        story.then(Event::Answered(1, Some(on("m")))),
+        ["seen m", "adopt: sees m", "1 looked at m", "2 looked at m"]
+    );
+}
+
+#[test]
+fn a_link_that_is_late_in_the_middle_of_a_look_is_told_of_and_so_is_that_it_is_back() {
+    let mut story = Story::up();
+    story.then(Event::Look("adopt"));
+    for stalled in [true, false, true] {
+        story.host.handle(1, Event::Changed(1, stalled));
+        assert!(matches!(story.host.poll(), Some(Effect::Publish)));
+    }
+    assert_eq!(
+        story.then(Event::Want("somebody", 0)),
+        ["doubt 1", "somebody: up"],
+        "who waits for a silent link"
+    );
+    assert_eq!(story.then(Event::Changed(9, true)), Vec::<String>::new(), "another link's");
+}
+
+#[test]
+fn a_doubt_in_the_middle_of_a_look_has_a_look_of_its_own() {
+    let mut story = Story::up();
+    story.then(Event::Look("adopt"));
+    story.now += 10;
+    assert_eq!(story.then(Event::LookAgain), Vec::<String>::new());
+    assert_eq!(story.then(Event::Answered(1, Some(on("m")))).len(), 3);
+    assert_eq!(story.next(), ["ask 1"]);
+}
+
+#[test]
+fn who_wants_a_look_while_one_is_on_its_way_gets_one_that_begins_later() {
+    let mut story = Story::up();
+    assert_eq!(story.then(Event::Look("a")), ["ask 1"]);
+    assert_eq!(story.then(Event::Look("b")), Vec::<String>::new());
+    assert_eq!(
+        story.then(Event::Answered(1, Some(on("m")))),
+        ["seen m", "a: sees m", "1 looked at m", "ask 1"]
+    );
+    assert_eq!(story.then(Event::Answered(1, Some(on("m")))), ["seen m", "b: sees m", "1 looked at m"]);
+}
+
+#[test]
+fn looks_in_doubt_come_soon_and_then_ever_more_slowly() {
+    let mut story = Story::up();
+    let mut gaps = Vec::new();
+    for _ in 0..10 {
+        let asked = story.now;
+        story.then(Event::LookAgain);
+        story.then(Event::LookAgain);
+        assert_eq!(story.next(), ["ask 1"]);
+        gaps.push(story.now - asked);
+        story.then(Event::Answered(1, Some(on("m"))));
+    }
+    assert_eq!(gaps[..4], [250, 500, 1_000, 2_000]);
+    assert_eq!(gaps[9], LOOK_AGAIN_LAST_MS);
+    story.now += 2 * LOOK_AGAIN_LAST_MS + 1;
+    let asked = story.now;
+    story.then(Event::LookAgain);
+    story.next();
+    assert_eq!(story.now - asked, LOOK_AGAIN_FIRST_MS, "a new doubt");
+}
+
+#[test]
+fn an_agent_that_is_stuck_is_given_up_before_and_after_its_first_words() {
+    // Before: it is as silent as a host that does not answer.
+    let mut story = Story::new();
+    story.then(Event::Want("me", 0));
+    story.then(Event::Enlisted(1));
+    story.then(Event::Dialled(1));
+    assert_eq!(story.next(), ["hang up 1", "me: not up"]);
+    assert_eq!(story.now, GREETING_MS);
+    let Phase::Waiting(until) = story.host.phase() else { panic!("{:?}", story.host.phase()) };
+    assert!(until - story.now >= 4_000, "knocking at once would be no use: {}", until - story.now);
+    // After: whoever waits for what is there is told.
+    let mut story = Story::up();
+    story.now = 100_000;
+    story.then(Event::Look("adopt"));
+    assert_eq!(story.next(), ["hang up 1", "adopt: lost"]);
+    assert_eq!(story.now, 100_000 + GREETING_MS);
+    assert_eq!(
+        story.host.cause(),
+        &Cause::Link(LinkEnd::Lost("the agent there runs and says nothing for 15 s".into()))
+    );
+}
+
+#[test]
+fn a_link_that_takes_no_questions_has_a_moment_to_say_why() {
+    let mut story = Story::new();
+    story.then(Event::Enlisted(1));
+    story.then(Event::Dialled(1));
+    assert_eq!(story.then(Event::Answered(1, None)), Vec::<String>::new());
+    assert_eq!(story.then(Event::Ended(1, LinkEnd::Skew("old".into()))), ["hang up 1"]);
+    assert_eq!(story.host.cause(), &Cause::Link(LinkEnd::Skew("old".into())));
+    // And one that never says.
+    let mut story = Story::new();
+    story.then(Event::Enlisted(1));
+    story.then(Event::Dialled(1));
+    story.then(Event::Answered(1, None));
+    assert_eq!(story.next(), ["hang up 1"]);
+    assert_eq!(story.now, LAST_WORDS_MS);
+}
+
+#[test]
+fn a_link_that_breaks_as_soon_as_it_is_up_is_dialled_ever_more_slowly() {
+    let mut story = Story::up();
+    let mut gaps = Vec::new();
+    for link in 1..12 {
+        story.now += 100;
+        let lost = story.now;
+        story.relinks(link);
+        gaps.push(story.now - lost);
+        story.then(Event::Answered(link + 1, Some(on("m"))));
+    }
+    assert!(gaps[0] < 1_000 && gaps[10] >= 30_000, "{gaps:?}");
+    story.now += HELD_MS;
+    let lost = story.now;
+    story.relinks(12);
+    assert!(story.now - lost < 1_000, "it held");
+}
+
+#[test]
+fn a_link_of_the_past_says_nothing_about_the_one_that_is() {
+    let mut story = Story::up();
+    story.relinks(1);
+    story.then(Event::Answered(2, Some(on("m"))));
+    for late in [
+        Event::Ended(1, LinkEnd::Lost("late".into())),
+        Event::Answered(1, Some(on("other"))),
+        Event::Answered(1, None),
+        Event::Changed(1, true),
+    ] {
+        assert_eq!(story.then(late), Vec::<String>::new());
+    }
+    assert_eq!(story.host.phase(), Phase::Up(2));
+}
+
+#[test]
+fn a_host_of_another_identity_is_taken_for_what_it_is() {
+    // After a new connection: whoever lives there is told what is there now, and decides.
+    let mut story = Story::up();
+    story.relinks(1);
+    assert_eq!(
+        story.then(Event::Answered(2, Some(on("other")))),
+        ["seen other", "1 up on 2 of other", "sweep 2"]
+    );
+    // In the middle of a link no machine turns into another.
+    story.then(Event::Look("me"));
+    assert_eq!(story.then(Event::Answered(2, Some(on("m")))), ["hang up 2", "me: lost"]);
+    // What an old agent does not say is no contradiction.
+    story.next();
+    story.then(Event::Dialled(3));
+    story.then(Event::Answered(3, Some(on(""))));
+    story.then(Event::Look("me"));
+    assert_eq!(story.then(Event::Answered(3, Some(on("m")))), ["seen m", "me: sees m", "1 looked at m"]);
+}
+
+#[test]
+fn an_agent_that_says_no_or_something_else_is_no_link() {
+    let refused = LinkAnswer::Refused(Refused { detail: "not now".into(), final_answer: false });
+    for (answer, cause) in [
+        (refused, Cause::Refused("not now".to_owned())),
+        (
+            LinkAnswer::Done(Default::default()),
+            Cause::Link(LinkEnd::Lost("the agent answers what was not asked".into())),
+        ),
+    ] {
+        let mut story = Story::new();
+        story.then(Event::Want("me", 0));
+        story.then(Event::Dialled(1));
+        assert_eq!(story.then(Event::Answered(1, Some(answer))), ["hang up 1", "me: not up"]);
+        assert_eq!(story.host.cause(), &cause);
+    }
+}
+
+#[test]
+fn a_wake_up_doubts_the_link_that_is_and_hastens_the_one_that_is_not() {
+    let mut story = Story::up();
+    assert_eq!(story.then(Event::Woke), ["doubt 1"]);
+    let end = LinkEnd::Lost("nothing was heard from it".into());
+    story.then(Event::Ended(1, end));
+    assert_eq!(story.then(Event::Woke), ["dial from 0"]);
+}
+
+#[test]
+fn what_nobody_needs_is_let_go_whatever_there_is_of_it() {
+    let mut story = Story::new();
+    story.then(Event::Enlisted(1));
+    assert_eq!(story.then(Event::Dismissed(1)), ["abandon"]);
+    assert_eq!(story.then(Event::Dialled(1)), ["hang up 1"], "it came all the same");
+    let mut story = Story::new();
+    story.then(Event::Enlisted(1));
+    story.then(Event::Dialled(1));
+    assert_eq!(story.then(Event::Dismissed(1)), ["hang up 1"]);
+    let mut story = Story::up();
+    story.then(Event::Dismissed(1));
+    assert_eq!(story.next(), ["hang up 1"]);
+    assert_eq!((story.now, story.host.phase()), (UNUSED_MS, Phase::Dormant));
+}
+
+#[test]
+fn one_task_of_a_session_follows_another_without_the_link_being_let_go() {
+    let mut story = Story::new();
+    story.then(Event::Enlisted(1));
+    assert_eq!(story.then(Event::Enlisted(2)), Vec::<String>::new());
+    assert_eq!(story.then(Event::Dismissed(1)), Vec::<String>::new());
+    assert_eq!(story.then(Event::Dismissed(1)), Vec::<String>::new());
+    story.then(Event::Dialled(1));
+    assert_eq!(story.then(Event::Answered(1, Some(on("m")))), ["seen m", "2 up on 1 of m", "sweep 1"]);
+}
+
+#[test]
+fn what_may_mend_a_failure_is_watched_for_from_where_it_failed() {
+    for (why, watched) in
+        [(Why::Config, true), (Why::Agent, true), (Why::Network, false), (Why::Person, false)]
+    {
+        let mut story = Story::new();
+        story.then(Event::Enlisted(1));
+        story.then(Event::Want("me", 4));
+        let failed = Event::NotDialled { why, by_environment: false, error: "no" };
+        let expected: &[&str] = if watched { &["watch 0", "me: not up"] } else { &["me: not up"] };
+        assert_eq!(story.then(failed), expected, "{why:?}");
+        assert_eq!(story.host.cause(), &Cause::Attempt("no"));
+    }
+}
+
+fn any_event() -> impl proptest::strategy::Strategy<Value = (u8, u64, u64)> {
+    use proptest::prelude::*;
+    (0u8..16, 0u64..4, prop_oneof![0u64..500, 0u64..40_000])
+}
+
+proptest::proptest! {
+    /// Whatever comes in which order: one attempt or one link at a time; a member hears of each link that is up once, and of
+    /// looks only after that; whoever waits is told once; nobody waits for a link or a look that nobody works at.
+    #[test]
+    fn one_way_at_a_time_and_everybody_is_told(
+        events in proptest::collection::vec(any_event(), 1..300),
+    ) {
+        let mut host = Machine::new(3, 0);
+        let (mut now, mut links) = (0, 0u64);
+        let (mut attempt, mut live, mut asked) = (false, None::<u64>, false);
+        let mut told = std::collections::BTreeMap::<Member, u64>::new();
+        let mut members = BTreeSet::new();
+        let (mut wants, mut looks) = (0i64, 0i64);
+        for (what, n, later) in events {
+            now += later;
+            if let Some(at) = host.deadline().filter(|at| *at < now) {
+                now = at;
+            }
+            let event = match what {
+                0 | 1 => { members.insert(n); Event::Enlisted(n) }
+                2 => { members.remove(&n); told.remove(&n); Event::Dismissed(n) }
+                3 => { wants += 1; Event::Want("w", n as u32) }
+                4 => Event::Person(n as u32),
+                5 => { looks += 1; Event::Look("l") }
+                6 => Event::LookAgain,
+                7 => Event::Woke,
+                8 if attempt => { attempt = false; links += 1; live = Some(links); Event::Dialled(links) }
+                9 if attempt => {
+                    attempt = false;
+                    let why = [Why::Network, Why::Config, Why::Agent, Why::Person][n as usize];
+                    Event::NotDialled { why, by_environment: n % 2 == 0, error: "no" }
+                }
+                10 | 11 if asked && live.is_some() => { asked = false; Event::Answered(links, Some(on("m"))) }
+                12 if asked && live.is_some() => { asked = false; Event::Answered(links, None) }
+                13 if live.is_some() => { Event::Ended(links, LinkEnd::Lost("x".into())) }
+                14 => Event::Changed(n, n % 2 == 0),
+                _ => Event::Tick,
+            };
+            host.handle(now, event);
+            while let Some(effect) = host.poll() {
+                match effect {
+                    Effect::Dial { .. } => {
+                        proptest::prop_assert!(!attempt && live.is_none(), "two ways at once");
+                        attempt = true;
+                    }
+                    Effect::Abandon => attempt = false,
+                    Effect::HangUp(link) => {
+                        proptest::prop_assert_eq!(live, Some(link));
+                        (live, asked) = (None, false);
+                        told.clear();
+                    }
+                    Effect::Ask(link) => {
+                        proptest::prop_assert!(live == Some(link) && !asked);
+                        asked = true;
+                    }
+                    Effect::Up(member, link, _) => {
+                        proptest::prop_assert_eq!(live, Some(link));
+                        proptest::prop_assert!(members.contains(&member));
+                        told.insert(member, link);
+                    }
+                    Effect::News(member, _) => {
+                        proptest::prop_assert_eq!(told.get(&member).copied(), live, "news of a link it was not told of");
+                    }
+                    Effect::Tell(..) => wants -= 1,
+                    Effect::Looked(..) => looks -= 1,
+                    _ => {}
+                }
+            }
+            if let Phase::Up(link) = host.phase() {
+                proptest::prop_assert_eq!(live, Some(link));
+                proptest::prop_assert!(members.iter().all(|member| told.get(member) == Some(&link)), "somebody was not told");
+            }
+            proptest::prop_assert!(wants == 0 || attempt || live.is_some(), "{} wait for nothing", wants);
+            proptest::prop_assert!(looks == 0 || asked || host.deadline().is_some(), "{} look for nothing", looks);
+            proptest::prop_assert!(members.is_empty() || attempt || live.is_some() || host.deadline().is_some()
+                || host.phase() == Phase::Parked, "nobody works at it");
+        }
+    }
+}
