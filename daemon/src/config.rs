@@ -2,12 +2,12 @@
 
 mod wrong;
 
-use crate::error::{Error, Result};
 use crate::files;
-use crate::manager::dial::LOCAL;
 use crate::paths::{self, Paths};
-use crate::ssh::Destination;
 use serde::Deserialize;
+use sessd_proto::docs::host::Destination;
+use sessd_proto::docs::host::LOCAL;
+use sessd_proto::docs::{Error, Result};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;

@@ -4,7 +4,7 @@
 //! `SESSD_PANIC_AT=NAME` has only the task panic that gets there. `SESSD_SLOW_WRITES=MS` has every write wait so long for the
 //! disk. Without the variables a point is one comparison.
 
-use crate::error::{Error, Result};
+use sessd_proto::docs::{Error, Result};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 

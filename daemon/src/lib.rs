@@ -9,7 +9,7 @@
 //! * [`store`]: the records in SQLite · [`wire`]: frames over tokio's streams · [`unix`]: a unix socket's two halves
 //! * [`server`]: the manager's process · [`process`]: what a process inherits, and leaves behind · [`seat`]: who is the manager,
 //!   and where it listens · [`log`]: what it writes down · [`faults`]: where tests kill it
-//! * [`config`], [`paths`], [`files`], [`error`], [`clock`]: what all of them share
+//! * [`config`], [`paths`], [`files`], [`clock`]: what all of them share
 //! * [`turn`]: how long one task may have the thread that all of them share
 //!
 //! Decisions are not here but in `sessd-core`, which can reach no I/O.
@@ -22,7 +22,6 @@ pub mod asking;
 pub mod cli;
 pub mod clock;
 pub mod config;
-pub mod error;
 pub mod faults;
 pub mod files;
 pub mod log;

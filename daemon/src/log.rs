@@ -1,7 +1,7 @@
 //! The manager's log: appended to, begun anew when it is large, and made again when it was taken away.
 
-use crate::error::{Error, Result};
 use crate::files;
+use sessd_proto::docs::{Error, Result};
 use std::fs::File;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};

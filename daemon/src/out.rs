@@ -3,8 +3,8 @@
 
 #![allow(clippy::disallowed_methods)] // what the rest of the program may not call is called here
 
-use crate::error::{Error, Result};
-use sessd_core::text;
+use sessd_proto::docs::text;
+use sessd_proto::docs::{Error, Result};
 use std::io::{self, ErrorKind, Write};
 
 /// What came of printing.

@@ -1,7 +1,7 @@
 //! Every path of the manager, from the environment: the same for a terminal and for cron, however they differ in it.
 
-use crate::error::{Error, Result};
 use crate::files;
+use sessd_proto::docs::{Error, Result};
 use std::env;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};

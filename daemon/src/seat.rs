@@ -1,9 +1,9 @@
 //! The right to be the manager: a lock on the state folder, which the kernel lets go of whatever happens, and a socket. The
 //! lock's file says who has it and where the socket is, so that callers with other environments find the same manager.
 
-use crate::error::{Error, Result};
 use crate::files;
 use crate::paths::{self, Paths};
+use sessd_proto::docs::{Error, Result};
 use std::cell::RefCell;
 use std::fs::{File, TryLockError};
 use std::io::{self, Seek, Write};

@@ -3,7 +3,6 @@
 use crate::api;
 use crate::clock;
 use crate::config::Live;
-use crate::error::{Error, Result};
 use crate::faults;
 use crate::log;
 use crate::manager::Manager;
@@ -12,22 +11,12 @@ use crate::paths::Paths;
 use crate::process;
 use crate::seat::{self, Holder, Look, Seat, Taken};
 use crate::store::Store;
+use sessd_proto::docs::announce;
+use sessd_proto::docs::{Error, Result};
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::runtime::LocalOptions;
 use tokio::signal::unix::{SignalKind, signal};
-
-/// What the manager says on its stdout to whoever started it, one line each.
-pub mod said {
-    /// It answers on its socket.
-    pub const READY: &str = "ready";
-    /// Another manager answers there.
-    pub const BUSY: &str = "busy";
-    /// Followed by a sentence a person should see.
-    pub const NOTE: &str = "note ";
-    /// Followed by why there is no manager.
-    pub const FAILED: &str = "failed ";
-}
 
 /// Runs the manager until it is told to stop. `announce`: whoever started us reads our stdout.
 ///
@@ -37,7 +26,7 @@ pub fn run(paths: Paths, announce: bool) -> Result<()> {
     process::leave_the_caller(announce);
     let result = run_inner(paths, announce);
     if let (true, Err(error)) = (announce, &result) {
-        out::announce(&format!("{}{}", said::FAILED, error.json()));
+        out::announce(&format!("{}{}", announce::FAILED, error.json()));
     }
     result
 }
@@ -65,7 +54,7 @@ fn run_inner(paths: Paths, announce: bool) -> Result<()> {
             );
             tracing::error!("{note}");
             if announce {
-                out::announce(&format!("{}{note}", said::NOTE));
+                out::announce(&format!("{}{note}", announce::NOTE));
             } else {
                 out::note(&note);
             }
@@ -73,7 +62,7 @@ fn run_inner(paths: Paths, announce: bool) -> Result<()> {
         let store = opened.store;
         let manager = Manager::start(paths.clone(), config, store.clone(), seat.clone()).await?;
         if announce {
-            out::announce(said::READY);
+            out::announce(announce::READY);
             hush();
         }
         tracing::info!(pid = std::process::id(), version = env!("CARGO_PKG_VERSION"), "the manager runs");
@@ -107,7 +96,7 @@ fn somebody_else_is(holder: &Holder, paths: &Paths, announce: bool) -> Result<()
             "use that machine's, or set SESSD_HOME to a folder of this one",
         )),
         _ if announce => {
-            out::announce(said::BUSY);
+            out::announce(announce::BUSY);
             Ok(())
         }
         holder => {

@@ -40,6 +40,8 @@
 //! lengths are checked before anything is allocated, and every queue that a peer can fill has a bound in [`limits`].
 
 pub mod bounds;
+#[cfg(feature = "docs")]
+pub mod docs;
 pub mod frame;
 pub mod header;
 pub mod hello;

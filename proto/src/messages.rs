@@ -724,7 +724,7 @@ pub struct Request {
     /// Comes back in the reply.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 30")]
+    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 21, 30")]
     pub act: Option<Act>,
 }
 
@@ -759,6 +759,9 @@ pub enum Act {
     /// Sessions on a host are on one of another name from now on.
     #[prost(message, tag = "20")]
     RenameHost(RenameHost),
+    /// Every host that has a session or a link.
+    #[prost(message, tag = "21")]
+    Hosts(Empty),
     /// Type something into a job.
     #[prost(message, tag = "30")]
     Type(Type),

@@ -8,8 +8,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sessd::store::Store;
-use sessd_core::{End, Record, State};
+use sessd_core::{End, Record};
 use sessd_proto::Uuid;
+use sessd_proto::docs::State;
 use sessd_proto::messages::EndReason;
 use sessd_tests::{World, procs, until};
 

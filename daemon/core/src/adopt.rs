@@ -1,10 +1,10 @@
 //! A job that another manager made → a record of ours. What comes from a host is not trusted: a name or a tag that could not
 //! be given here is left out, and what people will read is printable.
 
-use crate::names::{check_name, check_tags};
 use crate::record::{Record, State, Untold};
-use crate::text::stripped;
 use sessd_proto::Uuid;
+use sessd_proto::docs::names::{check_name, check_tags};
+use sessd_proto::docs::text::stripped;
 use sessd_proto::limits::SIDE_MAX;
 use sessd_proto::messages::JobSpec;
 use std::collections::BTreeMap;

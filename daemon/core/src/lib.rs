@@ -3,7 +3,6 @@
 //! Values in, values out: time is an argument, chance is a seed, and nothing here can reach a socket, a file or the
 //! database. The crate's dependencies are the guard.
 //!
-//! * [`names`]: what a session, a tag and a selector may look like
 //! * [`record`]: the durable facts of one session, and its states
 //! * [`reconcile`]: a record and what a host says → what to do
 //! * [`backoff`]: how long until the next attempt
@@ -16,8 +15,7 @@
 //! * [`removal`]: a session that is to go → the next step
 //! * [`times`]: what a host's clock says → what ours says
 //! * [`leader`]: which view sets the size and answers the terminal's queries
-//! * [`words`]: how durations, ends and commands read
-//! * [`text`]: text of others, made fit for a terminal · [`untrusted`]: every text in a frame of a host
+//! * [`untrusted`]: every text in a frame of a host, made fit for people
 //! * [`credit`]: what a holder may send · [`typing`]: how far ahead a view may type · [`guests`]: who is let in when it is full
 //! * [`wait`]: what a script waits for, and whether it is so · [`doing`]: what a job is doing, by our clock
 //! * [`pace`]: a value that somebody else is told, as often as it is of use
@@ -31,18 +29,15 @@ pub mod guests;
 pub mod host;
 pub mod leader;
 pub mod link;
-pub mod names;
 pub mod pace;
 pub mod reconcile;
 pub mod record;
 pub mod removal;
 pub mod stream;
-pub mod text;
 pub mod times;
 pub mod typing;
 pub mod untrusted;
 pub mod wait;
 pub mod wake;
-pub mod words;
 
 pub use record::{End, Record, State};

@@ -10,38 +10,11 @@
 //! with a new job under the same session.
 
 use sessd_proto::Uuid;
+pub use sessd_proto::docs::State;
+use sessd_proto::docs::time::rfc3339;
+use sessd_proto::docs::{EndDoc, Reason};
 use sessd_proto::messages::{Describe, EndReason, ExitRecord, JobSpec};
 use std::collections::BTreeMap;
-
-/// Where a session stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum State {
-    /// Asked for, not known to run yet.
-    Init,
-    /// Its holder answers.
-    Running,
-    /// No holder answers now; nothing is known.
-    Disconnected,
-    /// It has ended, and why is known.
-    Done,
-}
-
-impl State {
-    /// The word of the command line's contract.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Init => "init",
-            Self::Running => "running",
-            Self::Disconnected => "disconnected",
-            Self::Done => "done",
-        }
-    }
-
-    /// From the word.
-    pub fn from_word(word: &str) -> Option<Self> {
-        [Self::Init, Self::Running, Self::Disconnected, Self::Done].into_iter().find(|s| s.word() == word)
-    }
-}
 
 /// How a session ended.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,24 +31,6 @@ pub struct End {
     pub detail: String,
 }
 
-/// The contract's word for a reason.
-pub fn reason_word(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Exited => "exited",
-        EndReason::Signaled => "signaled",
-        EndReason::Deleted | EndReason::Restarted => "deleted",
-        EndReason::Reaped => "reaped",
-        EndReason::Lost => "lost",
-        EndReason::Failed | EndReason::Unspecified => "failed",
-    }
-}
-
-/// From the word.
-pub fn reason_from_word(word: &str) -> Option<EndReason> {
-    use EndReason::{Deleted, Exited, Failed, Lost, Reaped, Signaled};
-    [Exited, Signaled, Deleted, Reaped, Lost, Failed].into_iter().find(|r| reason_word(*r) == word)
-}
-
 impl From<&ExitRecord> for End {
     fn from(exit: &ExitRecord) -> Self {
         Self {
@@ -88,10 +43,15 @@ impl From<&ExitRecord> for End {
     }
 }
 
-impl End {
-    /// The exit code a program ends with that ends as this job did: its own, or 128 and the signal.
-    pub fn exit_code(&self) -> i32 {
-        self.code.or_else(|| self.signal.map(|n| 128 + n)).unwrap_or(1)
+impl From<&End> for EndDoc {
+    fn from(end: &End) -> Self {
+        Self {
+            reason: Reason::from(end.reason).into(),
+            code: end.code,
+            signal: end.signal,
+            at: rfc3339(end.at_ms),
+            detail: (!end.detail.is_empty()).then(|| end.detail.clone()),
+        }
     }
 }
 
@@ -250,16 +210,6 @@ impl Record {
 mod tests {
     use super::*;
 
-    #[test]
-    fn words_go_there_and_back() {
-        for state in [State::Init, State::Running, State::Disconnected, State::Done] {
-            assert_eq!(State::from_word(state.word()), Some(state));
-        }
-        for reason in ["exited", "signaled", "deleted", "reaped", "lost", "failed"] {
-            assert_eq!(reason_from_word(reason).map(reason_word), Some(reason));
-        }
-    }
-
     fn record(created_at_ms: i64) -> Record {
         Record {
             id: Uuid::from_u128(1),
@@ -351,11 +301,13 @@ mod tests {
     }
 
     #[test]
-    fn a_signal_becomes_128_and_its_number() {
-        let end =
-            |code, signal| End { reason: EndReason::Exited, code, signal, at_ms: 0, detail: String::new() };
-        assert_eq!(end(Some(7), None).exit_code(), 7);
-        assert_eq!(end(None, Some(9)).exit_code(), 137);
-        assert_eq!(end(None, None).exit_code(), 1);
+    fn an_end_reads_as_its_document() {
+        let end = |code, signal, detail: &str| {
+            EndDoc::from(&End { reason: EndReason::Signaled, code, signal, at_ms: 7, detail: detail.into() })
+        };
+        let killed = end(None, Some(9), "");
+        assert_eq!((killed.exit_code(), killed.detail.as_deref()), (137, None));
+        assert_eq!(killed.phrase(), "killed by signal 9, SIGKILL");
+        assert_eq!(end(Some(7), None, "why").detail.as_deref(), Some("why"));
     }
 }

@@ -3,8 +3,8 @@
 //!
 //! What is only used on that host again (a socket's path, a screen, the variables of a job) stays as it came.
 
-use crate::text::{clean, stripped};
 use sessd_proto::Frame;
+use sessd_proto::docs::text::{clean, stripped};
 use sessd_proto::messages as m;
 
 /// Characters of a sentence.
@@ -144,8 +144,8 @@ pub fn frame(mut frame: Frame<'_>) -> Frame<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::text::is_hidden;
     use proptest::prelude::*;
+    use sessd_proto::docs::text::is_hidden;
 
     fn hostile_spec(bad: &str) -> m::JobSpec {
         m::JobSpec {

@@ -10,8 +10,8 @@
 //! output is found too. Patterns are bounded: the engine takes time in proportion to the text, whatever the pattern, and a
 //! pattern that would need much memory is refused.
 
-use crate::record::End;
 use regex::{Regex, RegexBuilder};
+use sessd_proto::docs::EndDoc;
 use sessd_terminal::Terminal;
 
 /// Memory of a compiled pattern, in bytes.
@@ -136,7 +136,7 @@ pub enum Outcome {
     /// What was waited for is so.
     Met,
     /// The job ended, and that was not it.
-    Ended(End),
+    Ended(EndDoc),
     /// The session is deleted.
     Gone,
 }
@@ -154,7 +154,7 @@ pub enum Seen<'a> {
     /// What it is doing, by the contract's word, and since when, in milliseconds of one clock.
     Doing(&'a str, i64),
     /// How its job ended.
-    Ended(&'a End),
+    Ended(&'a EndDoc),
     /// It is deleted.
     Gone,
 }
@@ -216,7 +216,7 @@ impl Wait {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sessd_proto::messages::EndReason;
+    use sessd_proto::docs::Reason;
     use sessd_terminal::Size;
 
     fn model(text: &str) -> Terminal {
@@ -229,8 +229,8 @@ mod tests {
         Wait::new(Until::named(Some(pattern), regex, changed).unwrap(), changed)
     }
 
-    fn end() -> End {
-        End { reason: EndReason::Exited, code: Some(3), signal: None, at_ms: 5, detail: String::new() }
+    fn end() -> EndDoc {
+        EndDoc { reason: Reason::Exited.into(), code: Some(3), signal: None, at: String::new(), detail: None }
     }
 
     #[test]

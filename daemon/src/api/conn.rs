@@ -2,7 +2,6 @@
 
 use super::house::Place;
 use crate::asking::Asking;
-use crate::error::{Error, Kind, Result};
 use crate::manager::Manager;
 use crate::manager::mailbox::Sender;
 use crate::manager::session::{Session, ToSession};
@@ -11,6 +10,7 @@ use crate::manager::views::View;
 use crate::unix;
 use crate::wire::{FrameReader, OutQueue, OwnedFrame};
 use sessd_core::Record;
+use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::frame::put_snapshot;
 use sessd_proto::messages::{self as m, Act, Answer};
 use sessd_proto::{Frame, Uuid, hello};
@@ -183,7 +183,10 @@ async fn asked(
         }
         Ok(Frame::Request(request)) => {
             let listens = matches!(request.act, Some(Act::Events(_)));
-            let is_document = matches!(request.act, Some(Act::List(_) | Act::Info(_) | Act::DaemonStatus(_)));
+            let is_document = matches!(
+                request.act,
+                Some(Act::List(_) | Act::Info(_) | Act::DaemonStatus(_) | Act::Hosts(_))
+            );
             let act = act(request.act, manager, asking.as_ref(), reader.gone());
             let answer = match (is_document, listens && !place.stay()) {
                 (_, true) => Err(too_many_stay()),
@@ -267,7 +270,7 @@ fn put_error(out: &OutQueue, id: u64, error: Error) {
 fn json<T: serde::Serialize>(document: &T) -> Result<String> {
     serde_json::to_string(document)
         // Wherever it is printed, nothing in it acts.
-        .map(|json| sessd_core::text::json(&json).into_owned())
+        .map(|json| sessd_proto::docs::text::json(&json).into_owned())
         .map_err(|e| Error::failed(format!("the answer cannot be written down ({e})"), ""))
 }
 
@@ -298,6 +301,7 @@ async fn act(
         }
         Some(Act::Restart(select)) => json(&manager.restart(&select, asking).await?),
         Some(Act::DaemonStatus(_)) => json(&manager.status().await),
+        Some(Act::Hosts(_)) => json(&manager.hosts().await?),
         Some(Act::DaemonStop(stop)) => {
             if !stop.restart {
                 // A view that only lost us would start another manager. A session that ends meanwhile has no views to be
@@ -351,7 +355,7 @@ async fn start_view(
         id,
         out: out.clone(),
         drained: Rc::new(move || mailbox.send(ToSession::Drained)),
-        kind: crate::ssh::clean(&attach.kind, 16),
+        kind: sessd_proto::docs::text::clean(&attach.kind, 16),
         read_only: attach.read_only,
         take: attach.take,
         lossless: attach.lossless,

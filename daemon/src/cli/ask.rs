@@ -2,11 +2,11 @@
 //! here and acts are done once per id; so the next manager is asked the same.
 
 use crate::asking::Asking;
-use crate::error::{Error, Kind, Result};
 use crate::out::Printed;
 use crate::paths::Paths;
 use crate::view::client::{Client, Heard};
 use sessd_proto::Frame;
+use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::messages::{Act, Answer, EventsFrom, Reply, Request};
 use std::time::{Duration, Instant};
 

@@ -2,15 +2,15 @@
 //! silent: a manager that does not run is not started, and one that does not answer at once is not waited for.
 
 use super::{Cli, ask};
-use crate::error::{Error, Result};
-use crate::manager::doc::{SessionDoc, StatusDoc};
 use crate::out;
 use crate::paths::Paths;
 use clap::CommandFactory;
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{CompleteEnv, Shells};
-use sessd_core::names::{HANDLE, handle};
-use sessd_core::text::is_hidden;
+use sessd_proto::docs::host::LOCAL;
+use sessd_proto::docs::names::{HANDLE, handle};
+use sessd_proto::docs::text::is_hidden;
+use sessd_proto::docs::{Error, Result, SessionDoc, State, StatusDoc, Vocabulary};
 use sessd_proto::messages::{Act, Empty, List};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -85,7 +85,7 @@ fn candidate(value: &str, help: String) -> Option<CompletionCandidate> {
 
 fn session(doc: &SessionDoc) -> Option<CompletionCandidate> {
     let short = handle(&doc.id, HANDLE);
-    let state = doc.end.as_ref().map_or(doc.state.as_str(), |_| "done");
+    let state = doc.end.as_ref().map_or(doc.state.as_str(), |_| State::Done.word());
     candidate(doc.name.as_deref().unwrap_or(&short), format!("{state} on {}", doc.host))
 }
 
@@ -120,11 +120,7 @@ pub fn views() -> Vec<CompletionCandidate> {
 
 /// States.
 pub fn states() -> Vec<CompletionCandidate> {
-    use sessd_core::State;
-    [State::Init, State::Running, State::Disconnected, State::Done]
-        .into_iter()
-        .map(|state| CompletionCandidate::new(state.word()))
-        .collect()
+    State::WORDS.iter().map(|(_, word)| CompletionCandidate::new(*word)).collect()
 }
 
 /// Tags that some session has.
@@ -138,7 +134,7 @@ pub fn tags() -> Vec<CompletionCandidate> {
 
 /// Hosts: this machine, those of the ssh configuration, and those that have a session or a link.
 pub fn hosts() -> Vec<CompletionCandidate> {
-    let mut names = BTreeSet::from(["local".to_owned()]);
+    let mut names = BTreeSet::from([LOCAL.to_owned()]);
     names.extend(all().into_iter().map(|doc| doc.host));
     let status: Option<StatusDoc> = asked(Act::DaemonStatus(Empty {}));
     names.extend(status.into_iter().flat_map(|status| status.links).map(|link| link.host));

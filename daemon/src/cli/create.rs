@@ -4,19 +4,17 @@ use super::args::{AttachArgs, CreateArgs};
 use super::verbs::{again, ask, known, pairs, read};
 use super::{done, print, usage};
 use crate::config::{Config, duration_or_never};
-use crate::error::{Error, Kind, Result};
-use crate::manager::dial::LOCAL;
-use crate::manager::doc::{InfoDoc, SessionDoc};
-use crate::manager::session::describe_end;
 use crate::out;
 use crate::paths::{self, Paths};
 use crate::process;
-use crate::ssh::Destination;
 use crate::view::attach::{self, Outcome, Request};
 use crate::view::terminal;
 use serde_json::json;
-use sessd_core::names::{HANDLE, handle};
-use sessd_proto::messages::{self as m, Act, EndReason};
+use sessd_proto::docs::host::Destination;
+use sessd_proto::docs::host::LOCAL;
+use sessd_proto::docs::names::{HANDLE, handle};
+use sessd_proto::docs::{EndDoc, Error, InfoDoc, Kind, Reap, Reason, Result, SessionDoc, State, Vocabulary};
+use sessd_proto::messages::{self as m, Act};
 use sessd_proto::{Uuid, bounds};
 use std::collections::HashMap;
 
@@ -87,7 +85,7 @@ fn create_message(args: &CreateArgs) -> Result<m::Create> {
         cwd,
         env: pairs(&args.env, "a variable such as KEY=VALUE", true)?,
         idle_timeout,
-        reap_unattended: args.reap == "unattended",
+        reap_unattended: Reap::from_word(&args.reap) == Some(Reap::Unattended),
         cols,
         rows,
         command: args.command.clone(),
@@ -157,7 +155,7 @@ pub(super) fn attach(paths: &Paths, args: AttachArgs, json: bool) -> Result<u8> 
             cwd: None,
             env: Vec::new(),
             idle_timeout: None,
-            reap: "idle".to_owned(),
+            reap: Reap::Idle.word().to_owned(),
             size: None,
             attach: true,
             detached: false,
@@ -185,7 +183,7 @@ pub(super) fn attach(paths: &Paths, args: AttachArgs, json: bool) -> Result<u8> 
             if json {
                 out::json(&outcome_document("ended", &id, &shown.session, json!(shown.session.end)))?;
             }
-            return Ok(done::exit_code(&shown.session));
+            return Ok(shown.session.end.as_ref().map_or(1, EndDoc::exit_code));
         }
         ask(paths, Act::Restart(again(id.clone())))?;
     }
@@ -200,7 +198,7 @@ pub(super) fn attach(paths: &Paths, args: AttachArgs, json: bool) -> Result<u8> 
 }
 
 fn the_only_one(paths: &Paths) -> Result<String> {
-    let list = m::List { all: true, state: "running".into(), ..m::List::default() };
+    let list = m::List { all: true, state: State::Running.word().into(), ..m::List::default() };
     let running: Vec<SessionDoc> = read(&ask(paths, Act::List(list))?)?;
     match running.as_slice() {
         [] => Err(Error::new(
@@ -241,13 +239,13 @@ fn outcome_document(outcome: &str, id: &str, session: &SessionDoc, end: serde_js
 }
 
 /// How a session ended that was shown until then.
-fn how_it_ended(paths: &Paths, id: &str, end: &sessd_core::End) -> String {
-    if end.reason == EndReason::Reaped
+fn how_it_ended(paths: &Paths, id: &str, end: &EndDoc) -> String {
+    if end.reason == Reason::Reaped
         && let Ok((_, doc)) = known(paths, id)
     {
-        return print::how_it_ended(&doc.session, doc.more.reap == "unattended");
+        return print::how_it_ended(&doc.session, doc.more.reap == Reap::Unattended);
     }
-    describe_end(end)
+    end.phrase()
 }
 
 fn view(paths: &Paths, request: Request, session: &SessionDoc, json: bool) -> Result<u8> {
@@ -259,7 +257,7 @@ fn view(paths: &Paths, request: Request, session: &SessionDoc, json: bool) -> Re
     }
     let (code, said, document) = match attach::run(paths, &config, request)? {
         Outcome::Detached { label, why } => {
-            let why = crate::ssh::clean(&why, 200);
+            let why = sessd_proto::docs::text::clean(&why, 200);
             let outcome = if why.is_empty() { "detached" } else { "sent-away" };
             let document = outcome_document(outcome, &id, session, json!(null));
             let label = short(&label);
@@ -271,8 +269,8 @@ fn view(paths: &Paths, request: Request, session: &SessionDoc, json: bool) -> Re
         }
         Outcome::Ended(label, end) => {
             let said = format!("[{}: {}]", short(&label), how_it_ended(paths, &id, &end));
-            let document = outcome_document("ended", &id, session, json!(crate::manager::doc::end_doc(&end)));
-            (end.exit_code() as u8, Some(said), document)
+            let document = outcome_document("ended", &id, session, json!(end));
+            (end.exit_code(), Some(said), document)
         }
         Outcome::Signal(signal) => {
             ((128 + signal) as u8, None, outcome_document("signal", &id, session, json!(null)))

@@ -6,14 +6,13 @@ use super::verbs::{read, room};
 use super::when::Wall;
 use super::{ask, print, service};
 use crate::config::Config;
-use crate::error::{Error, Kind, Result};
-use crate::manager::doc::StatusDoc;
 use crate::out;
 use crate::paths::Paths;
 use crate::seat::{self, Holder};
 use crate::server;
 use crate::view::client::Client;
 use rustix::process::{Pid, Signal};
+use sessd_proto::docs::{Error, Kind, Result, StatusDoc};
 use sessd_proto::messages::{self as m, Act};
 use std::time::{Duration, Instant};
 

@@ -3,12 +3,10 @@
 use super::args::DeleteArgs;
 use super::print::label;
 use super::verbs::{ask, known, read};
-use crate::error::Result;
-use crate::manager::doc::SessionDoc;
-use crate::manager::verbs::delete::DeleteDoc;
 use crate::out;
 use crate::paths::Paths;
 use serde_json::json;
+use sessd_proto::docs::{DeleteDoc, Result, SessionDoc, State, Vocabulary};
 use sessd_proto::messages::{self as m, Act};
 use std::collections::HashMap;
 use std::io::BufRead;
@@ -26,7 +24,7 @@ fn everything(paths: &Paths, list: m::List) -> Result<Vec<SessionDoc>> {
 fn meant(paths: &Paths, args: &DeleteArgs) -> Result<(Vec<SessionDoc>, Vec<String>)> {
     let filtered = args.done || args.host.is_some() || !args.tags.is_empty() || args.state.is_some();
     if filtered || args.all {
-        let state = if args.done { Some("done".to_owned()) } else { args.state.clone() };
+        let state = if args.done { Some(State::Done.word().to_owned()) } else { args.state.clone() };
         let list = m::List {
             host: args.host.clone().unwrap_or_default(),
             tags: args.tags.clone(),
@@ -75,8 +73,8 @@ fn lines(gone: &[SessionDoc], pending: &[SessionDoc]) -> String {
     }
     for doc in pending {
         let host = &doc.host;
-        text += &match doc.link.as_str() {
-            "up" | "local" => format!("{}: still ending\n", label(doc)),
+        text += &match doc.link.known() {
+            Some(link) if link.carries() => format!("{}: still ending\n", label(doc)),
             _ => format!("{}: {host} is out of reach; it is ended when {host} is back\n", label(doc)),
         };
     }

@@ -2,25 +2,16 @@
 
 use crate::cli::print;
 use crate::cli::when::Wall;
-use crate::error::{Error, Result};
-use crate::manager::doc::{InfoDoc, SessionDoc, StatusDoc};
 use crate::out;
 use crate::paths::Paths;
 use crate::view::client::Client;
 use rustix::termios::{OptionalActions, SpecialCodeIndex, Termios};
-use serde_json::{Value, json};
+use sessd_proto::docs::{Error, InfoDoc, Result};
 use sessd_proto::limits::{SCROLLBACK_LINES, VIEW_WINDOW};
 use sessd_proto::messages::{self as m, Answer};
 use sessd_proto::{Frame, Uuid};
 use sessd_terminal::{Size, Terminal};
-use std::collections::BTreeMap;
 use std::io::{IsTerminal, Read};
-
-/// The exit code of a program that ends as the session did.
-pub fn exit_code(session: &SessionDoc) -> u8 {
-    let end = session.end.as_ref();
-    end.and_then(|e| e.code.or_else(|| e.signal.map(|n| 128 + n))).unwrap_or(1) as u8
-}
 
 /// Shows the end of a session. True: its user wants it to run again.
 ///
@@ -115,27 +106,4 @@ fn last_screen(paths: &Paths, id: &str) -> Result<Option<Terminal>> {
             _ => return Err(gone()),
         }
     }
-}
-
-/// The hosts that have a session or a link.
-pub fn hosts(sessions: &[SessionDoc], status: &StatusDoc) -> Vec<Value> {
-    let mut hosts: BTreeMap<&str, (u64, u64)> =
-        status.links.iter().map(|link| (link.host.as_str(), (0, 0))).collect();
-    for session in sessions {
-        let counts = hosts.entry(&session.host).or_default();
-        *(if session.end.is_some() { &mut counts.1 } else { &mut counts.0 }) += 1;
-    }
-    let one = |(host, (live, done)): (&str, (u64, u64))| {
-        let link = status.links.iter().find(|link| link.host == host);
-        json!({
-            "host": host,
-            "link": link.map_or(if host == "local" { "local" } else { "down" }, |l| &l.link),
-            "sessions": live,
-            "done": done,
-            "rtt_ms": link.and_then(|l| l.rtt_ms),
-            "next_try_at": link.and_then(|l| l.next_try_at.clone()),
-            "detail": link.and_then(|l| l.detail.clone()),
-        })
-    };
-    hosts.into_iter().map(one).collect()
 }

@@ -1,18 +1,19 @@
 //! Events as lines for people.
 
+use super::print;
 use super::when::Wall;
-use serde_json::Value;
-use sessd_core::names::{HANDLE, handle};
-use sessd_core::words;
+use sessd_proto::docs::event::{About, What};
+use sessd_proto::docs::names::{HANDLE, handle};
+use sessd_proto::docs::{Event, Reap};
+use std::collections::BTreeMap;
 
 /// Tags as they are typed; `none` where there are none.
-fn tags(tags: &Value) -> String {
-    let one = |(key, value): (&String, &Value)| match value.as_str() {
-        Some(value) if !value.is_empty() => format!("{key}={value}"),
-        _ => key.clone(),
-    };
-    let words: Vec<String> = tags.as_object().into_iter().flatten().map(one).collect();
-    if words.is_empty() { "none".to_owned() } else { words.join(" ") }
+fn tags(tags: &BTreeMap<String, String>) -> String {
+    if tags.is_empty() { "none".to_owned() } else { print::typed_tags(tags).join(" ") }
+}
+
+fn who(about: &About) -> String {
+    about.name.clone().unwrap_or_else(|| handle(&about.id, HANDLE))
 }
 
 /// Why a link is what it is, without saying again which link.
@@ -29,44 +30,58 @@ fn why(host: &str, detail: &str) -> String {
 
 /// An event as a line.
 pub fn line(json: &str, wall: &Wall) -> String {
-    let event: Value = serde_json::from_str(json).unwrap_or_default();
-    let text = |key: &str| event[key].as_str().unwrap_or_default().to_owned();
-    let who = if event["name"].is_string() { text("name") } else { handle(&text("id"), HANDLE) };
-    let view = |key: &str| event["view"][key].as_str().unwrap_or_default().to_owned();
-    let what = match event["event"].as_str().unwrap_or_default() {
-        "state" => {
-            let end = &event["end"];
-            let number = |key: &str| end[key].as_i64().and_then(|n| i32::try_from(n).ok());
-            let how =
-                end["reason"].as_str().map(|reason| words::end(reason, number("code"), number("signal")));
-            let how = how.map(|how| format!(" ({how})")).unwrap_or_default();
-            format!("{who} is {}{how}", text("state"))
+    let Ok(event) = serde_json::from_str::<Event>(json) else { return json.to_owned() };
+    let what = match &event.what {
+        What::State { about, end, .. } => {
+            let how = end.as_ref().map(|end| format!(" ({})", end.phrase())).unwrap_or_default();
+            format!("{} is {}{how}", who(about), about.state)
         }
-        "name" => {
-            format!("{who} is the new name of {}", event["was"].as_str().unwrap_or("an anonymous session"))
+        What::Name { about, was } => {
+            format!("{} is the new name of {}", who(about), was.as_deref().unwrap_or("an anonymous session"))
         }
-        "tags" => format!("{who} has the tags: {}", tags(&event["tags"])),
-        "view-attached" => format!("{who} is shown by {} ({})", view("id"), view("kind")),
-        "view-left" => format!("{who} is no longer shown by {}", view("id")),
-        "link" => {
-            let host = text("host");
-            let why = event["detail"].as_str().map(|detail| format!(": {}", why(&host, detail)));
-            format!("the link to {host} is {}{}", text("link"), why.unwrap_or_default())
+        What::Tags { about, tags: all } => format!("{} has the tags: {}", who(about), tags(all)),
+        What::ViewAttached { about, view } => {
+            format!("{} is shown by {} ({})", who(about), view.id, view.kind)
         }
-        "reap" => match event["reap_at"].as_str() {
-            Some(at) => {
-                let why = if event["reap"] == "unattended" { "has no view" } else { "is idle" };
-                format!("{who} {why} and ends {} (--idle-timeout never keeps it)", wall.relative(at))
-            }
-            None => format!("{who} is used again and stays"),
-        },
-        "manager" => format!("the manager is {}; sessions run on", text("state")),
-        "skipped" => format!("{} events were skipped", event["count"]),
-        "created" => format!("{who} is created on {}", text("host")),
-        "deleting" => format!("{who} is being deleted"),
-        other => format!("{who} is {other}"),
+        What::ViewLeft { about, view } => format!("{} is no longer shown by {}", who(about), view.id),
+        What::Link { host, link, detail, .. } => {
+            let why = detail.as_ref().map(|detail| format!(": {}", why(host, detail)));
+            format!("the link to {host} is {link}{}", why.unwrap_or_default())
+        }
+        What::Reap { about, reap_at: Some(at), reap } => {
+            let why = if *reap == Reap::Unattended { "has no view" } else { "is idle" };
+            format!("{} {why} and ends {} (--idle-timeout never keeps it)", who(about), wall.relative(at))
+        }
+        What::Reap { about, reap_at: None, .. } => format!("{} is used again and stays", who(about)),
+        What::Activity { about, activity: Some(doing), .. } => {
+            let note = doing.note.as_ref().map(|note| format!(": {note}")).unwrap_or_default();
+            format!("{} is {}{note}", who(about), doing.state)
+        }
+        What::Activity { about, activity: None, .. } => {
+            format!("{}: what it is doing is not known", who(about))
+        }
+        What::Notice { about, kind, title, body, .. } => {
+            let said: Vec<&str> = [title, body].into_iter().flatten().map(String::as_str).collect();
+            let said = if said.is_empty() { kind.clone() } else { said.join(": ") };
+            format!("{} says: {said}", who(about))
+        }
+        What::Manager { state, .. } => format!("the manager is {state}; sessions run on"),
+        What::Skipped { count } => format!("{count} events were skipped"),
+        What::Created(about) => format!("{} is created on {}", who(about), about.host),
+        What::Adopted(about) => format!("{} is adopted", who(about)),
+        What::Deleting(about) => format!("{} is being deleted", who(about)),
+        What::Deleted(about) => format!("{} is deleted", who(about)),
+        What::Forgotten(about) => format!("{} is forgotten", who(about)),
+        What::Unknown => other(json),
     };
-    format!("{} {what}", wall.local(&text("at")))
+    format!("{} {what}", wall.local(&event.at))
+}
+
+/// One that a newer manager tells: what it is called, of whom.
+fn other(json: &str) -> String {
+    let event: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
+    let about: About = serde_json::from_value(event.clone()).unwrap_or_default();
+    format!("{} is {}", who(&about), event["event"].as_str().unwrap_or_default())
 }
 
 #[cfg(test)]
@@ -109,6 +124,16 @@ mod tests {
                 r#"{"event":"deleted","at":"T","name":null,"id":"0193abcd-0000-7000-8000-00000012abef"}"#,
                 "T 12abef is deleted",
             ),
+            (
+                r#"{"event":"activity","at":"T","name":"dev","activity":{"state":"waiting","source":"bell","since":"T","note":null}}"#,
+                "T dev is waiting",
+            ),
+            (
+                r#"{"event":"notice","at":"T","name":"dev","kind":"osc9","title":"a","body":null}"#,
+                "T dev says: a",
+            ),
+            (r#"{"event":"adopted","at":"T","name":"dev","host":"box"}"#, "T dev is adopted"),
+            (r#"{"event":"melted","at":"T","name":"dev","heat":[1]}"#, "T dev is melted"),
         ] {
             assert_eq!(line(json, &wall), want);
         }

@@ -2,10 +2,11 @@
 
 use super::table::{column, table};
 use super::when::{Wall, milliseconds};
-use crate::manager::doc::{EndDoc, InfoDoc, LinkDoc, SessionDoc, StatusDoc};
-use sessd_core::names::{HANDLE, handle, handle_length};
-use sessd_core::words;
+use sessd_proto::docs::names::{HANDLE, handle, handle_length};
+use sessd_proto::docs::words;
+use sessd_proto::docs::{EndDoc, HostDoc, InfoDoc, LinkDoc, LinkState, Reap, Reason, SessionDoc, StatusDoc};
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// A host that does not tell ends this much later than it would, in seconds.
 const SLACK: u64 = 60;
@@ -30,15 +31,15 @@ fn was_idle(session: &SessionDoc, end: &EndDoc) -> Option<u64> {
 /// How a session ended, in words; `unattended`: by which rule it was idle.
 pub fn how_it_ended(session: &SessionDoc, unattended: bool) -> String {
     match &session.end {
-        None => session.state.clone(),
-        Some(end) if end.reason == "reaped" => words::reaped(was_idle(session, end), unattended),
-        Some(end) => words::end(&end.reason, end.code, end.signal),
+        None => session.state.to_string(),
+        Some(end) if end.reason == Reason::Reaped => words::reaped(was_idle(session, end), unattended),
+        Some(end) => end.phrase(),
     }
 }
 
 /// The same with when and why.
 pub fn ended(InfoDoc { session, more }: &InfoDoc, wall: &Wall) -> String {
-    let how = how_it_ended(session, more.reap == "unattended");
+    let how = how_it_ended(session, more.reap == Reap::Unattended);
     let Some(end) = &session.end else { return how };
     let why = end.detail.as_ref().map(|why| format!(" ({why})")).unwrap_or_default();
     format!("{how}{why}, {}", wall.full(&end.at))
@@ -55,16 +56,21 @@ pub fn tags(session: &SessionDoc) -> String {
 
 /// The same, one by one.
 pub fn tag_words(session: &SessionDoc) -> Vec<String> {
-    session.tags.iter().map(|(k, v)| if v.is_empty() { k.clone() } else { format!("{k}={v}") }).collect()
+    typed_tags(&session.tags)
+}
+
+/// The same of any tags.
+pub fn typed_tags(tags: &BTreeMap<String, String>) -> Vec<String> {
+    tags.iter().map(|(k, v)| if v.is_empty() { k.clone() } else { format!("{k}={v}") }).collect()
 }
 
 /// A state in few words; what is about to end says so.
 fn state(session: &SessionDoc, wall: &Wall) -> String {
     match (&session.end, &session.reap_at) {
-        (Some(end), _) if end.reason == "reaped" => "done, was idle".to_owned(),
-        (Some(end), _) => match (end.reason.as_str(), end.signal) {
-            ("signaled", Some(signal)) => format!("done, signal {signal}"),
-            _ => format!("done, {}", words::end(&end.reason, end.code, end.signal)),
+        (Some(end), _) => match (end.reason.known(), end.signal) {
+            (Some(Reason::Reaped), _) => "done, was idle".to_owned(),
+            (Some(Reason::Signaled), Some(signal)) => format!("done, signal {signal}"),
+            _ => format!("done, {}", end.phrase()),
         },
         (None, Some(at)) => format!("{}, ends {}", session.standing(), wall.relative(at)),
         (None, None) => session.standing(),
@@ -102,10 +108,10 @@ pub fn sessions(sessions: &[SessionDoc], wall: &Wall, room: Option<usize>, long:
             session.host.clone().into(),
             state(session, wall).into(),
             // On this machine there is no link to speak of.
-            if session.end.is_some() || session.link == "local" {
+            if session.end.is_some() || session.link == LinkState::Local {
                 "".into()
             } else {
-                session.link.clone().into()
+                session.link.to_string().into()
             },
             if session.views.is_empty() { "".into() } else { session.views.len().to_string().into() },
             active.into(),
@@ -140,13 +146,13 @@ pub fn info(doc: &InfoDoc, wall: &Wall) -> String {
     match &session.end {
         None => rows.push(("state", session.standing())),
         Some(end) => {
-            rows.push(("state", format!("done, {}", how_it_ended(session, more.reap == "unattended"))));
+            rows.push(("state", format!("done, {}", how_it_ended(session, more.reap == Reap::Unattended))));
             rows.push(("ended", wall.full(&end.at)));
             rows.extend(end.detail.clone().map(|why| ("why", why)));
         }
     }
     if session.end.is_none() {
-        rows.push(("link", session.link.clone()));
+        rows.push(("link", session.link.to_string()));
     }
     rows.push(("command", command(&session.command)));
     rows.extend(session.foreground.clone().map(|f| ("runs", f)));
@@ -160,7 +166,7 @@ pub fn info(doc: &InfoDoc, wall: &Wall) -> String {
     rows.extend(session.last_active_at.as_deref().map(|at| ("last active", wall.full(at))));
     rows.extend(session.idle_seconds.map(|s| ("idle", words::rough(s))));
     let limit = session.idle_timeout_seconds.map_or_else(|| "never".to_owned(), words::exact);
-    let rule = if more.reap == "unattended" { " without a view (--reap unattended)" } else { "" };
+    let rule = if more.reap == Reap::Unattended { " without a view (--reap unattended)" } else { "" };
     rows.push(("idle timeout", format!("{limit}{rule}")));
     rows.extend(session.reap_at.as_deref().map(|at| ("ends", wall.full(at))));
     rows.push(("job", session.job_id.clone()));
@@ -178,7 +184,7 @@ pub fn info(doc: &InfoDoc, wall: &Wall) -> String {
         rows.push(("view", format!("{} ({}{only}, since {since})", view.id, view.kind)));
     }
     // A value is a line, whatever is in it.
-    rows.iter().map(|(key, value)| format!("{key:<13} {}\n", sessd_core::text::shown(value))).collect()
+    rows.iter().map(|(key, value)| format!("{key:<13} {}\n", sessd_proto::docs::text::shown(value))).collect()
 }
 
 /// One session that was taken over.
@@ -189,25 +195,23 @@ pub fn adopted(session: &SessionDoc, wall: &Wall) -> String {
     format!("adopted {} ({}, made {made}, {command})", label(session), state(session, wall))
 }
 
-fn text_of(value: &serde_json::Value) -> Cow<'_, str> {
-    match value {
-        serde_json::Value::String(text) => text.into(),
-        serde_json::Value::Number(number) => number.to_string().into(),
-        _ => "".into(),
-    }
+fn host_row<'a>(host: &'a HostDoc, wall: &Wall) -> [Cow<'a, str>; 6] {
+    [
+        host.host.as_str().into(),
+        host.link.as_str().into(),
+        host.sessions.to_string().into(),
+        host.done.to_string().into(),
+        host.next_try_at.as_deref().map(|at| wall.relative(at)).unwrap_or_default().into(),
+        host.detail.as_deref().unwrap_or_default().into(),
+    ]
 }
 
 /// The hosts.
-pub fn hosts(hosts: &[serde_json::Value], wall: &Wall, room: Option<usize>) -> String {
+pub fn hosts(hosts: &[HostDoc], wall: &Wall, room: Option<usize>) -> String {
     if hosts.is_empty() {
         return "no hosts\n".to_owned();
     }
-    let keys = ["host", "link", "sessions", "done", "next_try_at", "detail"];
-    let cell = |host: &'_ serde_json::Value, key: &str| -> Cow<'static, str> {
-        let text = text_of(&host[key]).into_owned();
-        if key == "next_try_at" && !text.is_empty() { wall.relative(&text).into() } else { text.into() }
-    };
-    let rows: Vec<_> = hosts.iter().map(|host| keys.map(|key| cell(host, key))).collect();
+    let rows: Vec<_> = hosts.iter().map(|host| host_row(host, wall)).collect();
     let columns = [
         column("HOST", 100, 8),
         column("LINK", 90, 11),
@@ -250,7 +254,7 @@ pub fn status(status: &StatusDoc, wall: &Wall, room: Option<usize>) -> String {
     ] {
         if let Some(path) = path {
             let note = if what == "program" { replaced } else { "" };
-            text += &format!("{what:<9} {}{note}\n", sessd_core::text::shown(path));
+            text += &format!("{what:<9} {}{note}\n", sessd_proto::docs::text::shown(path));
         }
     }
     if !status.links.is_empty() {
@@ -265,7 +269,7 @@ pub fn status(status: &StatusDoc, wall: &Wall, room: Option<usize>) -> String {
         text += &table(columns, &rows, room);
     }
     for error in &status.config_errors {
-        text += &format!("configuration: {}\n", sessd_core::text::shown(error));
+        text += &format!("configuration: {}\n", sessd_proto::docs::text::shown(error));
     }
     text
 }
@@ -273,7 +277,7 @@ pub fn status(status: &StatusDoc, wall: &Wall, room: Option<usize>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::manager::doc::MoreDoc;
+    use sessd_proto::docs::MoreDoc;
     use unicode_width::UnicodeWidthStr;
 
     const NOW: i64 = 1_800_000_000_000;
@@ -283,7 +287,7 @@ mod tests {
     }
 
     fn before(seconds: i64) -> String {
-        crate::clock::rfc3339(NOW - seconds * 1000)
+        sessd_proto::docs::time::rfc3339(NOW - seconds * 1000)
     }
 
     fn session(name: Option<&str>) -> SessionDoc {
@@ -375,9 +379,9 @@ mod tests {
             command: vec![bad.clone()],
             ..session(Some("dev"))
         };
-        let more = MoreDoc { notes: vec![bad], reap: "unattended".into(), ..MoreDoc::default() };
+        let more = MoreDoc { notes: vec![bad], reap: Reap::Unattended.into(), ..MoreDoc::default() };
         let text = info(&InfoDoc { session, more }, &wall());
-        assert!(!text.contains(|c| sessd_core::text::is_hidden(c) && c != '\n'), "{text:?}");
+        assert!(!text.contains(|c| sessd_proto::docs::text::is_hidden(c) && c != '\n'), "{text:?}");
         assert!(text.lines().all(|line| line.len() > 14), "{text}");
         assert!(text.contains("created       2027-01-15 05:58:20 (2h ago)"), "{text}");
         assert!(text.contains("idle timeout  2d without a view"), "{text}");

@@ -1,9 +1,9 @@
 //! `sessd daemon install`: the manager as a systemd user service. It starts by itself without that, too; a service only
 //! makes the links come up at login instead of at the first verb.
 
-use crate::error::{Error, Result};
 use crate::paths::{self, Paths};
 use crate::view::client::own_program;
+use sessd_proto::docs::{Error, Result};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
@@ -27,7 +27,7 @@ fn systemctl(arguments: &[&str]) -> Result<()> {
     if output.status.success() {
         return Ok(());
     }
-    let said = crate::ssh::clean(&String::from_utf8_lossy(&output.stderr), 200);
+    let said = sessd_proto::docs::text::clean(&String::from_utf8_lossy(&output.stderr), 200);
     Err(Error::failed(format!("systemctl --user {} failed ({said})", arguments.join(" ")), hint))
 }
 

@@ -1,6 +1,6 @@
 //! Tables: rows under a header, one line each, every column as wide as its widest cell; in a terminal, cut to its width.
 
-use sessd_core::text::shown;
+use sessd_proto::docs::text::shown;
 use std::borrow::Cow;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -187,7 +187,7 @@ mod tests {
             prop_assert_eq!(text.lines().count(), rows.len() + 1);
             for line in text.lines() {
                 prop_assert!(line.width() <= room, "{:?}", line);
-                prop_assert!(!line.contains(sessd_core::text::is_hidden));
+                prop_assert!(!line.contains(sessd_proto::docs::text::is_hidden));
             }
         }
     }

@@ -1,12 +1,12 @@
 //! Wrong usage, said in one line that helps: what was wrong, what was probably meant, and the help that is about it.
 
 use super::Cli;
-use crate::error::{Error, Kind};
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use sessd_core::names::meant;
-use sessd_core::text::shown;
-use sessd_core::words;
+use sessd_proto::docs::names::meant;
+use sessd_proto::docs::text::shown;
+use sessd_proto::docs::words;
+use sessd_proto::docs::{Error, Kind};
 
 /// Verbs of other programs, and what they are here.
 const HABITS: [(&str, &str); 22] = [
@@ -94,7 +94,7 @@ fn instead(path: &[String], odd: &str, rest: &[String]) -> Option<String> {
             let flags: String = flags.iter().map(|word| format!(" {}", words::quoted(word))).collect();
             let command = format!("`sessd create{flags} -- {}` runs it", words::command(tail));
             let named = flags.contains(" --name") || flags.contains(" -n");
-            let could_be_a_name = sessd_core::names::check_name(odd).is_ok() && tail.len() == 1;
+            let could_be_a_name = sessd_proto::docs::names::check_name(odd).is_ok() && tail.len() == 1;
             if could_be_a_name && !named {
                 format!("`sessd create{flags} --name {odd_word}` names the session, {command}")
             } else {
@@ -165,7 +165,7 @@ pub fn usage(error: &clap::Error, words: &[String]) -> Error {
                     let whole: Vec<&str> = path.iter().map(String::as_str).chain([near]).collect();
                     format!("did you mean `sessd {}`? {help}", whole.join(" "))
                 }
-                (None, None) if path.is_empty() && sessd_core::names::check_name(&odd).is_ok() => {
+                (None, None) if path.is_empty() && sessd_proto::docs::names::check_name(&odd).is_ok() => {
                     format!("`sessd attach {odd}` shows a session of that name; {help}")
                 }
                 (None, None) => help,
@@ -334,6 +334,6 @@ mod tests {
         let error =
             Cli::try_parse_from(std::iter::once("sessd".to_owned()).chain(words.clone())).unwrap_err();
         let line = usage(&error, &words).line();
-        assert!(!shown(&line).contains(sessd_core::text::is_hidden), "{line:?}");
+        assert!(!shown(&line).contains(sessd_proto::docs::text::is_hidden), "{line:?}");
     }
 }

@@ -2,12 +2,7 @@
 
 use super::args::{DetachArgs, HostArgs, HostVerb, InfoArgs, ListArgs, RestartArgs, TagArgs, Verb};
 use super::when::Wall;
-use super::{ask, complete, create, daemon, delete, done, events, print, script};
-use crate::error::{Error, Kind, Result};
-use crate::manager::adopt::AdoptDoc;
-use crate::manager::dial::LOCAL;
-use crate::manager::doc::{InfoDoc, SessionDoc, StatusDoc};
-use crate::manager::verbs::rename::RenameDoc;
+use super::{ask, complete, create, daemon, delete, events, print, script};
 use crate::out;
 use crate::paths::Paths;
 use crate::process;
@@ -15,6 +10,8 @@ use crate::view::terminal;
 use serde::de::DeserializeOwned;
 use serde_json::json;
 use sessd_proto::Uuid;
+use sessd_proto::docs::host::LOCAL;
+use sessd_proto::docs::{AdoptDoc, Error, HostDoc, InfoDoc, Kind, RenameDoc, Result, SessionDoc};
 use sessd_proto::messages::{self as m, Act};
 use std::collections::HashMap;
 
@@ -178,7 +175,7 @@ fn tag(paths: &Paths, args: TagArgs, json: bool) -> Result<u8> {
         } else {
             let lines: String = print::tag_words(&session)
                 .iter()
-                .map(|tag| sessd_core::text::shown(tag).into_owned() + "\n")
+                .map(|tag| sessd_proto::docs::text::shown(tag).into_owned() + "\n")
                 .collect();
             out::lines(&lines)?;
         }
@@ -211,13 +208,11 @@ fn host(paths: &Paths, args: HostArgs, json: bool) -> Result<u8> {
     let wall = Wall::here();
     match args.act {
         HostVerb::List => {
-            let list = m::List { all: true, ..m::List::default() };
-            let sessions: Vec<SessionDoc> = read(&ask(paths, Act::List(list))?)?;
-            let status: StatusDoc = read(&ask(paths, Act::DaemonStatus(m::Empty {}))?)?;
-            let hosts = done::hosts(&sessions, &status);
+            let answer = ask(paths, Act::Hosts(m::Empty {}))?;
             if json {
-                out::json(&serde_json::Value::from(hosts).to_string())?;
+                out::json(&answer)?;
             } else {
+                let hosts: Vec<HostDoc> = read(&answer)?;
                 out::lines(&print::hosts(&hosts, &wall, room()))?;
             }
         }

@@ -1,6 +1,6 @@
 //! Times as people read them: by the clock on their wall, and how long ago. Documents have them exactly, in UTC.
 
-use sessd_core::words;
+use sessd_proto::docs::words;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a moment is told by: now, in milliseconds since the epoch, and where people are.
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn a_time_is_told_by_the_wall_and_by_its_age() {
         let wall = Wall::at(1_800_000_000_000, jiff::tz::TimeZone::fixed(jiff::tz::offset(2)));
-        let time = crate::clock::rfc3339;
+        let time = sessd_proto::docs::time::rfc3339;
         for (ms, relative, local) in [
             (1_800_000_000_000, "now", "2027-01-15 10:00:00"),
             (1_799_999_820_000, "3m ago", "2027-01-15 09:57:00"),

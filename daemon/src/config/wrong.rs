@@ -1,6 +1,6 @@
 //! What is wrong with a configuration: its line, in words a person uses, and what was probably meant.
 
-use crate::error::Error;
+use sessd_proto::docs::Error;
 use std::ops::Range;
 use std::path::Path;
 

@@ -4,18 +4,19 @@
 
 use crate::asking::Asking;
 use crate::clock;
-use crate::error::Result;
 use crate::faults::point;
-use crate::manager::doc::{self, SessionDoc};
+use crate::manager::Manager;
+use crate::manager::doc;
 use crate::manager::host::Status;
 use crate::manager::session::{Session, ToSession};
-use crate::manager::{Manager, dial};
-use serde::{Deserialize, Serialize};
 use sessd_core::Record;
 use sessd_core::adopt::{self, Known, Verdict};
 use sessd_core::reconcile::{Seen, place_of};
-use sessd_core::text::clean;
 use sessd_proto::Uuid;
+use sessd_proto::docs::event::What;
+use sessd_proto::docs::host::spelled;
+use sessd_proto::docs::text::clean;
+use sessd_proto::docs::{AdoptDoc, Result};
 use sessd_proto::messages::{HostName, JobReport, JobSpec, Liveness};
 use std::rc::Rc;
 use std::time::Duration;
@@ -23,24 +24,13 @@ use std::time::Duration;
 /// How long the host may take to tell more of a job than that it is there.
 const SETTLED: Duration = Duration::from_secs(5);
 
-/// What came of an adoption.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct AdoptDoc {
-    /// Where.
-    pub host: String,
-    /// The sessions that have a record now and had none.
-    pub adopted: Vec<SessionDoc>,
-    /// What is not as it was there, one sentence each.
-    pub notes: Vec<String>,
-}
-
 impl Manager {
     /// Makes records of the jobs on a host that have none here: of those that run, or of all.
     ///
     /// # Errors
     /// When the host cannot be asked, or the database does not take a record.
     pub async fn adopt(self: &Rc<Self>, asked: &HostName, asking: Option<&Rc<Asking>>) -> Result<AdoptDoc> {
-        let host = dial::spelled(&asked.host)?;
+        let host = spelled(&asked.host)?;
         let seen = self.host(&host).look(asking).await?;
         let mut adoption =
             Adoption { manager: self, host: &host, seen: &seen, notes: Vec::new(), numbered: 0 };
@@ -198,7 +188,7 @@ impl Adoption<'_> {
         point("adopt-before-save");
         self.manager.store.save(&record).await?;
         point("adopt-after-save");
-        self.manager.events.session("adopted", &record);
+        self.manager.events.session(What::Adopted, &record);
         Ok(Some(self.manager.start_session(record, None)))
     }
 

@@ -3,23 +3,20 @@
 use crate::agents;
 use crate::asking::{AGENT, Asking, SSH_CONFIG};
 use crate::config::{Config, HostSettings, TransportName};
-use crate::error::{Error, Result};
 use crate::manager::link::{Pipe, Sockets};
 use crate::manager::origins::first_with_keys;
 use crate::ssh::config::Environment;
 use crate::ssh::{
-    Connection, Destination, Failure, Here, HostConfig, OpensshTransport, OwnFirst, RusshTransport,
-    StartOptions, Transport, start_agent,
+    Connection, Failure, Here, HostConfig, OpensshTransport, OwnFirst, RusshTransport, StartOptions,
+    Transport, start_agent,
 };
+use sessd_proto::docs::host::{BadHost, Destination, LOCAL};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
-
-/// The host's name for this machine itself.
-pub const LOCAL: &str = "local";
 
 /// Sentences about ssh configs that are remembered.
 const MAX_SAID: usize = 4096;
@@ -77,24 +74,6 @@ pub struct Dialled {
     pub sockets: Rc<dyn Sockets>,
 }
 
-/// The one spelling of a host's name: `ssh://box`, `ssh://box/` and `box` are one host with one link.
-///
-/// # Errors
-/// With what is wrong with it.
-pub fn spelled(host: &str) -> Result<String> {
-    if host == LOCAL {
-        return Ok(host.to_owned());
-    }
-    let Destination { host, user, port } =
-        Destination::parse(host).map_err(|failure| Error::usage(failure.to_string()))?;
-    let user = user.map(|user| format!("{user}@")).unwrap_or_default();
-    Ok(match port {
-        Some(port) if host.contains(':') => format!("{user}[{host}]:{port}"),
-        Some(port) => format!("{user}{host}:{port}"),
-        None => format!("{user}{host}"),
-    })
-}
-
 /// An attempt that failed.
 #[derive(Debug)]
 pub struct Failed {
@@ -102,6 +81,12 @@ pub struct Failed {
     pub failure: Failure,
     /// A program of the user's, a ProxyCommand or ssh itself, was on the way: the environment may be at fault.
     pub proxied: bool,
+}
+
+impl From<BadHost> for Failed {
+    fn from(bad: BadHost) -> Self {
+        Failure::from(bad).into()
+    }
 }
 
 impl From<Failure> for Failed {
@@ -204,29 +189,4 @@ async fn local(home: &Path, options: StartOptions) -> std::result::Result<Dialle
     let channel = start_agent(&mut here, agents::IMAGES, &options).await?;
     let (reader, writer) = channel.stream.into_parts();
     Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), sockets: Rc::new(SocketsOf::Here) })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_has_one_spelling() {
-        for (given, want) in [
-            ("local", "local"),
-            ("box", "box"),
-            ("ssh://box", "box"),
-            ("ssh://box/", "box"),
-            ("ssh://me@box:22/", "me@box:22"),
-            ("me@corp.example@box", "me@corp.example@box"),
-            ("[::1]", "::1"),
-            ("ssh://me@[::1]:2201", "me@[::1]:2201"),
-        ] {
-            assert_eq!(spelled(given).unwrap(), want);
-            assert_eq!(spelled(want).unwrap(), want, "it is its own spelling");
-        }
-        for bad in ["", "-x", "a b", "ssh://"] {
-            assert!(spelled(bad).is_err(), "{bad}");
-        }
-    }
 }

@@ -2,12 +2,13 @@
 //! skips events and is told how many; nobody waits for it.
 
 use crate::clock;
-use crate::manager::doc::{self, ViewDoc};
 use crate::wire::OutQueue;
-use serde_json::{Value, json};
 use sessd_core::Record;
 use sessd_proto::Frame;
-use sessd_proto::messages::{self as m, Event};
+use sessd_proto::docs::event::{About, What};
+use sessd_proto::docs::time::rfc3339;
+use sessd_proto::docs::{ActivityDoc, EndDoc, Event, LinkState, Reap, ViewDoc};
+use sessd_proto::messages as m;
 use std::cell::RefCell;
 
 /// Bytes that may wait for one subscriber.
@@ -20,21 +21,19 @@ struct Subscriber {
 }
 
 impl Subscriber {
-    fn put(&mut self, json: &Value) {
+    fn put(&mut self, json: &str) {
         if self.out.len() > WAITING_MAX {
             self.skipped += 1;
             return;
         }
         self.catch_up();
-        let json = sessd_core::text::json(&json.to_string()).into_owned();
-        self.out.put(0, &Frame::Event(Event { json }));
+        self.out.put(0, &Frame::Event(m::Event { json: json.to_owned() }));
     }
 
     fn catch_up(&mut self) {
         if self.skipped > 0 && self.out.len() <= WAITING_MAX {
             let count = std::mem::take(&mut self.skipped);
-            let event = json!({"event": "skipped", "at": clock::rfc3339(clock::wall_ms()), "count": count});
-            self.out.put(0, &Frame::Event(Event { json: event.to_string() }));
+            self.out.put(0, &Frame::Event(m::Event { json: now(What::Skipped { count }).json() }));
         }
     }
 }
@@ -59,42 +58,38 @@ impl Events {
         all.iter_mut().for_each(Subscriber::catch_up);
     }
 
-    fn tell(&self, event: &str, rest: impl FnOnce() -> Value) {
+    fn tell(&self, what: impl FnOnce() -> What) {
         let mut all = self.0.borrow_mut();
         all.retain(|subscriber| !subscriber.out.is_closed());
         if all.is_empty() {
             return;
         }
-        let mut json = json!({"event": event, "at": clock::rfc3339(clock::wall_ms())});
-        if let (Some(object), Value::Object(rest)) = (json.as_object_mut(), rest()) {
-            object.extend(rest);
-        }
+        let json = now(what()).json();
         all.iter_mut().for_each(|subscriber| subscriber.put(&json));
     }
 
-    /// Something happened to a whole session: `created`, `adopted`, `deleted`, `forgotten`.
-    pub fn session(&self, event: &str, record: &Record) {
-        self.tell(event, || about(record));
+    /// Something happened to a whole session: [`What::Created`], [`What::Deleted`], …
+    pub fn session(&self, what: fn(About) -> What, record: &Record) {
+        self.tell(|| what(about(record)));
     }
 
     /// A session's record was one thing and is another.
     pub fn changed(&self, was: &Record, is: &Record) {
         if was.state != is.state {
-            self.tell("state", || {
-                let mut json = about(is);
-                json["was"] = was.state.word().into();
-                json["end"] = json!(is.ended().map(doc::end_doc));
-                json
+            self.tell(|| What::State {
+                about: about(is),
+                was: was.state.into(),
+                end: is.ended().map(EndDoc::from),
             });
         }
         if was.name != is.name {
-            self.tell("name", || with(about(is), "was", json!(was.name)));
+            self.tell(|| What::Name { about: about(is), was: was.name.clone() });
         }
         if was.tags != is.tags {
-            self.tell("tags", || with(about(is), "tags", json!(is.tags)));
+            self.tell(|| What::Tags { about: about(is), tags: is.tags.clone() });
         }
         if is.delete_requested && !was.delete_requested {
-            self.tell("deleting", || about(is));
+            self.session(What::Deleting, is);
         }
     }
 
@@ -102,10 +97,10 @@ impl Events {
     pub fn views(&self, record: &Record, were: &[ViewDoc], are: &[ViewDoc]) {
         let missing = |one: &ViewDoc, list: &[ViewDoc]| !list.iter().any(|v| v.id == one.id);
         for view in were.iter().filter(|v| missing(v, are)) {
-            self.tell("view-left", || with(about(record), "view", json!(view)));
+            self.tell(|| What::ViewLeft { about: about(record), view: view.clone() });
         }
         for view in are.iter().filter(|v| missing(v, were)) {
-            self.tell("view-attached", || with(about(record), "view", json!(view)));
+            self.tell(|| What::ViewAttached { about: about(record), view: view.clone() });
         }
     }
 
@@ -113,9 +108,11 @@ impl Events {
     pub fn reaping(&self, record: &Record, was_ms: Option<u64>, is_ms: Option<u64>) {
         // The time itself is told anew with every status, by a clock that is not ours: that it stands is the news.
         if was_ms.is_some() != is_ms.is_some() {
-            let at = is_ms.map(|ms| clock::rfc3339(i64::try_from(ms).unwrap_or(i64::MAX)));
-            let rule = if record.reap_unattended { "unattended" } else { "idle" };
-            self.tell("reap", || with(with(about(record), "reap_at", json!(at)), "reap", rule.into()));
+            self.tell(|| What::Reap {
+                about: about(record),
+                reap_at: is_ms.map(|ms| rfc3339(i64::try_from(ms).unwrap_or(i64::MAX))),
+                reap: Reap::of(record.reap_unattended).into(),
+            });
         }
     }
 
@@ -127,54 +124,61 @@ impl Events {
         if was.zip(is).is_some_and(|(was, is)| same(was, is)) {
             return;
         }
-        self.tell("activity", || {
-            let json = with(about(record), "activity", json!(is.map(doc::ActivityDoc::from)));
-            with(json, "was", json!(was.map(|was| was.state.as_str())))
+        self.tell(|| What::Activity {
+            about: about(record),
+            activity: is.map(ActivityDoc::from),
+            was: was.map(|was| was.state.clone()),
         });
     }
 
     /// A job says something to people.
     pub fn notice(&self, record: &Record, notice: &m::Notice) {
-        self.tell("notice", || {
-            let json = with(about(record), "kind", notice.kind.as_str().into());
-            let said = |text: &str| if text.is_empty() { Value::Null } else { text.into() };
-            let json = with(json, "title", said(&notice.title));
-            let json = with(json, "body", said(&notice.body));
-            with(json, "seconds_ago", (notice.age_ms / 1000).into())
+        let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        self.tell(|| What::Notice {
+            about: about(record),
+            kind: notice.kind.clone(),
+            title: said(&notice.title),
+            body: said(&notice.body),
+            seconds_ago: notice.age_ms / 1000,
         });
     }
 
-    /// The manager begins, or stops: sessions run on either way.
-    pub fn manager(&self, state: &str) {
-        self.tell("manager", || json!({"state": state, "pid": std::process::id()}));
+    /// The manager is about to stop: sessions run on.
+    pub fn manager_stops(&self) {
+        self.tell(|| What::Manager { state: "stopping".to_owned(), pid: std::process::id() });
     }
 
     /// A host's link was one thing and is another.
-    pub fn link(&self, host: &str, was: &str, is: &str, why: Option<&str>) {
+    pub fn link(&self, host: &str, was: LinkState, is: LinkState, why: Option<&str>) {
         if was != is {
-            self.tell("link", || json!({"host": host, "link": is, "was": was, "detail": why}));
+            self.tell(|| What::Link {
+                host: host.to_owned(),
+                link: is.into(),
+                was: was.into(),
+                detail: why.map(str::to_owned),
+            });
         }
     }
 }
 
-fn with(mut json: Value, key: &str, value: Value) -> Value {
-    json[key] = value;
-    json
+fn now(what: What) -> Event {
+    Event { at: rfc3339(clock::wall_ms()), what }
 }
 
-fn about(record: &Record) -> Value {
-    json!({
-        "id": record.id.to_string(),
-        "name": record.name,
-        "host": record.host,
-        "state": record.state.word(),
-        "job_id": record.job_id.to_string(),
-    })
+fn about(record: &Record) -> About {
+    About {
+        id: record.id.to_string(),
+        name: record.name.clone(),
+        host: record.host.clone(),
+        state: record.state.into(),
+        job_id: record.job_id.to_string(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use serde_json::{Value, json};
 
     #[test]
     fn a_subscriber_that_does_not_read_skips_and_is_told_how_many() {
@@ -182,11 +186,11 @@ mod tests {
         events.subscribe(&out);
         let mut heard = 0;
         while out.len() <= WAITING_MAX {
-            events.link("box", "up", "down", Some("pulled"));
+            events.link("box", LinkState::Up, LinkState::Down, Some("pulled"));
             heard += 1;
         }
         for _ in 0..7 {
-            events.link("box", "up", "down", None);
+            events.link("box", LinkState::Up, LinkState::Down, None);
         }
         let full = out.len();
         assert!(heard > 100 && full < WAITING_MAX + 1000);

@@ -5,9 +5,8 @@
 
 use crate::asking::Asking;
 use crate::clock;
-use crate::error::{Error, Kind, Result};
 use crate::faults::point;
-use crate::manager::dial::{self, LOCAL};
+use crate::manager::dial;
 use crate::manager::link::{Link, LinkEnd, NoAnswer};
 use crate::manager::news::{Missing, why};
 use crate::manager::origins::{OWN, Origins};
@@ -16,6 +15,8 @@ use sessd_core::host::{Cause, Effect, Event, Phase};
 use sessd_core::reconcile::{Seen, place_of};
 use sessd_core::stream::StreamIds;
 use sessd_proto::Uuid;
+use sessd_proto::docs::host::LOCAL;
+use sessd_proto::docs::{Error, Kind, LinkState, Result};
 use sessd_proto::messages::{Inventory, InventoryRequest, LinkAct, LinkAnswer};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -55,15 +56,15 @@ pub enum Status {
 }
 
 impl Status {
-    /// The contract's word.
-    pub fn word(&self, host: &str) -> &'static str {
+    /// The same in the contract's words.
+    pub fn link_state(&self, host: &str) -> LinkState {
         match self {
-            Self::Up(_) if self.is_stalled() => "stalled",
-            Self::Up(_) if host == LOCAL => "local",
-            Self::Up(_) => "up",
-            Self::Connecting => "connecting",
-            Self::Dormant | Self::Down { .. } => "down",
-            Self::NeedsPerson(_) => "needs-login",
+            Self::Up(_) if self.is_stalled() => LinkState::Stalled,
+            Self::Up(_) if host == LOCAL => LinkState::Local,
+            Self::Up(_) => LinkState::Up,
+            Self::Connecting => LinkState::Connecting,
+            Self::Dormant | Self::Down { .. } => LinkState::Down,
+            Self::NeedsPerson(_) => LinkState::NeedsLogin,
         }
     }
 
@@ -134,7 +135,7 @@ pub trait HostContext {
     /// Waits for what may mend the last failure, of an attempt that was made from this environment.
     fn mended(self: Rc<Self>, missing: &Missing, from: Option<Rc<Asking>>) -> Option<Coming<()>>;
     /// A host's link is seen otherwise: the words for what it was and is.
-    fn link_changed(&self, host: &str, was: &'static str, is: &'static str, why: Option<&str>);
+    fn link_changed(&self, host: &str, was: LinkState, is: LinkState, why: Option<&str>);
     /// A host's link is up, and this is what is there.
     fn is_up(self: Rc<Self>, host: &str, link: &Rc<Link>, seen: &Rc<Seen>);
     /// A host's task came to a bad end.
@@ -185,7 +186,7 @@ pub struct Host {
     /// When anything was heard of it last, over links that have ended.
     heard: Cell<Option<Instant>>,
     /// The word that listeners heard last.
-    told: Cell<&'static str>,
+    told: Cell<LinkState>,
     origins: RefCell<Origins>,
 }
 
@@ -201,7 +202,7 @@ impl Host {
             status: RefCell::new(Status::Dormant),
             place: RefCell::default(),
             heard: Cell::new(None),
-            told: Cell::new("down"),
+            told: Cell::new(LinkState::Down),
             origins: RefCell::default(),
         });
         let running = Task::start(&host, manager.clone(), receiver);
@@ -559,7 +560,7 @@ impl Task {
         if matches!(status, Status::Up(_)) && !matches!(&*host.status.borrow(), Status::Up(_)) {
             point("host-up");
         }
-        let (is, why) = (status.word(&host.name), status.why().map(|e| e.message.clone()));
+        let (is, why) = (status.link_state(&host.name), status.why().map(|e| e.message.clone()));
         *host.status.borrow_mut() = status;
         let was = host.told.replace(is);
         host.tell_members(&HostNews::Changed);

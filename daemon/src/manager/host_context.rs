@@ -1,13 +1,13 @@
 //! What the manager's hosts have of it.
 
 use crate::asking::Asking;
-use crate::error::Result;
 use crate::manager::host::{Coming, HostContext};
 use crate::manager::link::Link;
 use crate::manager::news::{self, Missing};
 use crate::manager::{Manager, dial};
 use sessd_core::reconcile::Seen;
 use sessd_core::stream::StreamIds;
+use sessd_proto::docs::{LinkState, Result};
 use std::rc::Rc;
 
 impl HostContext for Manager {
@@ -55,7 +55,7 @@ impl HostContext for Manager {
         }
     }
 
-    fn link_changed(&self, host: &str, was: &'static str, is: &'static str, why: Option<&str>) {
+    fn link_changed(&self, host: &str, was: LinkState, is: LinkState, why: Option<&str>) {
         self.events.link(host, was, is, why);
         self.registry.tell_changed();
     }

@@ -27,18 +27,20 @@ pub mod views;
 use crate::asking::Asking;
 use crate::clock;
 use crate::config::Live;
-use crate::error::Result;
 use crate::paths::Paths;
 use crate::seat::Seat;
 use crate::store::Store;
-use doc::{LinkDoc, StatusDoc};
 use events::Events;
 use host::{Host, HostContext, Status};
 use origins::Agents;
 use registry::Registry;
+use sessd_core::Record;
 use sessd_core::stream::StreamIds;
-use sessd_core::{Record, State};
 use sessd_proto::Uuid;
+use sessd_proto::docs;
+use sessd_proto::docs::host::LOCAL;
+use sessd_proto::docs::time::rfc3339;
+use sessd_proto::docs::{HostDoc, LinkDoc, LinkState, Result, State, StatusDoc};
 use session::{Caller, Session, ToSession};
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -119,8 +121,8 @@ impl Manager {
         }
         // The last manager may have died between the record of an end and the word to this machine that it may forget the
         // job. Other hosts are told when there is a link to them again.
-        if manager.store.ended_since(dial::LOCAL, manager.started_at_ms - RECENT_MS).await? {
-            manager.host(dial::LOCAL).person_is_here(None);
+        if manager.store.ended_since(LOCAL, manager.started_at_ms - RECENT_MS).await? {
+            manager.host(LOCAL).person_is_here(None);
         }
         tokio::task::spawn_local(keep_house(Rc::downgrade(&manager)));
         Ok(manager)
@@ -186,7 +188,7 @@ impl Manager {
 
     /// A session's task has nothing left to do with its job.
     pub(crate) fn session_gone(&self, session: &Session, record: &Record) {
-        tracing::info!(session = %session.id, state = record.state.word(), "the session's job is over");
+        tracing::info!(session = %session.id, state = %record.state, "the session's job is over");
         self.registry.remove(session);
     }
 
@@ -239,17 +241,16 @@ impl Manager {
         live
     }
 
-    fn link_word(&self, host: &str) -> &'static str {
+    fn link_state(&self, host: &str) -> LinkState {
         match self.hosts.borrow().get(host) {
-            Some(host) => host.status().word(&host.name),
-            None if host == dial::LOCAL => "local",
-            None => "down",
+            Some(host) => host.status().link_state(&host.name),
+            None if host == LOCAL => LinkState::Local,
+            None => LinkState::Down,
         }
     }
 
-    /// The manager itself.
-    pub async fn status(&self) -> StatusDoc {
-        self.config.look(&self.paths).await;
+    /// Every link that is there, or is to be, in the order of the hosts.
+    fn links(&self) -> Vec<LinkDoc> {
         let mut links: Vec<LinkDoc> = self
             .hosts
             .borrow()
@@ -259,17 +260,39 @@ impl Manager {
                 let status = host.status();
                 LinkDoc {
                     host: host.name.clone(),
-                    link: status.word(&host.name).to_owned(),
+                    link: status.link_state(&host.name).into(),
                     rtt_ms: match &status {
                         Status::Up(link) => link.rtt_ms(),
                         _ => None,
                     },
-                    next_try_at: status.next_try_ms().map(clock::rfc3339),
+                    next_try_at: status.next_try_ms().map(rfc3339),
                     detail: status.why().map(|e| e.message.clone()),
                 }
             })
             .collect();
         links.sort_by(|a, b| a.host.cmp(&b.host));
+        links
+    }
+
+    /// Every host that has a session or a link.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn hosts(&self) -> Result<Vec<HostDoc>> {
+        self.first_words(|_| true).await;
+        let mut sessions: Vec<(String, bool)> = Vec::new();
+        for session in self.registry.all() {
+            let record = &session.live.borrow().record;
+            sessions.push((record.host.clone(), record.ended().is_some()));
+        }
+        self.store.with_done(|done| sessions.extend(done.iter().map(|r| (r.host.clone(), true)))).await?;
+        Ok(docs::status::hosts(sessions.iter().map(|(host, ended)| (host.as_str(), *ended)), &self.links()))
+    }
+
+    /// The manager itself.
+    pub async fn status(&self) -> StatusDoc {
+        self.config.look(&self.paths).await;
+        let links = self.links();
         let path = |path: &std::path::Path| Some(path.display().to_string());
         let (program, program_replaced) = crate::process::program();
         StatusDoc {
@@ -281,7 +304,7 @@ impl Manager {
             program_replaced,
             pid: std::process::id(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            since: clock::rfc3339(self.started_at_ms),
+            since: rfc3339(self.started_at_ms),
             sessions: self.live().len(),
             links,
             panics: self.registry.panics(),
@@ -293,7 +316,7 @@ impl Manager {
     pub fn stop(&self) {
         // Before anybody is sent out: who comes back must find the next manager, not wait at our door.
         self.seat.close_door();
-        self.events.manager("stopping");
+        self.events.manager_stops();
         self.stopping.send_replace(true);
     }
 

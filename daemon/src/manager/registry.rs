@@ -4,10 +4,10 @@
 //! with it first and looks again when it is; between its last look and its act nobody else acts on that session. A verb
 //! that gives a name *claims* it before it waits for anything.
 
-use crate::error::{Error, Kind, Result};
 use crate::manager::session::Session;
 use sessd_core::Record;
 use sessd_proto::Uuid;
+use sessd_proto::docs::{Error, Kind, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;

@@ -2,7 +2,6 @@
 //! slept.
 
 use crate::clock;
-use crate::error::Result;
 use crate::manager::Manager;
 use crate::manager::host::{Status, ToHost};
 use crate::manager::link::{FrameSink, Link};
@@ -10,6 +9,8 @@ use crate::wire::OwnedFrame;
 use sessd_core::reconcile::Seen;
 use sessd_core::stream::StreamId;
 use sessd_core::wake::Wake;
+use sessd_proto::docs::Result;
+use sessd_proto::docs::event::What;
 use sessd_proto::messages as m;
 use sessd_proto::{Frame, Uuid};
 use std::rc::{Rc, Weak};
@@ -84,7 +85,7 @@ impl Manager {
     pub async fn forget_old(&self) -> Result<()> {
         let keep = i64::try_from(self.config.now().keep_done.as_millis()).unwrap_or(i64::MAX);
         for record in self.store.forget_done(clock::wall_ms().saturating_sub(keep)).await? {
-            self.events.session("forgotten", &record);
+            self.events.session(What::Forgotten, &record);
             let status = self.hosts.borrow().get(&record.host).map(|host| host.status());
             if let Some(Status::Up(link)) = status {
                 let job = m::JobName { job_id: record.job_id.to_string(), manager_id: self.id.clone() };

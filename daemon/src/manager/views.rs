@@ -5,11 +5,12 @@
 mod drawn;
 
 use crate::clock;
-use crate::manager::doc::ViewDoc;
 use crate::wire::OutQueue;
 use drawn::Drawn;
 use sessd_core::leader::Leaders;
 use sessd_core::typing::Typed;
+use sessd_proto::docs::ViewDoc;
+use sessd_proto::docs::time::rfc3339;
 use sessd_proto::frame::put_snapshot;
 use sessd_proto::limits::CHUNK;
 use sessd_proto::messages::{Close, CloseReason, Detach, ExitRecord, Presence, ViewState};
@@ -284,7 +285,7 @@ impl Views {
                 id: m.view.id.to_string(),
                 kind: m.view.kind.clone(),
                 read_only: m.view.read_only,
-                attached_at: clock::rfc3339(m.attached_at_ms),
+                attached_at: rfc3339(m.attached_at_ms),
             })
             .collect()
     }

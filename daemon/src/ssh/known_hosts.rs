@@ -23,7 +23,7 @@ use ::russh::keys::{
     Algorithm, Certificate, HashAlg, PublicKey, PublicKeyBase64 as _, PublicKeyOrCertificate, ssh_key,
 };
 use hmac::{KeyInit as _, Mac as _};
-use sessd_core::text::is_hidden;
+use sessd_proto::docs::text::is_hidden;
 
 use super::{
     Failure, HostKeyProblem, OnFile, Refusal,
@@ -427,7 +427,7 @@ impl KnownHosts {
                     return refuse(HostKeyProblem::Unknown);
                 }
                 if self.write_to.is_some() && !can_be_noted(&self.names.primary) {
-                    let name = sessd_core::text::shown(&self.names.primary);
+                    let name = sessd_proto::docs::text::shown(&self.names.primary);
                     return Err(Failure::Config {
                         detail: format!(
                             "'{name}' cannot stand in a known_hosts file, so its key cannot be kept"
@@ -453,7 +453,7 @@ impl KnownHosts {
         let (kind, print) = shown.split_once(' ').unwrap_or(("", &shown));
         let text = format!(
             "The authenticity of host '{}' can't be established.\n{kind} key fingerprint is {print}.",
-            sessd_core::text::shown(&self.names.primary),
+            sessd_proto::docs::text::shown(&self.names.primary),
         );
         let prompt = "Are you sure you want to continue connecting (yes/no/[fingerprint])? ";
         let (mut text, mut prompt) = (text.as_str(), prompt);

@@ -1,7 +1,7 @@
 //! The ssh rooms: from what a person typed as HOST to one byte stream that ends in our agent.
 //!
 //! ```text
-//! "me@box"  Destination::parse            this file
+//! "me@box"  Destination::parse            proto::docs::host
 //!    |      HostConfig::resolve           config/        what `ssh -G` says, tokens expanded, jumps resolved
 //!    |      Transport::dial               russh.rs       our own connection, one per host
 //!    |                                    openssh.rs     the system's `ssh` over stdio
@@ -22,8 +22,9 @@
 //! Every future is `Send` and none blocks: small files are read through `tokio::fs`, key derivation and file locks run
 //! on the blocking pool. All text from the far side passes [`clean`] before it reaches a message.
 
-use sessd_core::text::is_hidden;
-use std::{fmt, future::Future, net::Ipv6Addr, pin::Pin};
+use sessd_proto::docs::host::{BadHost, ssh_command};
+use sessd_proto::docs::{Error, Kind};
+use std::{future::Future, pin::Pin};
 
 mod auth;
 pub mod bootstrap;
@@ -54,125 +55,12 @@ pub use openssh::OpensshTransport;
 pub use own_first::OwnFirst;
 pub use prompt::{Answer, Prompter, Question};
 pub use russh::RusshTransport;
-pub use sessd_core::text::clean;
+pub use sessd_proto::docs::host::Destination;
+pub use sessd_proto::docs::text::clean;
 pub use stream::{ExecReader, ExecStream, ExecWriter, Exit, STDERR_TAIL};
 
 /// A boxed future, as the object-safe traits of this module return it.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// The longest HOST accepted, in bytes: an alias, a user and a port fit many times over.
-pub const MAX_DESTINATION: usize = 1024;
-
-/// What a person typed as HOST, taken apart but not yet looked up.
-///
-/// `local` is not a destination: the caller has dealt with it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Destination {
-    /// The name to look up in the ssh config: an alias, a host name or an address (IPv6 without brackets).
-    pub host: String,
-    /// The user before the `@`, which wins over the config's.
-    pub user: Option<String>,
-    /// The port after the `:`, which wins over the config's.
-    pub port: Option<u16>,
-}
-
-impl Destination {
-    /// Takes apart `alias`, `user@host`, `user@host:port`, `[v6]:port` or `ssh://user@host:port`.
-    ///
-    /// # Errors
-    /// [`Failure::Config`] when it is empty, over [`MAX_DESTINATION`], has a control character or a space, a part that
-    /// would read as an option (leading `-`), or a port that is none.
-    pub fn parse(text: &str) -> Result<Self, Failure> {
-        let bad = |why: &str| Failure::Config { detail: format!("'{}' is no host: {why}", clean(text, 80)) };
-        if text.is_empty() {
-            return Err(bad("it is empty"));
-        }
-        if text.len() > MAX_DESTINATION {
-            return Err(bad("it is too long"));
-        }
-        if text.chars().any(|c| is_hidden(c) || c.is_whitespace()) {
-            return Err(bad("it has a space, a control character or one that is not seen"));
-        }
-        let rest = match text.strip_prefix("ssh://") {
-            Some(rest) => rest.strip_suffix('/').unwrap_or(rest),
-            None => text,
-        };
-        // A user may hold an `@` (as in a mail address); a host never does.
-        let (user, host) = match rest.rsplit_once('@') {
-            Some(("", _)) => return Err(bad("there is no user before the @")),
-            Some((user, host)) => (Some(user), host),
-            None => (None, rest),
-        };
-        let (host, port) = if let Some(inner) = host.strip_prefix('[') {
-            let (address, after) = inner.split_once(']').ok_or_else(|| bad("the [ is not closed"))?;
-            // ssh itself writes a name or an IPv4 address like that, too.
-            if address.contains(':')
-                && address.split('%').next().is_none_or(|a| a.parse::<Ipv6Addr>().is_err())
-            {
-                return Err(bad("what is in [ ] is no IPv6 address"));
-            }
-            match after.strip_prefix(':') {
-                Some(port) => (address, Some(port)),
-                None if after.is_empty() => (address, None),
-                None => return Err(bad("after the ] only :port may follow")),
-            }
-        } else {
-            match host.split_once(':') {
-                // More than one colon without brackets is a bare IPv6 address, or nothing.
-                Some((_, more)) if more.contains(':') => {
-                    if host.split('%').next().is_none_or(|a| a.parse::<Ipv6Addr>().is_err()) {
-                        return Err(bad("it has more than one colon and is no IPv6 address"));
-                    }
-                    (host, None)
-                }
-                Some((name, port)) => (name, Some(port)),
-                None => (host, None),
-            }
-        };
-        let port = match port {
-            None => None,
-            Some(digits) if !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()) => {
-                match digits.parse::<u16>() {
-                    Ok(port) if port != 0 => Some(port),
-                    _ => return Err(bad("the port must be 1 to 65535")),
-                }
-            }
-            Some(_) => return Err(bad("the port must be 1 to 65535")),
-        };
-        if host.is_empty() {
-            return Err(bad("there is no host name"));
-        }
-        if host.starts_with('-') || user.is_some_and(|u| u.starts_with('-')) {
-            return Err(bad("no part may start with a dash"));
-        }
-        // What ssh refuses, and what is a pattern or a list where known hosts are kept.
-        if host.contains([
-            '\\', '\'', '"', '`', '$', ';', '&', '|', '<', '>', '(', ')', '{', '}', '[', ']', '*', '?', '!',
-            '#', ',',
-        ]) {
-            return Err(bad("the host name has a character that no host name has"));
-        }
-        if user.is_some_and(|u| {
-            u.contains(['\'', '"', '`', ';', '&', '|', '<', '>', '(', ')', '{', '}']) || u.ends_with('\\')
-        }) {
-            return Err(bad("the user has a character that ssh refuses"));
-        }
-        Ok(Self { host: host.to_owned(), user: user.map(str::to_owned), port })
-    }
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(user) = &self.user {
-            write!(f, "{user}@")?;
-        }
-        match self.port {
-            Some(port) if self.host.contains(':') => write!(f, "[{}]:{port}", self.host),
-            Some(port) => write!(f, "{}:{port}", self.host),
-            None => f.write_str(&self.host),
-        }
-    }
-}
 
 /// The keys that known_hosts has for a host that shows another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -264,6 +152,39 @@ pub enum Failure {
         /// What was wrong, one line.
         detail: String,
     },
+}
+
+impl From<BadHost> for Failure {
+    fn from(bad: BadHost) -> Self {
+        Self::Config { detail: bad.to_string() }
+    }
+}
+
+impl From<Failure> for Error {
+    fn from(failure: Failure) -> Self {
+        let message = failure.to_string();
+        match failure {
+            Failure::Unreachable { host, .. } => Self::new(
+                Kind::Unreachable,
+                message,
+                format!("check the network, or try `{}`", ssh_command(&host)),
+            ),
+            Failure::NeedsLogin { host, .. } => Self::new(
+                Kind::NeedsLogin,
+                message,
+                format!("try `{}`, or add the key to your ssh agent", ssh_command(&host)),
+            ),
+            Failure::NoAgent { host, .. } => Self::new(
+                Kind::NeedsLogin,
+                message,
+                format!("add the key with `ssh-add`, or try `{}`", ssh_command(&host)),
+            ),
+            Failure::HostKey { .. } => Self::new(Kind::HostKey, message, ""),
+            Failure::Config { .. } => Self::failed(message, "check the host's name and your ssh config"),
+            Failure::AgentInstall { .. } => Self::failed(message, ""),
+            Failure::Protocol { .. } => Self::failed(message, "try `ssh` to the same host"),
+        }
+    }
 }
 
 impl Failure {

@@ -67,7 +67,7 @@ fn a_host_that_cannot_be_read_or_noted_is_no_host() {
     for bad in ["bo\u{200b}x", "\u{202e}xob", "b#x", "#box", "a,b", "me\u{2066}@box", "ssh://b#x", "b\u{ad}x"]
     {
         let said = Destination::parse(bad).unwrap_err().to_string();
-        assert!(!said.contains(sessd_core::text::is_hidden), "{said:?}");
+        assert!(!said.contains(sessd_proto::docs::text::is_hidden), "{said:?}");
     }
 }
 

@@ -2,13 +2,13 @@
 //!
 //! A database that is damaged is kept aside under another name and never written again.
 
-use crate::error::{Error, Result};
 use crate::files;
 use crate::seat;
-use sessd_core::names::PREFIX_MIN;
-use sessd_core::record::{Untold, reason_from_word, reason_word};
-use sessd_core::{End, Record, State};
+use sessd_core::record::Untold;
+use sessd_core::{End, Record};
 use sessd_proto::Uuid;
+use sessd_proto::docs::names::PREFIX_MIN;
+use sessd_proto::docs::{Error, Kind, Reason, Result, State, Vocabulary};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
@@ -109,21 +109,23 @@ impl Store {
             .bind(name)
             .bind(make())
             .execute(&self.pool)
-            .await?;
+            .await
+            .map_err(Trouble::Sql)?;
         Ok(sqlx::query_scalar("SELECT value FROM facts WHERE name = $1")
             .bind(name)
             .fetch_one(&self.pool)
-            .await?)
+            .await
+            .map_err(Trouble::Sql)?)
     }
 
     /// Keeps a record, whole: it replaces what was kept before.
     ///
     /// # Errors
-    /// [`crate::error::Kind::NameTaken`] when another live session has the name.
+    /// [`Kind::NameTaken`] when another live session has the name.
     pub async fn save(&self, record: &Record) -> Result<()> {
-        let taken = |error: sqlx::Error| match &error {
-            sqlx::Error::Database(e) if e.is_unique_violation() => Error::new(
-                crate::error::Kind::NameTaken,
+        let taken = |error: Trouble| match &error {
+            Trouble::Sql(sqlx::Error::Database(e)) if e.is_unique_violation() => Error::new(
+                Kind::NameTaken,
                 format!("the name `{}` is taken", record.label()),
                 "choose another, or see who has it with `sessd list`",
             ),
@@ -151,7 +153,7 @@ impl Store {
     async fn write<T>(
         &self,
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
-    ) -> Result<T, sqlx::Error> {
+    ) -> Result<T, Trouble> {
         let mut db = self.pool.acquire().await?;
         crate::faults::slow_disk().await;
         let result = async {
@@ -166,7 +168,7 @@ impl Store {
             let _ = sqlx::query("ROLLBACK").execute(&mut *db).await;
             db.close_on_drop();
         }
-        result
+        result.map_err(Trouble::Sql)
     }
 
     /// Keeps the record of a session that has ended together with its last screen, or neither.
@@ -217,12 +219,10 @@ impl Store {
         let row = sqlx::query("SELECT cols, rows, snapshot FROM screens WHERE session_id = $1")
             .bind(id.to_string())
             .fetch_optional(&self.pool)
-            .await?;
+            .await
+            .map_err(Trouble::Sql)?;
         let Some(row) = row else { return Ok(None) };
-        let side = |column: &str| -> Result<u16> {
-            u16::try_from(row.try_get::<i64, _>(column)?).map_err(|_| wrong(column))
-        };
-        Ok(Some(Screen { size: (side("cols")?, side("rows")?), snapshot: row.try_get("snapshot")? }))
+        Ok(Some(screen(&row)?))
     }
 
     /// Forgets a record.
@@ -259,7 +259,7 @@ impl Store {
 
     /// Every record that is not done.
     pub async fn live(&self) -> Result<Vec<Record>> {
-        self.select("WHERE state <> 'done' ORDER BY created_at_ms, id").await
+        Ok(self.select("WHERE state <> 'done' ORDER BY created_at_ms, id").await?)
     }
 
     /// The record of this id.
@@ -286,7 +286,7 @@ impl Store {
     pub async fn with_done<T>(&self, look: impl FnOnce(&[Record]) -> T) -> Result<T> {
         if self.done.borrow().is_none() {
             // What is written from here on waits for the connection, and finds what is remembered.
-            let mut db = self.pool.acquire().await?;
+            let mut db = self.pool.acquire().await.map_err(Trouble::Sql)?;
             let all = Self::read(&mut db, "WHERE state = 'done' ORDER BY end_at_ms DESC, id", &[]).await?;
             *self.done.borrow_mut() = Some(all);
         }
@@ -306,7 +306,7 @@ impl Store {
             String::new()
         };
         let rest = "WHERE state = 'done' AND (name = $1 OR (id >= $2 AND id <= $3) OR id LIKE $4) ORDER BY end_at_ms DESC, id";
-        self.select_with(rest, &[selector, &low, &high, &end]).await
+        Ok(self.select_with(rest, &[selector, &low, &high, &end]).await?)
     }
 
     /// Forgets what was done before `before_ms`, and says what that was.
@@ -346,7 +346,8 @@ impl Store {
         .bind(since_ms)
         .bind(host)
         .fetch_optional(&self.pool)
-        .await?;
+        .await
+        .map_err(Trouble::Sql)?;
         Ok(row.is_some())
     }
 
@@ -355,21 +356,24 @@ impl Store {
         let rows = sqlx::query("SELECT job_id, id FROM sessions WHERE state = 'done' AND host = $1")
             .bind(host)
             .fetch_all(&self.pool)
-            .await?;
-        rows.iter().map(|row| Ok((row.try_get("job_id")?, row.try_get("id")?))).collect()
+            .await
+            .map_err(Trouble::Sql)?;
+        let both =
+            |row: &SqliteRow| -> Result<_, Trouble> { Ok((row.try_get("job_id")?, row.try_get("id")?)) };
+        Ok(rows.iter().map(both).collect::<Result<_, _>>()?)
     }
 
-    async fn select(&self, rest: &str) -> Result<Vec<Record>> {
+    async fn select(&self, rest: &str) -> Result<Vec<Record>, Trouble> {
         self.select_with(rest, &[]).await
     }
 
-    async fn select_with(&self, rest: &str, arguments: &[&str]) -> Result<Vec<Record>> {
+    async fn select_with(&self, rest: &str, arguments: &[&str]) -> Result<Vec<Record>, Trouble> {
         let mut db = self.pool.acquire().await?;
         Self::read(&mut db, rest, arguments).await
     }
 
     /// Rows and their tags, with nothing written between the two: there is one connection, and it is in hand.
-    async fn read(db: &mut SqliteConnection, rest: &str, arguments: &[&str]) -> Result<Vec<Record>> {
+    async fn read(db: &mut SqliteConnection, rest: &str, arguments: &[&str]) -> Result<Vec<Record>, Trouble> {
         let sql = format!("SELECT {COLUMNS} FROM sessions {rest}");
         let mut query = sqlx::query(sqlx::AssertSqlSafe(sql));
         for argument in arguments {
@@ -397,11 +401,11 @@ impl Store {
         // One that cannot be read is one that a newer version wrote, or a person: it stays as it is, and costs no other.
         let readable = |row| {
             let mut record = record(row)
-                .inspect_err(|error: &Error| {
+                .map_err(|error: Trouble| {
                     let id: String = row.try_get("id").unwrap_or_default();
                     tracing::error!(
                         session = id,
-                        error = error.line(),
+                        error = Error::from(error).line(),
                         "a record cannot be read and is left alone"
                     );
                 })
@@ -420,7 +424,11 @@ impl Store {
         files::open_private(path, File::options().write(true).create_new(true)).map_err(|e| {
             Error::failed(format!("{} cannot be written ({e})", path.display()), "check its folder")
         })?;
-        sqlx::query("VACUUM INTO $1").bind(path.to_string_lossy().into_owned()).execute(&self.pool).await?;
+        sqlx::query("VACUUM INTO $1")
+            .bind(path.to_string_lossy().into_owned())
+            .execute(&self.pool)
+            .await
+            .map_err(Trouble::Sql)?;
         Ok(())
     }
 
@@ -531,7 +539,7 @@ async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::
     .bind(i64::from(record.delete_requested))
     .bind(record.last_active_ms)
     .bind(&record.place)
-    .bind(end.map(|e| reason_word(e.reason)))
+    .bind(end.map(|e| Reason::from(e.reason).word()))
     .bind(end.and_then(|e| e.code).map(i64::from))
     .bind(end.and_then(|e| e.signal).map(i64::from))
     .bind(end.map(|e| e.at_ms))
@@ -557,29 +565,70 @@ async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::
     Ok(())
 }
 
-fn wrong(what: &str) -> Error {
-    Error::failed(
-        format!("a record in the database has a {what} that cannot be"),
-        "move the database away to begin anew",
-    )
+/// Why the database does not do what it is asked.
+#[derive(Debug)]
+enum Trouble {
+    /// It says so itself.
+    Sql(sqlx::Error),
+    /// What is in it cannot be.
+    Wrong(String),
 }
 
-fn record(row: &SqliteRow) -> Result<Record> {
-    let uuid = |column: &str| -> Result<Uuid> {
+impl From<sqlx::Error> for Trouble {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+/// Does SQLite say that somebody else holds the database?
+fn is_held(said: &str) -> bool {
+    said.contains("is locked") || said.contains("(code: 5)")
+}
+
+impl From<Trouble> for Error {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            Trouble::Sql(error) => {
+                let hint = if is_held(&error.to_string()) {
+                    "another program has it open (a backup, an sqlite3 shell): let that end, and try again"
+                } else {
+                    "check its folder for space and permissions"
+                };
+                Self::failed(format!("the database does not take it ({error})"), hint)
+            }
+            Trouble::Wrong(what) => Self::failed(
+                format!("a record in the database has a {what} that cannot be"),
+                "move the database away to begin anew",
+            ),
+        }
+    }
+}
+
+fn wrong(what: &str) -> Trouble {
+    Trouble::Wrong(what.to_owned())
+}
+
+fn side(row: &SqliteRow, column: &str) -> Result<u16, Trouble> {
+    u16::try_from(row.try_get::<i64, _>(column)?).map_err(|_| wrong(column))
+}
+
+fn screen(row: &SqliteRow) -> Result<Screen, Trouble> {
+    Ok(Screen { size: (side(row, "cols")?, side(row, "rows")?), snapshot: row.try_get("snapshot")? })
+}
+
+fn record(row: &SqliteRow) -> Result<Record, Trouble> {
+    let uuid = |column: &str| -> Result<Uuid, Trouble> {
         Uuid::parse_str(row.try_get::<&str, _>(column)?).map_err(|_| wrong(column))
     };
-    let json = |column: &str| -> Result<&str> { Ok(row.try_get(column)?) };
-    let side = |column: &str| -> Result<u16> {
-        u16::try_from(row.try_get::<i64, _>(column)?).map_err(|_| wrong(column))
-    };
-    let number = |column: &str| -> Result<Option<i32>> {
+    let json = |column: &str| -> Result<&str, Trouble> { Ok(row.try_get(column)?) };
+    let number = |column: &str| -> Result<Option<i32>, Trouble> {
         Ok(row.try_get::<Option<i64>, _>(column)?.and_then(|n| n.try_into().ok()))
     };
     let state = State::from_word(row.try_get("state")?).ok_or_else(|| wrong("state"))?;
     let end = match row.try_get::<Option<&str>, _>("end_reason")? {
         None => None,
         Some(word) => Some(End {
-            reason: reason_from_word(word).ok_or_else(|| wrong("end_reason"))?,
+            reason: Reason::from_word(word).ok_or_else(|| wrong("end_reason"))?.into(),
             code: number("end_code")?,
             signal: number("end_signal")?,
             at_ms: row.try_get::<Option<i64>, _>("end_at_ms")?.unwrap_or_default(),
@@ -594,7 +643,7 @@ fn record(row: &SqliteRow) -> Result<Record> {
         command: serde_json::from_str(json("command")?).map_err(|_| wrong("command"))?,
         cwd: row.try_get("cwd")?,
         env: serde_json::from_str(json("env")?).map_err(|_| wrong("env"))?,
-        size: (side("cols")?, side("rows")?),
+        size: (side(row, "cols")?, side(row, "rows")?),
         idle_timeout_ms: row.try_get("idle_timeout_ms")?,
         reap_unattended: row.try_get::<i64, _>("reap_unattended")? != 0,
         created_at_ms: row.try_get("created_at_ms")?,
@@ -617,6 +666,12 @@ fn record(row: &SqliteRow) -> Result<Record> {
 mod tests {
     use super::*;
     use sessd_proto::messages::EndReason;
+
+    #[test]
+    fn a_database_that_somebody_else_holds_is_not_one_without_space() {
+        assert!(is_held("error returned from database: (code: 5) database is locked"));
+        assert!(!is_held("error returned from database: (code: 13) database or disk is full"));
+    }
 
     fn some_record(name: Option<&str>) -> Record {
         Record {
@@ -796,7 +851,7 @@ mod tests {
         let mut first = some_record(Some("dev"));
         store.save(&first).await.unwrap();
         let second = some_record(Some("dev"));
-        assert_eq!(store.save(&second).await.unwrap_err().kind, crate::error::Kind::NameTaken);
+        assert_eq!(store.save(&second).await.unwrap_err().kind, Kind::NameTaken);
         store.save(&some_record(None)).await.unwrap();
         store.save(&some_record(None)).await.unwrap();
         first.delete_requested = true;

@@ -1,13 +1,13 @@
 //! The blocking client: one connection to the manager, which is started if it does not run.
 
-use crate::error::{Error, Kind, Result};
 use crate::files;
 use crate::paths::{self, Paths};
 use crate::seat::{self, Holder};
-use crate::server::said;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
+use sessd_proto::docs::announce;
+use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::messages::{self as m, Act, Answer, Request};
 use sessd_proto::{Decoder, Frame, hello};
 use std::io::{self, Read, Write};
@@ -429,14 +429,14 @@ fn start_manager(paths: &Paths) -> Result<()> {
             }
             Err(error) => return Err(trouble(error)),
         };
-        if let Some(note) = line.strip_prefix(said::NOTE) {
+        if let Some(note) = line.strip_prefix(announce::NOTE) {
             crate::out::note(note);
-        } else if let Some(json) = line.strip_prefix(said::FAILED) {
-            end = Err(failure(json));
+        } else if let Some(json) = line.strip_prefix(announce::FAILED) {
+            end = Err(Error::from_json(json).unwrap_or_else(|| Error::failed(json, "")));
             break;
-        } else if line == said::READY {
+        } else if line == announce::READY {
             return Ok(());
-        } else if line == said::BUSY {
+        } else if line == announce::BUSY {
             // It has the lock and will answer, or is about to end and let go of it.
             std::thread::sleep(Duration::from_millis(20));
             end = Ok(());
@@ -476,11 +476,4 @@ impl Lines {
             }
         }
     }
-}
-
-fn failure(json: &str) -> Error {
-    let text =
-        |value: &serde_json::Value, key: &str| value["error"][key].as_str().unwrap_or_default().to_owned();
-    let value: serde_json::Value = serde_json::from_str(json).unwrap_or_default();
-    Error::new(Kind::from_word(&text(&value, "kind")), text(&value, "message"), text(&value, "hint"))
 }

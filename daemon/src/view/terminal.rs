@@ -1,9 +1,9 @@
 //! The user's terminal: raw while the view has it, given back as it was however the view ends.
 
-use crate::error::{Error, Result};
 use crate::view::borrowed::Borrowed;
 use crate::view::plain::Plain;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
+use sessd_proto::docs::{Error, Result};
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 

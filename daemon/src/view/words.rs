@@ -4,7 +4,8 @@
 //! word is ever cut in two, unless not even one fits.
 
 use crate::view::typed::Lost;
-use sessd_core::text::is_hidden;
+use sessd_proto::docs::LinkState;
+use sessd_proto::docs::text::is_hidden;
 use unicode_width::UnicodeWidthChar;
 
 /// What is amiss.
@@ -21,8 +22,8 @@ pub enum Trouble {
     },
     /// The link to the session's host is broken or silent.
     Link {
-        /// A word of the contract: `up` (and silent), `stalled`, `connecting`, `down`, `needs-login`.
-        word: String,
+        /// Where it stands: up (and silent), stalled, …; none: elsewhere, as a newer manager says.
+        state: Option<LinkState>,
         /// When anything was heard of the host last, in milliseconds before now.
         silent_ms: u64,
         /// Why the link is not up, one sentence.
@@ -172,7 +173,7 @@ fn head(facts: &Facts<'_>) -> Vec<Part> {
                     .or(format!("`kill -9 {pid}`"), 6),
             ]
         }
-        Trouble::Link { word, silent_ms, why, next_try_ms } => {
+        Trouble::Link { state, silent_ms, why, next_try_ms } => {
             let (cause, time) = (cause(why, host), seconds(*silent_ms));
             let mut parts = Vec::new();
             if cause.is_empty() || is_silence(&cause) {
@@ -187,8 +188,8 @@ fn head(facts: &Facts<'_>) -> Vec<Part> {
                 );
                 parts.push(Part::one(format!("last heard {time} ago"), 1));
             }
-            match (word.as_str(), next_try_ms) {
-                ("needs-login", _) => {
+            match (state, next_try_ms) {
+                (Some(LinkState::NeedsLogin), _) => {
                     let name = facts.session;
                     parts.push(
                         Part::one(format!("`sessd attach {name}` tries again"), 4).or("wants a login", 5),
@@ -202,7 +203,9 @@ fn head(facts: &Facts<'_>) -> Vec<Part> {
                             .or(format!("in {time}"), 5),
                     );
                 }
-                (_, Some(_)) | ("connecting" | "down", None) => parts.push(Part::one("trying now", 5)),
+                (_, Some(_)) | (Some(LinkState::Connecting | LinkState::Down), None) => {
+                    parts.push(Part::one("trying now", 5))
+                }
                 _ => {}
             }
             parts
@@ -303,6 +306,7 @@ pub fn locale_is_wide(var: impl Fn(&str) -> Option<String>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sessd_proto::docs::Vocabulary;
 
     fn facts(trouble: Trouble) -> Facts<'static> {
         Facts {
@@ -318,11 +322,16 @@ mod tests {
     }
 
     fn silent(silent_ms: u64, next_try_ms: Option<u64>) -> Trouble {
-        Trouble::Link { word: "down".into(), silent_ms, why: String::new(), next_try_ms }
+        Trouble::Link { state: Some(LinkState::Down), silent_ms, why: String::new(), next_try_ms }
     }
 
     fn link(word: &str, why: &str) -> Trouble {
-        Trouble::Link { word: word.into(), silent_ms: 35_000, why: why.into(), next_try_ms: Some(4_200) }
+        Trouble::Link {
+            state: LinkState::from_word(word),
+            silent_ms: 35_000,
+            why: why.into(),
+            next_try_ms: Some(4_200),
+        }
     }
 
     #[test]

@@ -9,11 +9,10 @@ pub mod send;
 pub mod wait;
 
 use crate::asking::Asking;
-use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 use crate::view::client::{Client, Heard};
 use rustix::event::{PollFd, PollFlags, Timespec};
-use sessd_core::{End, record};
+use sessd_proto::docs::{EndDoc, Error, Kind, LinkState, Reason, Result, Vocabulary};
 use sessd_proto::limits::VIEW_WINDOW;
 use sessd_proto::messages::{self as m, Answer};
 use sessd_proto::{Frame, Uuid};
@@ -57,7 +56,7 @@ pub enum Told {
     /// What we typed was written up to here.
     Written(u64),
     /// Its job has ended.
-    Ended(End),
+    Ended(EndDoc),
     /// It is deleted.
     Gone,
     /// We were sent away, and why.
@@ -136,7 +135,7 @@ impl Looker {
     pub fn label(&self) -> String {
         let m::Attached { name, session_id, .. } = &self.attached;
         if name.is_empty() {
-            sessd_core::names::handle(session_id, sessd_core::names::HANDLE)
+            sessd_proto::docs::names::handle(session_id, sessd_proto::docs::names::HANDLE)
         } else {
             name.clone()
         }
@@ -287,11 +286,8 @@ impl Looker {
                 }
                 Frame::ViewState(state) => Some(Told::State(state)),
                 Frame::InputAck { view, seq } if view == self.view => Some(Told::Written(seq)),
-                Frame::Ended(exit) => Some(match End::from(&exit) {
-                    end if end.reason == m::EndReason::Deleted
-                        && end.code.is_none()
-                        && end.signal.is_none() =>
-                    {
+                Frame::Ended(exit) => Some(match EndDoc::from(&exit) {
+                    end if end.reason == Reason::Deleted && end.code.is_none() && end.signal.is_none() => {
                         Told::Gone
                     }
                     end => Told::Ended(end),
@@ -339,17 +335,14 @@ fn message(session: &str, view: Uuid, wants: Wants, resume: Option<u64>, job_id:
 pub fn out_of_reach(host: &str, state: &m::ViewState) -> Option<Error> {
     let why =
         |what: &str| if state.detail.is_empty() { format!("{host} {what}") } else { state.detail.clone() };
-    match state.link.as_str() {
-        "down" => Some(Error::new(Kind::Unreachable, why("is out of reach"), "try again when it is back")),
-        "needs-login" => {
+    match LinkState::from_word(&state.link) {
+        Some(LinkState::Down) => {
+            Some(Error::new(Kind::Unreachable, why("is out of reach"), "try again when it is back"))
+        }
+        Some(LinkState::NeedsLogin) => {
             let hint = format!("log in once: `sessd attach` to a session on {host}");
             Some(Error::new(Kind::NeedsLogin, why("wants a login"), hint))
         }
         _ => None,
     }
-}
-
-/// How a job ended, as one phrase.
-pub fn how(end: &End) -> String {
-    sessd_core::words::end(record::reason_word(end.reason), end.code, end.signal)
 }

@@ -3,12 +3,11 @@
 use crate::cli::args::SendArgs;
 use crate::cli::ask;
 use crate::cli::verbs::read;
-use crate::error::{Error, Kind, Result};
-use crate::manager::verbs::send::SentDoc;
 use crate::out;
 use crate::paths::Paths;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use sessd_proto::Uuid;
+use sessd_proto::docs::{Error, Kind, Result, SentDoc};
 use sessd_proto::limits::SEND_MAX;
 use sessd_proto::messages::{self as m, Act, SendWhat, SendWhen};
 use sessd_terminal::Key;

@@ -1,13 +1,12 @@
 //! `sessd wait`: until a session's job has ended, is idle, works, waits, or shows a text.
 
-use super::{Looker, Told, Wants, how, out_of_reach};
+use super::{Looker, Told, Wants, out_of_reach};
 use crate::cli::args::WaitArgs;
 use crate::config::duration_or_never;
-use crate::error::{Error, Kind, Result};
 use crate::out;
 use crate::paths::Paths;
-use sessd_core::End;
 use sessd_core::wait::{Outcome, Seen, Until, Wait};
+use sessd_proto::docs::{EndDoc, Error, Kind, Result};
 use sessd_proto::limits::SCROLLBACK_LINES;
 use sessd_proto::messages::ViewState;
 use sessd_terminal::Terminal;
@@ -90,7 +89,7 @@ impl Waiting {
                 })
             }
             Told::Ended(end) => match self.wait.look(Seen::Ended(&end)) {
-                Some(Outcome::Met) => return Ok(Some(end.exit_code() as u8)),
+                Some(Outcome::Met) => return Ok(Some(end.exit_code())),
                 other => other,
             },
             Told::Gone => self.wait.look(Seen::Gone),
@@ -114,9 +113,9 @@ impl Waiting {
     }
 
     /// The job ended before: its own code, and never success.
-    fn ended(&self, end: &End) -> u8 {
-        out::note(&self.before(&format!("ended ({})", how(end))));
-        match end.exit_code() as u8 {
+    fn ended(&self, end: &EndDoc) -> u8 {
+        out::note(&self.before(&format!("ended ({})", end.phrase())));
+        match end.exit_code() {
             0 => NOT_SO,
             code => code,
         }

@@ -2,13 +2,13 @@
 
 use super::writes::{Then, What};
 use super::{ShortCut, Task};
-use crate::error::{Error, Result};
 use crate::faults::point;
 use crate::manager::registry::NameClaim;
 use crate::manager::views::View;
 use crate::wire::OwnedFrame;
 use sessd_core::pace::Tell;
 use sessd_core::record::{Record, Untold};
+use sessd_proto::docs::{Error, LinkState, Result, Vocabulary};
 use sessd_proto::limits::SHORT_CUT_SILENCE_MS;
 use sessd_proto::messages as m;
 use sessd_proto::{Frame, Uuid};
@@ -168,13 +168,13 @@ impl Task {
     /// Tells every view where its session stands; only what changed is sent.
     pub(super) fn tell_views(&mut self) {
         let status = self.handle.host.status();
-        let word = match (&self.stream, status.word(&self.record.host)) {
+        let word = match (&self.stream, status.link_state(&self.record.host)) {
             // The link is up and the holder does not answer: that is no "up" for this session.
-            (None, "up" | "local") => "connecting",
+            (None, carries) if carries.carries() => LinkState::Connecting,
             (_, word) => word,
         };
         let state = m::ViewState {
-            link: word.to_owned(),
+            link: word.word().to_owned(),
             epoch: self.epoch,
             next_try_ms: status.next_try_ms().map(|ms| ms as u64),
             detail: status.why().map(|e| e.message.clone()).unwrap_or_default(),
@@ -206,7 +206,7 @@ impl Task {
         let mut new = self.record.clone();
         let mut claim = None;
         if let Some(name) = tag.name {
-            sessd_core::names::check_name(&name)?;
+            sessd_proto::docs::names::check_name(&name)?;
             claim = Some(self.manager.registry.claim(&name, self.record.id)?);
             new.name = Some(name);
             new.untold.name = true;
@@ -216,7 +216,7 @@ impl Task {
             new.tags.remove(&key);
         }
         new.tags.extend(tag.set);
-        sessd_core::names::check_tags(&new.tags)?;
+        sessd_proto::docs::names::check_tags(&new.tags)?;
         Ok((new, claim))
     }
 

@@ -1,15 +1,15 @@
 //! The end of a session's job: its last screen, its record, and who takes over.
 
 use super::writes::{Then, What};
-use super::{Asked, Ending, Removed, Restart, Restarting, Session, Task, answer_all, describe_end};
+use super::{Asked, Ending, Removed, Restart, Restarting, Session, Task, answer_all};
 use crate::clock;
-use crate::error::{Error, Kind, Result};
 use crate::faults::point;
 use crate::manager::last_screen;
 use crate::store::Screen;
 use sessd_core::record::{End, Record, State};
 use sessd_core::times;
 use sessd_proto::Frame;
+use sessd_proto::docs::{EndDoc, Error, Kind, Result};
 use sessd_proto::messages::{self as m, EndReason, LinkAct};
 use sessd_terminal::Size;
 use std::rc::Rc;
@@ -118,7 +118,7 @@ impl Task {
         // A job that ends within moments did run: whoever waits for that learns it, and finds the end in the record.
         let end = self.record.end.as_ref();
         let ran = end.is_some_and(|e| e.reason != EndReason::Failed && e.reason != EndReason::Lost);
-        let how = end.map(describe_end).unwrap_or_default();
+        let how = end.map(|end| EndDoc::from(end).phrase()).unwrap_or_default();
         let failed = Error::failed(format!("the job ended at once ({how})"), "");
         answer_all(&mut self.when_running, &if ran { Ok(()) } else { Err(failed) });
         self.leave();

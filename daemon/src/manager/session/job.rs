@@ -2,9 +2,7 @@
 
 use super::{Asked, Removed, ShortCut, Stream, Task, ToSession, answer_all};
 use crate::clock;
-use crate::error::Error;
 use crate::faults::point;
-use crate::manager::dial::LOCAL;
 use crate::manager::host::ToHost;
 use crate::manager::link::{Link, NoAnswer};
 use crate::wire::OwnedFrame;
@@ -12,6 +10,8 @@ use sessd_core::reconcile::{Decision, Seen};
 use sessd_core::record::State;
 use sessd_core::stream::StreamId;
 use sessd_core::{times, untrusted};
+use sessd_proto::docs::Error;
+use sessd_proto::docs::host::LOCAL;
 use sessd_proto::messages::{self as m, CloseReason, EndReason, LinkAct, LinkAnswer};
 use sessd_proto::{Frame, RawFrame};
 use std::rc::Rc;

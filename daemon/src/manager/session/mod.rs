@@ -13,9 +13,7 @@ mod removal;
 mod scripts;
 mod writes;
 
-use crate::error::{Error, Result};
 use crate::manager::Manager;
-use crate::manager::doc::ViewDoc;
 use crate::manager::host::{Host, HostMember, HostNews, ToHost};
 use crate::manager::link::{FrameSink, Link, NoAnswer};
 use crate::manager::mailbox::{Mailbox, Sender, Weigh};
@@ -29,6 +27,7 @@ use sessd_core::reconcile::{Seen, folder_of};
 use sessd_core::record::{End, Record, State};
 use sessd_core::stream::StreamId;
 use sessd_proto::Uuid;
+use sessd_proto::docs::{Error, Result, ViewDoc};
 use sessd_proto::messages::{self as m, LinkAnswer};
 use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
@@ -715,9 +714,4 @@ impl Task {
             _ => None,
         }
     }
-}
-
-/// One phrase for people.
-pub fn describe_end(end: &End) -> String {
-    sessd_core::words::end(sessd_core::record::reason_word(end.reason), end.code, end.signal)
 }

@@ -3,12 +3,12 @@
 
 use super::writes::{Then, What};
 use super::{Asked, Removed, Task, answer_all};
-use crate::error::{Error, Result};
 use crate::faults::point;
 use crate::manager::host::{Status, ToHost};
 use crate::manager::link::Link;
 use sessd_core::removal::{Job, Reach, Step, step};
 use sessd_proto::Frame;
+use sessd_proto::docs::{Error, Result};
 use sessd_proto::messages::{self as m, EndReason, LinkAct};
 use std::rc::Rc;
 use tokio::sync::oneshot;
@@ -116,7 +116,7 @@ impl Task {
     pub(super) fn forgotten(&mut self, why: Option<Error>, told: Removed) {
         point("forget-after-save");
         self.forgetting = None;
-        self.manager.events.session("deleted", &self.record);
+        self.manager.events.session(sessd_proto::docs::event::What::Deleted, &self.record);
         self.ended.get_or_insert_with(|| m::ExitRecord {
             reason: EndReason::Deleted as i32,
             ..m::ExitRecord::default()

@@ -2,9 +2,9 @@
 
 use super::Task;
 use crate::clock;
-use crate::error::{Error, Kind, Result};
 use sessd_core::doing;
 use sessd_core::record::State;
+use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::hello::feature;
 use sessd_proto::messages::{self as m, SentOutcome};
 use sessd_proto::{Frame, Uuid};

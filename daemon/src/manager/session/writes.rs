@@ -2,11 +2,11 @@
 //! disk but what must: the host is told, and people are answered, of what is written and of nothing else.
 
 use super::{AGAIN_FIRST, Removed, Session, Task, ToSession, answer_all};
-use crate::error::{Error, Result};
 use crate::faults::point;
 use crate::manager::registry::NameClaim;
 use crate::store::Screen;
 use sessd_core::record::{Record, State};
+use sessd_proto::docs::{Error, Result};
 use std::rc::Rc;
 use tokio::sync::oneshot;
 

@@ -2,15 +2,17 @@
 
 use crate::asking::Asking;
 use crate::clock;
-use crate::error::{Error, Kind, Result};
 use crate::faults::point;
-use crate::manager::doc::InfoDoc;
+use crate::manager::Manager;
 use crate::manager::session::{Caller, Session, ToSession};
 use crate::manager::verbs::chosen;
-use crate::manager::{Manager, dial};
-use sessd_core::names::{check_name, check_tags};
+use sessd_core::Record;
 use sessd_core::record::Untold;
-use sessd_core::{Record, State};
+use sessd_proto::docs::event::What;
+use sessd_proto::docs::host::LOCAL;
+use sessd_proto::docs::host::spelled;
+use sessd_proto::docs::names::{check_name, check_tags};
+use sessd_proto::docs::{Error, InfoDoc, Kind, Result, State};
 use sessd_proto::messages as m;
 use sessd_proto::{Uuid, bounds};
 use std::collections::BTreeMap;
@@ -69,7 +71,7 @@ impl Manager {
         };
         let tags: BTreeMap<_, _> = create.tags.into_iter().collect();
         check_tags(&tags)?;
-        let host = if create.host.is_empty() { dial::LOCAL.to_owned() } else { dial::spelled(&create.host)? };
+        let host = if create.host.is_empty() { LOCAL.to_owned() } else { spelled(&create.host)? };
         let side = |n: u32, default: u16| u16::try_from(n).ok().filter(|n| *n > 0).unwrap_or(default);
         let idle_timeout_ms = match create.idle_timeout {
             Some(timeout) => timeout.ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
@@ -100,7 +102,7 @@ impl Manager {
         point("create-before-save");
         self.store.save(&record).await?;
         point("create-after-save");
-        self.events.session("created", &record);
+        self.events.session(What::Created, &record);
         // Asked before the session is there: it joins this attempt instead of making one of its own.
         let up = self.host(&record.host).want(asking);
         let caller = Caller { environment: create.environment, inherited: create.inherited };

@@ -1,14 +1,14 @@
 //! Sessions end, and are forgotten.
 
 use crate::asking::Asking;
-use crate::error::{Error, Result};
 use crate::manager::Manager;
 use crate::manager::session::{Removed, Session, ToSession};
 use crate::manager::verbs::find::Found;
 use crate::manager::verbs::{LOOKS, never_still};
-use serde::{Deserialize, Serialize};
 use sessd_core::Record;
 use sessd_proto::Uuid;
+use sessd_proto::docs::event::What;
+use sessd_proto::docs::{DeleteDoc, Error, PendingDoc, Result};
 use sessd_proto::messages as m;
 use std::rc::Rc;
 use std::time::Duration;
@@ -16,35 +16,9 @@ use std::time::Duration;
 /// How long a removal is waited for while its host is being reached, or its job takes its time to end.
 const PATIENCE: Duration = Duration::from_secs(25);
 
-/// What came of a delete.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeleteDoc {
-    /// Ids of the sessions that are gone, here and on their hosts.
-    pub deleted: Vec<String>,
-    /// Those that go as soon as their hosts can be told.
-    pub pending: Vec<PendingDoc>,
-    /// Those that are forgotten here though their hosts were not told: their jobs may run on.
-    pub given_up: Vec<PendingDoc>,
-}
-
-/// A session that is not gone everywhere.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PendingDoc {
-    /// Its id.
-    pub id: String,
-    /// Its name.
-    pub name: Option<String>,
-    /// Its host.
-    pub host: String,
-    /// What it waits for, one sentence.
-    pub detail: String,
-}
-
-impl PendingDoc {
-    fn new(session: &Session, detail: String) -> Self {
-        let record = &session.live.borrow().record;
-        Self { id: session.id.to_string(), name: record.name.clone(), host: record.host.clone(), detail }
-    }
+fn pending(session: &Session, detail: String) -> PendingDoc {
+    let record = &session.live.borrow().record;
+    PendingDoc { id: session.id.to_string(), name: record.name.clone(), host: record.host.clone(), detail }
 }
 
 impl Manager {
@@ -118,10 +92,10 @@ impl Manager {
                 Ok(Some(Ok(Removed::Later(why)))) => {
                     // Somebody is here: the host is tried now, and the answer does not wait for that.
                     session.host.person_is_here(asking);
-                    return Ok(Ended::Later(PendingDoc::new(&session, why)));
+                    return Ok(Ended::Later(pending(&session, why)));
                 }
                 Ok(Some(Ok(Removed::GivenUp(what)))) => {
-                    return Ok(Ended::GivenUp(PendingDoc::new(&session, what)));
+                    return Ok(Ended::GivenUp(pending(&session, what)));
                 }
                 Ok(Some(Err(error))) => return Err(error),
                 Ok(None) => {}
@@ -129,7 +103,7 @@ impl Manager {
                     let (label, host) = (session.live.borrow().record.label(), &session.host.name);
                     let why =
                         format!("{label}: {host} has not said yet that it is ended, and is asked again");
-                    return Ok(Ended::Later(PendingDoc::new(&session, why)));
+                    return Ok(Ended::Later(pending(&session, why)));
                 }
             }
             match self.registry.get(session.id) {
@@ -169,7 +143,7 @@ impl Manager {
         // In one go: each write of its own waits for the disk, and there may be thousands.
         match self.store.forget_all(&gone.iter().copied().collect()).await {
             Ok(()) => {
-                records.iter().for_each(|record| self.events.session("deleted", record));
+                records.iter().for_each(|record| self.events.session(What::Deleted, record));
                 (gone, begun, None)
             }
             Err(error) => (Vec::new(), begun, Some(error)),

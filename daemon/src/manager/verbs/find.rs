@@ -1,10 +1,10 @@
 //! Which session a person means.
 
-use crate::error::{Error, Kind, Result};
 use crate::manager::Manager;
-use crate::manager::session::{self, Session};
+use crate::manager::session::Session;
 use sessd_core::Record;
-use sessd_core::names::{Fit, candidates, fit, meant};
+use sessd_proto::docs::names::{Fit, candidates, fit, meant};
+use sessd_proto::docs::{EndDoc, Error, Kind, Result};
 use std::rc::Rc;
 
 /// What a selector fits.
@@ -104,7 +104,7 @@ impl Manager {
             Found::Live(session) => Ok(session),
             Found::Leaving(session) => Err(leaving(&session)),
             Found::Done(record) => {
-                let how = record.end.as_ref().map(session::describe_end).unwrap_or_default();
+                let how = record.end.as_ref().map(|end| EndDoc::from(end).phrase()).unwrap_or_default();
                 Err(Error::new(
                     Kind::NoSuchSession,
                     format!("the session `{}` is done ({how})", record.label()),

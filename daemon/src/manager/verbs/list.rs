@@ -1,12 +1,13 @@
 //! What is shown of sessions.
 
-use crate::error::{Error, Result};
-use crate::manager::doc::{self, InfoDoc, SessionDoc};
+use crate::manager::Manager;
+use crate::manager::doc;
 use crate::manager::host::Status;
 use crate::manager::verbs::find::Found;
-use crate::manager::{Manager, dial};
-use sessd_core::names::tag_matches;
-use sessd_core::{Record, State};
+use sessd_core::Record;
+use sessd_proto::docs::host::spelled;
+use sessd_proto::docs::names::tag_matches;
+use sessd_proto::docs::{Error, InfoDoc, Result, SessionDoc, State, Vocabulary};
 use sessd_proto::messages as m;
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ impl Manager {
                 list.state
             )));
         }
-        let asked = if list.host.is_empty() { String::new() } else { dial::spelled(&list.host)? };
+        let asked = if list.host.is_empty() { String::new() } else { spelled(&list.host)? };
         let fits = |name: bool, host: &str, tags: &BTreeMap<String, String>, state: &str| {
             (list.all || name)
                 && (asked.is_empty() || asked == host)
@@ -43,7 +44,7 @@ impl Manager {
         if list.state.is_empty() || list.state == State::Done.word() {
             let add = |done: &[Record]| {
                 let wanted = |r: &&Record| fits(r.name.is_some(), &r.host, &r.tags, r.state.word());
-                docs.extend(done.iter().filter(wanted).map(|r| doc::of_done(r, self.link_word(&r.host))));
+                docs.extend(done.iter().filter(wanted).map(|r| doc::of_done(r, self.link_state(&r.host))));
             };
             self.store.with_done(add).await?;
         }
@@ -59,7 +60,7 @@ impl Manager {
             Found::Live(session) | Found::Leaving(session) => Ok(doc::info_of_session(&session, &self.name)),
             Found::Done(record) => {
                 let status = self.hosts.borrow().get(&record.host).map_or(Status::Dormant, |h| h.status());
-                let session = doc::of_done(&record, self.link_word(&record.host));
+                let session = doc::of_done(&record, self.link_state(&record.host));
                 Ok(InfoDoc { session, more: doc::more_of(&record, &status) })
             }
         }

@@ -10,8 +10,8 @@ mod restart;
 pub mod send;
 mod tag;
 
-use crate::error::{Error, Result};
 use sessd_proto::Uuid;
+use sessd_proto::docs::{Error, Result};
 
 /// How often a verb looks again for a session that was just ended, or began, under its hands.
 const LOOKS: usize = 16;

@@ -1,26 +1,12 @@
 //! A host is called otherwise.
 
 use crate::asking::Asking;
-use crate::error::{Error, Kind, Result};
+use crate::manager::Manager;
 use crate::manager::session::{Session, ToSession};
-use crate::manager::{Manager, dial};
-use serde::{Deserialize, Serialize};
+use sessd_proto::docs::host::LOCAL;
+use sessd_proto::docs::host::spelled;
+use sessd_proto::docs::{Error, Kind, RenameDoc, Result};
 use std::rc::Rc;
-
-/// What came of renaming a host.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RenameDoc {
-    /// The old name.
-    pub from: String,
-    /// The new one.
-    pub to: String,
-    /// How many sessions that are not done went with it.
-    pub sessions: usize,
-    /// And how many records of ended ones.
-    pub done: usize,
-    /// What could not be made sure of, one sentence each.
-    pub notes: Vec<String>,
-}
 
 impl Manager {
     /// The sessions on the host called `old` are on `new` from now on: an alias of the ssh config was renamed. Their jobs do
@@ -35,8 +21,8 @@ impl Manager {
         new: &str,
         asking: Option<&Rc<Asking>>,
     ) -> Result<RenameDoc> {
-        let (from, to) = (dial::spelled(old)?, dial::spelled(new)?);
-        if from == to || [&from, &to].contains(&&dial::LOCAL.to_owned()) {
+        let (from, to) = (spelled(old)?, spelled(new)?);
+        if from == to || [&from, &to].contains(&&LOCAL.to_owned()) {
             return Err(Error::usage(format!("{from} cannot be called {to}")));
         }
         let mut notes = Vec::new();

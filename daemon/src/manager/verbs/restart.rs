@@ -1,15 +1,14 @@
 //! A new job under the same session.
 
 use crate::asking::Asking;
-use crate::error::{Error, Result};
 use crate::faults::point;
 use crate::manager::Manager;
-use crate::manager::dial::LOCAL;
-use crate::manager::doc::InfoDoc;
 use crate::manager::session::{Caller, Restart, Session, ToSession};
 use crate::manager::verbs::find::{Found, leaving};
 use crate::manager::verbs::{LOOKS, chosen, create, never_still};
 use sessd_proto::Uuid;
+use sessd_proto::docs::host::LOCAL;
+use sessd_proto::docs::{Error, InfoDoc, Result};
 use sessd_proto::messages as m;
 use std::rc::Rc;
 

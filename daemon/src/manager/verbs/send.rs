@@ -1,12 +1,11 @@
 //! Something is typed into a job by no view.
 
 use crate::asking::Asking;
-use crate::error::{Error, Kind, Result};
 use crate::manager::Manager;
 use crate::manager::session::ToSession;
 use crate::manager::verbs::create::runs;
 use crate::manager::verbs::{LOOKS, never_still};
-use serde::{Deserialize, Serialize};
+use sessd_proto::docs::{Error, Kind, Result, SentDoc};
 use sessd_proto::limits::SEND_MAX;
 use sessd_proto::messages::{self as m, SendWhat, SentOutcome};
 use std::rc::Rc;
@@ -14,17 +13,6 @@ use std::time::Duration;
 
 /// How long a holder that is there may take to answer.
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// What came of it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SentDoc {
-    /// The session's id.
-    pub id: String,
-    /// `typed`, `queued`, `busy`.
-    pub outcome: String,
-    /// How many wait on the host for their time; of a cancellation, how many were dropped.
-    pub queued: u32,
-}
 
 impl Manager {
     /// Types into a job, or has its host do so when it is time. Asked again under the same id it is typed once.

@@ -1,13 +1,13 @@
 //! Names and tags.
 
-use crate::error::Result;
 use crate::manager::Manager;
-use crate::manager::doc::{self, InfoDoc};
+use crate::manager::doc;
 use crate::manager::session::ToSession;
 use crate::manager::verbs::find::{Found, leaving};
 use crate::manager::verbs::{LOOKS, never_still};
-use sessd_core::names::{check_name, check_tags};
 use sessd_proto::Uuid;
+use sessd_proto::docs::names::{check_name, check_tags};
+use sessd_proto::docs::{InfoDoc, Result};
 use sessd_proto::messages as m;
 
 impl Manager {

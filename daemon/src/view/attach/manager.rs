@@ -3,12 +3,11 @@
 use super::line::Line;
 use super::{Outcome, Outgoing, Request, SETTLE_MS, View};
 use crate::asking::Asking;
-use crate::error::{Error, Kind, Result};
 use crate::paths::Paths;
 use crate::view::client::{Client, Heard, no_answer};
 use crate::view::{terminal, words};
 use rustix::io::Errno;
-use sessd_core::record::End;
+use sessd_proto::docs::{EndDoc, Error, Kind, LinkState, Result, Vocabulary};
 use sessd_proto::limits::VIEW_WINDOW;
 use sessd_proto::messages::{self as m, Answer};
 use sessd_proto::{Frame, Uuid};
@@ -174,7 +173,7 @@ impl View<'_> {
                 (self.job, self.need) = (attached.job_id, None);
                 self.outgoing = Outgoing::new();
             }
-            Frame::Ended(exit) => return Ok(Some(Outcome::Ended(self.label.clone(), End::from(&exit)))),
+            Frame::Ended(exit) => return Ok(Some(Outcome::Ended(self.label.clone(), EndDoc::from(&exit)))),
             Frame::Detach(detach) => {
                 return Ok(Some(Outcome::Detached { label: self.label.clone(), why: detach.detail }));
             }
@@ -193,7 +192,8 @@ impl View<'_> {
     fn state_changed(&mut self, mut state: m::ViewState) {
         let now = self.now();
         let (new_path, was_up) = (state.epoch != self.state.epoch, self.path_broken_since.is_none());
-        let dials = matches!(state.link.as_str(), "connecting" | "stalled");
+        let link = LinkState::from_word(&state.link);
+        let dials = matches!(link, Some(LinkState::Connecting | LinkState::Stalled));
         if state.detail.is_empty() && dials && !was_up && self.lost.is_none() {
             // While it is tried again, what was wrong is still what is known.
             state.detail = std::mem::take(&mut self.state.detail);
@@ -201,7 +201,7 @@ impl View<'_> {
         match state.silent_ms {
             Some(silent) => self.host_heard_at = self.host_heard_at.max(now.saturating_sub(silent)),
             // Up and not late: it was heard within a heartbeat. Of a break that just began no more is known.
-            None if was_up || matches!(state.link.as_str(), "up" | "local") => self.host_heard_at = now,
+            None if was_up || link.is_some_and(LinkState::carries) => self.host_heard_at = now,
             None => {}
         }
         self.state = state;
@@ -274,7 +274,7 @@ impl View<'_> {
         }
         // It may only seem dead: to a manager that lives, whoever is still there is not who comes.
         let _ = self.client.stream.shutdown(std::net::Shutdown::Both);
-        self.state.link = "down".into();
+        self.state.link = LinkState::Down.word().into();
         self.state.detail = String::new();
         self.state.silent_ms = None;
         self.path_broken_since.get_or_insert(now);

@@ -14,7 +14,6 @@ mod signals;
 use crate::asking::Asking;
 use crate::clock;
 use crate::config::Config;
-use crate::error::{Error, Result};
 use crate::paths::Paths;
 use crate::view::client::Client;
 use crate::view::keys::{Keys, Typed};
@@ -27,8 +26,8 @@ use line::Line;
 use manager::{Lost, attach_message, wait_attached};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
-use sessd_core::names::{HANDLE, handle};
-use sessd_core::record::End;
+use sessd_proto::docs::names::{HANDLE, handle};
+use sessd_proto::docs::{EndDoc, Error, LinkState, Result, Vocabulary};
 use sessd_proto::limits::VIEW_WINDOW;
 use sessd_proto::messages as m;
 use sessd_proto::{Frame, Uuid};
@@ -92,7 +91,7 @@ pub enum Outcome {
         why: String,
     },
     /// The job ended.
-    Ended(String, End),
+    Ended(String, EndDoc),
     /// A signal told it to go.
     Signal(i32),
 }
@@ -416,7 +415,7 @@ impl View<'_> {
     }
 
     fn link_is_up(&self) -> bool {
-        matches!(self.state.link.as_str(), "up" | "local")
+        LinkState::from_word(&self.state.link).is_some_and(LinkState::carries)
     }
 
     /// Can what is typed be given to something that carries it on?
@@ -443,7 +442,7 @@ impl View<'_> {
             return Some(Trouble::ManagerSilent { pid, silent_ms });
         }
         let link = |silent_ms| Trouble::Link {
-            word: self.state.link.clone(),
+            state: LinkState::from_word(&self.state.link),
             silent_ms,
             why: self.state.detail.clone(),
             next_try_ms: self.state.next_try_ms.map(|at| (at as i64 - clock::wall_ms()).max(0) as u64),

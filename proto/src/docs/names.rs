@@ -1,7 +1,7 @@
 //! What a session, a tag and a selector may look like.
 
-use crate::text::is_hidden;
-use sessd_proto::limits::{NAME_MAX, TAG_MAX, TAGS_MAX};
+use super::text::is_hidden;
+use crate::limits::{NAME_MAX, TAG_MAX, TAGS_MAX};
 use std::collections::BTreeMap;
 
 /// Shortest beginning or end of an id that selects a session.
@@ -45,7 +45,7 @@ impl BadName {
 }
 
 fn shown(text: &str) -> String {
-    crate::text::shown(&text.chars().take(80).collect::<String>()).into_owned()
+    super::text::shown(&text.chars().take(80).collect::<String>()).into_owned()
 }
 
 /// Checks a session's name.

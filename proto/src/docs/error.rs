@@ -1,7 +1,10 @@
 //! What went wrong, typed by who must act, and the one place where that becomes words and exit codes.
 
-use crate::ssh::{Destination, Failure};
-use serde::Serialize;
+use super::host::BadHost;
+use super::names::BadName;
+use crate::bounds::TooLong;
+use crate::messages;
+use serde::{Deserialize, Serialize};
 
 /// Kinds of failure, each with its word and exit code in the command line's contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,16 +83,17 @@ pub struct Error {
 /// Either, or a failure for a person.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-#[derive(Serialize)]
-struct Document<'a> {
-    error: Body<'a>,
+#[derive(Serialize, Deserialize)]
+struct Document {
+    error: Body,
 }
 
-#[derive(Serialize)]
-struct Body<'a> {
-    kind: &'a str,
-    message: &'a str,
-    hint: &'a str,
+#[derive(Default, Serialize, Deserialize)]
+#[serde(default)]
+struct Body {
+    kind: String,
+    message: String,
+    hint: String,
 }
 
 impl Error {
@@ -109,7 +113,7 @@ impl Error {
     }
 
     /// More than a session may be made of.
-    pub fn too_long(why: sessd_proto::bounds::TooLong) -> Self {
+    pub fn too_long(why: TooLong) -> Self {
         Self::new(Kind::Usage, why.to_string(), "put what is long into a file on the host, and name the file")
     }
 
@@ -139,79 +143,41 @@ impl Error {
 
     /// The same as JSON.
     pub fn json(&self) -> String {
-        let body = Body { kind: self.kind.word(), message: &self.message, hint: &self.hint };
+        let body = Body {
+            kind: self.kind.word().to_owned(),
+            message: self.message.clone(),
+            hint: self.hint.clone(),
+        };
         serde_json::to_string(&Document { error: body }).unwrap_or_default()
     }
-}
 
-/// What a person types to reach the same host: `ssh` takes no `host:port`.
-fn ssh_command(host: &str) -> String {
-    match Destination::parse(host) {
-        Ok(Destination { host, user, port: Some(port) }) => {
-            let user = user.map(|user| format!("{user}@")).unwrap_or_default();
-            format!("ssh -p {port} {user}{host}")
-        }
-        _ => format!("ssh {host}"),
+    /// From what [`Self::json`] makes; `None` when it is something else.
+    pub fn from_json(json: &str) -> Option<Self> {
+        let Body { kind, message, hint } = serde_json::from_str::<Document>(json).ok()?.error;
+        Some(Self::new(Kind::from_word(&kind), message, hint))
     }
 }
 
-impl From<Failure> for Error {
-    fn from(failure: Failure) -> Self {
-        let message = failure.to_string();
-        match failure {
-            Failure::Unreachable { host, .. } => Self::new(
-                Kind::Unreachable,
-                message,
-                format!("check the network, or try `{}`", ssh_command(&host)),
-            ),
-            Failure::NeedsLogin { host, .. } => Self::new(
-                Kind::NeedsLogin,
-                message,
-                format!("try `{}`, or add the key to your ssh agent", ssh_command(&host)),
-            ),
-            Failure::NoAgent { host, .. } => Self::new(
-                Kind::NeedsLogin,
-                message,
-                format!("add the key with `ssh-add`, or try `{}`", ssh_command(&host)),
-            ),
-            Failure::HostKey { .. } => Self::new(Kind::HostKey, message, ""),
-            Failure::Config { .. } => Self::failed(message, "check the host's name and your ssh config"),
-            Failure::AgentInstall { .. } => Self::failed(message, ""),
-            Failure::Protocol { .. } => Self::failed(message, "try `ssh` to the same host"),
-        }
-    }
-}
-
-impl From<sessd_core::names::BadName> for Error {
-    fn from(bad: sessd_core::names::BadName) -> Self {
+impl From<BadName> for Error {
+    fn from(bad: BadName) -> Self {
         Self::new(Kind::Usage, bad.to_string(), bad.rule())
     }
 }
 
-/// Does SQLite say that somebody else holds the database?
-fn is_held(said: &str) -> bool {
-    said.contains("is locked") || said.contains("(code: 5)")
-}
-
-impl From<sqlx::Error> for Error {
-    fn from(error: sqlx::Error) -> Self {
-        let hint = if is_held(&error.to_string()) {
-            "another program has it open (a backup, an sqlite3 shell): let that end, and try again"
-        } else {
-            "check its folder for space and permissions"
-        };
-        Self::failed(format!("the database does not take it ({error})"), hint)
+impl From<BadHost> for Error {
+    fn from(bad: BadHost) -> Self {
+        Self::usage(bad.to_string())
     }
 }
 
-impl From<Error> for sessd_proto::messages::Error {
+impl From<Error> for messages::Error {
     fn from(error: Error) -> Self {
         Self { kind: error.kind.word().to_owned(), message: error.message, hint: error.hint }
     }
 }
 
-impl From<sessd_proto::messages::Error> for Error {
-    fn from(error: sessd_proto::messages::Error) -> Self {
+impl From<messages::Error> for Error {
+    fn from(error: messages::Error) -> Self {
         Self { kind: Kind::from_word(&error.kind), message: error.message, hint: error.hint }
     }
 }
@@ -226,18 +192,8 @@ mod tests {
         assert_eq!(error.line(), "sessd: it broke: mend it");
         assert_eq!(Error::failed("it broke", "").line(), "sessd: it broke");
         assert_eq!(error.json(), r#"{"error":{"kind":"failed","message":"it\nbroke","hint":"mend it"}}"#);
-    }
-
-    #[test]
-    fn the_command_to_try_is_one_that_ssh_takes() {
-        assert_eq!(ssh_command("box"), "ssh box");
-        assert_eq!(ssh_command("me@box:2201"), "ssh -p 2201 me@box");
-    }
-
-    #[test]
-    fn a_database_that_somebody_else_holds_is_not_one_without_space() {
-        assert!(is_held("error returned from database: (code: 5) database is locked"));
-        assert!(!is_held("error returned from database: (code: 13) database or disk is full"));
+        assert_eq!(Error::from_json(&error.json()), Some(error));
+        assert_eq!(Error::from_json("ready"), None);
     }
 
     #[test]

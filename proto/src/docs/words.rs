@@ -1,5 +1,6 @@
 //! How durations, ends and commands read. One style each, wherever they are printed.
 
+use super::word::{Reason, Word};
 use std::borrow::Cow;
 
 const UNITS: [(u64, &str, &str); 4] =
@@ -57,17 +58,17 @@ pub fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
-/// How a job ended, in a few words. `reason` is the contract's word.
-pub fn end(reason: &str, code: Option<i32>, signal: Option<i32>) -> String {
-    match (reason, code, signal) {
-        ("exited", Some(code), _) => format!("exited {code}"),
-        ("signaled", _, Some(signal)) => match signal_name(signal) {
+/// How a job ended, in a few words.
+pub fn end(reason: &Word<Reason>, code: Option<i32>, signal: Option<i32>) -> String {
+    match (reason.known(), code, signal) {
+        (Some(Reason::Exited), Some(code), _) => format!("exited {code}"),
+        (Some(Reason::Signaled), _, Some(signal)) => match signal_name(signal) {
             Some(name) => format!("killed by signal {signal}, {name}"),
             None => format!("killed by signal {signal}"),
         },
         // Our word for it is nobody else's.
-        ("reaped", ..) => "ended for idleness".to_owned(),
-        (reason, ..) => reason.to_owned(),
+        (Some(Reason::Reaped), ..) => "ended for idleness".to_owned(),
+        _ => reason.to_string(),
     }
 }
 
@@ -124,7 +125,7 @@ mod tests {
             ("reaped", None, Some(1), "ended for idleness"),
             ("lost", None, None, "lost"),
         ] {
-            assert_eq!(end(reason, code, signal), want);
+            assert_eq!(end(&Word::from(reason), code, signal), want);
         }
         assert_eq!(
             reaped(Some(172_800), false),

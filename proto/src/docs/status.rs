@@ -1,0 +1,113 @@
+//! The manager itself, its links and its hosts, as JSON.
+
+use super::host::LOCAL;
+use super::word::{LinkState, Word};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// The manager itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct StatusDoc {
+    pub pid: u32,
+    pub version: String,
+    pub since: String,
+    pub sessions: usize,
+    pub links: Vec<LinkDoc>,
+    /// How often a task of the manager came to a bad end and was begun again.
+    #[serde(default)]
+    pub panics: u32,
+    /// Where everything is; null in what a manager says that is older than this.
+    #[serde(default)]
+    pub config: Option<String>,
+    #[serde(default)]
+    pub database: Option<String>,
+    #[serde(default)]
+    pub log: Option<String>,
+    #[serde(default)]
+    pub socket: Option<String>,
+    #[serde(default)]
+    pub program: Option<String>,
+    /// The file of that name is not what runs: it was upgraded, or is gone.
+    #[serde(default)]
+    pub program_replaced: bool,
+    /// What is wrong with the configuration file, or has no effect in it, one sentence each.
+    #[serde(default)]
+    pub config_errors: Vec<String>,
+}
+
+/// One host's link.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct LinkDoc {
+    pub host: String,
+    pub link: Word<LinkState>,
+    pub rtt_ms: Option<f64>,
+    pub next_try_at: Option<String>,
+    pub detail: Option<String>,
+}
+
+/// A host that has a session or a link.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct HostDoc {
+    // In the order of the alphabet, as it has always been printed.
+    pub detail: Option<String>,
+    /// How many sessions on it have ended.
+    pub done: u64,
+    pub host: String,
+    pub link: Word<LinkState>,
+    pub next_try_at: Option<String>,
+    pub rtt_ms: Option<f64>,
+    /// How many sessions on it have not.
+    pub sessions: u64,
+}
+
+/// The hosts, in the order of their names. `sessions`: the host of each session, and whether it has ended.
+pub fn hosts<'a>(sessions: impl Iterator<Item = (&'a str, bool)>, links: &'a [LinkDoc]) -> Vec<HostDoc> {
+    let mut hosts: BTreeMap<&str, (u64, u64)> =
+        links.iter().map(|link| (link.host.as_str(), (0, 0))).collect();
+    for (host, ended) in sessions {
+        let counts = hosts.entry(host).or_default();
+        *(if ended { &mut counts.1 } else { &mut counts.0 }) += 1;
+    }
+    let one = |(host, (live, done)): (&str, (u64, u64))| {
+        let link = links.iter().find(|link| link.host == host);
+        let idle = if host == LOCAL { LinkState::Local } else { LinkState::Down };
+        HostDoc {
+            detail: link.and_then(|l| l.detail.clone()),
+            done,
+            host: host.to_owned(),
+            link: link.map_or(Word::Known(idle), |l| l.link.clone()),
+            next_try_at: link.and_then(|l| l.next_try_at.clone()),
+            rtt_ms: link.and_then(|l| l.rtt_ms),
+            sessions: live,
+        }
+    };
+    hosts.into_iter().map(one).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_has_a_session_or_a_link_and_is_said_once() {
+        let links = [LinkDoc {
+            host: "box".into(),
+            link: LinkState::Down.into(),
+            rtt_ms: None,
+            next_try_at: Some("T".into()),
+            detail: Some("pulled".into()),
+        }];
+        let hosts = hosts([("local", false), ("old", true), ("local", true)].into_iter(), &links);
+        assert_eq!(
+            serde_json::to_string(&hosts).unwrap(),
+            concat!(
+                r#"[{"detail":"pulled","done":0,"host":"box","link":"down","next_try_at":"T","rtt_ms":null,"sessions":0},"#,
+                r#"{"detail":null,"done":1,"host":"local","link":"local","next_try_at":null,"rtt_ms":null,"sessions":1},"#,
+                r#"{"detail":null,"done":1,"host":"old","link":"down","next_try_at":null,"rtt_ms":null,"sessions":0}]"#
+            )
+        );
+    }
+}
