@@ -248,6 +248,69 @@ fn answers_that_come_late_do_not_reach_the_users_shell() {
     view.wait_exit(SOON);
 }
 
+/// Pastes three thousand lines, of which the job takes the first hundred and ends; then the user's shell reads a line.
+fn paste_into_a_job_that_ends(begin: &str, end: &str) {
+    let world = World::new();
+    world.create(
+        "dev",
+        r"stty raw -echo; printf '\033[?2004hready'; head -c 1000 >/dev/null; printf gone; exit 3",
+    );
+    let mut command = world.program("sh");
+    let script = format!(
+        "{} attach dev 2>/dev/null; stty -echo; printf 'the shell'; read -r line; printf 'got <%s>' \"$line\"",
+        sessd_binary().display()
+    );
+    command.args(["-c", &script]);
+    let mut view = View::spawn(command, 80, 24);
+    view.wait_text("ready", SOON);
+    // In pieces, as a terminal writes what it has; one of them has the detach key in it.
+    let lines: String =
+        (0..3000).map(|n| format!("echo line {n}{}\r", if n == 1500 { "\x1c" } else { "" })).collect();
+    let whole = [begin, &lines, end].concat();
+    for piece in whole.as_bytes().chunks(1000) {
+        view.type_(piece);
+    }
+    view.wait_text("the shell", LATER);
+    view.type_("mine\n");
+    view.wait_text("got <mine>", SOON);
+    view.wait_exit(SOON);
+}
+
+#[test]
+fn the_rest_of_a_paste_is_not_typed_into_the_users_shell() {
+    paste_into_a_job_that_ends("\x1b[200~", "\x1b[201~");
+}
+
+#[test]
+fn the_rest_of_a_paste_without_marks_is_not_either() {
+    paste_into_a_job_that_ends("", "");
+}
+
+#[test]
+fn the_detach_key_in_a_paste_is_text_wherever_reads_cut_it_and_after_it_leaves() {
+    let world = World::new();
+    world.create(
+        "dev",
+        r"stty raw -echo; printf '\033[?2004hready'; head -c 5001 | od -An -c | tail -n 1; cat",
+    );
+    let mut view = world.view(&["attach", "dev"]);
+    view.wait_text("ready", SOON);
+    // 4 085 to 4 088 characters before it: one read takes 4 096 of a terminal's line.
+    let text = "x".repeat(4086);
+    let paste = format!("\x1b[200~{text}\x1b[201~");
+    for byte in paste.as_bytes().chunks(4091) {
+        view.type_(byte);
+    }
+    view.type_(format!("\x1b[200~{}\x1c!", "y".repeat(5001 - paste.len() - 8)));
+    view.wait_text("034   !", SOON);
+    view.type_("\x1b[20");
+    view.type_("1~");
+    for byte in b"\x1b[92;5u" {
+        view.type_([*byte]);
+    }
+    assert_eq!(view.wait_exit(SOON), 0, "the key, byte by byte: {}", view.describe());
+}
+
 #[test]
 fn after_exit_the_shell_goes_on_right_below_the_text() {
     let world = World::new();

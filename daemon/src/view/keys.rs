@@ -1,14 +1,24 @@
-//! The detach key, as every terminal may send it. Pure.
+//! The detach key, as every terminal may send it, however what is typed is cut into reads. Pure.
 //!
 //! It is recognised in three encodings: the plain control byte; `CSI code ; 5 u` (the kitty keyboard protocol, and
 //! xterm's `formatOtherKeys=1`); and `CSI 27 ; 5 ; code ~` (xterm's modifyOtherKeys). Pressed twice within
 //! [`TWICE_MS`] it goes through to the job once, in the encoding it came in.
+//!
+//! What may be the beginning of an encoding is held back until it is known, a lone ESC for [`ESCAPE_MS`]: then it is the
+//! Escape key. ESC and the control byte are one key, the same with Alt held, and the job's. Between the marks of a paste
+//! (`CSI 200 ~`, `CSI 201 ~`) is text, whatever bytes it has; nothing of it is held back.
 
 /// How long after the first press a second one counts as "twice", in milliseconds. The view leaves when it has passed.
 pub const TWICE_MS: u64 = 500;
 
-/// Longest encoding, in bytes; a beginning of one is held back no longer than the next read.
-const ENCODING_MAX: usize = 24;
+/// How long an ESC, or an ESC and a `[`, waits for what may follow it: both are keys that a person types (Escape, Alt-`[`).
+pub const ESCAPE_MS: u64 = 30;
+
+/// How long more than that of an encoding waits for its end. No person types it, and a slow path may cut it.
+const REST_MS: u64 = 300;
+
+/// Longest encoding, in bytes.
+const ENCODING_MAX: usize = 32;
 
 /// What the keys typed so far mean.
 #[derive(Debug, PartialEq, Eq)]
@@ -25,8 +35,17 @@ pub struct Keys {
     key: Option<u8>,
     /// When it was pressed once, in the view's milliseconds, and not again yet.
     pressed_at: Option<u64>,
-    pasting: bool,
-    /// How much of a mark of pasting there is at the end of what was typed so far, which may be cut anywhere.
+    /// What may be the beginning of its encoding, from its ESC on, and when the last byte of that came.
+    held: Vec<u8>,
+    held_at: u64,
+    paste: Paste,
+}
+
+/// Where a paste begins and ends in what is passed on.
+#[derive(Debug, Default)]
+struct Paste {
+    inside: bool,
+    /// How much of a mark there is at the end of what was passed so far, which may be cut anywhere and at any time.
     mark: usize,
 }
 
@@ -36,129 +55,227 @@ const MARK: &[u8; 4] = b"\x1b[20";
 const BEGINS: usize = 5;
 const ENDS: usize = 6;
 
+/// What comes next of what is typed.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    /// So many bytes are the detach key.
+    Press(usize),
+    /// It is held down.
+    Repeat(usize),
+    /// It is let go.
+    Release(usize),
+    /// So many bytes are none of it.
+    Other(usize),
+    /// It may be the key, and its end is not here.
+    Unfinished,
+}
+
 impl Keys {
     /// `key`: the control byte, or `None` to let everything through.
     pub fn new(key: Option<u8>) -> Self {
-        Self { key, pressed_at: None, pasting: false, mark: 0 }
+        Self { key, pressed_at: None, held: Vec::new(), held_at: 0, paste: Paste::default() }
     }
 
-    /// When [`Self::timeout`] must be asked, if nothing is typed until then.
+    /// When [`Self::expire`] must be asked, if nothing is typed until then.
     pub fn deadline_ms(&self) -> Option<u64> {
-        self.pressed_at.map(|at| at + TWICE_MS)
+        let pressed = self.pressed_at.map(|at| at + TWICE_MS);
+        pressed.into_iter().chain(self.held_until()).min()
     }
 
-    /// Time has passed: was it pressed once, and is that over?
-    pub fn timeout(&self, now_ms: u64) -> bool {
-        self.deadline_ms().is_some_and(|at| now_ms >= at)
-    }
-
-    /// Keys were typed.
-    pub fn typed(&mut self, bytes: &[u8], now_ms: u64) -> Typed {
-        let Some(key) = self.key else { return Typed::Bytes(bytes.to_vec()) };
-        if self.timeout(now_ms) {
-            return Typed::Leave(Vec::new());
+    fn held_until(&self) -> Option<u64> {
+        match self.held.len() {
+            0 => None,
+            1 | 2 => Some(self.held_at + ESCAPE_MS),
+            _ => Some(self.held_at + REST_MS),
         }
-        let mut out = Vec::with_capacity(bytes.len());
-        let mut at = 0;
-        while at < bytes.len() {
-            let rest = &bytes[at..];
-            // With Alt held it is another key.
-            let alt = rest[0] == key && at > 0 && bytes[at - 1] == 0x1b;
-            match (self.pasting || alt, press(rest, key)) {
-                (false, Some(length)) => {
-                    if self.pressed_at.take().is_some() {
-                        out.extend_from_slice(&rest[..length]);
-                    } else {
-                        self.pressed_at = Some(now_ms);
-                    }
-                    at += length;
-                }
-                (false, None) if self.pressed_at.is_some() && !is_release(rest, key) => {
-                    return Typed::Leave(out);
-                }
-                _ => {
-                    let length = if is_release(rest, key) { sequence_length(rest) } else { 1 };
-                    out.extend_from_slice(&rest[..length]);
-                    for byte in &rest[..length] {
-                        self.passed(*byte);
-                    }
-                    at += length;
-                }
+    }
+
+    /// Is a paste under way: did its beginning come, and not its end?
+    pub fn is_pasting(&self) -> bool {
+        self.paste.inside
+    }
+
+    /// Time has passed: what was held back was a key of its own, or the detach key was pressed once.
+    pub fn expire(&mut self, now_ms: u64) -> Typed {
+        let mut out = Vec::new();
+        if self.pressed_at.is_some_and(|at| now_ms >= at + TWICE_MS) {
+            return Typed::Leave(out);
+        }
+        if self.held_until().is_some_and(|at| now_ms >= at) {
+            let held = std::mem::take(&mut self.held);
+            let next = match self.key {
+                Some(key) if held == [key] => Next::Press(1),
+                _ => Next::Other(held.len()),
+            };
+            if self.take(&next, &held, now_ms, &mut out) {
+                return Typed::Leave(out);
             }
         }
         Typed::Bytes(out)
     }
-}
 
-impl Keys {
-    /// A byte goes to the job. What is pasted is text, whatever bytes it has, and however its marks are cut.
-    fn passed(&mut self, byte: u8) {
-        self.mark = match (self.mark, byte) {
-            (4, b'0') => BEGINS,
-            (4, b'1') => ENDS,
-            (BEGINS | ENDS, b'~') => {
-                self.pasting = self.mark == BEGINS;
-                0
+    /// Keys were typed.
+    pub fn typed(&mut self, bytes: &[u8], now_ms: u64) -> Typed {
+        let mut out = match self.expire(now_ms) {
+            Typed::Bytes(out) => out,
+            leave => {
+                self.swallow(bytes);
+                return leave;
             }
-            (at @ 0..4, byte) if byte == MARK[at] => at + 1,
-            (_, 0x1b) => 1,
-            _ => 0,
         };
-    }
-}
-
-/// The length of the detach key's encoding at the start of `bytes`, if it is there.
-fn press(bytes: &[u8], key: u8) -> Option<usize> {
-    if bytes.first() == Some(&key) {
-        return Some(1);
-    }
-    event(bytes, key).filter(|(_, kind)| *kind != 3).map(|(length, _)| length)
-}
-
-/// The key being let go, which the kitty protocol can report.
-fn is_release(bytes: &[u8], key: u8) -> bool {
-    event(bytes, key).is_some_and(|(_, kind)| kind == 3)
-}
-
-fn sequence_length(bytes: &[u8]) -> usize {
-    bytes.iter().skip(2).position(|b| (0x40..0x7f).contains(b)).map_or(1, |n| n + 3)
-}
-
-/// Length and event type (1 press, 2 repeat, 3 release) of an escape sequence that says "control and `key`'s letter".
-fn event(bytes: &[u8], key: u8) -> Option<(usize, u32)> {
-    let rest = bytes.strip_prefix(b"\x1b[")?;
-    let end = rest.iter().take(ENCODING_MAX).position(|b| (0x40..0x7f).contains(b))?;
-    let text = std::str::from_utf8(&rest[..end]).ok()?;
-    let mut fields = text.split(';').map(|field| field.split(':').map(|n| n.parse::<u32>().ok()));
-    let mut number = |i: usize| -> Option<(Option<u32>, Option<u32>)> {
-        let _ = i;
-        let mut parts = fields.next()?;
-        Some((parts.next()?, parts.next().flatten()))
-    };
-    let (code, modifiers, kind) = match rest[end] {
-        b'u' => {
-            let (code, _) = number(0)?;
-            let (modifiers, kind) = number(1)?;
-            (code?, modifiers?, kind.unwrap_or(1))
-        }
-        b'~' => {
-            if number(0)?.0 != Some(27) {
-                return None;
+        let mut all = std::mem::take(&mut self.held);
+        all.extend_from_slice(bytes);
+        out.reserve(all.len());
+        let mut rest = &all[..];
+        while !rest.is_empty() {
+            if self.paste.inside {
+                let n = self.paste.passed(rest);
+                out.extend_from_slice(&rest[..n]);
+                rest = &rest[n..];
+                continue;
             }
-            let (modifiers, _) = number(1)?;
-            (number(2)?.0?, modifiers?, 1)
+            let next = match self.key {
+                Some(key) => look(rest, key),
+                // Where the paste begins is known all the same.
+                None => Next::Other(rest.iter().position(|b| *b == b'~').map_or(rest.len(), |n| n + 1)),
+            };
+            if next == Next::Unfinished {
+                (self.held, self.held_at) = (rest.to_vec(), now_ms);
+                break;
+            }
+            if self.take(&next, rest, now_ms, &mut out) {
+                self.swallow(rest);
+                return Typed::Leave(out);
+            }
+            let (Next::Press(n) | Next::Repeat(n) | Next::Release(n) | Next::Other(n)) = next else { break };
+            rest = &rest[n..];
         }
-        _ => return None,
+        Typed::Bytes(out)
+    }
+
+    /// What was typed goes nowhere; whether a paste goes on is known.
+    pub fn swallow(&mut self, bytes: &[u8]) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            rest = &rest[self.paste.passed(rest)..];
+        }
+    }
+
+    /// Acts on what `bytes` begin with. Says whether to leave.
+    fn take(&mut self, next: &Next, bytes: &[u8], now_ms: u64, out: &mut Vec<u8>) -> bool {
+        let length = match *next {
+            Next::Press(_) if self.pressed_at.is_none() => {
+                self.pressed_at = Some(now_ms);
+                return false;
+            }
+            // A finger that stays on it has not pressed it twice.
+            Next::Repeat(_) if self.pressed_at.is_some() => return false,
+            Next::Other(_) if self.pressed_at.is_some() => return true,
+            Next::Press(n) => {
+                self.pressed_at = None;
+                n
+            }
+            Next::Repeat(n) | Next::Release(n) | Next::Other(n) => n,
+            Next::Unfinished => return false,
+        };
+        let passed = &bytes[..length];
+        self.paste.passed(passed);
+        out.extend_from_slice(passed);
+        false
+    }
+}
+
+impl Paste {
+    /// Bytes go to the job. Says how many there are until a paste begins or ends.
+    fn passed(&mut self, bytes: &[u8]) -> usize {
+        for (at, byte) in bytes.iter().enumerate() {
+            let whole = self.mark;
+            self.mark = match (self.mark, *byte) {
+                (4, b'0') => BEGINS,
+                (4, b'1') => ENDS,
+                (BEGINS | ENDS, b'~') => 0,
+                (at @ 0..4, byte) if byte == MARK[at] => at + 1,
+                (_, 0x1b) => 1,
+                _ => 0,
+            };
+            let changes = if self.inside { ENDS } else { BEGINS };
+            if whole == changes && *byte == b'~' {
+                self.inside = !self.inside;
+                return at + 1;
+            }
+        }
+        bytes.len()
+    }
+}
+
+/// What `bytes`, of which there is at least one, begin with. Decided by the bytes and not by where they end.
+fn look(bytes: &[u8], key: u8) -> Next {
+    match bytes {
+        [0x1b] => Next::Unfinished,
+        // Escape, as the detach key: what follows tells it from a longer key.
+        [0x1b, 0x1b, ..] if key == 0x1b => Next::Press(1),
+        [0x1b, 0x1b, ..] => Next::Other(1),
+        // With Alt held it is another key.
+        [0x1b, second, ..] if *second == key => Next::Other(2),
+        [0x1b, b'[', body @ ..] => {
+            let numbers = body.iter().take(ENCODING_MAX).take_while(|b| matches!(b, b'0'..=b';')).count();
+            match body.get(numbers) {
+                _ if numbers == ENCODING_MAX => Next::Other(2 + numbers),
+                None => Next::Unfinished,
+                Some(last @ (b'u' | b'~')) => {
+                    let length = 3 + numbers;
+                    match event(&body[..numbers], *last, key) {
+                        Some(3) => Next::Release(length),
+                        Some(2) => Next::Repeat(length),
+                        Some(_) => Next::Press(length),
+                        None => Next::Other(length),
+                    }
+                }
+                Some(_) => Next::Other(2 + numbers),
+            }
+        }
+        [0x1b, ..] => Next::Other(2),
+        [first, ..] if *first == key => Next::Press(1),
+        _ => Next::Other(bytes.iter().position(|b| *b == key || *b == 0x1b).unwrap_or(bytes.len())),
+    }
+}
+
+/// The type of the event (1 press, 2 repeat, 3 release) of an escape sequence that says "control and `key`'s letter":
+/// what stands before its `last` byte.
+fn event(numbers: &[u8], last: u8, key: u8) -> Option<u32> {
+    let text = std::str::from_utf8(numbers).ok()?;
+    let mut fields =
+        text.split(';').map(|field| field.split(':').map(|n| n.parse::<u32>().ok()).collect::<Vec<_>>());
+    let first = fields.next()?;
+    let (codes, modifiers, kind) = if last == b'u' {
+        let held = fields.next()?;
+        (first, (*held.first()?)?, held.get(1).copied().flatten().unwrap_or(1))
+    } else {
+        if first != [Some(27)] {
+            return None;
+        }
+        let held = fields.next()?;
+        (fields.next()?, (*held.first()?)?, 1)
     };
     // Modifiers are sent as 1 + bits: shift 1, alt 2, control 4, super 8; locks (64, 128) do not count.
     let held = modifiers.checked_sub(1)? & 0x3f;
-    let letter = u32::from(key | 0x40);
-    (held == 4 && (code == letter || code == letter + 0x20)).then_some((2 + end + 1, kind))
+    let (letter, alphabetic) = (u32::from(key | 0x40), (key | 0x40).is_ascii_alphabetic());
+    let code = |at: usize| codes.get(at).copied().flatten();
+    let is = |code: Option<u32>| code == Some(letter) || alphabetic && code == Some(letter + 0x20);
+    let pressed = match held {
+        // Under another alphabet the third is the key's place.
+        4 => is(code(0)) || is(code(2)),
+        // It may take Shift to get at `^` or `_`: one form sends that character, the other has it as its second.
+        5 if !alphabetic => code(usize::from(last == b'u')) == Some(letter),
+        _ => false,
+    };
+    pressed.then_some(kind)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     const KEY: u8 = 0x1c;
 
@@ -170,13 +287,17 @@ mod tests {
         Typed::Bytes(b.to_vec())
     }
 
+    fn leave(b: &[u8]) -> Typed {
+        Typed::Leave(b.to_vec())
+    }
+
     #[test]
     fn each_encoding_leaves_when_its_time_has_passed() {
         for encoding in [&b"\x1c"[..], b"\x1b[92;5u", b"\x1b[92;5:1u", b"\x1b[27;5;92~", b"\x1b[92;69u"] {
             let mut keys = keys();
             assert_eq!(keys.typed(encoding, 1000), bytes(b""), "{encoding:?}");
-            assert!(!keys.timeout(1000 + TWICE_MS - 1));
-            assert!(keys.timeout(1000 + TWICE_MS), "{encoding:?}");
+            assert_eq!(keys.expire(1000 + TWICE_MS - 1), bytes(b""));
+            assert_eq!(keys.expire(1000 + TWICE_MS), leave(b""), "{encoding:?}");
         }
     }
 
@@ -185,7 +306,7 @@ mod tests {
         for encoding in [&b"\x1c"[..], b"\x1b[92;5u", b"\x1b[27;5;92~"] {
             let mut keys = keys();
             assert_eq!(keys.typed(&[encoding, encoding].concat(), 0), bytes(encoding));
-            assert!(!keys.timeout(u64::MAX));
+            assert_eq!(keys.expire(u64::MAX), bytes(b""));
             assert_eq!(keys.typed(encoding, 0), bytes(b""));
             assert_eq!(keys.typed(encoding, TWICE_MS - 1), bytes(encoding));
         }
@@ -201,7 +322,14 @@ mod tests {
     fn letting_the_key_go_is_no_other_key() {
         let mut keys = keys();
         assert_eq!(keys.typed(b"\x1b[92;5:1u\x1b[92;5:3u", 0), bytes(b"\x1b[92;5:3u"));
-        assert!(keys.timeout(TWICE_MS));
+        assert_eq!(keys.expire(TWICE_MS), leave(b""));
+    }
+
+    #[test]
+    fn a_finger_that_stays_on_the_key_has_not_pressed_it_twice() {
+        let mut keys = keys();
+        assert_eq!(keys.typed(b"\x1b[92;5u\x1b[92;5:2u\x1b[92;5:2u", 0), bytes(b""));
+        assert_eq!(keys.expire(TWICE_MS), leave(b""));
     }
 
     #[test]
@@ -213,7 +341,10 @@ mod tests {
             b"\x1b[27;2;92~",
             b"\x1b[1;5A",
             b"\x03",
-            b"\x1b",
+            b"\x1b[27;6;124~",
+            b"\x1bOA",
+            b"\x1bx",
+            b"\x1b[<0;3;4M",
             "é".as_bytes(),
         ] {
             assert_eq!(keys.typed(other, 0), bytes(other));
@@ -229,10 +360,14 @@ mod tests {
         let paste = b"x\x1b[200~a\x1cb\x1b[20\x1c\x1b\x1b[201~y";
         for cut in 1..paste.len() {
             let mut keys = keys();
-            assert_eq!(keys.typed(&paste[..cut], 0), bytes(&paste[..cut]), "{cut}");
-            assert_eq!(keys.typed(&paste[cut..], 0), bytes(&paste[cut..]), "{cut}");
+            let mut passed = Vec::new();
+            for part in [&paste[..cut], &paste[cut..]] {
+                let Typed::Bytes(more) = keys.typed(part, 0) else { panic!("{cut}: left") };
+                passed.extend(more);
+            }
+            assert_eq!(passed.escape_ascii().to_string(), paste.escape_ascii().to_string(), "{cut}");
             assert_eq!(keys.typed(b"\x1c", 0), bytes(b""), "{cut}: and after it the key is the key");
-            assert!(keys.timeout(TWICE_MS));
+            assert_eq!(keys.expire(TWICE_MS), leave(b""));
         }
     }
 
@@ -240,6 +375,163 @@ mod tests {
     fn with_alt_it_is_another_key() {
         let mut keys = keys();
         assert_eq!(keys.typed(b"\x1b\x1c", 0), bytes(b"\x1b\x1c"));
-        assert!(!keys.timeout(u64::MAX));
+        assert_eq!(keys.typed(b"\x1b", 0), bytes(b""));
+        assert_eq!(keys.typed(b"\x1c", ESCAPE_MS - 1), bytes(b"\x1b\x1c"), "cut between the two");
+        assert_eq!(keys.expire(u64::MAX), bytes(b""));
+    }
+
+    #[test]
+    fn escape_is_a_key_when_nothing_follows_it() {
+        let mut keys = keys();
+        assert_eq!(keys.typed(b"x\x1b", 0), bytes(b"x"));
+        assert_eq!((keys.deadline_ms(), keys.expire(ESCAPE_MS - 1)), (Some(ESCAPE_MS), bytes(b"")));
+        assert_eq!(keys.expire(ESCAPE_MS), bytes(b"\x1b"));
+        assert_eq!(
+            (keys.deadline_ms(), keys.typed(b"\x1c", ESCAPE_MS)),
+            (None, bytes(b"")),
+            "and then the key is"
+        );
+        assert_eq!(keys.typed(b"\x1b", 99), bytes(b""));
+        assert_eq!(keys.expire(99 + ESCAPE_MS), leave(b""), "another key after it leaves");
+    }
+
+    #[test]
+    fn a_slow_path_may_cut_an_encoding_and_a_mark() {
+        for encoding in [&b"\x1b[92;5u"[..], b"\x1b[27;5;92~"] {
+            for cut in 3..encoding.len() {
+                let mut keys = keys();
+                assert_eq!(keys.typed(&encoding[..cut], 0), bytes(b""));
+                assert_eq!(keys.expire(REST_MS - 1), bytes(b""));
+                assert_eq!(keys.typed(&encoding[cut..], REST_MS - 1), bytes(b""), "{cut}");
+                assert!(keys.pressed_at.is_some(), "{cut}");
+            }
+        }
+        for cut in 1..6 {
+            let (mut keys, mark) = (keys(), b"\x1b[200~");
+            let (mut at, mut out) = (0, Vec::new());
+            for part in [&mark[..cut], &mark[cut..], b"\x1c", b"\x1b[201~"] {
+                for typed in [keys.expire(at), keys.typed(part, at)] {
+                    let Typed::Bytes(more) = typed else { panic!("{cut}: left") };
+                    out.extend(more);
+                }
+                at += 10_000;
+            }
+            assert_eq!(
+                out.escape_ascii().to_string(),
+                "\\x1b[200~\\x1c\\x1b[201~",
+                "{cut}: however long it takes"
+            );
+        }
+    }
+
+    #[test]
+    fn keys_of_other_alphabets_and_behind_shift() {
+        let of = |key: u8, typed: &[u8]| {
+            let mut keys = Keys::new(Some(key));
+            (keys.typed(typed, 0), keys.pressed_at.is_some())
+        };
+        for (key, encoding) in [
+            (0x01, &b"\x1b[97;5u"[..]),
+            (0x01, b"\x1b[1092::97;5u"),
+            (0x1e, b"\x1b[54:94;6u"),
+            (0x1e, b"\x1b[27;6;94~"),
+            (0x1f, b"\x1b[45:95;6:1u"),
+        ] {
+            assert_eq!(of(key, encoding), (bytes(b""), true), "{}", encoding.escape_ascii());
+        }
+        for (key, encoding) in [(0x01, &b"\x1b[97:65;6u"[..]), (0x1e, b"\x1b[54;5u"), (0x1c, b"\x1b[124;5u")]
+        {
+            assert_eq!(of(key, encoding), (bytes(encoding), false), "{}", encoding.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn escape_itself_may_be_the_key() {
+        let mut keys = Keys::new(Some(0x1b));
+        assert_eq!(
+            keys.typed(b"\x1b[A\x1bx\x1b[200~\x1b\x1b[201~", 0),
+            bytes(b"\x1b[A\x1bx\x1b[200~\x1b\x1b[201~")
+        );
+        assert_eq!(keys.typed(b"\x1b", 0), bytes(b""));
+        assert_eq!(keys.expire(ESCAPE_MS), bytes(b""));
+        assert_eq!(keys.expire(ESCAPE_MS + TWICE_MS), leave(b""));
+    }
+
+    #[test]
+    fn a_paste_is_known_without_a_key_too() {
+        for key in [None, Some(KEY)] {
+            let mut keys = Keys::new(key);
+            for (typed, pasting) in
+                [("a\x1b[2", false), ("00~x~\x1b[20", true), ("0~1~\x1b[201", true), ("~z", false)]
+            {
+                keys.typed(typed.as_bytes(), 0);
+                assert_eq!(keys.is_pasting(), pasting, "{key:?} {typed:?}");
+            }
+        }
+    }
+
+    fn piece() -> impl Strategy<Value = Vec<u8>> {
+        prop_oneof![
+            prop::sample::select(vec![
+                &b"\x1c"[..],
+                b"\x1b",
+                b"\x1b[",
+                b"\x1b[200~",
+                b"\x1b[201~",
+                b"\x1b[92;5u",
+                b"\x1b[92;5:2u",
+                b"\x1b[92;5:3u",
+                b"\x1b[27;5;92~",
+                b"\x1b[20",
+                b"\x1b[1;5A",
+                b"[92;5u",
+                b"\x1b[<0;1;1M",
+                b"0~",
+                b"\x1bP1$r",
+                b"11111111111111111111111111111111111111",
+            ])
+            .prop_map(<[u8]>::to_vec),
+            prop::collection::vec(any::<u8>(), 0..4),
+            "[a-z]{0,9}".prop_map(String::into_bytes),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 3000, failure_persistence: None, ..Default::default() })]
+
+        #[test]
+        fn where_what_is_typed_is_cut_makes_no_difference(
+            pieces in prop::collection::vec(piece(), 0..12),
+            cuts in prop::collection::vec(1_usize..9, 1..20),
+            key in prop::sample::select(vec![None, Some(KEY), Some(0x1b), Some(1)]),
+        ) {
+            let all = pieces.concat();
+            let play = |parts: &mut dyn Iterator<Item = &[u8]>| {
+                let mut keys = Keys::new(key);
+                let mut out = Vec::new();
+                for part in parts {
+                    match keys.typed(part, 0) {
+                        Typed::Bytes(bytes) => out.extend(bytes),
+                        Typed::Leave(bytes) => return ([out, bytes].concat(), true, false),
+                    }
+                }
+                for at in [ESCAPE_MS, REST_MS, REST_MS + TWICE_MS] {
+                    match keys.expire(at) {
+                        Typed::Bytes(bytes) => out.extend(bytes),
+                        Typed::Leave(bytes) => return ([out, bytes].concat(), true, false),
+                    }
+                }
+                (out, false, keys.is_pasting())
+            };
+            let whole = play(&mut std::iter::once(&all[..]));
+            let (mut rest, mut sizes, mut parts) = (&all[..], cuts.iter().cycle(), Vec::new());
+            while !rest.is_empty() {
+                let (part, more) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+                parts.push(part);
+                rest = more;
+            }
+            prop_assert_eq!(play(&mut parts.into_iter()), whole.clone());
+            prop_assert!(key.is_some() || whole.0 == all, "nothing is lost");
+        }
     }
 }

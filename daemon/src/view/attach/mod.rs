@@ -5,8 +5,9 @@
 //! starts one again and goes on where it was.
 //!
 //! Here is the loop, and the way from the keyboard to what is sent; what is said with the manager is in `manager`, what
-//! reaches the screen, and the one line that is ours on it, in `line`.
+//! reaches the screen, and the one line that is ours on it, in `line`; how it ends in `leaving`.
 
+mod leaving;
 mod line;
 mod manager;
 mod signals;
@@ -16,12 +17,13 @@ use crate::clock;
 use crate::config::Config;
 use crate::paths::Paths;
 use crate::view::client::Client;
-use crate::view::keys::{Keys, Typed};
+use crate::view::keys::{ESCAPE_MS, Keys, Typed};
 use crate::view::plain::is_plain;
 use crate::view::silence::Silence;
 use crate::view::terminal::{self, Raw};
 use crate::view::typed::{AHEAD_MAX, Outgoing};
 use crate::view::words::{self, Trouble};
+use leaving::Burst;
 use line::Line;
 use manager::{Lost, attach_message, wait_attached};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -33,7 +35,7 @@ use sessd_proto::messages as m;
 use sessd_proto::{Frame, Uuid};
 use sessd_terminal::{Outstanding, QueryScanner, ReplyFilter};
 use signals::Signals;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// How long the path to the job may be broken before the view says so: most breaks are over by then.
 const SAY_AFTER_MS: u64 = 1_500;
@@ -49,22 +51,8 @@ const READ_ONLY_MS: u64 = 5_000;
 const BELL: u8 = 0x07;
 /// Bytes read at a time of what is typed.
 const READ_MAX: usize = 16 * 1024;
-/// How long an ESC waits for what may follow it, where answers must be told from keys.
-const ESCAPE_MS: u64 = 30;
 /// How long a question of the job to our terminal is taken as unanswered.
 const ANSWER_MS: u64 = 10_000;
-/// When the view leaves: how long the manager may take to hear that and to say where the text ends.
-const FAREWELL: Duration = Duration::from_millis(1_000);
-/// The same for one that is silent already.
-const BRIEFLY: Duration = Duration::from_millis(50);
-/// When the view leaves: how long at the least, by what earlier answers took, and at the most to wait for answers that are on
-/// their way, so that they do not go to the user's shell.
-const LATE_ANSWER: std::ops::Range<Duration> = Duration::from_millis(500)..Duration::from_millis(3_000);
-/// Asked last (DSR 5, which all terminals answer), behind whatever is half said.
-const LAST_QUESTION: &[u8] = b"\x18\x1b\\\x1b[5n";
-/// Its answers, with 7-bit and with 8-bit controls.
-const LAST_ANSWERS: [&[u8]; 4] = [b"\x1b[0n", b"\x9b0n", b"\xc2\x9b0n", b"\x1b[3n"];
-
 /// What is asked of a view.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -116,6 +104,7 @@ struct View<'a> {
     shown: u64,
     granted: u64,
     keys: Keys,
+    burst: Burst,
     outgoing: Outgoing,
     to_manager: Vec<u8>,
     to_terminal: Vec<u8>,
@@ -216,6 +205,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         shown: 0,
         granted: VIEW_WINDOW,
         keys,
+        burst: Burst::default(),
         outgoing: Outgoing::new(),
         to_manager: Vec::new(),
         to_terminal: Vec::new(),
@@ -253,6 +243,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         request,
     };
     let outcome = view.run(size);
+    view.swallow_paste(matches!(outcome, Ok(Outcome::Signal(_))));
     drop(raw);
     outcome
 }
@@ -297,8 +288,8 @@ impl View<'_> {
             {
                 return self.leave(outcome);
             }
-            if self.keys.timeout(self.now()) {
-                return self.leave(self.detached());
+            if let Some(outcome) = self.expire_keys() {
+                return self.leave(outcome);
             }
             if ready.manager
                 && let Some(outcome) = self.read_manager()?
@@ -319,94 +310,6 @@ impl View<'_> {
             self.write_terminal(ready.stdout);
             self.pong();
             self.say();
-        }
-    }
-
-    /// What is left to show is shown first: the last words of a job belong to its end.
-    fn leave(&mut self, outcome: Outcome) -> Result<Outcome> {
-        if matches!(outcome, Outcome::Signal(_)) && self.written < self.to_terminal.len() {
-            // A terminal that does not take what it is given must not keep us from going.
-            self.to_terminal.clear();
-            self.written = 0;
-        } else {
-            self.unsay();
-        }
-        while self.written < self.to_terminal.len() {
-            let before = self.written;
-            self.write_terminal(true);
-            if self.written == before && !self.to_terminal.is_empty() {
-                break;
-            }
-        }
-        self.await_answers(matches!(outcome, Outcome::Signal(_)));
-        if matches!(outcome, Outcome::Detached { .. } | Outcome::Signal(_)) {
-            self.say_farewell(matches!(outcome, Outcome::Detached { .. }));
-        }
-        terminal::leave_below(self.text_rows.and_then(|rows| u16::try_from(rows).ok()));
-        Ok(outcome)
-    }
-
-    /// Tells the manager that we leave on purpose, and hears where the text on our terminal ends. If the manager is gone
-    /// there is nobody to tell; one that does not listen is not waited for long.
-    fn say_farewell(&mut self, listen: bool) {
-        if self.lost.is_some() {
-            return;
-        }
-        self.to_manager.extend_from_slice(&Frame::Detach(m::Detach::default()).to_bytes(0));
-        let silent = self.silence.of_manager(self.now()).is_some();
-        let _ = self.client.stream.set_nonblocking(false);
-        let _ = self.client.stream.set_write_timeout(Some(if silent { BRIEFLY } else { FAREWELL }));
-        self.flush_manager();
-        let until = Instant::now() + if silent { BRIEFLY } else { FAREWELL };
-        while listen && self.text_rows.is_none() && self.lost.is_none() {
-            let left = until.saturating_duration_since(Instant::now());
-            if left.is_zero() || self.client.stream.set_read_timeout(Some(left)).is_err() {
-                return;
-            }
-            // What is still shown to us is not shown any more; the sentence at the end counts.
-            match self.read_manager() {
-                Ok(None) => {}
-                Ok(Some(_)) | Err(_) => return,
-            }
-        }
-    }
-
-    /// What our terminal still answers is not for the user's shell. Terminals answer in order: a question of our own is asked
-    /// last, and when that is answered there is nothing more to come. One that never answers is not waited for long.
-    fn await_answers(&mut self, told_to_go: bool) {
-        let now = self.now();
-        let fresh = |at: u64| now < at + ANSWER_MS;
-        let asked = self.unanswered > 0 && fresh(self.asked_at);
-        if self.plain || (!asked && !self.maybe_asked_at.is_some_and(fresh)) {
-            return;
-        }
-        self.to_terminal.extend_from_slice(LAST_QUESTION);
-        self.write_terminal(true);
-        let most = match self.slowest_answer {
-            _ if told_to_go => LATE_ANSWER.end / 8,
-            0 => LATE_ANSWER.end / 2,
-            slowest => Duration::from_millis(4 * slowest).clamp(LATE_ANSWER.start, LATE_ANSWER.end),
-        };
-        let until = Instant::now() + most;
-        let mut answers = Vec::new();
-        loop {
-            let left = until.saturating_duration_since(Instant::now());
-            let timeout = Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() };
-            let mut fds = [PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN)];
-            if left.is_zero() || !matches!(rustix::event::poll(&mut fds, Some(&timeout)), Ok(1..)) {
-                return;
-            }
-            let mut buffer = [0; 4096];
-            match rustix::io::read(rustix::stdio::stdin(), &mut buffer) {
-                Ok(n) if n > 0 => answers.extend_from_slice(&buffer[..n]),
-                _ => return,
-            }
-            let is_last = |end: &[u8]| answers.windows(end.len()).any(|bytes| bytes == end);
-            if LAST_ANSWERS.iter().any(|answer| is_last(answer)) {
-                return;
-            }
-            // The end of it may be cut; nothing before that is needed.
-            answers.drain(..answers.len().saturating_sub(8));
         }
     }
 
@@ -552,12 +455,26 @@ impl View<'_> {
             Err(_) => return None,
         };
         let now = self.now();
-        let held = !self.path_is_up();
-        let (bytes, leaves) = match self.keys.typed(read, now) {
+        self.burst.read(read.len(), now);
+        let typed = self.keys.typed(read, now);
+        self.take_typed(typed, now)
+    }
+
+    /// What was held back of what is typed, once its time has passed.
+    fn expire_keys(&mut self) -> Option<Outcome> {
+        let now = self.now();
+        let typed = self.keys.expire(now);
+        self.take_typed(typed, now)
+    }
+
+    fn take_typed(&mut self, typed: Typed, now: u64) -> Option<Outcome> {
+        let (bytes, leaves) = match typed {
             Typed::Bytes(bytes) => (bytes, false),
             Typed::Leave(bytes) => (bytes, true),
         };
-        self.typed(&bytes, held, now);
+        if !bytes.is_empty() {
+            self.typed(&bytes, !self.path_is_up(), now);
+        }
         if leaves {
             self.send_input();
             return Some(self.detached());
