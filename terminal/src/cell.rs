@@ -2,8 +2,8 @@
 
 use crate::style::Style;
 
-/// Code points one cell may hold; further combining marks are dropped.
-pub(crate) const MAX_CLUSTER: usize = 15;
+/// Code points one cell may hold; further combining marks are dropped. Text that is meant to be read has few of them.
+pub(crate) const MAX_CLUSTER: usize = 64;
 
 const CLUSTER: u32 = 1 << 31;
 const WIDE: u32 = 1 << 30;
@@ -86,38 +86,49 @@ impl Cell {
     }
 }
 
+/// Where a cluster's code points are.
 #[derive(Clone, Copy, Debug)]
 struct Cluster {
+    start: u32,
     len: u8,
-    chars: [char; MAX_CLUSTER],
 }
 
-/// Most clusters of one terminal; a mark that would need a further one is dropped.
+/// Most clusters of one terminal, and most code points of all of them; a mark that would need more is dropped.
 const MAX_CLUSTERS: usize = 1 << 15;
-/// Clusters the table starts to be swept at, and the least that come between two sweeps.
+const MAX_CODE_POINTS: usize = 1 << 19;
+/// Clusters and code points the table starts to be swept at, and the least that come between two sweeps.
 const SWEEP_AT: usize = 256;
+const SWEEP_CODE_POINTS_AT: usize = 16 * SWEEP_AT;
 
 /// The clusters of the screens. A cluster belongs to one cell (cells are moved, never copied, while they hold one), so
-/// a further mark is added in place; what cells left behind goes with [`Clusters::sweep`].
+/// a further mark is added in place, or where there is room; what cells left behind goes with [`Clusters::sweep`].
 ///
-/// Bounded at any moment: by [`MAX_CLUSTERS`], and, where [`Clusters::wants_sweep`] is asked before each new one, by one and a
-/// half times what the screens hold, or a little more.
+/// Bounded at any moment: by [`MAX_CLUSTERS`] and [`MAX_CODE_POINTS`], and, where [`Clusters::wants_sweep`] is asked before each
+/// new mark, by one and a half times what the screens hold, or a little more.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Clusters {
     entries: Vec<Cluster>,
+    code_points: Vec<char>,
     sweep_at: usize,
+    sweep_code_points_at: usize,
     /// New ones that found no room since the last sweep. They count, or a full table would be swept for each.
     refused: usize,
 }
 
 impl Clusters {
     pub(crate) fn get(&self, index: u32) -> &[char] {
-        self.entries.get(index as usize).map_or(&[], |c| &c.chars[..usize::from(c.len)])
+        let found = self.entries.get(index as usize);
+        found.map_or(&[], |c| &self.code_points[c.start as usize..][..usize::from(c.len)])
     }
 
     /// Adds marks to the cell. A full cell keeps what it has.
     pub(crate) fn add(&mut self, cell: &mut Cell, marks: &[char]) {
         if marks.is_empty() {
+            return;
+        }
+        let end = self.code_points.len();
+        if end + MAX_CLUSTER > MAX_CODE_POINTS {
+            self.refused += marks.len();
             return;
         }
         let index = match cell.cluster() {
@@ -128,39 +139,52 @@ impl Clusters {
                     self.refused += 1;
                     return;
                 }
-                let mut chars = ['\0'; MAX_CLUSTER];
-                chars[0] = base;
-                self.entries.push(Cluster { len: 1, chars });
+                self.code_points.push(base);
+                self.entries.push(Cluster { start: end as u32, len: 1 });
                 cell.set_cluster((self.entries.len() - 1) as u32);
                 self.entries.len() - 1
             }
         };
-        let c = &mut self.entries[index];
-        for mark in marks.iter().take(MAX_CLUSTER - usize::from(c.len)) {
-            c.chars[usize::from(c.len)] = *mark;
-            c.len += 1;
+        let room = MAX_CLUSTER - usize::from(self.entries[index].len);
+        let marks = &marks[..marks.len().min(room)];
+        if marks.is_empty() {
+            return;
         }
+        let c = &mut self.entries[index];
+        let (start, old_end) = (c.start as usize, c.start as usize + usize::from(c.len));
+        if old_end != self.code_points.len() {
+            // Others came behind it: it moves to the end.
+            c.start = self.code_points.len() as u32;
+            self.code_points.extend_from_within(start..old_end);
+        }
+        c.len += marks.len() as u8;
+        self.code_points.extend_from_slice(marks);
     }
 
     /// Whether a sweep should come before the next new one.
     pub(crate) fn wants_sweep(&self) -> bool {
         self.entries.len() + self.refused >= self.sweep_at.max(SWEEP_AT)
+            || self.code_points.len() + self.refused >= self.sweep_code_points_at.max(SWEEP_CODE_POINTS_AT)
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Cluster>()
+        self.entries.capacity() * size_of::<Cluster>() + self.code_points.capacity() * size_of::<char>()
     }
 
     /// Keeps the clusters of these cells and no others. `rest`: how many new ones come before the next sweep, at least.
     pub(crate) fn sweep<'a>(&mut self, cells: impl Iterator<Item = &'a mut Cell>, rest: usize) {
-        let old = std::mem::take(&mut self.entries);
+        let (old, code_points) = (std::mem::take(&mut self.entries), std::mem::take(&mut self.code_points));
         for cell in cells {
             if let Some(i) = cell.cluster() {
-                self.entries.push(old[i as usize]);
+                let Cluster { start, len } = old[i as usize];
+                self.entries.push(Cluster { start: self.code_points.len() as u32, len });
+                self.code_points.extend_from_slice(&code_points[start as usize..][..usize::from(len)]);
                 cell.set_cluster((self.entries.len() - 1) as u32);
             }
         }
         self.refused = 0;
-        self.sweep_at = self.entries.len() + (self.entries.len() / 2).max(SWEEP_AT).max(rest);
+        let next = |len: usize, least: usize| len + (len / 2).max(least);
+        self.sweep_at = next(self.entries.len(), SWEEP_AT.max(rest));
+        self.sweep_code_points_at = next(self.code_points.len(), 16 * SWEEP_AT.max(rest));
     }
 }

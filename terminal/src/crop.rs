@@ -74,6 +74,9 @@ fn cut(s: &Screen, view: Size, left: u16, top: u16) -> Screen {
         to.cells[..n].copy_from_slice(&whole.cells[from..from + n]);
         let plain = to.cells.iter().all(|c| c.style == Style::default() && c.as_ascii().is_some());
         to.touch(n, plain);
+        if left == 0 && n == row.cells.len() {
+            to.double = row.double;
+        }
     }
     part
 }

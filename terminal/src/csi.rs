@@ -1,12 +1,12 @@
 //! What escape and control sequences do (ECMA-48, xterm ctlseqs, DEC STD 070, the kitty keyboard page).
 
+use crate::charset::Charset;
 use crate::modes::{self, bit};
 use crate::parser::Csi;
 use crate::print::MOVED;
-use crate::row::Row;
-use crate::screen::Charset;
+use crate::row::{Row, double};
 use crate::style::{Color, Style, attr};
-use crate::terminal::{Model, TITLE_STACK};
+use crate::terminal::{Model, TITLE_STACK, default_tabs};
 
 impl Model {
     pub(crate) fn do_esc(&mut self, intermediates: &[u8], last: u8) {
@@ -33,11 +33,38 @@ impl Model {
             ([], b'6') => self.column_back(),
             ([], b'9') => self.column_forward(),
             ([b'#'], b'8') => self.alignment(),
-            ([g @ b'('..=b'+'], set) => {
-                // An unknown set reads best as ASCII.
-                self.cursor.charsets.g[usize::from(g - b'(')] = Charset::from_final(set).unwrap_or_default();
-            }
+            ([g @ b'('..=b'+'], set) => self.designate(g - b'(', Charset::named(set, false, false)),
+            ([g @ b'('..=b'+', b'%'], set) => self.designate(g - b'(', Charset::named(set, true, false)),
+            ([g @ b'('..=b'+', _], _) => self.designate(g - b'(', Charset::Ascii),
+            ([g @ b'-'..=b'/'], set) => self.designate(g - b',', Charset::named(set, false, true)),
+            ([b'#'], b'3') => self.double_line(double::TOP),
+            ([b'#'], b'4') => self.double_line(double::BOTTOM),
+            ([b'#'], b'5') => self.double_line(double::SINGLE),
+            ([b'#'], b'6') => self.double_line(double::WIDE),
             _ => {}
+        }
+    }
+
+    fn designate(&mut self, g: u8, set: Charset) {
+        self.cursor.charsets.g[usize::from(g)] = set;
+    }
+
+    /// DECSWL, DECDWL, DECDHL. Between left and right margins all rows are single.
+    fn double_line(&mut self, how: u8) {
+        if self.modes.has(bit::MARGINS) {
+            return;
+        }
+        let row = self.cursor_row();
+        row.double = how;
+        if how != double::SINGLE {
+            row.unwrap();
+        }
+        let (x, y, pending) = (self.cursor.x, self.cursor.y, self.cursor.pending);
+        self.go(x, y);
+        let edge = self.cursor_row().columns() - 1;
+        self.cursor.pending = pending && self.cursor.x == x && x == edge;
+        if how != double::SINGLE {
+            self.unwrap_above(y);
         }
     }
 
@@ -49,6 +76,10 @@ impl Model {
                 b'l' => (0..csi.len()).for_each(|i| self.private_mode(csi.raw(i), false)),
                 b'J' => self.erase_display(csi.raw(0), true),
                 b'K' => self.erase_line(csi.raw(0), true),
+                b's' => self.save_modes(csi),
+                b'r' => self.restore_modes(csi),
+                // DECST8C.
+                b'W' if csi.raw(0) == 5 => self.tabs = default_tabs(self.size.cols),
                 _ => {}
             },
             (b'>', []) => match csi.last {
@@ -65,7 +96,7 @@ impl Model {
             (b'=', []) if csi.last == b'u' => self.screen().keyboard.set(csi.raw(0) as u8, csi.get(1, 1)),
             (0, [b'!']) if csi.last == b'p' => self.soft_reset(),
             (0, [b' ']) => match csi.last {
-                b'q' if csi.raw(0) <= 6 => self.cursor_style = csi.raw(0) as u8,
+                b'q' if csi.raw(0) <= 6 => self.cursor_shape(csi.raw(0) as u8),
                 b'@' => self.shift_columns(csi.get(0, 1), true),
                 b'A' => self.shift_columns(csi.get(0, 1), false),
                 _ => {}
@@ -76,6 +107,23 @@ impl Model {
                     self.cursor.pen.attrs |= attr::PROTECTED;
                 }
             }
+            (0, [b'$']) => match csi.last {
+                b'x' => self.fill_rectangle(csi),
+                b'z' => self.erase_rectangle(csi, false),
+                b'{' => self.erase_rectangle(csi, true),
+                b'v' => self.copy_rectangle(csi),
+                b'r' => self.change_rectangle(csi, false),
+                b't' => self.change_rectangle(csi, true),
+                _ => {}
+            },
+            (0, [b'*']) if csi.last == b'x' && csi.raw(0) <= 2 => self.rectangle_extent = csi.raw(0) == 2,
+            (0, [b'#']) => match csi.last {
+                b'P' => self.push_colors(csi.raw(0)),
+                b'Q' => self.pop_colors(csi.raw(0)),
+                b'p' | b'{' => self.push_look(csi),
+                b'q' | b'}' => self.pop_look(),
+                _ => {}
+            },
             (0, [b'\'']) => match csi.last {
                 b'}' => self.columns(csi.get(0, 1), true),
                 b'~' => self.columns(csi.get(0, 1), false),
@@ -209,16 +257,25 @@ impl Model {
                 self.cursor.pending &= on;
             }
             9 | 1000 | 1002 | 1003 => self.modes.mouse = if on { number } else { 0 },
-            1005 | 1006 | 1015 | 1016 => self.modes.mouse_encoding = if on { number } else { 0 },
+            1005 | 1006 | 1015 | 1016 if on => self.modes.mouse_encoding = number,
+            // Only the one that is set is reset.
+            1005 | 1006 | 1015 | 1016 if self.modes.mouse_encoding == number => self.modes.mouse_encoding = 0,
+            1005 | 1006 | 1015 | 1016 => {}
+            12 => self.cursor_blinks(on),
+            3 => self.columns_mode(),
             47 | 1047 | 1049 if on => self.enter_alternate(number),
             47 | 1047 | 1049 => self.leave_alternate(number),
             1048 if on => self.save_cursor(),
             1048 => self.restore_cursor(),
             69 => {
                 self.modes.set(bit::MARGINS, on);
-                self.cursor.pending &= on || self.cursor.x == self.size.cols - 1;
-                if !on {
-                    for s in [Some(&mut self.primary), self.alternate.as_deref_mut()].into_iter().flatten() {
+                self.cursor.pending &= !on || self.cursor_row().double == double::SINGLE;
+                let screens =
+                    [Some(&mut self.primary), self.alternate.as_deref_mut(), self.hidden.as_deref_mut()];
+                for s in screens.into_iter().flatten() {
+                    if on {
+                        s.rows.iter_mut().for_each(|row| row.double = double::SINGLE);
+                    } else {
                         s.left = 0;
                         s.right = s.cols - 1;
                     }
@@ -231,6 +288,17 @@ impl Model {
                 }
             }
         }
+    }
+
+    /// DECCOLM, where mode 40 allows it: whatever becomes of the width, which is the terminal's to say, the screen is wiped.
+    fn columns_mode(&mut self) {
+        if !self.modes.has(bit::COLUMNS_ALLOWED) {
+            return;
+        }
+        self.private_mode(69, false);
+        self.screen().reset_margins();
+        self.go_addressed(0, 0);
+        self.erase_display(2, false);
     }
 
     fn modify_keys(&mut self, csi: &Csi<'_>) {
@@ -285,7 +353,7 @@ impl Model {
     }
 
     /// What is above row `y` goes on in it no more.
-    fn unwrap_above(&mut self, y: u16) {
+    pub(crate) fn unwrap_above(&mut self, y: u16) {
         match y.checked_sub(1) {
             Some(above) => self.screen().row(above).unwrap(),
             None if self.alternate.is_none() => self.scrollback.set_last_wrapped(false),

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 
 use crate::cell::{Cell, Clusters};
 use crate::modes::{PREFERENCES, bit};
-use crate::screen::{Cursor, Screen};
+use crate::row::{Row, double};
+use crate::screen::{Cursor, Keyboard, Saved, Screen};
 use crate::scrollback::{self, Runs};
 use crate::style::{ExtTable, Style};
 use crate::terminal::{Model, Terminal};
@@ -87,6 +88,14 @@ impl Model {
             writeln!(out, "alternate by {}", self.alternate_mode)?;
             self.screen_dump("alternate", s, out)?;
         }
+        // One that is as new is as good as none.
+        let fresh = |s: &Screen| {
+            let blank = |r: &Row| r.content().is_empty() && r.marks == 0 && r.double == double::SINGLE;
+            s.rows.iter().all(blank) && s.saved == Saved::default() && s.keyboard == Keyboard::default()
+        };
+        if let Some(s) = self.hidden.as_deref().filter(|s| !fresh(s)) {
+            self.screen_dump("hidden", s, out)?;
+        }
         write!(out, "cursor ")?;
         self.cursor_dump(&self.cursor, out)?;
         writeln!(
@@ -102,7 +111,12 @@ impl Model {
         writeln!(out, "tabs {tabs:?}")?;
         writeln!(out, "title {:?} icon {:?} stack {:?}", self.title, self.icon, self.titles)?;
         writeln!(out, "palette {:?} colors {:?}", self.palette, self.colors)?;
-        writeln!(out, "shape {} keys {:?}", self.cursor_style, self.modify_keys)?;
+        writeln!(
+            out,
+            "shape {} keys {:?} rectangles {}",
+            self.cursor_style, self.modify_keys, self.rectangle_extent
+        )?;
+        writeln!(out, "stacks {:?} {:?} {:?}", self.saved_modes, self.color_stack, self.look_stack)?;
         writeln!(out, "cwd {:?} {:?} shell {:?}", self.cwd, self.cwd_path, self.shell)
     }
 
@@ -117,6 +131,9 @@ impl Model {
         for row in &s.rows {
             write!(out, "{name} {} ", row.marks)?;
             cells(out, &row.cells, &self.clusters, &self.ext)?;
+            if row.double != double::SINGLE {
+                write!(out, " double {}", row.double)?;
+            }
             out.push_str(if row.wrapped { "↩\n" } else { "\n" });
         }
         writeln!(out, "{name} margins {} {} {} {} {:?}", s.top, s.bottom, s.left, s.right, s.keyboard)?;
@@ -128,7 +145,9 @@ impl Model {
 impl Model {
     /// What must hold at any time.
     fn check(&self) {
-        for s in [Some(&self.primary), self.alternate.as_deref()].into_iter().flatten() {
+        debug_assert!(self.alternate.is_none() || self.hidden.is_none());
+        let screens = [Some(&self.primary), self.alternate.as_deref(), self.hidden.as_deref()];
+        for s in screens.into_iter().flatten() {
             debug_assert_eq!(s.rows.len(), usize::from(self.size.rows));
             for row in &s.rows {
                 let cols = usize::from(self.size.cols);
@@ -138,6 +157,7 @@ impl Model {
                 let used = usize::from(row.used);
                 debug_assert!(row.cells[used..].iter().all(|c| *c == Cell::default()), "used");
                 let plain = |c: &Cell| c.style == Style::default() && c.as_ascii().is_some();
+                debug_assert!(!row.wrapped || row.double == double::SINGLE, "a double row that goes on");
                 debug_assert!(!row.plain || row.cells.iter().all(plain), "plain");
                 for (x, c) in row.cells.iter().enumerate() {
                     let next = row.cells.get(x + 1).is_some_and(|c| c.is_spacer());
@@ -149,10 +169,7 @@ impl Model {
             debug_assert!(s.top <= s.bottom && s.bottom < self.size.rows);
             debug_assert!(s.left <= s.right && s.right < self.size.cols);
         }
-        let s = self.screen_ref();
         let c = &self.cursor;
         debug_assert!(c.x < self.size.cols && c.y < self.size.rows, "cursor");
-        let edge = if c.x <= s.right { s.right } else { self.size.cols - 1 };
-        debug_assert!(!c.pending || c.x == edge, "pending at {} of {edge}", c.x);
     }
 }

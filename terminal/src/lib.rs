@@ -24,6 +24,8 @@
 
 mod cell;
 mod cells;
+mod charset;
+mod color_names;
 mod crop;
 mod csi;
 mod dump;
@@ -34,10 +36,12 @@ mod osc;
 mod parser;
 mod print;
 mod query;
+mod rectangle;
 mod reply_filter;
 mod resize;
 mod ring;
 mod row;
+mod saved_modes;
 mod screen;
 mod scrollback;
 mod sgr;

@@ -22,19 +22,21 @@ pub(crate) mod bit {
     pub(crate) const META_ESC: u32 = 1 << 17; // 1036
     pub(crate) const RESIZE_REPORTS: u32 = 1 << 18; // 2048
     pub(crate) const BACKARROW: u32 = 1 << 19; // 67, DECBKM
+    pub(crate) const COLUMNS_ALLOWED: u32 = 1 << 20; // 40: DECCOLM may change the width
 }
 
 /// What a fresh terminal has on.
 pub(crate) const DEFAULT: u32 = bit::AUTOWRAP | bit::SHOW_CURSOR;
 
 /// The private modes with their numbers, in the order a snapshot sets them (those that move the cursor are not here).
-pub(crate) const PRIVATE: [(u16, u32); 18] = [
+pub(crate) const PRIVATE: [(u16, u32); 19] = [
     (1, bit::APP_CURSOR),
     (5, bit::REVERSE_SCREEN),
     (6, bit::ORIGIN),
     (7, bit::AUTOWRAP),
     (12, bit::BLINK_CURSOR),
     (25, bit::SHOW_CURSOR),
+    (40, bit::COLUMNS_ALLOWED),
     (45, bit::REVERSE_WRAP),
     (66, bit::APP_KEYPAD),
     (67, bit::BACKARROW),

@@ -159,7 +159,7 @@ fn percent_decode(s: &str) -> String {
     String::from_utf8_lossy(&out).into_owned()
 }
 
-/// `rgb:h/h/h` to `rgb:hhhh/hhhh/hhhh`, `#rgb` to `#rrrrggggbbbb` (XParseColor), and the eight plain names.
+/// `rgb:h/h/h` to `rgb:hhhh/hhhh/hhhh`, `#rgb` to `#rrrrggggbbbb` (XParseColor), and the names of X11.
 pub(crate) fn parse_color(spec: &[u8]) -> Option<[u8; 3]> {
     let s = std::str::from_utf8(spec).ok()?;
     // Scaled to eight bits: `rgb:` values are fractions, `#` values are the high bits.
@@ -187,15 +187,5 @@ pub(crate) fn parse_color(spec: &[u8]) -> Option<[u8; 3]> {
         let n = h.len() / 3;
         return Some([part(&h[..n], false)?, part(&h[n..2 * n], false)?, part(&h[2 * n..], false)?]);
     }
-    Some(match s.to_ascii_lowercase().as_str() {
-        "black" => [0, 0, 0],
-        "red" => [255, 0, 0],
-        "green" => [0, 255, 0],
-        "yellow" => [255, 255, 0],
-        "blue" => [0, 0, 255],
-        "magenta" => [255, 0, 255],
-        "cyan" => [0, 255, 255],
-        "white" => [255, 255, 255],
-        _ => return None,
-    })
+    crate::color_names::find(s)
 }

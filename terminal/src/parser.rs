@@ -5,9 +5,12 @@
 //! is bounded: a longer one is swallowed to its end and has no effect.
 //!
 //! - A control character inside a sequence acts at once and is not part of it. CAN and SUB end a sequence without effect.
-//! - ESC ends whatever is open (a string is then taken as complete) and starts anew, so `ESC \` is a string's end.
-//! - U+0080–U+009F are taken as the two-byte forms they stand for.
+//! - ESC ends whatever is open and starts anew. A string has an effect only if it ends with `ESC \` (an OSC also with BEL): what
+//!   any other sequence cut off may be half of what was meant (as xterm; xterm.js and alacritty take it as complete).
+//! - U+0080–U+009F as UTF-8 are nothing: no controls, and nothing is printed (as xterm; VTE and xterm.js take them as the
+//!   controls they stand for). Text that was encoded twice is full of them.
 //! - SOS, PM and APC strings have no effect and print nothing.
+//! - Of a string that is too long only that it is one is kept: a snapshot then says one without effect.
 //! - Each maximal ill-formed part of UTF-8 prints one U+FFFD.
 
 /// Longest CSI or plain escape sequence that has an effect, in bytes after ESC.
@@ -18,8 +21,12 @@ pub(crate) const MAX_STRING: usize = 8192;
 const MAX_RUN: usize = 16 << 10;
 /// Bytes of text that is not all ASCII that are taken at a time.
 const WINDOW: usize = 64;
-/// Parameters of a CSI that are kept; further ones are ignored.
-pub(crate) const MAX_PARAMS: usize = 32;
+/// Parameters of a CSI that are kept in place; further ones take memory of their own.
+const FEW_PARAMS: usize = 32;
+/// What a string that is too long has become: the beginning of one that no terminal does anything with. BEL ends an OSC and
+/// nothing else, so it goes on as one, with a number that nobody has given a meaning.
+const LOST_OSC: &[u8] = b"\x1b]9999;";
+const LOST_STRING: &[u8] = b"\x1b^";
 
 /// What the parser calls.
 pub(crate) trait Sink {
@@ -43,10 +50,12 @@ pub(crate) struct Csi<'a> {
     pub(crate) marker: u8,
     pub(crate) intermediates: &'a [u8],
     pub(crate) last: u8,
-    values: [u16; MAX_PARAMS],
-    count: u8,
+    values: [u16; FEW_PARAMS],
+    count: u16,
     /// Bit i: parameter i follows a colon, so it belongs to the one before.
     sub: u32,
+    /// Those from [`FEW_PARAMS`] on, and whether each follows a colon.
+    more: Vec<(u16, bool)>,
 }
 
 impl Csi<'_> {
@@ -56,7 +65,11 @@ impl Csi<'_> {
     }
     /// Parameter `i` as written; 0 if missing.
     pub(crate) fn raw(&self, i: usize) -> u16 {
-        if i < self.len() { self.values[i] } else { 0 }
+        match self.values.get(i) {
+            Some(value) if i < self.len() => *value,
+            Some(_) => 0,
+            None => self.more.get(i - FEW_PARAMS).map_or(0, |(value, _)| *value),
+        }
     }
     /// Parameter `i`, where missing and 0 mean `default`.
     pub(crate) fn get(&self, i: usize, default: u16) -> u16 {
@@ -66,28 +79,39 @@ impl Csi<'_> {
         }
     }
     pub(crate) fn is_sub(&self, i: usize) -> bool {
-        i < MAX_PARAMS && self.sub & 1 << i != 0
+        if i < FEW_PARAMS {
+            self.sub & 1 << i != 0
+        } else {
+            self.more.get(i - FEW_PARAMS).is_some_and(|(_, sub)| *sub)
+        }
     }
 
     /// `body` is what stands between the introducer and `last`. None if it is not well formed.
     pub(crate) fn parse(body: &[u8], last: u8) -> Option<Csi<'_>> {
-        let mut csi = Csi { marker: 0, intermediates: &[], last, values: [0; MAX_PARAMS], count: 0, sub: 0 };
+        let mut csi = Csi {
+            marker: 0,
+            intermediates: &[],
+            last,
+            values: [0; FEW_PARAMS],
+            count: 0,
+            sub: 0,
+            more: Vec::new(),
+        };
         let mut i = 0;
         if let Some(&b @ b'<'..=b'?') = body.first() {
             csi.marker = b;
             i = 1;
         }
         let mut value = 0u16;
+        let mut sub = false;
         let start = i;
         while let Some(&b) = body.get(i) {
             match b {
                 b'0'..=b'9' => value = value.saturating_mul(10).saturating_add(u16::from(b - b'0')),
                 b';' | b':' => {
-                    csi.push(value);
+                    csi.push(value, sub);
                     value = 0;
-                    if b == b':' && usize::from(csi.count) < MAX_PARAMS {
-                        csi.sub |= 1 << csi.count;
-                    }
+                    sub = b == b':';
                 }
                 0x20..=0x2f => break,
                 _ => return None,
@@ -95,17 +119,21 @@ impl Csi<'_> {
             i += 1;
         }
         if i > start {
-            csi.push(value);
+            csi.push(value, sub);
         }
         csi.intermediates = &body[i..];
         if csi.intermediates.iter().all(|b| (0x20..=0x2f).contains(b)) { Some(csi) } else { None }
     }
 
-    fn push(&mut self, value: u16) {
-        if usize::from(self.count) < MAX_PARAMS {
-            self.values[usize::from(self.count)] = value;
-            self.count += 1;
+    fn push(&mut self, value: u16, sub: bool) {
+        let i = usize::from(self.count);
+        if let Some(slot) = self.values.get_mut(i) {
+            *slot = value;
+            self.sub |= u32::from(sub) << i;
+        } else {
+            self.more.push((value, sub));
         }
+        self.count += 1;
     }
 }
 
@@ -117,7 +145,8 @@ enum State {
     Csi,
     Osc,
     Dcs,
-    /// SOS, PM, APC.
+    Apc,
+    /// SOS, PM, and what has become too long.
     Ignored,
 }
 
@@ -125,8 +154,8 @@ enum State {
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Parser {
     state: State,
-    /// The sequence in progress from its ESC on, without the controls that acted inside it; saturates one byte past
-    /// its bound. In the ground state: the head of a UTF-8 character.
+    /// The sequence in progress from its ESC on, without the controls that acted inside it; a CSI saturates one byte past its
+    /// bound, a string becomes another. In the ground state: the head of a UTF-8 character.
     tail: Vec<u8>,
 }
 
@@ -218,32 +247,7 @@ impl Parser {
     fn in_sequence(&mut self, sink: &mut impl Sink, bytes: &[u8]) -> usize {
         let b = bytes[0];
         match self.state {
-            State::Osc | State::Dcs | State::Ignored => {
-                let end = bytes.iter().position(|&b| matches!(b, 0x07 | 0x18 | 0x1a | 0x1b));
-                let n = end.unwrap_or(bytes.len());
-                if self.state != State::Ignored {
-                    let room = (MAX_STRING + 3).saturating_sub(self.tail.len());
-                    self.tail.extend_from_slice(&bytes[..n.min(room)]);
-                }
-                if n > 0 || end.is_none() {
-                    return n;
-                }
-                match b {
-                    0x07 if self.state == State::Osc => {
-                        self.end_string(sink);
-                        self.ground();
-                    }
-                    0x07 => self.push(b),
-                    0x1b => {
-                        self.end_string(sink);
-                        self.ground();
-                        self.state = State::Escape;
-                        self.tail.push(b);
-                    }
-                    _ => self.ground(),
-                }
-                return 1;
-            }
+            State::Osc | State::Dcs | State::Apc | State::Ignored => return self.in_string(sink, bytes),
             _ => {}
         }
         match b {
@@ -275,13 +279,73 @@ impl Parser {
         1
     }
 
+    /// Takes at least one byte of a string.
+    fn in_string(&mut self, sink: &mut impl Sink, bytes: &[u8]) -> usize {
+        let b = bytes[0];
+        if self.string_may_end() {
+            match b {
+                b'\\' => {
+                    self.tail.pop();
+                    self.end_string(sink);
+                    self.ground();
+                    return 1;
+                }
+                // Still.
+                0x1b => return 1,
+                _ => {
+                    self.ground();
+                    self.state = State::Escape;
+                    self.tail.push(0x1b);
+                    return 0;
+                }
+            }
+        }
+        let osc = self.tail.get(1) == Some(&b']');
+        let end = bytes.iter().position(|&b| matches!(b, 0x07 | 0x18 | 0x1a | 0x1b));
+        let n = end.unwrap_or(bytes.len());
+        self.keep(&bytes[..n]);
+        if n > 0 || end.is_none() {
+            return n;
+        }
+        match b {
+            0x07 if osc => {
+                self.end_string(sink);
+                self.ground();
+            }
+            0x07 => self.keep(&[b]),
+            0x1b => self.tail.push(b),
+            _ => self.ground(),
+        }
+        1
+    }
+
+    /// The string's last byte is an ESC.
+    fn string_may_end(&self) -> bool {
+        self.tail.len() > 2 && self.tail.last() == Some(&0x1b)
+    }
+
+    /// Keeps bytes of the string in progress.
+    fn keep(&mut self, bytes: &[u8]) {
+        let room = (MAX_STRING + 2).saturating_sub(self.tail.len());
+        match self.state {
+            State::Ignored => {}
+            State::Osc if bytes.len() > room => self.tail = LOST_OSC.to_vec(),
+            State::Osc => {
+                self.tail.extend_from_slice(bytes);
+                if self.tail.starts_with(LOST_OSC) {
+                    self.tail.truncate(LOST_OSC.len());
+                }
+            }
+            _ if bytes.len() > room => {
+                self.tail = LOST_STRING.to_vec();
+                self.state = State::Ignored;
+            }
+            _ => self.tail.extend_from_slice(bytes),
+        }
+    }
+
     fn push(&mut self, b: u8) {
-        let max = match self.state {
-            State::Osc | State::Dcs => MAX_STRING + 3,
-            State::Ignored => 0,
-            _ => MAX_SEQUENCE + 1,
-        };
-        if self.tail.len() < max {
+        if self.tail.len() < MAX_SEQUENCE + 1 {
             self.tail.push(b);
         }
     }
@@ -296,7 +360,8 @@ impl Parser {
                 b'[' => Some(State::Csi),
                 b']' => Some(State::Osc),
                 b'P' => Some(State::Dcs),
-                b'X' | b'^' | b'_' => Some(State::Ignored),
+                b'_' => Some(State::Apc),
+                b'X' | b'^' => Some(State::Ignored),
                 _ => None,
             };
             if let Some(next) = next {
@@ -313,9 +378,6 @@ impl Parser {
     }
 
     fn end_string(&mut self, sink: &mut impl Sink) {
-        if self.tail.len() > MAX_STRING + 2 {
-            return;
-        }
         match self.state {
             State::Osc => sink.osc(&self.tail[2..]),
             State::Dcs => sink.dcs(&self.tail[2..]),
@@ -343,12 +405,8 @@ impl Parser {
         }
     }
 
-    fn character(&mut self, sink: &mut impl Sink, c: char) {
-        if ('\u{80}'..='\u{9f}').contains(&c) {
-            self.state = State::Escape;
-            self.tail.push(0x1b);
-            self.in_escape(sink, c as u8 - 0x40);
-        } else {
+    fn character(&self, sink: &mut impl Sink, c: char) {
+        if !('\u{80}'..='\u{9f}').contains(&c) {
             sink.char(c);
         }
     }
@@ -385,9 +443,6 @@ impl Parser {
             }
             rest = &rest[c.len_utf8()..];
             self.character(sink, c);
-            if self.state != State::Ground {
-                return valid.len() - rest.len();
-            }
         }
         let Some(e) = error else { return n };
         match e.error_len() {

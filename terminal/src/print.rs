@@ -2,6 +2,7 @@
 
 use crate::cell::Cell;
 use crate::modes::bit;
+use crate::row::double;
 use crate::style::Style;
 use crate::terminal::Model;
 use crate::width;
@@ -14,15 +15,27 @@ pub(crate) const MOVED: usize = 4;
 impl Model {
     /// First column past where the cursor's text may go.
     pub(crate) fn limit(&self) -> u16 {
-        let s = self.screen_ref();
-        if self.cursor.x <= s.right { s.right + 1 } else { s.cols }
+        let (x, s) = (self.cursor.x, self.screen_ref());
+        let limit = if x <= s.right { s.right + 1 } else { s.cols };
+        let columns = s.rows[usize::from(self.cursor.y)].columns();
+        if x < columns { limit.min(columns) } else { limit }
+    }
+
+    /// Whether what wraps from the cursor's row is one line with it: a row between margins is none, nor is one of double
+    /// width, which ends before its last cell. (It wraps at the end, or where a margin was.)
+    fn goes_on(&self) -> bool {
+        let (s, y) = (self.screen_ref(), usize::from(self.cursor.y));
+        let single = |y: usize| s.rows.get(y).is_none_or(|row| row.double == double::SINGLE);
+        let at_the_end = self.cursor.x + 1 == s.cols;
+        at_the_end && s.full_width() && single(y) && (y == usize::from(s.bottom) || single(y + 1))
     }
 
     /// To the start of the next row. Says whether the row above is now known to go on.
     pub(crate) fn wrap(&mut self) -> bool {
         let y = self.cursor.y;
+        let full = self.goes_on();
         let s = self.screen();
-        let (left, full, scrolls) = (s.left, s.full_width(), y == s.bottom);
+        let (left, scrolls) = (s.left, y == s.bottom);
         let mut marked = full && !scrolls && y + 1 < s.height();
         if marked {
             s.row(y).wrapped = true;
@@ -139,12 +152,11 @@ impl Model {
     /// A wide character does not fit in the last column: it goes to the next row.
     fn leave_over(&mut self, limit: usize) {
         let style = self.erased();
-        let (full, cols) = (self.screen_ref().full_width(), usize::from(self.size.cols));
+        let goes_on = self.goes_on();
         let row = self.cursor_row();
         row.split_wide(limit - 1, limit);
-        row.cells[limit - 1] = if full { Cell::leftover(style) } else { Cell::blank(style) };
+        row.cells[limit - 1] = if goes_on { Cell::leftover(style) } else { Cell::blank(style) };
         row.touch(limit, false);
-        debug_assert!(!full || limit == cols);
     }
 
     /// After the wrap: the row above keeps what was left over.

@@ -2,8 +2,8 @@
 
 use crate::Size;
 use crate::cell::Cell;
-use crate::row::Row;
-use crate::screen::Screen;
+use crate::row::{Row, double};
+use crate::screen::{Cursor, Screen};
 use crate::scrollback::{self, Runs};
 use crate::style::Style;
 use crate::terminal::{Model, Terminal, default_tabs};
@@ -50,35 +50,71 @@ impl Terminal {
     }
 }
 
+/// A place that goes with the text around it.
+#[derive(Clone, Copy)]
+struct Place {
+    x: usize,
+    y: usize,
+    /// Past its column: the last one was written, and the next character goes behind it.
+    past: bool,
+}
+
+impl Place {
+    fn of(c: &Cursor) -> Self {
+        Self { x: c.x.into(), y: c.y.into(), past: c.pending }
+    }
+
+    /// Puts the cursor there, on a screen of this size.
+    fn put(self, c: &mut Cursor, size: Size) {
+        let cols = usize::from(size.cols);
+        c.pending = self.past && self.x >= cols;
+        c.x = self.x.min(cols - 1) as u16;
+        c.y = self.y.min(usize::from(size.rows) - 1) as u16;
+    }
+}
+
+/// A cursor of a screen whose rows are only cut or grown: behind what was written last there is room, or there is none.
+fn keep_cursor(c: &mut Cursor, size: Size) {
+    if c.pending && c.x + 1 < size.cols {
+        (c.x, c.pending) = (c.x + 1, false);
+    }
+    c.x = c.x.min(size.cols - 1);
+    c.y = c.y.min(size.rows - 1);
+}
+
 impl Model {
     fn resize(&mut self, size: Size) {
         self.last = None;
-        self.spare = None;
         // The old cells and the new ones, each looked at a few times.
         self.spend(4 * (self.cells() + usize::from(size.cols) * usize::from(size.rows)));
-        let on_alternate = self.alternate.is_some();
-        // The cursor that belongs to the primary screen.
-        let saved = (self.primary.saved.cursor.x, self.primary.saved.cursor.y);
-        let live = (self.cursor.x, self.cursor.y);
-        let mut point = if on_alternate { saved } else { live };
-        self.reflow(size, &mut point);
-        if let Some(alt) = self.alternate.as_deref_mut() {
-            let gone = crop(alt, size, self.cursor.y);
-            self.cursor.y -= gone;
-            (self.primary.saved.cursor.x, self.primary.saved.cursor.y) = point;
-        } else {
-            (self.cursor.x, self.cursor.y) = point;
+        let saved = Place::of(&self.primary.saved.cursor);
+        // The cursor that belongs to the primary screen comes first.
+        let mut places = match self.alternate {
+            Some(_) => [saved, saved],
+            None => [Place::of(&self.cursor), saved],
+        };
+        self.reflow(size, &mut places);
+        let saved = &mut self.primary.saved.cursor;
+        places[1].put(saved, size);
+        let columns = self.primary.rows[usize::from(saved.y)].columns();
+        if saved.x >= columns || columns < size.cols {
+            (saved.x, saved.pending) = (saved.x.min(columns - 1), false);
         }
-        self.cursor.pending = false;
-        self.cursor.x = self.cursor.x.min(size.cols - 1);
-        self.cursor.y = self.cursor.y.min(size.rows - 1);
-        for s in [Some(&mut self.primary), self.alternate.as_deref_mut()].into_iter().flatten() {
-            s.cols = size.cols;
-            s.reset_margins();
-            let saved = &mut s.saved.cursor;
-            saved.x = saved.x.min(size.cols - 1);
-            saved.y = saved.y.min(size.rows - 1);
-            saved.pending = false;
+        self.primary.cols = size.cols;
+        self.primary.reset_margins();
+        match self.alternate.as_deref_mut() {
+            Some(alt) => {
+                let gone = crop(alt, size, self.cursor.y);
+                self.cursor.y -= gone;
+                keep_cursor(&mut self.cursor, size);
+            }
+            None => places[0].put(&mut self.cursor, size),
+        }
+        let under = &self.screen_ref().rows[usize::from(self.cursor.y)].cells[usize::from(self.cursor.x)];
+        // What it was behind may have been cut off.
+        self.cursor.pending &= !under.is_blank();
+        if let Some(hidden) = self.hidden.as_deref_mut() {
+            crop(hidden, size, 0);
         }
         let old = self.tabs.len();
         self.tabs.resize(usize::from(size.cols), false);
@@ -86,37 +122,44 @@ impl Model {
             self.tabs[x] = stop;
         }
         self.size = size;
+        self.keep_on_row();
         self.sweep();
     }
 
-    fn reflow(&mut self, size: Size, point: &mut (u16, u16)) {
+    fn reflow(&mut self, size: Size, places: &mut [Place; 2]) {
         let cols = usize::from(size.cols);
         let height = usize::from(size.rows);
         let mut old = std::mem::take(&mut self.primary.rows);
         // Blank rows at the end, below the cursor, are not content.
-        while old.len() > usize::from(point.1) + 1
+        while old.len() > places[0].y + 1
             && old.last().is_some_and(|r| r.content().is_empty() && r.marks == 0)
         {
             old.pop();
         }
-        // (cells, marks) of each line, and the cursor as line and cell.
-        let mut lines: Vec<(Vec<Cell>, u8)> = Vec::new();
-        let mut cursor = (0, 0);
+        // How far below all content a place is.
+        let below = places.map(|place| (place.y + 1).saturating_sub(old.len()));
+        // Cells, marks and size of each line, and the places as line and cell.
+        let mut lines: Vec<(Vec<Cell>, u8, u8)> = Vec::new();
+        let mut cells_at = [(0, 0); 2];
         let mut joined = false;
         // A line longer than this is taken in parts: what is further up than the screens show keeps its rows as they are.
         let most = (cols * height).max(4096);
         if self.scrollback.last_is_wrapped() {
-            lines.push(self.pop_line(most));
+            let (cells, marks) = self.pop_line(most);
+            lines.push((cells, marks, double::SINGLE));
             joined = true;
         }
+        let end = old.len() - 1;
         for (y, row) in old.into_iter().enumerate() {
             if !joined {
-                lines.push((Vec::new(), 0));
+                lines.push((Vec::new(), 0, row.double));
             }
             let i = lines.len() - 1;
-            let (cells, marks) = &mut lines[i];
-            if y == usize::from(point.1) {
-                cursor = (i, cells.len() + usize::from(point.0));
+            let (cells, marks, _) = &mut lines[i];
+            for (place, at) in places.iter().zip(&mut cells_at) {
+                if y == place.y.min(end) {
+                    *at = (i, cells.len() + place.x + usize::from(place.past));
+                }
             }
             let content = match row.cells.split_last() {
                 Some((last, rest)) if row.wrapped && last.is_leftover() => rest,
@@ -127,28 +170,35 @@ impl Model {
             *marks |= row.marks;
             joined = row.wrapped;
         }
-        // How many rows that makes, and where the cursor is; no more of them than the screen has are made at a time.
+        // How many rows that makes, and where the places are; no more of them than the screen has are made at a time.
         let mut made = 0;
-        let mut at = (0, 0);
-        for (i, (cells, _)) in lines.iter().enumerate() {
-            let mut place = (cursor.1, 0);
-            let follow = if i == cursor.0 { Some(&mut place) } else { None };
+        for (i, (cells, ..)) in lines.iter().enumerate() {
             let first = made;
-            rewrap(cells, cols, follow, |_, _| made += 1);
-            if i == cursor.0 {
-                at = (place.0.min(cols - 1), first + place.1);
+            rewrap(cells, cols, None, |_, _| made += 1);
+            for (place, (line, x)) in places.iter_mut().zip(cells_at) {
+                if i == line {
+                    let mut at = (x, 0);
+                    rewrap(cells, cols, Some(&mut at), |_, _| {});
+                    (place.x, place.y) = (at.0, first + at.1);
+                }
             }
         }
+        for (place, below) in places.iter_mut().zip(below) {
+            place.y += below;
+        }
         // The cursor's row stays; what is above goes to the scrollback first, then what is below is cut.
-        let mut excess = made.saturating_sub(height).min(at.1);
-        at.1 -= excess;
+        let mut excess = made.saturating_sub(height).min(places[0].y);
+        for place in places.iter_mut() {
+            place.y = place.y.saturating_sub(excess);
+        }
         let mut rows: Vec<Row> = Vec::new();
         let (scrollback, clusters, ext) = (&mut self.scrollback, &self.clusters, &self.ext);
-        for (cells, marks) in lines {
+        for (cells, marks, double) in lines {
             let mut marks = Some(marks);
             rewrap(&cells, cols, None, |part, more| {
-                let mut row = row_of(part, size.cols, more);
+                let mut row = row_of(part, size.cols, more && double == double::SINGLE);
                 row.marks = marks.take().unwrap_or(0);
+                row.double = double;
                 if excess > 0 {
                     excess -= 1;
                     scrollback.push(&row, clusters, ext);
@@ -166,15 +216,15 @@ impl Model {
             for row in more_rows.drain(..surplus) {
                 self.scrollback.push(&row, &self.clusters, &self.ext);
             }
-            at.1 += more_rows.len();
+            for place in places.iter_mut() {
+                place.y += more_rows.len();
+            }
             rows.splice(0..0, more_rows);
         }
         rows.resize_with(height, || Row::new(size.cols));
         rows[height - 1].unwrap();
         rows.shrink_to_fit();
         self.primary.rows = rows;
-        self.primary.cols = size.cols;
-        *point = (at.0 as u16, at.1.min(height - 1) as u16);
     }
 
     /// The newest line leaves the scrollback: all rows it was broken into, or as many of the last ones as have `most` cells.
@@ -235,5 +285,10 @@ fn crop(s: &mut Screen, size: Size, cursor: u16) -> u16 {
     if let Some(last) = s.rows.last_mut() {
         last.unwrap();
     }
+    s.cols = size.cols;
+    s.reset_margins();
+    let saved = &mut s.saved.cursor;
+    saved.y = saved.y.saturating_sub(gone);
+    keep_cursor(saved, size);
     gone
 }

@@ -15,6 +15,18 @@ pub(crate) mod mark {
     pub(crate) const DONE: u8 = 8;
 }
 
+/// How large a row's characters are (DECDWL, DECDHL). Where they are not single, the row holds half as many.
+pub(crate) mod double {
+    /// DECSWL.
+    pub(crate) const SINGLE: u8 = 0;
+    /// DECDHL, the upper half of characters of double height.
+    pub(crate) const TOP: u8 = 3;
+    /// The lower half.
+    pub(crate) const BOTTOM: u8 = 4;
+    /// DECDWL.
+    pub(crate) const WIDE: u8 = 6;
+}
+
 /// Cells with what is known about them, so that the usual row costs little:
 /// cells from `used` on are default blanks; while `plain`, all cells are ASCII or blank in the default style.
 #[derive(Clone, Debug)]
@@ -25,6 +37,8 @@ pub(crate) struct Row {
     /// The text goes on in the next row: it was broken by the right margin, not by the program.
     pub(crate) wrapped: bool,
     pub(crate) marks: u8,
+    /// One of [`double`].
+    pub(crate) double: u8,
 }
 
 impl Row {
@@ -35,7 +49,14 @@ impl Row {
             plain: true,
             wrapped: false,
             marks: 0,
+            double: double::SINGLE,
         }
+    }
+
+    /// Columns that text can be in.
+    pub(crate) fn columns(&self) -> u16 {
+        let cols = self.cells.len() as u16;
+        if self.double == double::SINGLE { cols } else { (cols / 2).max(1) }
     }
 
     /// Makes the row blank, wholly in `style`.
@@ -51,6 +72,7 @@ impl Row {
         }
         self.wrapped = false;
         self.marks = 0;
+        self.double = double::SINGLE;
     }
 
     /// A wide character must not lose one half: blanks the other half of what the range `from..to` would cut.

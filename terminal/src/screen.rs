@@ -1,49 +1,9 @@
 //! One screen buffer, and what belongs to it alone: margins, saved cursor, keyboard flags.
 
 use crate::cell::Cell;
+use crate::charset::Charset;
 use crate::row::Row;
 use crate::style::Style;
-
-/// A character set that G0–G3 can hold.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-pub(crate) enum Charset {
-    #[default]
-    Ascii,
-    /// DEC Special Graphics.
-    Graphics,
-    /// As ASCII with £ for #.
-    Uk,
-}
-
-impl Charset {
-    pub(crate) fn from_final(b: u8) -> Option<Self> {
-        match b {
-            b'B' | b'1' => Some(Self::Ascii),
-            b'0' | b'2' => Some(Self::Graphics),
-            b'A' => Some(Self::Uk),
-            _ => None,
-        }
-    }
-    pub(crate) fn last(self) -> u8 {
-        match self {
-            Self::Ascii => b'B',
-            Self::Graphics => b'0',
-            Self::Uk => b'A',
-        }
-    }
-    pub(crate) fn map(self, b: u8) -> char {
-        const GRAPHICS: [char; 31] = [
-            '◆', '▒', '␉', '␌', '␍', '␊', '°', '±', '␤', '␋', '┘', '┐', '┌', '└', '┼', '⎺', '⎻', '─', '⎼',
-            '⎽', '├', '┤', '┴', '┬', '│', '≤', '≥', 'π', '≠', '£', '·',
-        ];
-        match self {
-            Self::Graphics if (0x60..=0x7e).contains(&b) => GRAPHICS[usize::from(b - 0x60)],
-            Self::Graphics if b == 0x5f => '\u{a0}',
-            Self::Uk if b == b'#' => '£',
-            _ => char::from(b),
-        }
-    }
-}
 
 /// G0–G3 and which of them GL holds. What GR holds (LS1R–LS3R) means nothing to UTF-8 text.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]

@@ -2,22 +2,25 @@
 //!
 //! The order matters; each step relies on what the ones before it left:
 //! 1. prologue: whatever the target was doing, it is on its primary screen with every mode at its default;
-//! 2. scrollback, scrolled off the top, the primary screen's saved cursor, its rows one by one;
-//! 3. tab stops, the primary screen's keyboard flags and margins;
+//! 2. modes that were saved, tab stops;
+//! 3. scrollback, scrolled off the top, the primary screen's saved cursor, its rows one by one, what was left on an alternate screen that is not shown, the primary screen's keyboard flags and margins;
 //! 4. if it is shown, the alternate screen with the same things, entered by the same mode;
-//! 5. colours, titles, working directory, cursor style, modes;
+//! 5. colours, looks and titles that were put aside, then those of now, working directory, cursor style, modes;
 //! 6. pen, link, cursor, and last the unfinished tail.
 //!
 //! It holds no query, and never leaves a synchronized update open.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use crate::cell::{Cell, Clusters};
+use crate::charset::Charset;
 use crate::modes::{self, bit};
 use crate::osc::STATE_ONLY;
 use crate::resize::rewrap;
-use crate::row::mark;
-use crate::screen::{Charset, Charsets, Cursor, Saved, Screen};
+use crate::row::{Row, double, mark};
+use crate::saved_modes::LOOK_NUMBERS;
+use crate::screen::{Charsets, Cursor, Keyboard, Saved, Screen};
 use crate::scrollback::{self, Runs};
 use crate::sgr::push_sgr;
 use crate::style::{Color, Ext, ExtTable, Style, attr};
@@ -43,13 +46,18 @@ const MAX_SCREEN_LINKS: usize = 1 << 20;
 /// person ([`modes::PREFERENCES`]), which are left alone until a program says something about them.
 const PROLOGUE: &[u8] = b"\x18\x1b\\\x1b[?2026l\x1b[?1049l\x1b[?47l\x1b]8;;\x1b\\\
 \x1b[m\x1b[0\"q\x1b[r\x1b[?69l\
-\x1b[?6l\x1b[?5l\x1b[?1l\x1b[?45l\x1b[?66l\x1b[?1004l\x1b[?2004l\
+\x1b[?6l\x1b[?5l\x1b[?1l\x1b[?40l\x1b[?45l\x1b[?66l\x1b[?1004l\x1b[?2004l\
 \x1b[?2027l\x1b[?2031l\x1b[?2048l\x1b[4l\x1b[20l\
 \x1b[?9l\x1b[?1000l\x1b[?1002l\x1b[?1003l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l\x1b[?7h\x1b[?25h\x1b>\
-\x1b(B\x1b)B\x1b*B\x1b+B\x0f\
+\x1b(B\x1b)B\x1b*B\x1b+B\x0f\x1b[*x\
 \x1b[>m\x1b[>4;0m\x1b[<99u\x1b[=0u\x1b[0 q\
 \x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\\x1b]113\x1b\\\x1b]114\x1b\\\
 \x1b]115\x1b\\\x1b]116\x1b\\\x1b]117\x1b\\\x1b]118\x1b\\\x1b]119\x1b\\";
+
+/// A regional indicator; two of them are a flag.
+fn is_half_a_flag(cell: Cell) -> bool {
+    matches!(cell.char(), Some('\u{1f1e6}'..='\u{1f1ff}'))
+}
 
 impl Terminal {
     /// Appends escape sequences that bring a terminal of this size, whatever its state, into the state of this one.
@@ -61,15 +69,22 @@ impl Terminal {
         let m = &self.state;
         let mut w = Writer::new(m, usize::from(m.size.cols), out);
         w.prologue(what.erase_scrollback, m.size.rows);
-        w.primary(m, what.scrollback_lines);
+        w.saved_modes(m);
+        // Before there are rows of double width, in which only half the columns can be gone to.
         w.tabs(m);
+        w.primary(m, what.scrollback_lines);
+        w.hidden(m);
         w.owned(&m.primary, m);
         if let Some(alt) = m.alternate.as_deref() {
             w.enter(m);
+            if m.saved_modes.alternate() == Some(true) {
+                w.put(b"\x1b[?47s");
+            }
             w.saved(&alt.saved);
             w.rows(alt, false);
             w.owned(alt, m);
         }
+        w.stacks(m);
         w.globals(m);
         w.modes(m);
         w.finish(m);
@@ -393,9 +408,17 @@ impl<'a> Writer<'a> {
                     self.out.push(b);
                 } else if !cell.is_spacer() {
                     cell.push_utf8(self.clusters, self.out);
-                    // Where terminals disagree on the width, say where the next one goes.
+                    // Where terminals disagree on the width, say where the next one goes. Two halves of a flag are told
+                    // apart by some only if nothing comes between them.
                     sure = crate::width::is_sure(cell.char());
                     x += usize::from(cell.is_wide()).min(cells.len() - x);
+                    if is_half_a_flag(cell)
+                        && let Some(other) =
+                            cells.get(x).filter(|c| c.style == cell.style && is_half_a_flag(**c))
+                    {
+                        other.push_utf8(self.clusters, self.out);
+                        x += 1;
+                    }
                 }
             }
             at = if sure { Some(x) } else { None };
@@ -501,7 +524,7 @@ impl<'a> Writer<'a> {
             if let Some(edge) = edge.take() {
                 from = self.overflow(edge, row.cells[0]);
                 self.marks(row.marks);
-            } else if !content.is_empty() || row.wrapped || row.marks != 0 || open {
+            } else if !content.is_empty() || row.wrapped || row.marks != 0 || row.double != 0 || open {
                 self.fmt(format_args!("\x1b[{}H", y + 1));
                 self.marks(row.marks);
                 if open && row.cells[0].is_blank() {
@@ -513,6 +536,9 @@ impl<'a> Writer<'a> {
             let pending = self.cells(content, from);
             if row.wrapped && y + 1 < s.rows.len() {
                 edge = Some(self.edge(&row.cells, pending));
+            }
+            if row.double != double::SINGLE {
+                self.put(&[0x1b, b'#', b'0' + row.double]);
             }
         }
         self.style(Style::default());
@@ -529,7 +555,7 @@ impl<'a> Writer<'a> {
     fn charsets(&mut self, c: Charsets) {
         for (i, set) in c.g.iter().enumerate() {
             if *set != Charset::Ascii {
-                self.put(&[0x1b, b'(' + i as u8, set.last()]);
+                set.designate(i, self.out);
             }
         }
         match c.gl {
@@ -545,10 +571,17 @@ impl<'a> Writer<'a> {
     }
 
     /// Puts the cursor there, which is `at` for CUP; past the last column by printing that column's cell once more.
-    fn place(&mut self, s: &Screen, c: &Cursor, at: (u16, u16)) {
+    /// `margins`: there are some, as wide as the screen.
+    fn place(&mut self, s: &Screen, c: &Cursor, at: (u16, u16), margins: bool) {
         let row = &s.rows[usize::from(c.y)];
         let x = usize::from(c.x);
         let wide = c.pending && x > 0 && row.cells[x].is_spacer();
+        // It was at a margin that is none any more.
+        let margin = c.pending && c.x + 1 < row.columns() && c.x != s.right;
+        let left = c.x - u16::from(wide);
+        if margin && left > 0 {
+            self.fmt(format_args!("\x1b[?69h\x1b[1;{}s", c.x + 1));
+        }
         self.fmt(format_args!("\x1b[{};{}H", at.1 + 1, at.0 + 1 - u16::from(wide)));
         if c.pending {
             let cell = row.cells[x - usize::from(wide)];
@@ -558,6 +591,9 @@ impl<'a> Writer<'a> {
             } else {
                 self.print(cell);
             }
+        }
+        if margin && left > 0 {
+            self.put(if margins { b"\x1b[?69l\x1b[?69h" } else { b"\x1b[?69l" });
         }
     }
 
@@ -621,6 +657,98 @@ impl<'a> Writer<'a> {
         }
     }
 
+    /// What is on an alternate screen that is not shown. It is not looked at where there is nothing.
+    fn hidden(&mut self, m: &Model) {
+        let was_saved = m.alternate.is_none() && m.saved_modes.alternate() == Some(true);
+        let blank = |row: &Row| row.content().is_empty() && row.marks == 0 && row.double == double::SINGLE;
+        let screen = m.hidden.as_deref().filter(|s| {
+            !s.rows.iter().all(blank) || s.saved != Saved::default() || s.keyboard != Keyboard::default()
+        });
+        if screen.is_none() && !was_saved {
+            return;
+        }
+        self.put(b"\x1b[?47h\x1b[<99u\x1b[=0u\x1b[2J\x1b[H\x1b7");
+        if was_saved {
+            self.put(b"\x1b[?47s");
+        }
+        if let Some(s) = screen {
+            self.saved(&s.saved);
+            self.rows(s, false);
+            self.keyboard(s);
+        }
+        self.put(b"\x1b[?47l");
+    }
+
+    /// The modes that were saved. All are at their defaults now, and again when this is over.
+    fn saved_modes(&mut self, m: &Model) {
+        for (number, on) in m.saved_modes.switches() {
+            let Some(b) = modes::private_bit(number) else { continue };
+            let default = modes::DEFAULT & b != 0 && modes::PREFERENCES & b == 0;
+            let say = |on: bool| if on { 'h' } else { 'l' };
+            let changes = on != default || modes::PREFERENCES & b != 0;
+            if changes {
+                self.fmt(format_args!("\x1b[?{number}{}", say(on)));
+            }
+            self.fmt(format_args!("\x1b[?{number}s"));
+            if changes {
+                self.fmt(format_args!("\x1b[?{number}{}", say(default)));
+            }
+            if number == 12 && m.modes.said & b == 0 {
+                self.put(b"\x1b[0 q");
+            }
+        }
+        match m.saved_modes.mouse() {
+            Some(0) => self.put(b"\x1b[?1000s"),
+            Some(mode) => self.fmt(format_args!("\x1b[?{mode}h\x1b[?{mode}s\x1b[?{mode}l")),
+            None => {}
+        }
+        if m.saved_modes.alternate() == Some(false) {
+            self.put(b"\x1b[?47s");
+        }
+    }
+
+    fn palette(&mut self, palette: &BTreeMap<u8, [u8; 3]>, dynamic: &[Option<[u8; 3]>; 10]) {
+        for (i, [r, g, b]) in palette {
+            self.fmt(format_args!("\x1b]4;{i};rgb:{r:02x}/{g:02x}/{b:02x}\x1b\\"));
+        }
+        for (i, c) in dynamic.iter().enumerate() {
+            if let Some([r, g, b]) = c {
+                self.fmt(format_args!("\x1b]{};rgb:{r:02x}/{g:02x}/{b:02x}\x1b\\", 10 + i));
+            }
+        }
+    }
+
+    /// Colours and looks that were pushed, in a terminal that has none set.
+    fn stacks(&mut self, m: &Model) {
+        for pushed in &m.color_stack {
+            self.palette(&pushed.palette, &pushed.dynamic);
+            self.put(b"\x1b[#P");
+            if !pushed.palette.is_empty() {
+                self.put(b"\x1b]104\x1b\\");
+            }
+            for (i, _) in pushed.dynamic.iter().enumerate().filter(|(_, c)| c.is_some()) {
+                self.fmt(format_args!("\x1b]{}\x1b\\", 110 + i));
+            }
+        }
+        for pushed in &m.look_stack {
+            let mut style = pushed.style;
+            // No number of the table's: the look alone is compared.
+            style.ext = if pushed.underline == Color::DEFAULT { 0 } else { u16::MAX };
+            self.pen_to(style, Ext { underline: pushed.underline, link: None });
+            self.put(b"\x1b[");
+            let numbers =
+                LOOK_NUMBERS.iter().enumerate().filter(|(i, _)| pushed.of.is_some_and(|of| of & 1 << i != 0));
+            for (n, (_, number)) in numbers.enumerate() {
+                self.fmt(format_args!("{}{number}", if n > 0 { ";" } else { "" }));
+            }
+            if pushed.of == Some(0) {
+                self.put(b"0");
+            }
+            self.put(b"#{");
+        }
+        self.style(Style::default());
+    }
+
     fn enter(&mut self, m: &Model) {
         let saved = &m.primary.saved;
         if m.alternate_mode == 1049 && *saved != Saved::default() {
@@ -640,18 +768,12 @@ impl<'a> Writer<'a> {
         if m.modes.has(bit::MARGINS) && !m.primary.full_width() {
             self.put(b"\x1b[s");
         }
-        self.put(b"\x1b[<99u\x1b[=0u\x1b[2J");
+        // It may have a saved cursor still from before.
+        self.put(b"\x1b[<99u\x1b[=0u\x1b[2J\x1b[H\x1b7");
     }
 
     pub(crate) fn globals(&mut self, m: &Model) {
-        for (i, [r, g, b]) in &m.palette {
-            self.fmt(format_args!("\x1b]4;{i};rgb:{r:02x}/{g:02x}/{b:02x}\x1b\\"));
-        }
-        for (i, c) in m.colors.iter().enumerate() {
-            if let Some([r, g, b]) = c {
-                self.fmt(format_args!("\x1b]{};rgb:{r:02x}/{g:02x}/{b:02x}\x1b\\", 10 + i));
-            }
-        }
+        self.palette(&m.palette, &m.colors);
         for (title, icon) in &m.titles {
             let which = match (title, icon) {
                 (Some(_), Some(_)) => 0,
@@ -693,13 +815,19 @@ impl<'a> Writer<'a> {
             } else {
                 m.modes.has(b) != (modes::DEFAULT & b != 0)
             };
-            if b & late == 0 && said {
+            if b == bit::APP_KEYPAD && said {
+                // As more terminals know it than by its number.
+                self.put(b"\x1b=");
+            } else if b & late == 0 && said {
                 let how = if m.modes.has(b) { 'h' } else { 'l' };
                 self.fmt(format_args!("\x1b[?{number}{how}"));
             }
         }
         if m.modes.has(bit::NEWLINE) {
             self.put(b"\x1b[20h");
+        }
+        if m.rectangle_extent {
+            self.put(b"\x1b[2*x");
         }
         if m.modes.mouse != 0 {
             self.fmt(format_args!("\x1b[?{}h", m.modes.mouse));
@@ -721,7 +849,7 @@ impl<'a> Writer<'a> {
             // Now the cursor is addressed from the margins.
             at = (c.x.saturating_sub(s.left), c.y.saturating_sub(s.top));
         }
-        self.place(s, c, at);
+        self.place(s, c, at, m.modes.has(bit::MARGINS));
         // Also parts what was printed just now from what comes: nothing is left for REP to repeat.
         self.put(b"\x1b[?2026l");
         if let Some(state) = m.shell.filter(|s| Some(*s) != self.shell) {
@@ -755,7 +883,19 @@ impl<'a> Writer<'a> {
             self.fmt(format_args!("\x1b[{w}P"));
         }
         let cell = m.screen_ref().rows[usize::from(m.cursor.y)].cells[usize::from(m.cursor.x - back)];
-        cell.push_utf8(self.clusters, self.out);
+        let sets = m.cursor.charsets;
+        let set = sets.g[usize::from(sets.single.unwrap_or(sets.gl) & 3)];
+        match set.byte_of(last) {
+            // Said as it was: some terminals have no character outside of a set while that is in use.
+            Some(byte) => {
+                self.out.push(byte);
+                let marks = cell.cluster().map_or(&[][..], |i| &self.clusters.get(i)[1..]);
+                for mark in marks {
+                    self.out.extend_from_slice(mark.encode_utf8(&mut [0; 4]).as_bytes());
+                }
+            }
+            None => cell.push_utf8(self.clusters, self.out),
+        }
     }
 
     fn state_only(&mut self, state: ShellState) {

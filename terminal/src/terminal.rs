@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use crate::Size;
 use crate::cell::{Cell, Clusters};
+use crate::charset::Charset;
 use crate::modes::{Modes, bit};
 use crate::parser::{Csi, Parser, Sink};
-use crate::row::Row;
-use crate::screen::{Charset, Charsets, Cursor, Saved, Screen};
+use crate::row::{Row, double};
+use crate::saved_modes::{Colors, PushedLook, SavedModes};
+use crate::screen::{Charsets, Cursor, Saved, Screen};
 use crate::scrollback::Scrollback;
 use crate::signals::{Signal, Signals};
 use crate::style::{Color, Ext, ExtTable, Style};
@@ -51,8 +53,8 @@ pub(crate) struct Model {
     pub(crate) primary: Screen,
     /// Exists while it is shown.
     pub(crate) alternate: Option<Box<Screen>>,
-    /// The one that was shown last, for its memory only.
-    pub(crate) spare: Option<Box<Screen>>,
+    /// The alternate screen while it is not shown. Most modes that leave it, or enter it, wipe it; mode 47 does not.
+    pub(crate) hidden: Option<Box<Screen>>,
     /// The mode that switched to it: 47, 1047 or 1049.
     pub(crate) alternate_mode: u16,
     pub(crate) scrollback: Scrollback,
@@ -72,8 +74,13 @@ pub(crate) struct Model {
     pub(crate) palette: BTreeMap<u8, [u8; 3]>,
     /// OSC 10–19.
     pub(crate) colors: [Option<[u8; 3]>; 10],
-    /// DECSCUSR, 0–6.
+    pub(crate) color_stack: Vec<Colors>,
+    pub(crate) look_stack: Vec<PushedLook>,
+    pub(crate) saved_modes: SavedModes,
+    /// DECSCUSR, 0–6. Whether the cursor blinks is one state with mode 12: the last word holds.
     pub(crate) cursor_style: u8,
+    /// DECSACE: attributes are changed in rectangles, not in streams of positions.
+    pub(crate) rectangle_extent: bool,
     /// XTMODKEYS by resource.
     pub(crate) modify_keys: [Option<u8>; 8],
     pub(crate) cwd: Option<String>,
@@ -95,7 +102,7 @@ impl Model {
             size,
             primary: Screen::new(size.cols, size.rows),
             alternate: None,
-            spare: None,
+            hidden: None,
             alternate_mode: 0,
             scrollback: Scrollback::new(scrollback_lines),
             cursor: Cursor::default(),
@@ -109,7 +116,11 @@ impl Model {
             titles: Vec::new(),
             palette: BTreeMap::new(),
             colors: [None; 10],
+            color_stack: Vec::new(),
+            look_stack: Vec::new(),
+            saved_modes: SavedModes::default(),
             cursor_style: 0,
+            rectangle_extent: false,
             modify_keys: [None; 8],
             cwd: None,
             cwd_path: None,
@@ -241,7 +252,7 @@ impl Terminal {
         let m = &self.state;
         screen(&m.primary)
             + m.alternate.as_deref().map_or(0, screen)
-            + m.spare.as_deref().map_or(0, screen)
+            + m.hidden.as_deref().map_or(0, screen)
             + m.scrollback.heap_bytes()
             + m.clusters.heap_bytes()
             + m.ext.heap_bytes()
@@ -295,8 +306,8 @@ impl Model {
         let mut exts = vec![false; self.ext.len()];
         exts[usize::from(self.cursor.pen.ext)] = true;
         let mut looked_at = exts.len();
-        let screens = || [Some(&self.primary), self.alternate.as_deref()].into_iter().flatten();
-        for screen in screens() {
+        let screens = [Some(&self.primary), self.alternate.as_deref(), self.hidden.as_deref()];
+        for screen in screens.into_iter().flatten() {
             exts[usize::from(screen.saved.cursor.pen.ext)] = true;
             for cell in screen.rows.iter().flat_map(Row::special) {
                 exts[usize::from(cell.style.ext)] = true;
@@ -304,8 +315,8 @@ impl Model {
             }
         }
         self.ext.sweep(&exts);
-        let screens = [Some(&mut self.primary), self.alternate.as_deref_mut()].into_iter().flatten();
-        let cells = screens.flat_map(|s| &mut s.rows).flat_map(Row::special_mut);
+        let screens = [Some(&mut self.primary), self.alternate.as_deref_mut(), self.hidden.as_deref_mut()];
+        let cells = screens.into_iter().flatten().flat_map(|s| &mut s.rows).flat_map(Row::special_mut);
         self.clusters.sweep(cells, usize::from(self.size.cols) * usize::from(self.size.rows) / 16);
         self.spend(2 * looked_at);
     }
@@ -395,8 +406,9 @@ impl Model {
 
     /// Moves to column and row of the whole screen.
     pub(crate) fn go(&mut self, x: u16, y: u16) {
-        self.cursor.x = x.min(self.size.cols - 1);
         self.cursor.y = y.min(self.size.rows - 1);
+        let columns = self.screen_ref().rows[usize::from(self.cursor.y)].columns();
+        self.cursor.x = x.min(columns - 1);
         self.cursor.pending = false;
     }
 
@@ -521,6 +533,14 @@ impl Model {
         self.keep_in_origin();
     }
 
+    /// On a row of double width the cursor is in the half that is shown.
+    pub(crate) fn keep_on_row(&mut self) {
+        let columns = self.screen_ref().rows[usize::from(self.cursor.y)].columns();
+        if self.cursor.x >= columns {
+            (self.cursor.x, self.cursor.pending) = (columns - 1, false);
+        }
+    }
+
     /// In origin mode the cursor is never outside the margins.
     fn keep_in_origin(&mut self) {
         if self.modes.has(bit::ORIGIN) {
@@ -532,33 +552,37 @@ impl Model {
         }
     }
 
+    /// Mode 1049 saves the cursor and wipes the screen, whether or not that is shown already.
     pub(crate) fn enter_alternate(&mut self, mode: u16) {
-        if self.alternate.is_some() {
-            return;
-        }
         if mode == 1049 {
             self.save_cursor();
         }
-        let style = self.erased();
-        let mut screen = match self.spare.take() {
-            Some(mut spare) => {
-                spare.reset_margins();
-                (spare.saved, spare.keyboard) = Default::default();
-                spare
-            }
-            None => Box::new(Screen::new(self.size.cols, self.size.rows)),
-        };
-        let written: usize = screen.rows.iter().map(|r| usize::from(r.used) + 4).sum();
-        self.spend(if style == Style::default() { written } else { self.cells() });
-        screen.rows.iter_mut().for_each(|r| r.reset(style));
-        self.alternate = Some(screen);
-        self.alternate_mode = mode;
-        self.cursor.pending = false;
+        if self.alternate.is_none() {
+            let screen = self.hidden.take();
+            self.alternate =
+                Some(screen.unwrap_or_else(|| Box::new(Screen::new(self.size.cols, self.size.rows))));
+            self.alternate_mode = mode;
+            self.cursor.pending = false;
+            self.keep_in_origin();
+        }
+        if mode == 1049 {
+            self.wipe_alternate();
+            self.cursor.pending = false;
+        }
     }
 
+    /// Mode 47 leaves what is on it.
     pub(crate) fn leave_alternate(&mut self, mode: u16) {
-        if let Some(gone) = self.alternate.take() {
-            self.spare = Some(gone);
+        if self.alternate.is_some() {
+            if mode != 47 {
+                let style = std::mem::take(&mut self.cursor.pen);
+                self.wipe_alternate();
+                self.cursor.pen = style;
+            }
+            self.hidden = self.alternate.take();
+            if let Some(hidden) = &mut self.hidden {
+                hidden.reset_margins();
+            }
             self.alternate_mode = 0;
             self.cursor.pending = false;
             self.keep_in_origin();
@@ -566,6 +590,14 @@ impl Model {
         if mode == 1049 {
             self.restore_cursor();
         }
+    }
+
+    fn wipe_alternate(&mut self) {
+        let style = self.erased();
+        let Some(screen) = &mut self.alternate else { return };
+        let written: usize = screen.rows.iter().map(|r| usize::from(r.used) + 4).sum();
+        screen.rows.iter_mut().for_each(|r| r.reset(style));
+        self.spend(if style == Style::default() { written } else { self.cells() });
     }
 
     pub(crate) fn charset(&self) -> Charset {
@@ -582,6 +614,8 @@ impl Model {
         self.cursor.pen = Style::default();
         self.cursor.charsets = Charsets::default();
         self.cursor.pending = false;
+        self.cursor_shape(0);
+        self.rectangle_extent = false;
         let s = self.screen();
         s.reset_margins();
         s.saved = Saved::default();
@@ -598,7 +632,7 @@ impl Model {
         fresh.bells = self.bells;
         std::mem::swap(&mut fresh.signals, &mut self.signals);
         fresh.shell = self.shell;
-        fresh.modes.said = self.modes.said;
+        fresh.modes.said = self.modes.said & !bit::BLINK_CURSOR;
         std::mem::swap(&mut fresh.title, &mut self.title);
         std::mem::swap(&mut fresh.icon, &mut self.icon);
         std::mem::swap(&mut fresh.titles, &mut self.titles);
@@ -613,10 +647,27 @@ impl Model {
         for row in &mut s.rows {
             row.cells.fill(Cell::ascii(b'E', Style::default()));
             (row.used, row.plain) = (row.cells.len() as u16, true);
-            (row.wrapped, row.marks) = (false, 0);
+            (row.wrapped, row.marks, row.double) = (false, 0, double::SINGLE);
         }
         self.modes.set(bit::ORIGIN, false);
         self.go(0, 0);
+    }
+
+    /// DECSCUSR.
+    pub(crate) fn cursor_shape(&mut self, style: u8) {
+        self.cursor_style = style;
+        self.modes.said &= !bit::BLINK_CURSOR;
+        self.modes.set(bit::BLINK_CURSOR, matches!(style, 1 | 3 | 5));
+    }
+
+    /// Mode 12: the same state, of which the shape stays.
+    pub(crate) fn cursor_blinks(&mut self, on: bool) {
+        if self.cursor_style == 0 {
+            self.modes.said |= bit::BLINK_CURSOR;
+            self.modes.set(bit::BLINK_CURSOR, on);
+        } else {
+            self.cursor_shape(self.cursor_style.div_ceil(2) * 2 - u8::from(on));
+        }
     }
 
     pub(crate) fn set_mark(&mut self, m: u8, state: ShellState, silently: bool) {
@@ -687,12 +738,14 @@ impl Sink for Model {
             0x0f => self.cursor.charsets.gl = 0,
             _ => {}
         }
+        self.keep_on_row();
     }
 
     fn esc(&mut self, intermediates: &[u8], last: u8) {
         self.last = None;
         self.spend(SEQUENCE);
         self.do_esc(intermediates, last);
+        self.keep_on_row();
     }
 
     fn csi(&mut self, csi: &Csi<'_>) {
@@ -703,6 +756,7 @@ impl Sink for Model {
         }
         self.last = None;
         self.do_csi(csi);
+        self.keep_on_row();
     }
 
     fn osc(&mut self, body: &[u8]) {

@@ -100,7 +100,7 @@ pub(crate) fn piece(seed: u64, cols: u16, rows: u16) -> Vec<u8> {
         2 => 65535,
         _ => r.below(6),
     };
-    let s = match r.below(64) {
+    let s = match r.below(72) {
         0..=13 => {
             let mut s = String::new();
             for _ in 0..=r.below(4) {
@@ -226,6 +226,35 @@ pub(crate) fn piece(seed: u64, cols: u16, rows: u16) -> Vec<u8> {
                 ])
                 .to_vec();
         }
+        64 => {
+            let (b, rr) = (r.below(u64::from(rows) + 2), r.below(u64::from(cols) + 2));
+            match r.below(7) {
+                0 => format!("\x1b[{};{y};{x};{b};{rr}$x", r.pick(&["42", "32", "233", "7"])),
+                1 => format!("\x1b[{y};{x};{b};{rr}$z"),
+                2 => format!("\x1b[{y};{x};{b};{rr}${{"),
+                3 => {
+                    let (ty, tx) = (r.below(u64::from(rows) + 2), r.below(u64::from(cols) + 2));
+                    format!("\x1b[{y};{x};{b};{rr};1;{ty};{tx};1$v")
+                }
+                4 => format!("\x1b[{y};{x};{b};{rr};{}$r", r.pick(&["0", "1;4", "5;7;24", "27"])),
+                5 => format!("\x1b[{y};{x};{b};{rr};{}$t", r.pick(&["1", "4;7", "5"])),
+                _ => format!("\x1b[{}*x", r.below(4)),
+            }
+        }
+        65 => format!("\x1b[?{}{}", MODES[r.below(MODES.len() as u64) as usize], r.pick(&["s", "r"])),
+        66 => (*r.pick(&["\x1b[#P", "\x1b[#Q", "\x1b[2#P", "\x1b[1#Q", "\x1b[#{", "\x1b[1;30#{", "\x1b[#}", "\x1b[31#p", "\x1b[#q"]))
+            .into(),
+        67 => (*r.pick(&["\x1b#3", "\x1b#4", "\x1b#5", "\x1b#6"])).into(),
+        68 => (*r.pick(&[
+            "\x1b(>", "\x1b)%5", "\x1b*<", "\x1b-A", "\x1b.A", "\x1b(\"?", "\x1b[?40h", "\x1b[?3h", "\x1b[?3l", "\x1b[?5W",
+            "\x1b]4;5;CadetBlue3\x07",
+        ]))
+        .into(),
+        69 => (*r.pick(&["\x1b[?47h", "\x1b[?47l", "\x1b[?1049h", "\x1b[?1049l"])).into(),
+        70 => (*r.pick(&["\u{85}x\u{9b}31m", "🇩🇪🇫🇷", "🇩x", "\u{3164}a", "a\u{301}\u{302}\u{303}\u{304}\u{305}\u{306}\u{307}\u{308}\u{309}\u{30a}\u{30b}\u{30c}\u{30d}\u{30e}\u{30f}\u{310}\u{311}"]))
+            .into(),
+        71 => (*r.pick(&["\x1b]2;cut\x1b[31m", "\x1b]2;whole\x1b\x1b\\", "\x1b]52;c;QQ\x1bM", "\x1bP1$q\x1b", "\x1b[1;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;;4m"]))
+            .into(),
         61 => "line of a log, 42 ms\r\n".repeat(1 + r.below(4) as usize),
         62 => format!("\x1b[{}m{}\x1b[m\x1b[K\r\n", r.pick(&SGR), r.pick(&WORDS)),
         _ => {

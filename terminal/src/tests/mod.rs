@@ -12,6 +12,7 @@ mod hostile;
 mod hub;
 mod property;
 mod queries;
+mod rarities;
 
 const ALL: SnapshotOptions = SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true };
 

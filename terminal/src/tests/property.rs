@@ -81,10 +81,11 @@ proptest! {
         let mut target = Terminal::new(size, LINES);
         target.feed(&stream(size, &before));
         target.feed(&out);
-        // Titles and preferences that were there before are the person's, or the view's to care for.
+        // Titles and preferences that were there before are the person's, or the view's to care for, and so is what was put on
+        // stacks. What is on an alternate screen that is not shown would have to be shown to be wiped.
         target.feed(b"\x18");
         t.feed(b"\x18");
-        let ours = ["title ", "said "];
+        let ours = ["title ", "said ", "stacks ", "hidden "];
         let mut left_alone = vec![];
         if t.shell_state().is_none() {
             left_alone.push("cwd ");
@@ -122,14 +123,17 @@ proptest! {
         steps in prop::collection::vec((prop::collection::vec(any::<u64>(), 0..20), size()), 1..8),
     ) {
         let mut t = Terminal::new(first, LINES);
+        let mut what = format!("{first:?}");
         for (seeds, size) in steps {
-            t.feed(&stream(t.size(), &seeds));
+            let bytes = stream(t.size(), &seeds);
+            t.feed(&bytes);
+            what.push_str(&format!(" {} and then {size:?}", bytes.escape_ascii()));
             // On one row no break can be led past a blank last column.
             // In one column no wide character can be shown.
             t.resize(Size { rows: size.rows.max(2), cols: size.cols.max(2) });
             let _ = t.dump();
             // Rows of another width are broken anew in the snapshot, which may take more of them.
-            same(&t, &again(&t, LINES * 200), "snapshot after resize");
+            same(&t, &again(&t, LINES * 200), &what);
         }
     }
 
