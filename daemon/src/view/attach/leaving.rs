@@ -2,10 +2,10 @@
 //! the user's shell: late answers of the terminal, the rest of a paste.
 
 use super::{ANSWER_MS, Outcome, View};
-use crate::error::Result;
 use crate::view::terminal;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use sessd_proto::Frame;
+use sessd_proto::docs::error::Result;
 use sessd_proto::messages as m;
 use std::time::{Duration, Instant};
 
