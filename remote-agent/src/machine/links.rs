@@ -293,8 +293,11 @@ impl HolderMachine {
             pump(&self.hub, &self.sizes, link);
             // What was typed is acknowledged together with what came of it: one wake-up on the way back, not two.
             if acks_due || link.out.waiting() > before {
-                self.acks.put(&link.watch.presence.view_ids, &mut link.out);
+                self.acks.are_due(&link.watch.presence.view_ids);
             }
+        }
+        for link in self.links.iter_mut().filter(|link| !link.closing) {
+            self.acks.put(&link.watch.presence.view_ids, &mut link.out);
             if let Some(exit) = &exit
                 && !link.watch.exit_sent
                 && link.watch.subscribed
@@ -305,6 +308,7 @@ impl HolderMachine {
                 link.out.put(0, &Frame::Exited(ExitRecord { age_ms, ..exit.clone() }));
             }
         }
+        self.acks.told();
         if acks_due {
             self.acks.forget();
         }
