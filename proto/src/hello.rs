@@ -31,7 +31,8 @@ pub const FEATURES: u64 = feature::RANGE_READ
     | feature::ANSWERS
     | feature::WITHDRAWN
     | feature::AT_WORK
-    | feature::PACED;
+    | feature::PACED
+    | feature::SCRIPTS;
 
 /// Our own greeting. `build` is a hash that tells two builds of one version apart, or empty.
 pub fn hello(version: &str, build: &str) -> Hello {

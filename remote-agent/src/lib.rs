@@ -19,7 +19,7 @@
 //!   [`io::hold`]: the holder's loop; [`io::keep`]: its files; [`io::upkeep`]: what of the job's folder a cleaner took;
 //!   [`io::conn`]: one framed connection; [`io::readiness`]: one poll over many; [`io::pty`]: opening a PTY and starting a
 //!   program on it; [`io::inherit`]: with which umask, priority and limits; [`io::folder`]: the files of one job, and where
-//!   they are
+//!   they are; [`io::report`]: what a program of a job says to its holder
 //!
 //! Absent on purpose: an async runtime, name resolution, user look-ups, and any state that outlives its process
 //! but for the files of a job.

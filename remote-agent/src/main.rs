@@ -7,6 +7,9 @@ mod unwinding;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    // Called `sessd` inside a job, where there may be no other: it knows what is said there.
+    let called = std::env::args_os().next().unwrap_or_default();
+    let is_sessd = std::path::Path::new(&called).file_name().is_some_and(|name| name == "sessd");
     let result = match args.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["serve"] => sessd_agent::io::serve::run(),
         ["hold", folder] => sessd_agent::io::hold::run(std::path::Path::new(folder)),
@@ -14,8 +17,21 @@ fn main() -> ExitCode {
             println!("sessd-agent {}", sessd_agent::VERSION);
             Ok(())
         }
+        ["report", words @ ..] => match sessd_agent::io::report::parse(words) {
+            Some(report) => sessd_agent::io::report::report(report),
+            None => {
+                eprintln!("{}", sessd_agent::io::report::USAGE);
+                return ExitCode::from(2);
+            }
+        },
+        _ if is_sessd => {
+            eprintln!(
+                "sessd: inside a job on this host there is only `sessd report`: the rest is where sessd is installed"
+            );
+            return ExitCode::from(2);
+        }
         _ => {
-            eprintln!("usage: sessd-agent serve | hold FOLDER | version");
+            eprintln!("usage: sessd-agent serve | hold FOLDER | report STATE | version");
             return ExitCode::from(2);
         }
     };

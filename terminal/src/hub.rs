@@ -35,6 +35,11 @@ impl Hub {
         }
     }
 
+    /// What the model is told before the stream begins, and is no part of it: modes that a terminal has from elsewhere.
+    pub fn prepare(&mut self, bytes: &[u8]) {
+        self.terminal.feed(bytes);
+    }
+
     /// A replica: the model comes from a snapshot that stood at offset `at`; the ring is empty there.
     pub fn from_snapshot(
         size: Size,

@@ -10,7 +10,7 @@ use crate::io::folder::{HolderMark, JobFolder, context, fault};
 use crate::io::keep::{Done, Task};
 use crate::io::readiness::{Readiness, is_readable};
 use crate::io::upkeep::{self, Id};
-use crate::io::{detach, inventory, pty};
+use crate::io::{detach, inventory, pty, report};
 use crate::machine::ending::{Ending, Step};
 use crate::machine::idle::{Depth, Processes};
 use crate::machine::keep::{Keeping, Kept};
@@ -20,9 +20,10 @@ use crate::{platform, wall_ms};
 use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal};
 use sessd_proto::limits::COMMAND_SHOWN_MAX;
-use sessd_proto::messages::EndReason;
+use sessd_proto::messages::{EndReason, JobSpec};
 use sessd_proto::{Decoder, Uuid, bounds};
 use sessd_terminal::Size;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::{AsFd, OwnedFd};
@@ -135,10 +136,11 @@ impl Holder {
         folder.write_managers(&managers)?;
         folder.write_mark(&mark)?;
         let disk = Disk::new(1)?;
-        let mut pty = pty::spawn(&spec, size.cols, size.rows).inspect_err(|_| {
-            // Nothing ran: whoever asks again is to hear why, and not that a holder was killed.
-            folder.remove_mark();
-        })?;
+        let mut pty =
+            pty::spawn(&spec, size.cols, size.rows, &own_variables(&folder, &spec)).inspect_err(|_| {
+                // Nothing ran: whoever asks again is to hear why, and not that a holder was killed.
+                folder.remove_mark();
+            })?;
         // From here on it is only shown.
         bounds::shorten(&mut pty.command, COMMAND_SHOWN_MAX);
         let (pid, began) = (pty.child.id(), Instant::now());
@@ -220,8 +222,8 @@ impl Holder {
         let mut flags = PollFlags::empty();
         flags.set(PollFlags::IN, self.machine.takes_output());
         flags.set(PollFlags::OUT, self.machine.typed().is_some());
-        if !flags.is_empty() {
-            readiness.watch(Key::Pty, self.pty.master.as_fd(), flags);
+        for (fd, flags) in self.pty.watched(flags) {
+            readiness.watch(Key::Pty, fd, flags);
         }
         for peer in &self.peers {
             let mut flags = PollFlags::IN;
@@ -262,7 +264,7 @@ impl Holder {
             if room.is_empty() {
                 break;
             }
-            let event = match pty::read(&self.pty.master, room) {
+            let event = match pty::read(self.pty.source(), room) {
                 Ok(None) => break,
                 Ok(Some(0)) | Err(_) => Event::HungUp,
                 Ok(Some(n)) => {
@@ -276,8 +278,15 @@ impl Holder {
 
     fn write_pty(&mut self) {
         while let Some(bytes) = self.machine.typed() {
-            match rustix::io::write(&self.pty.master, bytes) {
+            let Some(sink) = self.pty.sink() else {
+                // Nobody reads it.
+                let n = bytes.len();
+                self.machine.handle(self.now, Event::Wrote(n));
+                continue;
+            };
+            match rustix::io::write(sink, bytes) {
                 Ok(0) => break,
+                Err(rustix::io::Errno::PIPE) => self.pty.end_input(),
                 Ok(n) => self.machine.handle(self.now, Event::Wrote(n)),
                 Err(rustix::io::Errno::INTR) => {}
                 // Full: the poll tells when there is room. Broken: reading tells.
@@ -389,7 +398,11 @@ impl Holder {
                     .and_then(platform::process)
                     .map(|process| process.name),
                 memory_kills: self.memory_kills(),
+                hides: pty::hides_what_is_typed(&self.pty.master),
             }),
+            Effect::Processor => Event::Used(platform::processor(self.leader.0)),
+            Effect::Echo => Event::Hides(pty::hides_what_is_typed(&self.pty.master)),
+            Effect::EndInput => return self.pty.end_input(),
             Effect::Warn => Event::Warned(warnings()),
             Effect::Signal(pid, step) => return signal(pid, step),
             Effect::Keep(keeping) => return self.keep(*keeping),
@@ -455,6 +468,27 @@ fn socket_path(folder: &JobFolder) -> String {
             .map(|cwd| cwd.join(SOCKET).to_string_lossy().into_owned())
             .unwrap_or_default(),
     }
+}
+
+/// Where a program of the job finds its holder, and a program that speaks to it: there may be no `sessd` on this host.
+fn own_variables(folder: &JobFolder, spec: &JobSpec) -> Vec<(&'static str, OsString)> {
+    let mut variables = vec![(report::SOCKET, socket_path(folder).into())];
+    let Ok(program) = platform::own_program() else { return variables };
+    // At the end of PATH: where there is a `sessd`, it is that one.
+    let bin = folder.path().join("bin");
+    let made =
+        std::fs::create_dir(&bin).and_then(|()| std::os::unix::fs::symlink(&program, bin.join("sessd")));
+    if made.is_ok() {
+        let asked = spec.env.get("PATH").map(OsString::from);
+        let mut path = asked.or_else(|| std::env::var_os("PATH")).unwrap_or_default();
+        if !path.is_empty() {
+            path.push(":");
+        }
+        path.push(&bin);
+        variables.push(("PATH", path));
+    }
+    variables.push(("SESSD_AGENT", program.into()));
+    variables
 }
 
 fn look_at_processes(leader: Ident, depth: Depth) -> Option<Processes> {

@@ -14,5 +14,6 @@ pub mod places;
 pub mod pty;
 pub mod readiness;
 pub mod relay;
+pub mod report;
 pub mod serve;
 pub mod upkeep;

@@ -3,11 +3,14 @@
 
 use crate::io::folder::{context, fault};
 use crate::io::inherit;
+use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
-use rustix::termios::{InputModes, OptionalActions, Winsize};
+use rustix::pipe::PipeFlags;
+use rustix::termios::{InputModes, LocalModes, OptionalActions, Winsize};
 use sessd_proto::messages::JobSpec;
+use std::ffi::OsString;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -21,6 +24,64 @@ pub struct Pty {
     pub child: Child,
     /// What was started, with the login shell by its path.
     pub command: Vec<String>,
+    /// Its input and output, where these are not the terminal.
+    plain: Option<Plain>,
+}
+
+/// Pipes to and from a program, our ends, not blocking.
+#[derive(Debug)]
+struct Plain {
+    /// What it writes, to stdout and stderr.
+    output: OwnedFd,
+    /// What it reads; none: it has ended.
+    input: Option<OwnedFd>,
+}
+
+impl Pty {
+    /// Where the program's output comes from.
+    pub fn source(&self) -> &OwnedFd {
+        self.plain.as_ref().map_or(&self.master, |plain| &plain.output)
+    }
+
+    /// Where its input goes; none: that has ended.
+    pub fn sink(&self) -> Option<&OwnedFd> {
+        self.plain.as_ref().map_or(Some(&self.master), |plain| plain.input.as_ref())
+    }
+
+    /// Its input ends. A terminal's never does.
+    pub fn end_input(&mut self) {
+        if let Some(plain) = &mut self.plain {
+            plain.input = None;
+        }
+    }
+
+    /// What is to be watched, for these.
+    pub fn watched(&self, flags: PollFlags) -> Vec<(BorrowedFd<'_>, PollFlags)> {
+        let Some(plain) = &self.plain else {
+            return if flags.is_empty() { Vec::new() } else { vec![(self.master.as_fd(), flags)] };
+        };
+        let output = flags.contains(PollFlags::IN).then(|| (plain.output.as_fd(), PollFlags::IN));
+        let input = plain.input.as_ref().filter(|_| flags.contains(PollFlags::OUT));
+        output.into_iter().chain(input.map(|fd| (fd.as_fd(), PollFlags::OUT))).collect()
+    }
+}
+
+/// Does the terminal hide what is typed, and take it line by line, as at a question for a password?
+pub fn hides_what_is_typed(master: impl AsFd) -> bool {
+    rustix::termios::tcgetattr(master).is_ok_and(|modes| {
+        modes.local_modes.contains(LocalModes::ICANON) && !modes.local_modes.contains(LocalModes::ECHO)
+    })
+}
+
+/// Pipes: what the program gets as its input and its output, and our ends.
+fn pipes() -> io::Result<(OwnedFd, OwnedFd, Plain)> {
+    let pipe = || {
+        rustix::pipe::pipe_with(PipeFlags::CLOEXEC).map_err(|e| context("no pipe could be made")(e.into()))
+    };
+    let ((their_input, input), (output, their_output)) = (pipe()?, pipe()?);
+    rustix::io::ioctl_fionbio(&input, true)?;
+    rustix::io::ioctl_fionbio(&output, true)?;
+    Ok((their_input, their_output, Plain { output, input: Some(input) }))
 }
 
 fn size(cols: u16, rows: u16) -> Winsize {
@@ -37,11 +98,12 @@ pub fn foreground(master: impl AsFd) -> Option<u32> {
     rustix::termios::tcgetpgrp(master).ok().map(|pid| pid.as_raw_nonzero().get() as u32)
 }
 
-/// Starts the program of `spec` on a new PTY.
+/// Starts the program of `spec` on a new PTY, or, if it is plain, with pipes and no terminal. `own`: variables that it gets
+/// whatever else is said.
 ///
 /// # Errors
 /// With the reason a person needs: no such folder, no such command, no permission.
-pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
+pub fn spawn(spec: &JobSpec, cols: u16, rows: u16, own: &[(&str, OsString)]) -> io::Result<Pty> {
     let master = crate::platform::open_pty().map_err(context("no terminal could be opened"))?;
     rustix::pty::grantpt(&master)?;
     rustix::pty::unlockpt(&master)?;
@@ -77,23 +139,38 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
         }
     };
     let clone = |fd: &OwnedFd| fd.try_clone().map(Stdio::from);
-    command.stdin(clone(&slave)?).stdout(clone(&slave)?).stderr(Stdio::from(slave)).current_dir(&cwd);
+    let (plain, has_terminal) = if spec.plain {
+        let (input, output, plain) = pipes()?;
+        command.stdin(Stdio::from(input)).stdout(clone(&output)?).stderr(Stdio::from(output));
+        (Some(plain), false)
+    } else {
+        command.stdin(clone(&slave)?).stdout(clone(&slave)?).stderr(clone(&slave)?);
+        (None, true)
+    };
+    drop(slave);
+    command.current_dir(&cwd);
     for name in NOT_FOR_THE_JOB {
         command.env_remove(name);
     }
     // What our terminal model speaks, whatever the terminals that will show it are.
     command.env("TERM", "xterm-256color").env("COLORTERM", "truecolor").env("PWD", &cwd);
+    if spec.plain {
+        command.env("TERM", "dumb").env_remove("COLORTERM");
+    }
     command.envs(&spec.env);
     command
         .env("SESSD_SESSION", &spec.session_id)
         .env("SESSD_NAME", &spec.name)
-        .env("SESSD_HOST", &spec.host);
+        .env("SESSD_HOST", &spec.host)
+        .envs(own.iter().map(|(name, value)| (*name, value)));
     let inherits = inherit::Ready::new(&inherit::told());
     // SAFETY: between fork and exec there are only system calls, all of them async-signal-safe; no allocation.
     unsafe {
         command.pre_exec(move || {
             rustix::process::setsid()?;
-            rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+            if has_terminal {
+                rustix::process::ioctl_tiocsctty(rustix::stdio::stdin())?;
+            }
             inherits.apply();
             Ok(())
         });
@@ -108,7 +185,7 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16) -> io::Result<Pty> {
         _ => context(format!("{program} could not be started"))(error),
     })?;
     rustix::io::ioctl_fionbio(&master, true)?;
-    Ok(Pty { master, child, command: started })
+    Ok(Pty { master, child, command: started, plain })
 }
 
 /// Variables that speak of the terminal or login the agent was started from, not of the job's.

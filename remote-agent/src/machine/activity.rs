@@ -223,16 +223,15 @@ impl Activity {
     }
 
     /// When to look at the processor next: while it is silent and not known to be quiet. None: there is no need to.
-    pub fn look_at_ms(&self, now_ms: u64) -> Option<u64> {
+    pub fn look_at_ms(&self) -> Option<u64> {
         let inferred = self.said.is_none() && self.attention.is_none() && self.hidden_since_ms.is_none();
-        let silent_at = self.busy_ms + QUIET_MS / 2;
         // A first look to have something to compare with, and one when it should be quiet.
-        let due = silent_at.max(self.looked_ms + self.look_after_ms);
-        (inferred && !self.is_quiet(now_ms)).then_some(due.max(now_ms))
+        let due = (self.busy_ms + QUIET_MS / 2).max(self.looked_ms + self.look_after_ms);
+        // Quiet is what was looked at in the silence.
+        (inferred && self.looked_ms < self.busy_ms + QUIET_MS).then_some(due)
     }
 
     fn is_quiet(&self, now_ms: u64) -> bool {
-        // Not before the processor was looked at in the silence.
         now_ms >= self.busy_ms + QUIET_MS && self.looked_ms >= self.busy_ms + QUIET_MS
     }
 
@@ -344,11 +343,11 @@ mod tests {
     fn quiet_at(activity: &mut Activity, until_ms: u64, used: impl Fn(u64) -> Option<u64>) -> Option<u64> {
         let mut looks = 0;
         let mut now = 0;
-        while let Some(at) = activity.look_at_ms(now) {
+        while let Some(at) = activity.look_at_ms() {
             if at > until_ms {
                 return None;
             }
-            now = at;
+            now = at.max(now);
             activity.processor(used(now), now);
             looks += 1;
             assert!(looks < 200, "too many looks");
@@ -367,7 +366,7 @@ mod tests {
         let at = quiet_at(&mut activity, 3_600 * SECOND, |_| Some(7)).unwrap();
         assert!((QUIET_MS..2 * QUIET_MS).contains(&at), "{at}");
         assert_eq!(is(&activity, at), (State::Quiet, Source::Silence, 0));
-        assert_eq!(activity.look_at_ms(at + SECOND), None, "nothing is looked at while nothing happens");
+        assert_eq!(activity.look_at_ms(), None, "nothing is looked at while nothing happens");
         activity.output(100 * SECOND);
         assert_eq!(is(&activity, 100 * SECOND), (State::Working, Source::Output, 100 * SECOND));
         let mut build = Activity::new(0);

@@ -94,6 +94,11 @@ impl HolderMachine {
         if !self.is_swept() || (self.pty_open && self.drain_until_ms.is_some_and(|until| now.ms < until)) {
             return;
         }
+        if self.job.spec.plain && self.pty_open && self.held_back() {
+            // What it wrote last waits for whoever reads it.
+            self.drain_until_ms = Some(now.ms + DRAIN_MS);
+            return;
+        }
         if self.may_feed() {
             return;
         }

@@ -21,8 +21,9 @@ struct Position {
 
 #[derive(Debug)]
 struct Piece {
-    /// `None`: our own answer to a terminal query.
+    /// `None`: our own answer to a terminal query, or what a script types.
     view: Option<Uuid>,
+    script: bool,
     bytes: Vec<u8>,
     written: usize,
 }
@@ -93,7 +94,7 @@ impl Input {
             return Accept::TooMuch;
         };
         position.accepted = accepted;
-        self.queue.push_back(Piece { view: Some(view), bytes: fresh.to_vec(), written: 0 });
+        self.queue.push_back(Piece { view: Some(view), script: false, bytes: fresh.to_vec(), written: 0 });
         Accept::New
     }
 
@@ -110,10 +111,23 @@ impl Input {
 
     /// Queues an answer of ours. Answers are short, and a program that asks without reading gets no more of them.
     pub fn answer(&mut self, bytes: &[u8]) {
-        let waiting: usize = self.queue.iter().filter(|p| p.view.is_none()).map(|p| p.bytes.len()).sum();
+        let answers = self.queue.iter().filter(|p| p.view.is_none() && !p.script);
+        let waiting: usize = answers.map(|p| p.bytes.len()).sum();
         if !bytes.is_empty() && waiting + bytes.len() <= 4096 {
-            self.queue.push_back(Piece { view: None, bytes: bytes.to_vec(), written: 0 });
+            self.queue.push_back(Piece { view: None, script: false, bytes: bytes.to_vec(), written: 0 });
         }
+    }
+
+    /// Queues what is typed by no view. Whoever does that bounds it by [`Self::unread_of_scripts`].
+    pub fn script(&mut self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.queue.push_back(Piece { view: None, script: true, bytes: bytes.to_vec(), written: 0 });
+        }
+    }
+
+    /// Bytes typed by no view that were not written yet.
+    pub fn unread_of_scripts(&self) -> usize {
+        self.queue.iter().filter(|p| p.script).map(|p| p.bytes.len() - p.written).sum()
     }
 
     /// The next bytes to write, or `None` when there is nothing.
@@ -270,6 +284,20 @@ mod tests {
         }
         assert_eq!(input.accept(Uuid::from_u128(1), 1, false, b"b", here), Accept::New);
         assert_eq!(drain(&mut input), b"b");
+    }
+
+    #[test]
+    fn what_scripts_type_takes_no_views_place_however_often() {
+        let mut input = Input::new();
+        assert_eq!(input.accept(id(1), 0, false, b"a", |_| false), Accept::New);
+        drain(&mut input);
+        for _ in 0..4 * INPUT_VIEWS {
+            input.script(b"x");
+        }
+        assert_eq!(input.unread_of_scripts(), 4 * INPUT_VIEWS);
+        input.answer(b"\x1b[0n");
+        assert_eq!(drain(&mut input).len(), 4 * INPUT_VIEWS + 4);
+        assert_eq!(input.accept(id(1), 1, false, b"b", |_| false), Accept::New, "it still has its place");
     }
 
     #[test]

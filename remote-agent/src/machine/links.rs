@@ -66,6 +66,16 @@ impl Link {
         self.watch.presence.lossless && self.watch.cursor.as_ref().is_some_and(behind)
     }
 
+    /// It said what it wants, and hears what is told.
+    pub(super) fn listens(&self) -> bool {
+        self.watch.subscribed && !self.closing
+    }
+
+    /// How far a view behind it that is to miss nothing was sent the output.
+    pub(super) fn reads_all_to(&self) -> Option<u64> {
+        self.watch.presence.lossless.then(|| self.watch.cursor.as_ref().map(Cursor::offset)).flatten()
+    }
+
     /// What it was too full for can go on.
     pub(super) fn has_room_again(&self) -> bool {
         self.full && !self.closing && self.out.waiting() < OUT_LOW
@@ -172,7 +182,10 @@ impl HolderMachine {
                     out.put(0, &Frame::Withdrawn { view, from, to });
                 }
                 match accepted {
-                    Accept::New => self.asked.input(bytes),
+                    Accept::New => {
+                        self.asked.input(bytes);
+                        self.activity.typed();
+                    }
                     Accept::Seen(seq) | Accept::Missing(seq) => out.put(0, &Frame::InputAck { view, seq }),
                     Accept::TooMuch => return Err("a view sent more input than its window".into()),
                 }
@@ -197,6 +210,19 @@ impl HolderMachine {
             }
             Frame::Describe(new) => self.describe(new, now),
             Frame::ExitAck(_) => self.exit_acked(now),
+            Frame::Send(send) => {
+                let sent = self.take_send(send, now);
+                self.links[at].out.put(0, &Frame::Sent(sent));
+            }
+            Frame::Report(report) => {
+                let sent = self.reported(&report, now);
+                self.links[at].out.put(0, &Frame::Sent(sent));
+            }
+            Frame::InputEnd(end) => {
+                if let Ok(view) = Uuid::from_slice(&end.view) {
+                    self.plain.input_ends(view, end.seq);
+                }
+            }
             Frame::Unknown(kind) if kind & sessd_proto::frame::IGNORABLE == 0 => {
                 out.put(0, &Frame::Unsupported(m::Unsupported { kind: kind.into() }));
             }
@@ -243,6 +269,9 @@ impl HolderMachine {
         let ids = self.links.iter().flat_map(|l| &l.watch.presence.view_ids);
         self.views_here = ids.filter_map(|id| Uuid::from_slice(id).ok()).collect();
         let on_purpose = std::mem::take(&mut self.left_on_purpose);
+        if on_purpose && !attached {
+            self.plain.no_reader_is_expected();
+        }
         self.idle.views(attached, on_purpose, now.ms);
         self.look_no_later(now);
         // Who holds the job is part of its status, and so is when it ends.
@@ -284,6 +313,7 @@ impl HolderMachine {
     /// Gives every link what it is due, and lets go of the broken ones.
     pub(super) fn serve_links(&mut self, now: Now) {
         self.ask_for_status(now);
+        self.notices.tell(&mut self.links, now);
         let waits = |link: &Link| link.watch.subscribed && !link.watch.exit_sent;
         let told = self.keep.may_tell_exit(now.ms) && self.links.iter().any(waits);
         let exit = if told { self.told_exit() } else { None };
@@ -312,6 +342,7 @@ impl HolderMachine {
         if acks_due {
             self.acks.forget();
         }
+        self.look_at_readers(now);
         for at in 0..self.links.len() {
             let link = &self.links[at];
             if link.out.waiting() > OUT_MAX || link.silent_at_ms().is_some_and(|at| now.ms >= at) {

@@ -17,7 +17,8 @@
 //! * [`HolderMachine::deadline`] says when to tick again if nothing happens.
 //!
 //! The rooms: `links` what managers say and are told, `output` the job's output into the hub, `end` the way to the exit
-//! record, `rounds` what comes round by the clock; each holds a part of the machine. Smaller machines that this one is made of:
+//! record, `rounds` what comes round by the clock, `scripts` what the job says of itself and what
+//! scripts type into it, `plain` jobs without a terminal; each holds a part of the machine. Smaller machines that this one is made of:
 //! [`input`], [`asked`], [`sizes`], [`idle`], [`ending`], [`acks`], [`memory`], [`keep`], [`outbox`],
 //! [`activity`]: what the job is doing, [`queue`]: what is typed by no view.
 
@@ -33,14 +34,17 @@ mod links;
 pub mod memory;
 pub mod outbox;
 mod output;
+mod plain;
 pub mod process;
 pub mod queue;
 mod rounds;
+mod scripts;
 pub mod sizes;
 #[cfg(test)]
 mod tests;
 
 use acks::Acks;
+use activity::Activity;
 use asked::Asked;
 use ending::{Ending, Step};
 use idle::{Depth, IdleClock, Processes, Rules};
@@ -49,8 +53,11 @@ use keep::{Keep, Keeping, Kept};
 use links::Link;
 use memory::MemoryKills;
 use output::Unfed;
+use plain::Plain;
 use process::{Ident, Process};
+use queue::Queue;
 use rounds::{LOOK_MS, TOUCH_MS};
+use scripts::Notices;
 use sessd_proto::limits::{HOLDER_RING, SCROLLBACK_LINES, SIDE_MAX};
 use sessd_proto::messages::{ExitRecord, JobSpec, JobStatus};
 use sessd_proto::{Frame, Uuid};
@@ -133,6 +140,10 @@ pub enum Event<'a> {
     },
     /// Answer to [`Effect::Family`]; `None`: processes cannot be seen.
     Family(Option<Vec<Process>>),
+    /// Answer to [`Effect::Processor`]: what the job's processes have used, in any unit; `None`: it cannot be seen.
+    Used(Option<u64>),
+    /// Answer to [`Effect::Echo`]: the terminal hides what is typed.
+    Hides(bool),
     /// Answer to [`Effect::Observe`].
     Observed(Observed),
     /// Answer to [`Effect::Warn`]: what a logout could do to the job.
@@ -152,6 +163,8 @@ pub struct Observed {
     pub foreground: Option<String>,
     /// As [`Job::memory_kills`], now.
     pub memory_kills: Option<u64>,
+    /// The terminal hides what is typed, line by line, as at a question for a password.
+    pub hides: bool,
 }
 
 /// What a holder has to do.
@@ -168,6 +181,12 @@ pub enum Effect {
     },
     /// Look who belongs to the job, these among them: [`Event::Family`].
     Family(Vec<Ident>),
+    /// Look at what the job's processes have used of the processor: [`Event::Used`].
+    Processor,
+    /// Look whether the terminal hides what is typed: [`Event::Hides`].
+    Echo,
+    /// The input of a plain job has ended.
+    EndInput,
     /// Look at what a status tells: [`Event::Observed`].
     Observe,
     /// Look at what a logout could do: [`Event::Warned`].
@@ -199,6 +218,12 @@ pub struct HolderMachine {
     input: Input,
     asked: Asked,
     acks: Acks,
+    activity: Activity,
+    queue: Queue,
+    notices: Notices,
+    /// What it used of the processor was asked and not answered yet.
+    processor_asked: bool,
+    plain: Plain,
     idle: IdleClock,
     memory: MemoryKills,
     keep: Keep,
@@ -248,13 +273,23 @@ impl HolderMachine {
     pub fn new(job: Job, size: Size, now: Now) -> Self {
         let mut memory = MemoryKills::default();
         memory.counted(job.memory_kills, now.ms);
+        let mut hub = Hub::new(size, SCROLLBACK_LINES, HOLDER_RING);
+        if job.spec.plain {
+            // No terminal makes a new line of its line ends: where it is shown, the model does.
+            hub.prepare(b"\x1b[20h");
+        }
         Self {
-            hub: Hub::new(size, SCROLLBACK_LINES, HOLDER_RING),
+            hub,
             unfed: Unfed::default(),
             sizes: Sizes::default(),
             input: Input::new(),
             asked: Asked::default(),
             acks: Acks::default(),
+            activity: Activity::new(now.ms),
+            queue: Queue::default(),
+            notices: Notices::default(),
+            processor_asked: false,
+            plain: Plain::new(now),
             idle: IdleClock::new(rules_of(&job.spec), now.ms),
             memory,
             keep: Keep::default(),
@@ -314,6 +349,8 @@ impl HolderMachine {
             Event::Closed(link) => self.closed(link),
             Event::Looked { seen, depth, round } => self.looked(seen, depth, round, now),
             Event::Family(family) => self.found_family(family),
+            Event::Used(used) => self.used(used, now),
+            Event::Hides(hides) => self.echoes(hides, now),
             Event::Observed(seen) => self.observed(seen, now),
             Event::Warned(warnings) => {
                 self.job.warnings = warnings;
@@ -333,6 +370,9 @@ impl HolderMachine {
         }
         self.sweep(now);
         self.take_rounds(now);
+        self.take_script_steps(now);
+        self.end_what_ran_too_long(now);
+        self.end_input_when_due();
         self.finish_exit(now);
         self.go_on_keeping(now);
         self.serve_links(now);
@@ -366,6 +406,8 @@ impl HolderMachine {
             self.acks.due_ms(),
             self.keep.due_ms(),
             Some(self.look_due_ms),
+            self.script_steps_ms(),
+            self.run_until_ms(),
         ]
         .into_iter()
         .flatten()

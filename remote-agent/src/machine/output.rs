@@ -59,8 +59,8 @@ impl HolderMachine {
     }
 
     /// A lossless view is so far behind that the job has to wait for it.
-    fn held_back(&self) -> bool {
-        self.links.iter().any(|link| link.holds_back(self.hub.head()))
+    pub(super) fn held_back(&self) -> bool {
+        self.plain.waits || self.links.iter().any(|link| link.holds_back(self.hub.head()))
     }
 
     pub(super) fn output(&mut self, n: usize, now: Now) {
@@ -82,6 +82,9 @@ impl HolderMachine {
         if fed {
             self.idle.traffic(now.ms);
             self.active_at_ms = now.steady_ms;
+            self.activity.output(now.ms);
+            self.hear_signals(now);
+            self.look_at_readers(now);
             self.status_soon(now);
             if let Some(until) = &mut self.drain_until_ms {
                 *until = now.ms + DRAIN_MS;
@@ -93,7 +96,10 @@ impl HolderMachine {
     /// The hub takes what it can for so much.
     fn feed(&mut self, budget: u64, replies: &mut Vec<u8>, now: Now) {
         let bytes = &self.unfed.buffer[self.unfed.from..self.unfed.to];
-        self.unfed.from += if self.links.iter().any(Link::is_interactive) {
+        self.unfed.from += if self.job.spec.plain {
+            // Bytes that no terminal gets: nothing in them is a question.
+            self.hub.feed_within(bytes, budget)
+        } else if self.links.iter().any(Link::is_interactive) {
             let n = self.hub.feed_within(bytes, budget);
             self.asked.output(&bytes[..n], now.ms);
             n

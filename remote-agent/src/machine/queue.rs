@@ -112,20 +112,18 @@ impl Queue {
         answer(outcome, "", self.waiting.len())
     }
 
-    /// What is to be typed now that the job is doing this, or nothing.
-    pub fn due(&mut self, told: &Told, now_ms: u64, model: &Terminal) -> Option<Vec<u8>> {
-        let typed_ms = self.typed_ms;
+    /// Whether the first that waits may be due, as far as the job's doing tells.
+    pub fn may_be_due(&mut self, told: &Told, now_ms: u64) -> bool {
         // Another state, or the same that began later: it went on from what was typed.
-        let went_on = typed_ms.is_some_and(|at| told.since_ms > at);
-        let is = |when| match when {
-            SendWhen::Now => true,
-            SendWhen::Idle => matches!(told.state, State::Done | State::Quiet),
-            SendWhen::Waiting => told.state == State::Waiting,
-        };
-        if went_on || typed_ms.is_some_and(|at| now_ms >= at + SETTLE_MS) {
+        if self.typed_ms.is_some_and(|at| told.since_ms > at || now_ms >= at + SETTLE_MS) {
             self.typed_ms = None;
         }
-        if self.typed_ms.is_some() || !is(self.waiting.front()?.when) {
+        self.typed_ms.is_none() && self.waiting.front().is_some_and(|piece| is_time(piece.when, told.state))
+    }
+
+    /// What is to be typed now that the job is doing this, or nothing.
+    pub fn due(&mut self, told: &Told, now_ms: u64, model: &Terminal) -> Option<Vec<u8>> {
+        if !self.may_be_due(told, now_ms) {
             return None;
         }
         let piece = self.waiting.pop_front()?;
@@ -139,6 +137,14 @@ impl Queue {
     /// When the next may be due though nothing happens.
     pub fn due_ms(&self) -> Option<u64> {
         self.typed_ms.filter(|_| !self.waiting.is_empty()).map(|at| at + SETTLE_MS)
+    }
+}
+
+fn is_time(when: SendWhen, state: State) -> bool {
+    match when {
+        SendWhen::Now => true,
+        SendWhen::Idle => matches!(state, State::Done | State::Quiet),
+        SendWhen::Waiting => state == State::Waiting,
     }
 }
 

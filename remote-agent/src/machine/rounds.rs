@@ -105,6 +105,7 @@ impl HolderMachine {
 
     pub(super) fn observed(&mut self, seen: Observed, now: Now) {
         self.memory.counted(seen.memory_kills, now.ms);
+        self.activity.hides(seen.hides, now.ms);
         let Some(to_all) = self.observing.take().filter(|_| self.exit.is_none()) else { return };
         let status = self.status(seen, now);
         for link in &mut self.links {
@@ -136,7 +137,8 @@ impl HolderMachine {
             warnings: self.warnings_now(),
             socket: self.job.socket.clone(),
             now_ms: now.wall_ms,
-            ..JobStatus::default()
+            activity: Some(self.doing(now)),
+            queued: self.queue.len() as u32,
         }
     }
 }

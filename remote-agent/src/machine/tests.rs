@@ -21,6 +21,8 @@ struct World {
     seen: Option<Processes>,
     /// The disk answers.
     disk: bool,
+    /// The terminal hides what is typed.
+    hides: bool,
     /// Effects but looks and observations, each in a word or two, and when.
     done: Vec<(u64, String)>,
     sent: Vec<(LinkId, String)>,
@@ -50,6 +52,7 @@ impl World {
             family: Some(vec![shell()]),
             seen: Some(Processes { cpu: 1, bare_prompt: true }),
             disk: true,
+            hides: false,
             done: Vec::new(),
             sent: Vec::new(),
             decoders: Default::default(),
@@ -83,6 +86,7 @@ impl World {
         let word = match &effect {
             Effect::Keep(keeping) => format!("keep {:?}", keeping.wanted),
             Effect::Look { .. } | Effect::Observe | Effect::Family(_) | Effect::Warn => String::new(),
+            Effect::Processor | Effect::Echo => String::new(),
             other => format!("{other:?}"),
         };
         if !word.is_empty() {
@@ -93,6 +97,8 @@ impl World {
             Effect::Family(_) => Event::Family(self.family.clone()),
             Effect::Observe => Event::Observed(Observed::default()),
             Effect::Warn => Event::Warned(Vec::new()),
+            Effect::Processor => Event::Used(self.seen.map(|seen| seen.cpu)),
+            Effect::Echo => Event::Hides(self.hides),
             Effect::Keep(keeping) if self.disk => {
                 let exit = keeping.wanted.exit.then_some((true, true));
                 Event::Kept(Kept { exit, ..Kept::default() })
@@ -473,4 +479,68 @@ fn the_same_events_give_the_same_effects() {
         (world.done, world.sent)
     };
     assert_eq!(run(), run());
+}
+
+fn report(state: m::Doing) -> Frame<'static> {
+    Frame::Report(m::Report { state: state as i32, note: String::new() })
+}
+
+#[test]
+fn what_waits_on_the_host_is_typed_in_its_time_never_into_a_secret_and_wakes_nobody_meanwhile() {
+    let mut world = World::new(JobSpec::default());
+    world.handle(Event::Opened(ONE));
+    let send = |id: u8, text: &[u8]| {
+        let parts = vec![m::SendPart { what: Some(m::SendWhat::Text(text.to_vec())) }];
+        Frame::Send(m::Send { id: vec![id; 16], parts, when: m::SendWhen::Idle as i32, cancel: false })
+    };
+    world.handle(Event::Frame(ONE, report(m::Doing::Working)));
+    world.handle(Event::Frame(ONE, send(1, b"one")));
+    world.handle(Event::Frame(ONE, send(2, b"two")));
+    let typed = |world: &mut World| {
+        let bytes = world.machine.typed().unwrap_or_default().to_vec();
+        world.handle(Event::Wrote(bytes.len()));
+        bytes
+    };
+    assert_eq!(typed(&mut world), b"");
+    world.hides = true;
+    world.handle(Event::Frame(ONE, report(m::Doing::Done)));
+    assert_eq!(typed(&mut world), b"", "a question for a password came in between");
+    world.hides = false;
+    world.now.ms += 500;
+    world.handle(Event::Hides(false));
+    assert_eq!(typed(&mut world), b"one");
+    world.handle(Event::Frame(ONE, report(m::Doing::Working)));
+    for _ in 0..10 {
+        world.now.ms = world.machine.deadline().unwrap().max(world.now.ms + 1);
+        world.handle(Event::Tick);
+        assert!(world.machine.deadline().unwrap() > world.now.ms, "it would never sleep");
+    }
+    world.handle(Event::Frame(ONE, report(m::Doing::Done)));
+    assert_eq!(typed(&mut world), b"two");
+}
+
+#[test]
+fn a_plain_job_waits_for_its_reader_its_input_ends_and_so_does_its_time() {
+    let spec = JobSpec { plain: true, run_for_ms: Some(HOUR), ..JobSpec::default() };
+    let mut world = World::new(spec);
+    world.handle(Event::Opened(ONE));
+    let end = m::InputEnd { view: view(7).as_bytes().to_vec(), seq: 2 };
+    world.handle(Event::Frame(ONE, Frame::InputEnd(end)));
+    assert!(world.done.iter().all(|(_, what)| what != "EndInput"));
+    world.handle(Event::Frame(ONE, Frame::Input { view: view(7), seq: 0, withdrawn: false, bytes: b"hi" }));
+    world.handle(Event::Wrote(2));
+    assert!(world.done.iter().any(|(_, what)| what == "EndInput"), "{:?}", world.done);
+    let mut wrote = 0;
+    while world.machine.takes_output() {
+        let n = world.machine.room().len();
+        wrote += n;
+        assert!(wrote < 4 << 20, "nobody reads it, and it is lost");
+        world.handle(Event::Output(n));
+    }
+    world.now.ms += 16 * MINUTE;
+    world.handle(Event::Tick);
+    assert!(world.machine.takes_output(), "whoever read it does not come back");
+    world.now.ms = HOUR;
+    world.handle(Event::Tick);
+    assert!(world.done.iter().any(|(_, what)| what.contains("Signal")), "{:?}", world.done);
 }

@@ -3,7 +3,7 @@
 //!
 //! | function | what it tells |
 //! |---|---|
-//! | `process`, `family`, `childless`, `arguments`, `cwd`, `home_of`, `programs` | processes |
+//! | `process`, `family`, `childless`, `processor`, `arguments`, `cwd`, `home_of`, `programs` | processes |
 //! | `exit_watch` | a descriptor that tells of a child's end |
 //! | `memory` | what the system killed for want of memory |
 //! | `login` | whether a logout would end a job, and what would protect it |

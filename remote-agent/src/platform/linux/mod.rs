@@ -6,7 +6,7 @@ mod process;
 
 pub use login::{Facts as Login, SCOPE, login};
 pub use memory::{MemoryCount, memory};
-pub use process::{arguments, childless, cwd, family, home_of, process, programs};
+pub use process::{arguments, childless, cwd, family, home_of, process, processor, programs};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::process::Resource;

@@ -101,6 +101,23 @@ fn children(pid: u32) -> Option<Vec<u32>> {
     Some(all)
 }
 
+/// Processes of a job that are looked at for what they use of the processor.
+const LOOKED_AT_MAX: usize = 256;
+
+/// What a process and its descendants have used of the processor, in ticks; `None`: it cannot be seen. Where the kernel does
+/// not list children, those that were waited for count.
+pub fn processor(pid: u32) -> Option<u64> {
+    let mut used = process(pid)?.cpu;
+    let mut found = children(pid).unwrap_or_default();
+    let mut at = 0;
+    while let Some(child) = found.get(at).copied().filter(|_| at < LOOKED_AT_MAX) {
+        at += 1;
+        used += process(child).map_or(0, |process| process.cpu);
+        found.extend(children(child).unwrap_or_default());
+    }
+    Some(used)
+}
+
 /// Is the process without children that live? `None` where the kernel does not tell. Some shells leave a child that has
 /// ended to their next command.
 pub fn childless(pid: u32) -> Option<bool> {
