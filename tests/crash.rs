@@ -29,7 +29,8 @@ const DELETE: &[&str] = &[
     "forget-after-save",
 ];
 const EXIT: &[&str] = &["exit-before-save", "exit-after-save", "exit-after-ack"];
-const RESTART: &[&str] = &["restart-before-end", "restart-after-end", "restart-after-save"];
+const RESTART: &[&str] =
+    &["restart-before-end", "restart-after-intent", "restart-after-end", "restart-after-save"];
 const ADOPT: &[&str] = &["adopt-before-save", "adopt-after-save"];
 
 /// Starts a manager that is killed when it gets to `point`, and gives its process.

@@ -34,6 +34,7 @@ pub const POINTS: &[&str] = &[
     "exit-after-save",
     "exit-after-ack",
     "restart-before-end",
+    "restart-after-intent",
     "restart-after-end",
     "restart-after-save",
     "reconcile-before",

@@ -370,6 +370,17 @@ impl OutQueue {
         }
     }
 
+    /// Appends whole frames. Many of them are not copied where nothing waits.
+    pub fn append(&self, frames: Vec<u8>) {
+        self.with(|out| {
+            if out.is_empty() && frames.len() > SMALL {
+                *out = frames;
+            } else {
+                out.extend_from_slice(&frames);
+            }
+        });
+    }
+
     /// Is it the same queue?
     pub fn is(&self, other: &Self) -> bool {
         Rc::ptr_eq(&self.0, &other.0)

@@ -37,6 +37,7 @@ fn done_records(count: usize, now_ms: i64) -> Vec<Record> {
             untold: Default::default(),
             plain: false,
             run_for_ms: None,
+            restart: None,
         };
         let end = End {
             reason: EndReason::Exited,

@@ -100,6 +100,7 @@ pub fn record(
         untold: Untold::default(),
         plain: spec.plain,
         run_for_ms: spec.run_for_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
+        restart: None,
     })
 }
 

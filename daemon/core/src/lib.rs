@@ -14,6 +14,10 @@
 //! * [`adopt`]: a job another manager made → a record of ours
 //! * [`removal`]: a session that is to go → the next step
 //! * [`times`]: what a host's clock says → what ours says
+//! * [`session`]: one session, as a machine: all that is decided about it, and in which order
+//! * [`replica`]: the manager's copy of what a job wrote · [`views`]: who watches, and what each is due · [`last_screen`]: what is
+//!   kept of it in the end
+//! * [`registry`]: which session is meant, who has a name, whose replica is let go
 //! * [`leader`]: which view sets the size and answers the terminal's queries
 //! * [`untrusted`]: every text in a frame of a host, made fit for people
 //! * [`credit`]: what a holder may send · [`typing`]: how far ahead a view may type · [`guests`]: who is let in when it is full
@@ -27,16 +31,21 @@ pub mod dialling;
 pub mod doing;
 pub mod guests;
 pub mod host;
+pub mod last_screen;
 pub mod leader;
 pub mod link;
 pub mod pace;
 pub mod reconcile;
 pub mod record;
+pub mod registry;
 pub mod removal;
+pub mod replica;
+pub mod session;
 pub mod stream;
 pub mod times;
 pub mod typing;
 pub mod untrusted;
+pub mod views;
 pub mod wait;
 pub mod wake;
 

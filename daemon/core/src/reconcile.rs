@@ -240,6 +240,7 @@ mod tests {
             untold: Default::default(),
             plain: false,
             run_for_ms: None,
+            restart: None,
         }
     }
 

@@ -115,6 +115,8 @@ pub struct Record {
     pub plain: bool,
     /// Its job is ended after so long.
     pub run_for_ms: Option<i64>,
+    /// The job that is to take the present one's place, once that has ended.
+    pub restart: Option<Uuid>,
 }
 
 impl Record {
@@ -177,7 +179,7 @@ impl Record {
 
     /// A new job under the same session. What is known of the job before stays until the new one runs.
     pub fn begin_again(&mut self, job_id: Uuid) {
-        (self.job_id, self.state) = (job_id, State::Init);
+        (self.job_id, self.state, self.restart) = (job_id, State::Init, None);
         (self.last_active_ms, self.place) = (None, String::new());
         // The new job is asked for with all of it.
         self.untold = Untold::default();
@@ -232,6 +234,7 @@ mod tests {
             untold: Untold::default(),
             plain: false,
             run_for_ms: None,
+            restart: None,
         }
     }
 

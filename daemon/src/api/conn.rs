@@ -6,10 +6,10 @@ use crate::manager::Manager;
 use crate::manager::mailbox::Sender;
 use crate::manager::session::{Session, ToSession};
 use crate::manager::verbs::find::{Found, leaving};
-use crate::manager::views::View;
 use crate::unix;
 use crate::wire::{FrameReader, OutQueue, OwnedFrame};
 use sessd_core::Record;
+use sessd_core::views::View;
 use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::frame::put_snapshot;
 use sessd_proto::messages::{self as m, Act, Answer};
@@ -350,11 +350,8 @@ async fn start_view(
         session.host.person_is_here(asking);
     }
     let side = |n: u32| u16::try_from(n).ok().filter(|n| *n > 0);
-    let mailbox = session.mailbox.clone();
     let view = View {
         id,
-        out: out.clone(),
-        drained: Rc::new(move || mailbox.send(ToSession::Drained)),
         kind: sessd_proto::docs::text::clean(&attach.kind, 16),
         read_only: attach.read_only,
         take: attach.take,
@@ -374,7 +371,7 @@ async fn start_view(
     {
         tokio::time::sleep(OLD_VIEW / 20).await;
     }
-    match session.ask_if_there(|done| ToSession::Attach(Box::new(view), done)).await {
+    match session.ask_if_there(|done| ToSession::Attach(Box::new(view), out.clone(), done)).await {
         Some(attached) => attached.map(|_| Some((session, id))),
         // It ended, or has another task, since it was found.
         None => Box::pin(start_view(attach, out, manager, asking, features)).await,

@@ -12,7 +12,7 @@ use crate::manager::news::{Missing, why};
 use crate::manager::origins::{OWN, Origins};
 use sessd_core::dialling::Origin;
 use sessd_core::host::{Cause, Effect, Event, Phase};
-use sessd_core::reconcile::{Seen, place_of};
+use sessd_core::reconcile::Seen;
 use sessd_core::stream::StreamIds;
 use sessd_proto::Uuid;
 use sessd_proto::docs::host::LOCAL;
@@ -318,17 +318,12 @@ impl Host {
         }
     }
 
-    /// How long ago anything was heard of it, in milliseconds, if that is longer than a link that is well may be silent.
-    pub fn silent_ms(&self) -> Option<u64> {
+    /// When anything was heard of it last, if that is longer than a link that is well may be silent.
+    pub fn silent_since(&self) -> Option<Instant> {
         match &*self.status.borrow() {
-            Status::Up(link) => link.quiet_ms(),
-            _ => self.heard.get().map(|at| at.elapsed().as_millis() as u64),
+            Status::Up(link) => link.quiet_ms().map(|_| link.heard().into()),
+            _ => self.heard.get(),
         }
-    }
-
-    /// The place of a job that lies in `folder`; empty: in the folder that the host prefers. By the last inventory.
-    pub fn place_in(&self, folder: &str) -> Option<String> {
-        self.place.borrow().as_ref().map(|inventory| place_of(inventory, folder))
     }
 
     /// Where the link stands.

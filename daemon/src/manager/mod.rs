@@ -4,7 +4,7 @@
 //! and go, and the hosts; each [`session`] and each [`host`] is a task of its own that nobody else changes. What people ask
 //! for is in [`verbs`]. A [`link`] is one live talk with an agent;
 //! [`dial`] makes its byte stream. [`events`] tells whoever listens what changes, [`adopt`] takes over what another manager
-//! made. A session's [`replica`] and [`views`] belong to its task; [`doc`] is what people see.
+//! made. [`doc`] is what people see.
 
 pub mod adopt;
 pub mod dial;
@@ -12,17 +12,14 @@ pub mod doc;
 pub mod events;
 pub mod host;
 mod host_context;
-mod last_screen;
 pub mod link;
 pub mod mailbox;
 pub mod news;
 pub mod origins;
 pub mod registry;
-pub mod replica;
 pub mod session;
 mod upkeep;
 pub mod verbs;
-pub mod views;
 
 use crate::asking::Asking;
 use crate::clock;
@@ -35,6 +32,7 @@ use host::{Host, HostContext, Status};
 use origins::Agents;
 use registry::Registry;
 use sessd_core::Record;
+use sessd_core::registry::Warm;
 use sessd_core::stream::StreamIds;
 use sessd_proto::Uuid;
 use sessd_proto::docs;
@@ -55,9 +53,6 @@ const RECENT_MS: i64 = 60 * 60 * 1000;
 
 /// How long after its start the manager may keep people waiting for what it does not know yet.
 const FIRST_WORDS: Duration = Duration::from_secs(3);
-
-/// Sessions whose replica follows the job though nobody may look: those looked at last. Each may take a few megabytes.
-const WARM_MAX: usize = 32;
 
 /// The manager.
 #[derive(Debug)]
@@ -84,8 +79,8 @@ pub struct Manager {
     stream_ids: Rc<StreamIds>,
     /// The ssh-agents of whoever asked for anything.
     agents: RefCell<Agents>,
-    /// Warm sessions, the one looked at last at the end.
-    warm: RefCell<Vec<Uuid>>,
+    /// Sessions whose replica follows the job.
+    warm: RefCell<Warm>,
     stopping: watch::Sender<bool>,
 }
 
@@ -126,6 +121,11 @@ impl Manager {
         }
         tokio::task::spawn_local(keep_house(Rc::downgrade(&manager)));
         Ok(manager)
+    }
+
+    /// Where the clock of its machines begins.
+    pub(crate) fn began(&self) -> std::time::Instant {
+        self.started.into_std()
     }
 
     /// The task of a host, started when first asked for.
@@ -187,8 +187,9 @@ impl Manager {
     }
 
     /// A session's task has nothing left to do with its job.
-    pub(crate) fn session_gone(&self, session: &Session, record: &Record) {
-        tracing::info!(session = %session.id, state = %record.state, "the session's job is over");
+    pub(crate) fn session_gone(&self, session: &Session) {
+        let state = session.live.borrow().record.state;
+        tracing::info!(session = %session.id, %state, "the session's job is over");
         self.registry.remove(session);
     }
 
@@ -222,14 +223,10 @@ impl Manager {
 
     /// A session is looked at. Beyond the bound the one looked at longest ago is let go cold; a view keeps one warm.
     pub(crate) fn warmed(&self, session: &Session) {
-        let mut warm = self.warm.borrow_mut();
-        warm.retain(|id| *id != session.id && self.registry.get(*id).is_some());
-        warm.push(session.id);
-        let over = warm.len().saturating_sub(WARM_MAX);
-        let watched = |id: &Uuid| self.registry.get(*id).is_some_and(|s| !s.live.borrow().views.is_empty());
-        let coldest: Vec<Uuid> = warm.iter().filter(|id| !watched(id)).take(over).copied().collect();
-        warm.retain(|id| !coldest.contains(id));
-        for session in coldest.iter().filter_map(|id| self.registry.get(*id)) {
+        let watched = |id| self.registry.get(id).is_some_and(|s| !s.live.borrow().views.is_empty());
+        let there = |id| self.registry.get(id).is_some();
+        let coldest = self.warm.borrow_mut().looked_at(session.id, there, watched);
+        for session in coldest.into_iter().filter_map(|id| self.registry.get(id)) {
             session.mailbox.send(ToSession::Cool);
         }
     }

@@ -5,7 +5,7 @@
 //! that gives a name *claims* it before it waits for anything.
 
 use crate::manager::session::Session;
-use sessd_core::Record;
+use sessd_core::registry::{ClaimId, Names, Taken};
 use sessd_proto::Uuid;
 use sessd_proto::docs::{Error, Kind, Result};
 use std::cell::{Cell, RefCell};
@@ -17,13 +17,11 @@ use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
 /// The right to start or remove one session. It ends when dropped.
 pub type Alone = OwnedMutexGuard<()>;
 
-type Names = Rc<RefCell<HashMap<String, Uuid>>>;
-
 /// The sessions that are not done, names on their way, and who is alone with which session.
 #[derive(Debug, Default)]
 pub struct Registry {
     sessions: RefCell<HashMap<Uuid, Rc<Session>>>,
-    names: Names,
+    names: Rc<RefCell<Names>>,
     locks: RefCell<HashMap<Uuid, Weak<Mutex<()>>>>,
     /// How many tasks came to a bad end.
     panics: Cell<u32>,
@@ -33,13 +31,13 @@ pub struct Registry {
 /// A name that is being given. Until this is dropped nobody else gets it; by then whoever was to have it has it.
 #[derive(Debug)]
 pub struct NameClaim {
-    names: Names,
-    name: String,
+    names: Rc<RefCell<Names>>,
+    id: ClaimId,
 }
 
 impl Drop for NameClaim {
     fn drop(&mut self) {
-        self.names.borrow_mut().remove(&self.name);
+        self.names.borrow_mut().release(self.id);
     }
 }
 
@@ -99,26 +97,19 @@ impl Registry {
     /// # Errors
     /// Who has it.
     pub fn claim(&self, name: &str, id: Uuid) -> Result<NameClaim> {
-        let has = |record: &Record| !record.delete_requested && record.name.as_deref() == Some(name);
-        let holder =
-            self.sessions.borrow().values().find(|s| s.id != id && has(&s.live.borrow().record)).cloned();
-        if let Some(session) = holder {
-            return Err(Error::new(
-                Kind::NameTaken,
-                format!("the name `{name}` is taken by session {} on {}", session.id, session.host.name),
-                format!("choose another, or `sessd attach {name}`"),
-            ));
-        }
-        let mut names = self.names.borrow_mut();
-        if names.contains_key(name) {
-            return Err(Error::new(
-                Kind::NameTaken,
-                format!("the name `{name}` is just being given to another session"),
-                format!("choose another, or `sessd attach {name}`"),
-            ));
-        }
-        names.insert(name.to_owned(), id);
-        Ok(NameClaim { names: self.names.clone(), name: name.to_owned() })
+        let sessions = self.sessions.borrow();
+        let live: Vec<_> = sessions.values().map(|session| session.live.borrow()).collect();
+        let claimed = self.names.borrow_mut().claim(name, id, live.iter().map(|live| &live.record));
+        let who = match claimed {
+            Ok(id) => return Ok(NameClaim { names: self.names.clone(), id }),
+            Err(Taken::By(session, host)) => format!("taken by session {session} on {host}"),
+            Err(Taken::BeingGiven) => "just being given to another session".to_owned(),
+        };
+        Err(Error::new(
+            Kind::NameTaken,
+            format!("the name `{name}` is {who}"),
+            format!("choose another, or `sessd attach {name}`"),
+        ))
     }
 
     /// A task came to a bad end.
@@ -153,17 +144,6 @@ impl Registry {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[tokio::test]
-    async fn a_name_has_one_owner_from_the_claim_on() {
-        let registry = Registry::default();
-        let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let claim = registry.claim("dev", one).unwrap();
-        assert_eq!(registry.claim("dev", two).unwrap_err().kind, Kind::NameTaken);
-        assert_eq!(registry.claim("dev", one).unwrap_err().kind, Kind::NameTaken, "one verb at a time");
-        drop(claim);
-        assert!(registry.claim("dev", two).is_ok());
-    }
 
     #[tokio::test]
     async fn one_verb_at_a_time_is_alone_with_a_session() {

@@ -4,6 +4,7 @@
 
 use crate::files;
 use crate::seat;
+pub use sessd_core::last_screen::Screen;
 use sessd_core::record::Untold;
 use sessd_core::{End, Record};
 use sessd_proto::Uuid;
@@ -39,18 +40,9 @@ pub struct Opened {
     pub kept_aside: Option<PathBuf>,
 }
 
-/// The last screen of a session that has ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Screen {
-    /// Escape sequences that draw it on a fresh terminal, after the end of its scrollback.
-    pub snapshot: Vec<u8>,
-    /// Columns and rows.
-    pub size: (u16, u16),
-}
-
 const COLUMNS: &str = "id, name, host, command, cwd, env, cols, rows, idle_timeout_ms, reap_unattended, created_at_ms, job_id, \
      state, delete_requested, last_active_ms, place, end_reason, end_code, end_signal, end_at_ms, end_detail, name_untold, \
-     tags_untold, plain, run_for_ms";
+     tags_untold, plain, run_for_ms, restart_job_id";
 
 impl Store {
     /// Opens the database at `path`, making or migrating it.
@@ -511,9 +503,9 @@ async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::
     sqlx::query(
         "INSERT INTO sessions (id, name, host, command, cwd, env, cols, rows, idle_timeout_ms, reap_unattended, created_at_ms, \
          job_id, state, delete_requested, last_active_ms, place, end_reason, end_code, end_signal, end_at_ms, end_detail, \
-         name_untold, tags_untold, plain, run_for_ms) \
+         name_untold, tags_untold, plain, run_for_ms, restart_job_id) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
-         $24, $25) \
+         $24, $25, $26) \
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, host = excluded.host, command = excluded.command, \
          cwd = excluded.cwd, env = excluded.env, cols = excluded.cols, rows = excluded.rows, \
          idle_timeout_ms = excluded.idle_timeout_ms, reap_unattended = excluded.reap_unattended, \
@@ -521,7 +513,8 @@ async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::
          delete_requested = excluded.delete_requested, last_active_ms = excluded.last_active_ms, place = excluded.place, \
          end_reason = excluded.end_reason, end_code = excluded.end_code, end_signal = excluded.end_signal, \
          end_at_ms = excluded.end_at_ms, end_detail = excluded.end_detail, name_untold = excluded.name_untold, \
-         tags_untold = excluded.tags_untold, plain = excluded.plain, run_for_ms = excluded.run_for_ms",
+         tags_untold = excluded.tags_untold, plain = excluded.plain, run_for_ms = excluded.run_for_ms, \
+         restart_job_id = excluded.restart_job_id",
     )
     .bind(record.id.to_string())
     .bind(record.name.as_deref())
@@ -548,6 +541,7 @@ async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::
     .bind(i64::from(record.untold.tags))
     .bind(i64::from(record.plain))
     .bind(record.run_for_ms)
+    .bind(record.restart.map(|id| id.to_string()))
     .execute(&mut *db)
     .await?;
     sqlx::query("DELETE FROM tags WHERE session_id = $1")
@@ -659,6 +653,10 @@ fn record(row: &SqliteRow) -> Result<Record, Trouble> {
         },
         plain: row.try_get::<i64, _>("plain")? != 0,
         run_for_ms: row.try_get("run_for_ms")?,
+        restart: match row.try_get::<Option<&str>, _>("restart_job_id")? {
+            Some(id) => Some(Uuid::parse_str(id).map_err(|_| wrong("restart_job_id"))?),
+            None => None,
+        },
     })
 }
 
@@ -695,6 +693,7 @@ mod tests {
             untold: Untold { name: true, tags: false },
             plain: true,
             run_for_ms: Some(7),
+            restart: Some(Uuid::now_v7()),
         }
     }
 

@@ -98,6 +98,7 @@ impl Manager {
             untold: Untold::default(),
             plain: create.plain,
             run_for_ms: create.run_for_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
+            restart: None,
         };
         point("create-before-save");
         self.store.save(&record).await?;

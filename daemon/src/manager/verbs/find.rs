@@ -3,7 +3,8 @@
 use crate::manager::Manager;
 use crate::manager::session::Session;
 use sessd_core::Record;
-use sessd_proto::docs::names::{Fit, candidates, fit, meant};
+use sessd_core::registry::{Candidate, Selection, is_about_done, select};
+use sessd_proto::docs::names::{self, meant};
 use sessd_proto::docs::{EndDoc, Error, Kind, Result};
 use std::rc::Rc;
 
@@ -24,56 +25,35 @@ impl Manager {
     /// # Errors
     /// When none fits, or more than one.
     pub async fn find(&self, selector: &str) -> Result<Found> {
-        let mut live = self.fitting(selector);
-        let mut done: Vec<(Fit, Record)> = Vec::new();
-        if live.iter().all(|(fit, _)| *fit <= Fit::Prefix) {
-            for record in self.store.done_like(selector).await? {
-                let how = fit(selector, &record.id.to_string(), record.name.as_deref());
-                done.extend(how.map(|fit| (fit, record)));
-            }
-            // What was done when the records were asked may have a task by now, and the other way round.
-            live = self.fitting(selector);
-            done.retain(|(_, record)| live.iter().all(|(_, session)| session.id != record.id));
-        }
-        // A live session goes before a done one of the same name; a whole id before a name before a beginning.
-        let leaving = |session: &Rc<Session>| session.live.borrow().record.delete_requested;
-        let found = |session: &Rc<Session>| match leaving(session) {
-            true => Found::Leaving(session.clone()),
-            false => Found::Live(session.clone()),
+        let live = || -> Vec<Candidate> {
+            self.registry.all().iter().map(|session| Candidate::from(&session.live.borrow().record)).collect()
         };
-        if let Some((_, session)) = live
-            .iter()
-            .filter(|(fit, _)| *fit > Fit::Prefix)
-            .max_by_key(|(fit, session)| (*fit, !leaving(session)))
-        {
-            return Ok(found(session));
-        }
-        // The store gives the one that ended last first, and `max_by_key` the last of equals.
-        if let Some((_, record)) =
-            done.iter().rev().max_by_key(|(fit, _)| *fit).filter(|(fit, _)| *fit > Fit::Prefix)
-        {
-            return Ok(Found::Done(Box::new(record.clone())));
-        }
-        // A beginning goes before an end.
-        let fits = live.iter().map(|(fit, _)| *fit).chain(done.iter().map(|(fit, _)| *fit));
-        if fits.into_iter().any(|fit| fit == Fit::Prefix) {
-            live.retain(|(fit, _)| *fit == Fit::Prefix);
-            done.retain(|(fit, _)| *fit == Fit::Prefix);
-        }
-        match (live.as_slice(), done.as_slice()) {
-            ([], []) => Err(self.no_such_session(selector).await),
-            ([(_, session)], []) => Ok(found(session)),
-            ([], [(_, record)]) => Ok(Found::Done(Box::new(record.clone()))),
-            _ => {
-                let live = live.iter().map(|(_, s)| (s.live.borrow().record.name.clone(), s.id.to_string()));
-                let done = done.iter().map(|(_, r)| (r.name.clone(), r.id.to_string()));
-                let fitting: Vec<_> = live.chain(done).collect();
-                Err(Error::new(
-                    Kind::Ambiguous,
-                    format!("`{selector}` fits {} sessions: {}", fitting.len(), candidates(&fitting)),
-                    "give more of it",
-                ))
+        let done = match is_about_done(selector, &live()) {
+            true => self.store.done_like(selector).await?,
+            false => Vec::new(),
+        };
+        // What was done when the records were asked may have a task by now, and the other way round.
+        let candidates: Vec<Candidate> = done.iter().map(Candidate::from).collect();
+        let found = match select(selector, &live(), &candidates) {
+            Selection::Live(id) => self.registry.get(id).map(|session| {
+                let leaving = session.live.borrow().record.delete_requested;
+                if leaving { Found::Leaving(session) } else { Found::Live(session) }
+            }),
+            Selection::Done(id) => {
+                done.into_iter().find(|record| record.id == id).map(|record| Found::Done(Box::new(record)))
             }
+            Selection::None => None,
+            Selection::Many(fitting) => {
+                return Err(Error::new(
+                    Kind::Ambiguous,
+                    format!("`{selector}` fits {} sessions: {}", fitting.len(), names::candidates(&fitting)),
+                    "give more of it",
+                ));
+            }
+        };
+        match found {
+            Some(found) => Ok(found),
+            None => Err(self.no_such_session(selector).await),
         }
     }
 
@@ -85,14 +65,6 @@ impl Manager {
         let add = |done: &[Record]| names.extend(done.iter().filter_map(|r| r.name.clone()));
         let _ = self.store.with_done(add).await;
         Error::no_such_session_but(selector, meant(selector, names.iter().map(String::as_str)))
-    }
-
-    fn fitting(&self, selector: &str) -> Vec<(Fit, Rc<Session>)> {
-        let fits = |session: Rc<Session>| {
-            let how = fit(selector, &session.id.to_string(), session.live.borrow().record.name.as_deref());
-            how.map(|fit| (fit, session))
-        };
-        self.registry.all().into_iter().filter_map(fits).collect()
     }
 
     /// The live session a person means.

@@ -3,7 +3,7 @@
 use crate::asking::Asking;
 use crate::faults::point;
 use crate::manager::Manager;
-use crate::manager::session::{Caller, Restart, Session, ToSession};
+use crate::manager::session::{Caller, Session, ToSession};
 use crate::manager::verbs::find::{Found, leaving};
 use crate::manager::verbs::{LOOKS, chosen, create, never_still};
 use sessd_proto::Uuid;
@@ -50,10 +50,7 @@ impl Manager {
                     session.host.want(asking).await?;
                     point("restart-before-end");
                     let caller = caller_of(select, &session.host.name);
-                    match session
-                        .ask_if_there(|done| ToSession::Restart(Restart { job_id, caller, done }))
-                        .await
-                    {
+                    match session.ask_if_there(|done| ToSession::Restart { job_id, caller, done }).await {
                         Some(next) => Some(next?),
                         None => None,
                     }

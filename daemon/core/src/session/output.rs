@@ -1,39 +1,26 @@
 //! A session and the output of its job: what the holder sends and may send, the model that follows it, and the views' share.
 
-use super::Task;
-use crate::manager::host::ToHost;
-use crate::manager::replica::{Resized, Stored};
-use crate::manager::views::Needs;
-use crate::turn::TURN;
-use sessd_core::record::State;
+use super::Session;
+use super::stream::Opening;
+use crate::replica::{PIECE, Resized, Stored};
+use crate::views::Needs;
 use sessd_proto::Frame;
 use sessd_proto::frame::kind;
 use sessd_proto::hello::feature;
 use sessd_proto::messages as m;
-use std::time::{Duration, Instant};
-
-/// How long one may wait for the last screen of a job to be drawn here, rather than ask its host for it.
-const LAST_SCREEN: Duration = Duration::from_millis(20);
 
 /// A fresh screen is not asked for more often than that, by a session that could not be followed.
-const FRESH_SCREEN: Duration = Duration::from_millis(500);
+const FRESH_SCREEN_MS: u64 = 500;
 
-impl Task {
+impl Session {
     /// The holder did what none does. That ends the stream, and is evidence of nothing about the job: the next inventory
     /// tells, and looks come ever more slowly.
     pub(super) fn fault(&mut self, what: impl std::fmt::Display) {
-        let what = format!("the job's holder {what}");
-        tracing::warn!(session = %self.record.id, what, "the stream of a job is ended");
         self.leave_stream();
         // What it said of the output is worth nothing: the next stream begins with a screen.
         self.replica.cool();
-        self.note(what);
-        if self.record.state == State::Running {
-            self.record.state = State::Disconnected;
-        }
-        self.publish();
-        self.handle.host.tell(ToHost::LookAgain);
-        self.tell_views();
+        self.note(format!("the job's holder {what}"));
+        self.silenced();
     }
 
     /// The holder says who it is.
@@ -81,7 +68,7 @@ impl Task {
         if let Err(fault) = self.replica.range(offset, bytes.len()) {
             return self.fault(fault);
         }
-        self.views.range(offset, more, expired, bytes);
+        self.views.range(offset, more, expired, bytes, &mut self.out);
         if !more {
             self.pump();
         }
@@ -103,33 +90,17 @@ impl Task {
 
     /// Where the model was let go, a fresh screen is asked for, though not at once again; views that follow go on meanwhile.
     pub(super) fn fetch_screen(&mut self) {
-        self.fetch_due = None;
+        self.fetch_due_ms = None;
         if !self.replica.lost_track() || self.views.is_empty() {
             return;
         }
-        if let Some(at) = self.fetched.map(|at| at + FRESH_SCREEN).filter(|at| *at > Instant::now()) {
-            self.fetch_due = Some(at);
-        } else if let Some(link) = self.stream.as_ref().map(|stream| stream.link.clone()) {
-            self.fetched = Some(Instant::now());
-            self.open_stream(&link);
+        let may_at = self.fetched_ms.map(|at| at + FRESH_SCREEN_MS);
+        if let Some(at) = may_at.filter(|at| *at > self.now.steady_ms) {
+            self.fetch_due_ms = Some(at);
+        } else if self.stream.is_some() {
+            self.fetched_ms = Some(self.now.steady_ms);
+            self.open_stream();
         }
-    }
-
-    /// What is due by the clock.
-    pub(super) fn due(&self) -> Option<Instant> {
-        [self.needs.redraw_at, self.size_due, self.fetch_due].into_iter().flatten().min()
-    }
-
-    /// Its time has come.
-    pub(super) fn do_due(&mut self) {
-        let now = Instant::now();
-        if self.size_due.is_some_and(|at| at <= now) {
-            self.send_size();
-        }
-        if self.fetch_due.is_some_and(|at| at <= now) {
-            self.fetch_screen();
-        }
-        self.pump();
     }
 
     pub(super) fn grant(&mut self) {
@@ -143,23 +114,28 @@ impl Task {
     /// Gives every view what it is due.
     pub(super) fn pump(&mut self) {
         self.needs = Needs::default();
-        let over = self.ended.is_some() && self.replica.lost_track() && self.stream.is_none();
+        let exit = self.phase.exit();
+        let over = exit.is_some()
+            && self.replica.lost_track()
+            && self.stream.is_none()
+            && self.opening != Opening::Wanted;
         let Some(ring) = self.replica.ring().filter(|_| !over) else {
             // There is nothing, and nothing will come.
-            if let Some(exit) = &self.ended {
-                self.views.end(None, None, exit);
+            if let Some(exit) = exit {
+                self.views.end(None, None, exit, &mut self.out);
             }
             return;
         };
         while let Some((from, to)) = self.views.wanted_range(ring) {
-            match self.stream.as_ref().map(|stream| stream.features) {
+            match self.stream.as_ref().map(|stream| (stream.id, stream.features)) {
                 // Its first word tells.
-                Some(None) => self.views.interrupted(),
-                Some(Some(features)) if features & feature::RANGE_READ != 0 => {
-                    self.send(&Frame::ReadRange(m::ReadRange { from, to }));
+                Some((_, None)) => self.views.interrupted(),
+                Some((id, Some(features))) if features & feature::RANGE_READ != 0 => {
+                    let frame = Frame::ReadRange(m::ReadRange { from, to });
+                    self.out.push(super::Effect::ToHolder(id, super::Packet::of(&frame)));
                     self.replica.ask_range(from, to);
                 }
-                Some(Some(_)) | None => {
+                Some((_, Some(_))) | None => {
                     self.views.no_range();
                     continue;
                 }
@@ -167,27 +143,27 @@ impl Task {
             break;
         }
         let (Some(ring), Some(size)) = (self.replica.ring(), self.replica.size()) else { return };
-        self.needs = self.views.pump(ring, self.replica.screen(), size, Instant::now());
-        if let Some(exit) = &self.ended {
-            self.views.end(Some(ring), self.replica.screen(), exit);
+        let screen = self.replica.screen();
+        self.needs = self.views.pump(ring, screen, size, self.now.steady_ms, &mut self.out);
+        if let Some(exit) = exit {
+            self.views.end(Some(ring), screen, exit, &mut self.out);
         }
         self.grant();
     }
 
     /// Is there work on the model that is worth doing now? What nobody looks at is not parsed.
-    pub(super) fn has_work(&self) -> bool {
+    pub fn has_work(&self) -> bool {
         !self.views.is_empty() && self.replica.is_behind()
     }
 
-    /// A turn's work on the model. How much of the thread it took.
-    pub(super) fn work(&mut self) -> Duration {
-        let began = Instant::now();
-        if self.replica.work(TURN) && self.needs.screen {
+    /// A step of it: some 50 µs.
+    pub fn work(&mut self, now: super::Now) {
+        self.now = now;
+        if self.replica.work(PIECE) && self.needs.screen {
             self.pump();
         } else {
             self.grant();
         }
-        began.elapsed()
     }
 
     /// A session that nobody looks at and whose job writes on is let go before its output has to be parsed: it is fetched
@@ -197,11 +173,6 @@ impl Task {
         if self.warm && self.views.is_empty() && hopeless {
             self.cool();
         }
-    }
-
-    /// The model as the job left it, if it is here, and soon.
-    pub(super) fn draw_last_screen(&mut self) {
-        self.replica.work(LAST_SCREEN);
     }
 
     pub(super) fn subscribe(&mut self) {
@@ -223,8 +194,8 @@ impl Task {
             self.warm = false;
             self.replica.cool();
             // A stream of its own: what is still on its way on the old one belongs to nobody.
-            if let Some(link) = self.stream.as_ref().map(|stream| stream.link.clone()) {
-                self.open_stream(&link);
+            if self.stream.is_some() {
+                self.open_stream();
             }
         }
     }

@@ -1,25 +1,32 @@
 //! A session and its views: who comes and goes, what each is sent, and what is told of them.
 
-use super::writes::{Then, What};
-use super::{ShortCut, Task};
-use crate::faults::point;
-use crate::manager::registry::NameClaim;
-use crate::manager::views::View;
-use crate::wire::OwnedFrame;
-use sessd_core::pace::Tell;
-use sessd_core::record::{Record, Untold};
-use sessd_proto::docs::{Error, LinkState, Result, Vocabulary};
+use super::stream::ShortCut;
+use super::writes::{Then, Writing};
+use super::{Answer, Asker, Effect, Packet, Session, Write, failed};
+use crate::pace::Tell;
+use crate::record::{Record, Untold};
+use crate::views::View;
+use sessd_proto::docs::Result;
+use sessd_proto::docs::names;
 use sessd_proto::limits::SHORT_CUT_SILENCE_MS;
 use sessd_proto::messages as m;
-use sessd_proto::{Frame, Uuid};
-use std::time::Duration;
-use tokio::sync::oneshot;
+use sessd_proto::{Frame, RawFrame, Uuid};
 
-impl Task {
-    pub(super) fn attach(&mut self, view: View, done: oneshot::Sender<Result<m::Attached>>) {
-        if self.finished {
+impl Session {
+    pub(super) fn attach(&mut self, view: View, asker: Asker) {
+        if self.phase.is_done() {
             // Whoever comes looks again: the session may have another task by now, or a record that is done.
-            return;
+            return self.out.push(Effect::LookForAnother(asker));
+        }
+        if self.views.is_here(view.id) {
+            let error = failed(
+                "a view with this id is attached to the session already",
+                "attach again: each view has an id of its own",
+            );
+            return self.reply(asker, Err(error));
+        }
+        if view.take {
+            self.views.send_away("", "taken by another view", false, self.replica.screen(), &mut self.out);
         }
         let attached = m::Attached {
             session_id: self.record.id.to_string(),
@@ -27,22 +34,13 @@ impl Task {
             host: self.record.host.clone(),
             job_id: self.record.job_id.to_string(),
         };
-        if self.views.is_here(view.id) {
-            let _ = done.send(Err(Error::failed(
-                "a view with this id is attached to the session already",
-                "attach again: each view has an id of its own",
-            )));
-            return;
-        }
-        if view.take {
-            self.views.send_away("", "taken by another view", false, self.replica.screen());
-        }
-        view.out.put(0, &Frame::Attached(attached.clone()));
-        let _ = done.send(Ok(attached));
-        let no_output = view.no_output;
-        self.views.join(view, &self.record.job_id.to_string());
+        let (id, no_output) = (view.id, view.no_output);
+        self.views.join(view, &self.record.job_id.to_string(), self.now.wall_ms);
+        // It is told where to put what goes there before anything does.
+        self.reply(asker, Ok(Answer::Attached(attached.clone())));
+        self.views.put(id, &Frame::Attached(attached), &mut self.out);
         if !no_output {
-            self.manager.warmed(&self.handle);
+            self.out.push(Effect::Warmed);
             if !std::mem::replace(&mut self.warm, true) {
                 self.subscribe();
             }
@@ -60,11 +58,24 @@ impl Task {
         }
     }
 
-    pub(super) fn view_frame(&mut self, id: Uuid, frame: &OwnedFrame) {
+    pub(super) fn send_away(&mut self, which: &str, why: &str, scripts: bool, asker: Asker) {
+        let sent = self.views.send_away(which, why, scripts, self.replica.screen(), &mut self.out);
+        let answer = if sent == 0 && !which.is_empty() {
+            let label = self.record.label();
+            Err(failed(format!("`{label}` has no view `{which}`"), "`sessd info` shows its views"))
+        } else {
+            Ok(Answer::SentAway(sent))
+        };
+        self.reply(asker, answer);
+        self.views_changed(true);
+    }
+
+    pub(super) fn view_frame(&mut self, id: Uuid, frame: RawFrame<'_>) {
         let parsed = match frame.parse() {
             Ok(parsed) => parsed,
             Err(invalid) => {
-                self.views.close(id, &format!("the view does not speak our protocol: {invalid}"));
+                let why = format!("the view does not speak our protocol: {invalid}");
+                self.views.close(id, &why, &mut self.out);
                 return self.view_gone(id, false);
             }
         };
@@ -75,11 +86,11 @@ impl Task {
                 }
                 if !self.views.may_type(id, seq, bytes.len(), withdrawn) {
                     // Sent on, it would end the stream that all views share.
-                    self.views.close(id, "the view sends more than may be typed ahead");
+                    self.views.close(id, "the view sends more than may be typed ahead", &mut self.out);
                     return self.view_gone(id, false);
                 }
                 let leads_now = !bytes.is_empty() && self.views.leaders.typed(id);
-                if leads_now || self.size_due.is_some() {
+                if leads_now || self.size_due_ms.is_some() {
                     // Before what was typed.
                     self.size_told.hurry();
                     self.send_size();
@@ -87,8 +98,8 @@ impl Task {
                 if leads_now {
                     self.tell_views();
                 }
-                if !bytes.is_empty() || withdrawn {
-                    self.relay(frame.raw());
+                if let Some(stream) = self.stream.as_ref().filter(|_| !bytes.is_empty() || withdrawn) {
+                    self.out.push(Effect::ToHolder(stream.id, Packet::relayed(frame)));
                 }
             }
             Frame::Credit(total) => {
@@ -101,16 +112,19 @@ impl Task {
                 if let (Some(cols), Some(rows)) = (side(resize.cols), side(resize.rows)) {
                     self.views.resized(id, (cols, rows));
                     self.send_size();
-                    self.sizes_passed_over |= self.size_due.is_some();
+                    self.sizes_passed_over |= self.size_due_ms.is_some();
                     self.pump();
                 }
             }
             Frame::InputEnd(end) => {
-                if end.view == id.as_bytes() && !self.views.is_read_only(id) {
-                    self.send(&Frame::InputEnd(end));
+                if let Some(stream) = &self.stream
+                    && end.view == id.as_bytes()
+                    && !self.views.is_read_only(id)
+                {
+                    self.out.push(Effect::ToHolder(stream.id, Packet::relayed(frame)));
                 }
             }
-            Frame::TryNow(_) => self.handle.host.hasten(),
+            Frame::TryNow(_) => self.out.push(Effect::Hasten),
             Frame::Pong(_) => {
                 self.views.has_shown(id);
                 self.pump();
@@ -121,8 +135,8 @@ impl Task {
                 self.pump();
             }
             Frame::Detach(_) => {
-                self.views.tell_text_rows(id, self.replica.screen());
-                self.views.close(id, "");
+                self.views.tell_text_rows(id, self.replica.screen(), &mut self.out);
+                self.views.close(id, "", &mut self.out);
                 self.view_gone(id, true);
             }
             _ => {}
@@ -136,7 +150,7 @@ impl Task {
         self.publish();
     }
 
-    pub(super) fn send_presence(&self, left_on_purpose: bool) {
+    pub(super) fn send_presence(&mut self, left_on_purpose: bool) {
         let mut presence = self.views.presence();
         presence.left_on_purpose = left_on_purpose;
         if self.stream.as_ref().is_some_and(|stream| stream.short_cut == ShortCut::Taken) {
@@ -148,13 +162,13 @@ impl Task {
 
     /// The PTY gets the leader's size, the newest. It is the holder that knows whether that is another.
     pub(super) fn send_size(&mut self) {
-        self.size_due = None;
+        self.size_due_ms = None;
         let Some((cols, rows)) = self.views.leaders.size() else { return };
         self.record.size = (cols, rows);
-        match self.size_told.tell((cols, rows), self.began.elapsed().as_millis() as u64) {
+        match self.size_told.tell((cols, rows), self.now.steady_ms) {
             Tell::Now => self.send(&Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() })),
             Tell::At(ms) => {
-                self.size_due = Some(self.began + Duration::from_millis(ms));
+                self.size_due_ms = Some(ms);
                 return;
             }
             Tell::Not => {}
@@ -165,49 +179,49 @@ impl Task {
         }
     }
 
-    /// Tells every view where its session stands; only what changed is sent.
-    pub(super) fn tell_views(&mut self) {
-        let status = self.handle.host.status();
-        let word = match (&self.stream, status.link_state(&self.record.host)) {
-            // The link is up and the holder does not answer: that is no "up" for this session.
-            (None, carries) if carries.carries() => LinkState::Connecting,
-            (_, word) => word,
-        };
-        let state = m::ViewState {
-            link: word.word().to_owned(),
-            epoch: self.epoch,
-            next_try_ms: status.next_try_ms().map(|ms| ms as u64),
-            detail: status.why().map(|e| e.message.clone()).unwrap_or_default(),
-            leader: false,
-            cols: self.replica.size().map_or(0, |s| s.cols.into()),
-            rows: self.replica.size().map_or(0, |s| s.rows.into()),
-            silent_ms: self.handle.host.silent_ms(),
-            text_rows: None,
-            doing: self.doing_now(),
-        };
-        self.views.tell(&state);
+    /// Names and tags: first the claim of a name, then the database, then the host.
+    pub(super) fn tag(&mut self, tag: m::Tag, asker: Asker) {
+        let name = tag.name.clone();
+        match self.tagged(tag) {
+            Ok(tagged) => {
+                let tagged = Box::new(tagged);
+                match name {
+                    Some(name) => {
+                        self.writing =
+                            Some(Writing { id: None, then: Then::Tagged { tagged, claimed: true, asker } });
+                        self.out.push(Effect::Claim(name));
+                    }
+                    None => self.save_tagged(tagged, false, asker),
+                }
+            }
+            Err(error) => self.reply(asker, Err(error)),
+        }
     }
 
-    pub(super) fn tag(&mut self, tag: m::Tag, done: oneshot::Sender<Result<()>>) {
-        match self.tagged(tag) {
-            Ok((tagged, claim)) => {
-                point("tag-before-save");
-                let tagged = Box::new(tagged);
-                self.write(What::Save(tagged.clone()), Then::Tagged { tagged, claim, done });
-            }
+    pub(super) fn claimed(&mut self, result: Result<()>) {
+        let Some(Writing { then: Then::Tagged { tagged, asker, .. }, .. }) =
+            self.writing.take_if(|writing| writing.id.is_none())
+        else {
+            return;
+        };
+        match result {
+            Ok(()) => self.save_tagged(tagged, true, asker),
             Err(error) => {
-                // Who asked may have gone.
-                let _ = done.send(Err(error));
+                self.reply(asker, Err(error));
+                self.write_what_waits();
             }
         }
     }
 
-    fn tagged(&self, tag: m::Tag) -> Result<(Record, Option<NameClaim>)> {
+    fn save_tagged(&mut self, tagged: Box<Record>, claimed: bool, asker: Asker) {
+        self.point("tag-before-save");
+        self.write(Write::Save(tagged.clone()), Then::Tagged { tagged, claimed, asker });
+    }
+
+    fn tagged(&self, tag: m::Tag) -> Result<Record> {
         let mut new = self.record.clone();
-        let mut claim = None;
         if let Some(name) = tag.name {
-            sessd_proto::docs::names::check_name(&name)?;
-            claim = Some(self.manager.registry.claim(&name, self.record.id)?);
+            names::check_name(&name)?;
             new.name = Some(name);
             new.untold.name = true;
         }
@@ -216,8 +230,8 @@ impl Task {
             new.tags.remove(&key);
         }
         new.tags.extend(tag.set);
-        sessd_proto::docs::names::check_tags(&new.tags)?;
-        Ok((new, claim))
+        names::check_tags(&new.tags)?;
+        Ok(new)
     }
 
     /// Tells the host what the user changed. Its holder's answer to what is sent behind it says that it was heard.

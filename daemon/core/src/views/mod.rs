@@ -1,38 +1,37 @@
-//! The views of one session: what each has, what each may have, who leads. No waiting and no I/O: bytes go to each view's
-//! queue, which holds no more than the view gave credit for and no more than a bound of ours: a view that does not read gets
-//! nothing more until it does, whatever it allowed.
+//! The views of one session: what each has, what each may have, who leads. What goes to a view is an effect; it is no more
+//! than the view gave credit for, and no more than a bound of ours may wait for it: a view that does not read gets nothing
+//! more until it does, whatever it allowed.
 
 mod drawn;
 
-use crate::clock;
-use crate::wire::OutQueue;
+use crate::leader::Leaders;
+use crate::session::{Effect, Effects};
+use crate::typing::Typed;
 use drawn::Drawn;
-use sessd_core::leader::Leaders;
-use sessd_core::typing::Typed;
 use sessd_proto::docs::ViewDoc;
 use sessd_proto::docs::time::rfc3339;
 use sessd_proto::frame::put_snapshot;
-use sessd_proto::limits::CHUNK;
+use sessd_proto::limits::{CHUNK, VIEW_WINDOW};
 use sessd_proto::messages::{Close, CloseReason, Detach, ExitRecord, Presence, ViewState};
 use sessd_proto::{Frame, Uuid};
 use sessd_terminal::{Cursor, Next, Ring, Size, SnapshotOptions, Terminal};
-use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 /// How far a lossless view may be behind before the stream is held back.
 const LOSSLESS_LAG: u64 = 256 * 1024;
 
-/// A view's screen is drawn anew no more often than that, whoever wants it: what is wanted meanwhile is drawn once.
-const REDRAW: Duration = Duration::from_millis(50);
+/// A view's screen is drawn anew no more often than that, in milliseconds, whoever wants it: what is wanted meanwhile is
+/// drawn once.
+const REDRAW_MS: u64 = 50;
 
-/// One view.
+/// Bytes that may wait for a view that does not read; beyond it nothing more goes there until they were taken. As much as a
+/// view of ours ever allows.
+const WAITING_MAX: usize = VIEW_WINDOW as usize;
+
+/// One view, as it comes.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct View {
     /// Chosen by the view.
     pub id: Uuid,
-    /// What goes to it.
-    pub out: OutQueue,
-    /// Tells the session that the view has read what was there.
-    pub drained: Rc<dyn Fn()>,
     /// "cli", "web", …
     pub kind: String,
     /// It may not type.
@@ -60,7 +59,8 @@ pub struct View {
 }
 
 /// Where a view's output stands.
-enum Place {
+#[derive(Debug)]
+enum ViewPosition {
     /// It has nothing and waits for a replica.
     Nothing,
     /// It has all before this offset.
@@ -71,9 +71,20 @@ enum Place {
     Follows(Cursor),
 }
 
+/// What waits on the way to a view.
+#[derive(Debug, Clone, Copy, Default)]
+struct Way {
+    /// Bytes that were given out since it was last told how many wait, and those: it is never less than what waits.
+    waiting: usize,
+    /// It was asked to be told when there is room.
+    asked: bool,
+}
+
+#[derive(Debug)]
 struct Member {
     view: View,
-    place: Place,
+    way: Way,
+    place: ViewPosition,
     /// Bytes of old output it was sent, which count against its credit as well.
     fetched: u64,
     attached_at_ms: i64,
@@ -81,7 +92,7 @@ struct Member {
     /// Its screen is to be drawn anew once it has all output: nothing is skipped for that.
     redraw: bool,
     /// When it was last drawn for that.
-    drawn: Option<Instant>,
+    drawn: Option<u64>,
     /// It has another size than the session, and is shown a part of it, drawn.
     part: Drawn,
     typed: Typed,
@@ -94,12 +105,12 @@ struct Member {
 pub struct Needs {
     /// One needs a screen, and the model is behind.
     pub screen: bool,
-    /// When one may be drawn anew.
-    pub redraw_at: Option<Instant>,
+    /// When one may be drawn anew, in milliseconds of the steady clock.
+    pub redraw_at: Option<u64>,
 }
 
 /// All views of a session.
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub struct Views {
     members: Vec<Member>,
     /// Who leads.
@@ -117,26 +128,27 @@ impl Views {
         self.members.is_empty()
     }
 
-    /// Is there a view of that id whose connection is open? Another that claims to be it is not it: a view that comes again
-    /// has left its old connection.
+    /// Is there a view of that id? Another that claims to be it is not it: a view that comes again has left its old
+    /// connection.
     pub fn is_here(&self, id: Uuid) -> bool {
-        self.members.iter().any(|m| m.view.id == id && !m.view.out.is_closed())
+        self.members.iter().any(|m| m.view.id == id)
     }
 
     /// A view comes. `job_id`: bytes of another job are of no use to it.
-    pub fn join(&mut self, view: View, job_id: &str) {
+    pub fn join(&mut self, view: View, job_id: &str, wall_ms: i64) {
         // A view that comes again over a new connection replaces itself.
         self.members.retain(|m| m.view.id != view.id);
         let place = match &view.resume {
-            Some((offset, job)) if job == job_id => Place::Has(*offset),
-            _ => Place::Nothing,
+            Some((offset, job)) if job == job_id => ViewPosition::Has(*offset),
+            _ => ViewPosition::Nothing,
         };
         self.leaders.join(view.id, view.size, !(view.read_only || view.passive));
         self.members.push(Member {
             view,
+            way: Way::default(),
             place,
             fetched: 0,
-            attached_at_ms: clock::wall_ms(),
+            attached_at_ms: wall_ms,
             told: None,
             redraw: false,
             drawn: None,
@@ -156,27 +168,35 @@ impl Views {
 
     /// Sends away all views, or those whose id begins with `which`, and tells them `why`. Scripts stay where all are meant,
     /// unless `scripts`. How many that were.
-    pub fn send_away(&mut self, which: &str, why: &str, scripts: bool, screen: Option<&Terminal>) -> usize {
+    pub fn send_away(
+        &mut self,
+        which: &str,
+        why: &str,
+        scripts: bool,
+        screen: Option<&Terminal>,
+        out: &mut Effects,
+    ) -> usize {
         let meant = |m: &Member| {
             let spared = m.view.passive && which.is_empty() && !scripts;
             !spared && m.view.id.to_string().starts_with(which)
         };
         let (gone, stay): (Vec<_>, Vec<_>) = self.members.drain(..).partition(meant);
         self.members = stay;
-        for member in &gone {
+        let count = gone.len();
+        for mut member in gone {
             self.leaders.leave(member.view.id);
-            member.tell_text_rows(screen);
-            member.view.out.put(0, &Frame::Detach(Detach { detail: why.to_owned() }));
-            member.view.out.close();
+            member.tell_text_rows(screen, out);
+            member.put(&Frame::Detach(Detach { detail: why.to_owned() }), out);
+            out.push(Effect::CloseView(member.view.id));
         }
-        gone.len()
+        count
     }
 
     /// Lets go of all of them: their connections end without a word, and they come again.
-    pub fn let_go(&mut self) {
+    pub fn let_go(&mut self, out: &mut Effects) {
         for member in self.members.drain(..) {
             self.leaders.leave(member.view.id);
-            member.view.out.close();
+            out.push(Effect::CloseView(member.view.id));
         }
     }
 
@@ -186,20 +206,34 @@ impl Views {
     }
 
     /// Ends a view's connection, with a sentence if it is at fault.
-    pub fn close(&mut self, id: Uuid, why: &str) {
+    pub fn close(&mut self, id: Uuid, why: &str, out: &mut Effects) {
         if let Some(member) = self.find(id) {
             if !why.is_empty() {
                 let close = Close { reason: CloseReason::Protocol as i32, detail: why.to_owned() };
-                member.view.out.put(0, &Frame::Close(close));
+                member.put(&Frame::Close(close), out);
             }
-            member.view.out.close();
+            out.push(Effect::CloseView(id));
         }
     }
 
     /// A view is about to leave: below what its terminal shows is room.
-    pub fn tell_text_rows(&mut self, id: Uuid, screen: Option<&Terminal>) {
+    pub fn tell_text_rows(&mut self, id: Uuid, screen: Option<&Terminal>, out: &mut Effects) {
         if let Some(member) = self.find(id) {
-            member.tell_text_rows(screen);
+            member.tell_text_rows(screen, out);
+        }
+    }
+
+    /// A view has read: so many bytes wait for it now.
+    pub fn drained(&mut self, id: Uuid, waiting: usize) {
+        if let Some(member) = self.find(id) {
+            member.way = Way { waiting, asked: false };
+        }
+    }
+
+    /// Sends a view a frame out of turn.
+    pub fn put(&mut self, id: Uuid, frame: &Frame<'_>, out: &mut Effects) {
+        if let Some(member) = self.find(id) {
+            member.put(frame, out);
         }
     }
 
@@ -216,7 +250,7 @@ impl Views {
     pub fn grant(&mut self, id: Uuid, total: u64) {
         if let Some(member) = self.find(id) {
             member.view.credit = member.view.credit.max(total);
-            if let Place::Follows(cursor) = &mut member.place {
+            if let ViewPosition::Follows(cursor) = &mut member.place {
                 cursor.grant(total);
             }
         }
@@ -242,19 +276,17 @@ impl Views {
     }
 
     /// A view's input was written up to here.
-    pub fn acknowledge(&mut self, id: Uuid, seq: u64) {
+    pub fn acknowledge(&mut self, id: Uuid, seq: u64, out: &mut Effects) {
         if let Some(member) = self.find(id) {
             member.typed.written(seq);
             member.to_acknowledge = Some(seq);
-            member.tell_acknowledged();
+            member.tell_acknowledged(out);
         }
     }
 
     /// What a view withdrew, and which of it had not come.
-    pub fn withdrawn(&mut self, id: Uuid, from: u64, to: u64) {
-        if let Some(member) = self.find(id) {
-            member.view.out.put(0, &Frame::Withdrawn { view: id, from, to });
-        }
+    pub fn withdrawn(&mut self, id: Uuid, from: u64, to: u64, out: &mut Effects) {
+        self.put(id, &Frame::Withdrawn { view: id, from, to }, out);
     }
 
     /// A view's terminal has another size.
@@ -276,66 +308,63 @@ impl Views {
         }
     }
 
-    /// For people.
+    /// For people: all but those that only look and go.
     pub fn docs(&self) -> Vec<ViewDoc> {
-        self.members
-            .iter()
-            .filter(|m| !m.view.uncounted)
-            .map(|m| ViewDoc {
-                id: m.view.id.to_string(),
-                kind: m.view.kind.clone(),
-                read_only: m.view.read_only,
-                attached_at: rfc3339(m.attached_at_ms),
-            })
-            .collect()
+        let doc = |m: &Member| ViewDoc {
+            id: m.view.id.to_string(),
+            kind: m.view.kind.clone(),
+            read_only: m.view.read_only,
+            attached_at: rfc3339(m.attached_at_ms),
+        };
+        self.members.iter().filter(|m| !m.view.uncounted).map(doc).collect()
     }
 
     /// Is a lossless view so far behind that the stream must wait for it?
     pub fn holds_back(&self, ring: Option<&Ring>) -> bool {
         let Some(ring) = ring else { return false };
         self.members.iter().filter(|m| m.view.lossless).any(|m| match &m.place {
-            Place::Follows(cursor) => cursor.lag(ring) > LOSSLESS_LAG,
-            Place::Fetching(_) => true,
-            Place::Has(_) | Place::Nothing => false,
+            ViewPosition::Follows(cursor) => cursor.lag(ring) > LOSSLESS_LAG,
+            ViewPosition::Fetching(_) => true,
+            ViewPosition::Has(_) | ViewPosition::Nothing => false,
         })
     }
 
     /// Tells each view where its session stands, if it does not know that already.
-    pub fn tell(&mut self, state: &ViewState) {
+    pub fn tell(&mut self, state: &ViewState, out: &mut Effects) {
         let leader = self.leaders.leader();
         for member in &mut self.members {
             let state = ViewState { leader: leader == Some(member.view.id), ..state.clone() };
             if member.told.as_ref() == Some(&state) {
                 continue;
             }
-            if member.view.out.is_full() {
+            if !member.has_room(out) {
                 // Told what is so then.
-                member.wait_for_room();
                 continue;
             }
-            member.view.out.put(0, &Frame::ViewState(state.clone()));
+            member.put(&Frame::ViewState(state.clone()), out);
             member.told = Some(state);
         }
     }
 
     /// The old output that a view needs and the replica does not hold, one view at a time.
     pub fn wanted_range(&mut self, ring: &Ring) -> Option<(u64, u64)> {
-        if self.members.iter().any(|m| matches!(m.place, Place::Fetching(_))) {
+        if self.members.iter().any(|m| matches!(m.place, ViewPosition::Fetching(_))) {
             return None;
         }
         let oldest = ring.oldest();
-        let wants = |m: &&mut Member| !m.view.no_output && matches!(m.place, Place::Has(at) if at < oldest);
+        let wants =
+            |m: &&mut Member| !m.view.no_output && matches!(m.place, ViewPosition::Has(at) if at < oldest);
         let member = self.members.iter_mut().find(wants)?;
-        let Place::Has(at) = member.place else { return None };
-        member.place = Place::Fetching(at);
+        let ViewPosition::Has(at) = member.place else { return None };
+        member.place = ViewPosition::Fetching(at);
         Some((at, oldest))
     }
 
     /// The stream that old output was asked for on is gone, and the answer with it: it is asked for again on the next.
     pub fn interrupted(&mut self) {
         for member in &mut self.members {
-            if let Place::Fetching(at) = member.place {
-                member.place = Place::Has(at);
+            if let ViewPosition::Fetching(at) = member.place {
+                member.place = ViewPosition::Has(at);
             }
         }
     }
@@ -343,28 +372,29 @@ impl Views {
     /// Old output cannot be fetched now: who waits for it gets a snapshot, and how much it skipped.
     pub fn no_range(&mut self) {
         for member in &mut self.members {
-            if let Place::Fetching(at) = member.place {
+            if let ViewPosition::Fetching(at) = member.place {
                 member.follow(Cursor::at(at));
             }
         }
     }
 
     /// Old output came, for the view that asked.
-    pub fn range(&mut self, offset: u64, more: bool, expired: bool, bytes: &[u8]) {
-        let Some(member) = self.members.iter_mut().find(|m| matches!(m.place, Place::Fetching(_))) else {
+    pub fn range(&mut self, offset: u64, more: bool, expired: bool, bytes: &[u8], out: &mut Effects) {
+        let Some(member) = self.members.iter_mut().find(|m| matches!(m.place, ViewPosition::Fetching(_)))
+        else {
             return;
         };
-        let Place::Fetching(at) = member.place else { return };
+        let ViewPosition::Fetching(at) = member.place else { return };
         // Not what is missing next: the cursor finds that out of the ring and sends a snapshot.
         let fits = offset == at && !expired;
         let mut reached = at;
         if fits && !bytes.is_empty() {
-            member.view.out.put(0, &Frame::Output { offset, bytes });
+            member.put(&Frame::Output { offset, bytes }, out);
             member.fetched += bytes.len() as u64;
             reached += bytes.len() as u64;
         }
         if fits && more {
-            member.place = Place::Fetching(reached);
+            member.place = ViewPosition::Fetching(reached);
         } else {
             member.follow(Cursor::at(reached));
         }
@@ -379,43 +409,58 @@ impl Views {
 
     /// Sends every view what it is due of `ring`, and what it was not told for want of room. `screen`: the model, if it
     /// stands at the head.
-    pub fn pump(&mut self, ring: &Ring, screen: Option<&Terminal>, size: Size, now: Instant) -> Needs {
+    pub fn pump(
+        &mut self,
+        ring: &Ring,
+        screen: Option<&Terminal>,
+        size: Size,
+        now_ms: u64,
+        out: &mut Effects,
+    ) -> Needs {
         let mut needs = Needs::default();
         for member in &mut self.members {
             if member.view.no_output {
                 continue;
             }
             match member.place {
-                Place::Nothing => member.follow(Cursor::needing_snapshot()),
+                ViewPosition::Nothing => member.follow(Cursor::needing_snapshot()),
                 // One past our head has seen more than we have: the same bytes will reach us, and it trims them.
-                Place::Has(at) if at >= ring.oldest() && at <= ring.head() => member.follow(Cursor::at(at)),
-                Place::Has(_) | Place::Fetching(_) | Place::Follows(_) => {}
+                ViewPosition::Has(at) if at >= ring.oldest() && at <= ring.head() => {
+                    member.follow(Cursor::at(at))
+                }
+                ViewPosition::Has(_) | ViewPosition::Fetching(_) | ViewPosition::Follows(_) => {}
             }
-            member.tell_acknowledged();
+            member.tell_acknowledged(out);
             if member.is_drawn(size) {
-                member.draw(ring, screen, size, now, &mut needs);
+                member.draw(ring, screen, size, now_ms, &mut needs, out);
             } else {
                 member.leave_drawn();
-                member.pump(ring, screen, now, &mut needs);
+                member.pump(ring, screen, now_ms, &mut needs, out);
             }
         }
         needs
     }
 
     /// The job has ended: each view that has all of its output is told so and let go.
-    pub fn end(&mut self, ring: Option<&Ring>, screen: Option<&Terminal>, exit: &ExitRecord) {
+    pub fn end(
+        &mut self,
+        ring: Option<&Ring>,
+        screen: Option<&Terminal>,
+        exit: &ExitRecord,
+        out: &mut Effects,
+    ) {
         let mut done = Vec::new();
-        for member in &self.members {
+        for member in &mut self.members {
             let has_all = match (&member.place, ring) {
                 _ if member.view.no_output => true,
-                (Place::Follows(cursor), Some(ring)) => cursor.lag(ring) == 0,
+                (ViewPosition::Follows(cursor), Some(ring)) => cursor.lag(ring) == 0,
                 (_, None) => true,
-                (Place::Nothing | Place::Fetching(_) | Place::Has(_), Some(_)) => false,
+                (ViewPosition::Nothing | ViewPosition::Fetching(_) | ViewPosition::Has(_), Some(_)) => false,
             };
             if has_all {
-                member.tell_text_rows(screen);
-                member.view.out.put(0, &Frame::Ended(exit.clone()));
-                member.view.out.close();
+                member.tell_text_rows(screen, out);
+                member.put(&Frame::Ended(exit.clone()), out);
+                out.push(Effect::CloseView(member.view.id));
                 done.push(member.view.id);
             }
         }
@@ -425,53 +470,62 @@ impl Views {
     }
 }
 
-/// Whatever ended the task that had them, they do not wait for what never comes.
-impl Drop for Views {
-    fn drop(&mut self) {
-        self.let_go();
-    }
-}
-
 impl Member {
+    fn put(&mut self, frame: &Frame<'_>, out: &mut Effects) {
+        self.way.waiting += out.to_view(self.view.id, |bytes| frame.put(0, bytes));
+    }
+
+    /// May more go there now? If not, it is heard of when it may.
+    fn has_room(&mut self, out: &mut Effects) -> bool {
+        let room = self.way.waiting < WAITING_MAX;
+        if !room && !std::mem::replace(&mut self.way.asked, true) {
+            out.push(Effect::WhenDrained(self.view.id));
+        }
+        room
+    }
+
     fn follow(&mut self, mut cursor: Cursor) {
         cursor.charge(self.fetched);
         cursor.grant(self.view.credit);
         if self.view.lossless {
             cursor.set_max_lag(u64::MAX);
         }
-        self.place = Place::Follows(cursor);
+        self.place = ViewPosition::Follows(cursor);
     }
 
-    fn tell_text_rows(&self, screen: Option<&Terminal>) {
+    fn tell_text_rows(&mut self, screen: Option<&Terminal>, out: &mut Effects) {
         let (Some(screen), Some((cols, rows))) = (screen, self.view.size) else { return };
         let text_rows = Some(screen.rows_of_text(Size { cols, rows }).into());
         let state = ViewState { text_rows, ..self.told.clone().unwrap_or_default() };
-        self.view.out.put(0, &Frame::ViewState(state));
+        self.put(&Frame::ViewState(state), out);
     }
 
-    fn wait_for_room(&self) {
-        let drained = self.view.drained.clone();
-        self.view.out.when_drained(move || drained());
-    }
-
-    fn tell_acknowledged(&mut self) {
-        if self.to_acknowledge.is_some() && self.view.out.is_full() {
-            self.wait_for_room();
-        } else if let Some(seq) = self.to_acknowledge.take() {
-            self.view.out.put(0, &Frame::InputAck { view: self.view.id, seq });
+    fn tell_acknowledged(&mut self, out: &mut Effects) {
+        if self.to_acknowledge.is_some()
+            && self.has_room(out)
+            && let Some(seq) = self.to_acknowledge.take()
+        {
+            self.put(&Frame::InputAck { view: self.view.id, seq }, out);
         }
     }
 
-    fn pump(&mut self, ring: &Ring, screen: Option<&Terminal>, now: Instant, needs: &mut Needs) {
-        let Place::Follows(cursor) = &mut self.place else { return };
+    fn pump(
+        &mut self,
+        ring: &Ring,
+        screen: Option<&Terminal>,
+        now_ms: u64,
+        needs: &mut Needs,
+        out: &mut Effects,
+    ) {
         loop {
-            if self.view.out.is_full() {
-                return self.wait_for_room();
-            }
+            let ViewPosition::Follows(cursor) = &self.place else { return };
             // Where it would go next; it goes there when that can be sent.
             let mut next = cursor.clone();
+            if !self.has_room(out) {
+                return;
+            }
             match next.next(ring, CHUNK) {
-                Next::Bytes { offset, bytes } => self.view.out.put(0, &Frame::Output { offset, bytes }),
+                Next::Bytes { offset, bytes } => self.put(&Frame::Output { offset, bytes }, out),
                 Next::Snapshot { at, skipped } => {
                     let Some(screen) = screen else {
                         needs.screen = true;
@@ -483,22 +537,22 @@ impl Member {
                     let options = SnapshotOptions { scrollback_lines, ..SnapshotOptions::default() };
                     screen.snapshot(options, &mut snapshot);
                     next.charge(snapshot.len() as u64);
-                    let size = screen.size();
-                    self.view
-                        .out
-                        .with(|out| put_snapshot(0, at, skipped, (size.cols, size.rows), &snapshot, out));
+                    let Size { cols, rows } = screen.size();
+                    self.way.waiting += out.to_view(self.view.id, |bytes| {
+                        put_snapshot(0, at, skipped, (cols, rows), &snapshot, bytes);
+                    });
                 }
                 Next::Idle if self.redraw => {
-                    if let Some(at) = self.drawn.map(|drawn| drawn + REDRAW).filter(|at| *at > now) {
+                    if let Some(at) = self.drawn.map(|drawn| drawn + REDRAW_MS).filter(|at| *at > now_ms) {
                         needs.redraw_at = Some(needs.redraw_at.map_or(at, |earliest| earliest.min(at)));
                         return;
                     }
-                    (self.redraw, self.drawn) = (false, Some(now));
+                    (self.redraw, self.drawn) = (false, Some(now_ms));
                     next.want_snapshot();
                 }
                 Next::NoCredit | Next::Idle => return,
             }
-            *cursor = next;
+            self.place = ViewPosition::Follows(next);
         }
     }
 }

@@ -1,24 +1,20 @@
 //! What scripts ask of a session and are told: text typed by no view, and what the job is doing.
 
-use super::Task;
-use crate::clock;
-use sessd_core::doing;
-use sessd_core::record::State;
-use sessd_proto::docs::{Error, Kind, Result};
+use super::{Answer, Asker, Phase, Session, failed};
+use crate::doing;
+use sessd_proto::docs::{Error, Kind};
 use sessd_proto::hello::feature;
 use sessd_proto::messages::{self as m, SentOutcome};
 use sessd_proto::{Frame, Uuid};
-use std::collections::HashMap;
-use tokio::sync::oneshot;
+use std::collections::BTreeMap;
 
 /// What may be on its way to a holder.
 const ON_THEIR_WAY_MAX: usize = 256;
 
 /// What is typed by no view, until the holder has answered.
-#[derive(Default)]
-pub(super) struct Sends(HashMap<Uuid, (m::Send, oneshot::Sender<Result<m::Sent>>)>);
+pub(super) type Sends = BTreeMap<Uuid, (m::Send, Asker)>;
 
-impl Task {
+impl Session {
     /// Whether the holder knows of scripts; `None` until it has greeted.
     fn knows_scripts(&self) -> Option<bool> {
         let features = self.stream.as_ref()?.features?;
@@ -37,72 +33,73 @@ impl Task {
     }
 
     /// Something is to be typed into the job.
-    pub(super) fn type_in(&mut self, send: m::Send, done: oneshot::Sender<Result<m::Sent>>) {
-        let answer = if self.finished || self.ended.is_some() || self.ending.is_some() {
-            Err(Error::failed(format!("{} has ended", self.record.label()), ""))
-        } else if self.sends.0.len() >= ON_THEIR_WAY_MAX {
-            Err(Error::failed(
+    pub(super) fn type_in(&mut self, send: m::Send, asker: Asker) {
+        let why_not = if !self.phase.is_before_the_end() {
+            failed(format!("{} has ended", self.record.label()), "")
+        } else if self.sends.len() >= ON_THEIR_WAY_MAX {
+            failed(
                 format!("{} is sent more than its host takes", self.record.label()),
                 "send again when it has",
-            ))
-        } else if let (None, Some(why)) = (&self.stream, self.out_of_reach()) {
-            Err(why)
+            )
+        } else if let (None, Some(why)) = (&self.stream, self.host.why()) {
+            why.clone()
         } else if self.knows_scripts() == Some(false) {
-            Err(self.too_old())
-        } else {
+            self.too_old()
+        } else if let Ok(id) = Uuid::from_slice(&send.id) {
             if self.knows_scripts().is_some() {
                 self.send(&Frame::Send(send.clone()));
             }
-            if let Ok(id) = Uuid::from_slice(&send.id) {
-                self.sends.0.insert(id, (send, done));
+            if let Some((_, before)) = self.sends.insert(id, (send, asker)) {
+                // It is typed once, and who asked last is told.
+                self.reply(before, Err(failed("the same was asked for again", "")));
             }
             return;
+        } else {
+            failed("what is to be typed has no id", "")
         };
-        // Who asked may have gone.
-        let _ = done.send(answer);
+        self.reply(asker, Err(why_not));
     }
 
     /// The holder says who it is: what is not answered is sent over this path, under the same ids.
     pub(super) fn send_again(&mut self) {
         match self.knows_scripts() {
             Some(true) => {
-                for (send, _) in self.sends.0.values() {
-                    self.send(&Frame::Send(send.clone()));
-                }
+                let sends: Vec<m::Send> = self.sends.values().map(|(send, _)| send.clone()).collect();
+                sends.into_iter().for_each(|send| self.send(&Frame::Send(send)));
             }
-            Some(false) => self.answer_sends(&self.too_old()),
+            Some(false) => {
+                let too_old = self.too_old();
+                self.answer_sends(&too_old);
+            }
             None => {}
         }
     }
 
+    /// Nobody is kept waiting for a holder that cannot be told.
     pub(super) fn answer_sends(&mut self, error: &Error) {
-        for (_, (_, done)) in self.sends.0.drain() {
-            let _ = done.send(Err(error.clone()));
-        }
+        let sends = std::mem::take(&mut self.sends);
+        self.reply_all(sends.into_values().map(|(_, asker)| asker).collect(), &Err(error.clone()));
     }
 
     /// The holder has answered.
     pub(super) fn sent(&mut self, sent: m::Sent) {
         let id = Uuid::from_slice(&sent.id).unwrap_or_default();
-        if let Some((_, done)) = self.sends.0.remove(&id) {
+        if let Some((_, asker)) = self.sends.remove(&id) {
             let refused = sent.outcome == SentOutcome::Refused as i32;
             let answer =
-                if refused { Err(Error::failed(sent.detail, "nothing was typed")) } else { Ok(sent) };
-            let _ = done.send(answer);
+                if refused { Err(failed(sent.detail, "nothing was typed")) } else { Ok(Answer::Sent(sent)) };
+            self.reply(asker, answer);
         }
     }
 
     /// The holder said how the job is.
     pub(super) fn heard_doing(&mut self, status: &m::JobStatus) {
-        let now = doing::by_our_clock(status.activity.as_ref(), self.doing.as_ref(), clock::wall_ms());
-        if now != self.doing {
-            self.manager.events.activity(&self.record, self.doing.as_ref(), now.as_ref());
-            self.doing = now;
-        }
+        let before = self.shown.doing.as_ref();
+        self.shown.doing = doing::by_our_clock(status.activity.as_ref(), before, self.now.wall_ms);
     }
 
     /// What the job is doing, while that is known.
     pub(super) fn doing_now(&self) -> Option<m::ViewDoing> {
-        self.doing.clone().filter(|_| self.record.state == State::Running)
+        self.shown.doing.clone().filter(|_| matches!(self.phase, Phase::Running))
     }
 }

@@ -1,6 +1,5 @@
 //! The last screen of a job that has ended, as it is kept: short, and drawn by our own model whoever sent it.
 
-use crate::store::Screen;
 use sessd_terminal::{Size, SnapshotOptions, Terminal};
 
 /// Bytes that it may have with the end of its scrollback.
@@ -12,8 +11,17 @@ const STYLED_MAX: usize = 4 << 20;
 /// What drawing one may cost, as the model counts it, which is some 20 ms. Those of a holder cost a tenth of that.
 const COST_MAX: u64 = 20_000_000;
 
+/// The last screen of a session that has ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Screen {
+    /// Escape sequences that draw it on a fresh terminal, after the end of its scrollback.
+    pub snapshot: Vec<u8>,
+    /// Columns and rows.
+    pub size: (u16, u16),
+}
+
 /// What is kept of a model.
-pub(super) fn of(terminal: &Terminal) -> Screen {
+pub fn of(terminal: &Terminal) -> Screen {
     let size = terminal.size();
     let mut snapshot = Vec::new();
     for scrollback_lines in SCREEN_LINES {
@@ -30,7 +38,7 @@ pub(super) fn of(terminal: &Terminal) -> Screen {
 }
 
 /// What is kept of a screen that a host kept. None if it costs more to draw than any screen does.
-pub(super) fn drawn(snapshot: &[u8], size: Size) -> Option<Screen> {
+pub fn drawn(snapshot: &[u8], size: Size) -> Option<Screen> {
     let mut terminal = Terminal::new(size.clamped(), SCREEN_LINES[0]);
     let taken = terminal.feed_within(snapshot, COST_MAX);
     (taken == snapshot.len()).then(|| of(&terminal))

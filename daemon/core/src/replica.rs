@@ -5,12 +5,11 @@
 //! and catches up in turns of the thread: when somebody needs a screen, or when there is time. What a byte costs the model is
 //! its sender's choice, so a session that is costly to follow is followed more slowly, and nobody else is.
 
-use sessd_core::credit::{Fault, Ledger};
+use crate::credit::{Fault, Ledger};
 use sessd_proto::limits::{REPLICA_RING, SCROLLBACK_LINES, SIDE_MAX};
 use sessd_proto::messages::Subscribe;
 use sessd_terminal::{Ring, Size, Terminal};
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
 
 /// Bytes that the model may be behind: what the ring holds less what may be in flight beyond it.
 const LAG_MAX: u64 = REPLICA_RING as u64 / 2;
@@ -18,8 +17,11 @@ const LAG_MAX: u64 = REPLICA_RING as u64 / 2;
 /// The same while somebody waits for a screen: so that the model gets there.
 const LAG_WAITED_FOR: u64 = 64 * 1024;
 
-/// What is fed before the clock is looked at, as the model counts it: some 50 µs.
-const PIECE: u64 = 50_000;
+/// What one step of work costs at the most, as the model counts it: some 50 µs. Whoever has a clock looks at it in between.
+pub const PIECE: u64 = 50_000;
+
+/// What a change of size is taken to cost: it is not counted by the model, and may be long where the scrollback is.
+const RESIZE_COST: u64 = 1_000_000;
 
 /// Changes of size that the model may be behind. Each costs as much as the scrollback is long.
 const SIZES_MAX: usize = 32;
@@ -79,31 +81,33 @@ impl Model {
         self.terminal.is_some() && self.base.is_empty() && self.sizes.is_empty() && self.at == head
     }
 
-    /// One small step towards the head of `ring`, if there is one to go.
-    fn step(&mut self, ring: &Ring) {
+    /// One small step towards the head of `ring`, if there is one to go. What it cost.
+    fn step(&mut self, ring: &Ring) -> u64 {
         let Some(terminal) = &mut self.terminal else {
             self.terminal = Some(Terminal::new(self.first_size, SCROLLBACK_LINES));
-            return;
+            return PIECE;
         };
+        let before = terminal.cost();
         if self.base_at < self.base.len() {
             self.base_at += terminal.feed_within(&self.base[self.base_at..], PIECE);
             if self.base_at == self.base.len() {
                 (self.base, self.base_at) = (Vec::new(), 0);
             }
-            return;
+            return terminal.cost() - before;
         }
         let mut room = usize::MAX;
         if let Some((at, size)) = self.sizes.front().copied() {
             if at <= self.at {
                 self.sizes.pop_front();
                 terminal.resize(size);
-                return;
+                return RESIZE_COST;
             }
             room = usize::try_from(at - self.at).unwrap_or(usize::MAX);
         }
         if let Ok(bytes) = ring.read(self.at, room) {
             self.at += terminal.feed_within(bytes, PIECE) as u64;
         }
+        terminal.cost() - before
     }
 }
 
@@ -158,15 +162,17 @@ impl Replica {
         self.warm.as_ref().is_some_and(|warm| warm.model.is_none())
     }
 
-    /// Feeds the model for so long, or until it is at the head. Whether it is there.
-    pub fn work(&mut self, time: Duration) -> bool {
-        let began = Instant::now();
+    /// Feeds the model until about `budget` units are spent ([`Terminal::cost`]), one step at the least, or until it is at the
+    /// head. Whether it is there.
+    pub fn work(&mut self, budget: u64) -> bool {
+        let mut spent = 0;
         while let Some(Warm { ring, model: Some(model), .. }) = &mut self.warm {
             if model.is_at(ring.head()) {
                 return true;
             }
-            model.step(ring);
-            if began.elapsed() >= time {
+            // A step that costs nothing is one all the same: a step towards the head.
+            spent += model.step(ring).max(1);
+            if spent >= budget {
                 break;
             }
         }
@@ -288,7 +294,7 @@ mod tests {
     use super::*;
     use sessd_proto::limits::LINK_WINDOW;
 
-    const LONG: Duration = Duration::from_secs(60);
+    const LONG: u64 = u64::MAX;
 
     fn warm() -> Replica {
         let mut replica = Replica::new();
@@ -391,12 +397,12 @@ mod tests {
         let mut bomb = b"\x1b[41mx".to_vec();
         bomb.extend(b"\x1b[2J\x1b[H\x1b[65535b".repeat(20_000));
         replica.snapshot(0, (200, 60), false, &bomb).unwrap();
-        let (began, turn) = (Instant::now(), Duration::from_micros(250));
+        let turn = 5 * PIECE;
         let mut turns = 0;
         while !replica.work(turn) && turns < 50 {
             assert!(replica.screen().is_none(), "half a screen is none");
             turns += 1;
         }
-        assert!(turns > 5, "{turns} turns in {:?}", began.elapsed());
+        assert!(turns > 5, "{turns} turns");
     }
 }

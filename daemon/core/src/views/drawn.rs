@@ -4,15 +4,15 @@
 //! A drawing stands for all output before it. What changes while one is on its way is drawn with the next, so that a
 //! terminal that is slow, or a job that floods, has one drawing under way and never a queue of them.
 
-use super::{Member, Needs, Place};
+use super::{Member, Needs, ViewPosition};
+use crate::session::Effects;
 use sessd_proto::Frame;
 use sessd_proto::frame::put_snapshot;
 use sessd_proto::limits::CHUNK;
 use sessd_terminal::{Next, Ring, Size, Terminal};
-use std::time::{Duration, Instant};
 
-/// Drawn no more often than that.
-const AGAIN: Duration = Duration::from_millis(20);
+/// Drawn no more often than that, in milliseconds.
+const AGAIN_MS: u64 = 20;
 
 /// What a view of another size was shown.
 #[derive(Debug, Default)]
@@ -36,13 +36,13 @@ impl Member {
 
     /// Does it have another size than the session?
     pub(super) fn is_drawn(&self, session: Size) -> bool {
-        matches!(self.place, Place::Follows(_)) && self.own_size().is_some_and(|own| own != session)
+        matches!(self.place, ViewPosition::Follows(_)) && self.own_size().is_some_and(|own| own != session)
     }
 
     /// It is shown bytes from here on, which begin with the whole screen if it was shown a part before.
     pub(super) fn leave_drawn(&mut self) {
         if self.part.sizes.take().is_some()
-            && let Place::Follows(cursor) = &mut self.place
+            && let ViewPosition::Follows(cursor) = &mut self.place
         {
             cursor.want_snapshot();
             self.redraw = false;
@@ -55,19 +55,21 @@ impl Member {
         ring: &Ring,
         screen: Option<&Terminal>,
         session: Size,
-        now: Instant,
+        now_ms: u64,
         needs: &mut Needs,
+        out: &mut Effects,
     ) {
-        let (Place::Follows(cursor), Some(own)) = (&mut self.place, self.view.size) else { return };
+        let (ViewPosition::Follows(cursor), Some(own)) = (&self.place, self.view.size) else { return };
+        let mut next = cursor.clone();
         let own = Size { cols: own.0, rows: own.1 };
         let is_new = self.part.sizes != Some((session, own)) || cursor.lag(ring) > 0 || self.redraw;
         if !is_new || self.part.under_way {
             return;
         }
-        if self.view.out.is_full() {
-            return self.wait_for_room();
+        if !self.has_room(out) {
+            return;
         }
-        if let Some(at) = self.drawn.map(|drawn| drawn + AGAIN).filter(|at| *at > now) {
+        if let Some(at) = self.drawn.map(|drawn| drawn + AGAIN_MS).filter(|at| *at > now_ms) {
             needs.redraw_at = Some(needs.redraw_at.map_or(at, |earliest| earliest.min(at)));
             return;
         }
@@ -75,7 +77,6 @@ impl Member {
             needs.screen = true;
             return;
         };
-        let mut next = cursor.clone();
         next.want_snapshot();
         let Next::Snapshot { at, .. } = next.next(ring, CHUNK) else { return };
         let mut drawing = Vec::new();
@@ -83,15 +84,15 @@ impl Member {
         let history = std::mem::take(&mut self.view.scrollback_lines);
         screen.draw(own, history, &mut drawing);
         next.charge(drawing.len() as u64);
-        *cursor = next;
+        self.place = ViewPosition::Follows(next);
         let paced = self.view.paced;
-        self.view.out.with(|out| {
-            put_snapshot(0, at, 0, (session.cols, session.rows), &drawing, out);
+        self.way.waiting += out.to_view(self.view.id, |bytes| {
+            put_snapshot(0, at, 0, (session.cols, session.rows), &drawing, bytes);
             if paced {
-                Frame::Ping(at).put(0, out);
+                Frame::Ping(at).put(0, bytes);
             }
         });
-        (self.redraw, self.drawn) = (false, Some(now));
+        (self.redraw, self.drawn) = (false, Some(now_ms));
         self.part = Drawn { sizes: Some((session, own)), under_way: paced };
     }
 }

@@ -1,0 +1,1057 @@
+//! What a session does about what happens, as tables: events above, effects below, in order.
+
+use super::*;
+use crate::reconcile::Seen;
+use crate::stream::{StreamId, StreamIds};
+use crate::views::View;
+use sessd_proto::docs::{Kind, Vocabulary};
+use sessd_proto::frame::kind;
+use sessd_proto::messages::{
+    EndReason, ExitRecord, Inventory, JobReport, JobSpec, JobStatus, LinkAct, LinkAnswer, Liveness,
+};
+use sessd_proto::{RawFrame, Uuid, hello};
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+const JOB: Uuid = Uuid::from_u128(0xa);
+const NEXT_JOB: Uuid = Uuid::from_u128(0xb);
+const VIEW: Uuid = Uuid::from_u128(0x1);
+const OTHER_VIEW: Uuid = Uuid::from_u128(0x2);
+
+fn record(state: State) -> Record {
+    Record {
+        id: Uuid::from_u128(1),
+        name: Some("dev".into()),
+        host: "box".into(),
+        tags: BTreeMap::new(),
+        command: vec!["sh".into()],
+        cwd: String::new(),
+        env: BTreeMap::new(),
+        size: (80, 24),
+        idle_timeout_ms: None,
+        reap_unattended: false,
+        created_at_ms: 0,
+        job_id: JOB,
+        state,
+        delete_requested: false,
+        last_active_ms: None,
+        place: if state == State::Init { String::new() } else { "m:/f".into() },
+        end: None,
+        untold: Default::default(),
+        plain: false,
+        run_for_ms: None,
+        restart: None,
+    }
+}
+
+fn inventory(jobs: Vec<JobReport>) -> Rc<Seen> {
+    let (machine_id, folder) = ("m".to_owned(), "/f".to_owned());
+    Rc::new(Seen::new(Inventory {
+        machine_id,
+        folder,
+        complete: true,
+        now_ms: 5,
+        jobs,
+        ..Inventory::default()
+    }))
+}
+
+fn report(job: Uuid, liveness: Liveness) -> JobReport {
+    JobReport {
+        spec: Some(JobSpec { job_id: job.to_string(), ..JobSpec::default() }),
+        liveness: liveness as i32,
+        pid: 7,
+        exit: (liveness == Liveness::Exited).then(|| ExitRecord { code: Some(7), ..ExitRecord::default() }),
+        ..JobReport::default()
+    }
+}
+
+fn alive() -> Rc<Seen> {
+    inventory(vec![report(JOB, Liveness::Alive)])
+}
+
+fn exit(code: i32, final_offset: u64) -> ExitRecord {
+    let (reason, code, age_ms) = (EndReason::Exited as i32, Some(code), Some(0));
+    ExitRecord { reason, code, age_ms, final_offset, ..ExitRecord::default() }
+}
+
+fn away() -> HostState {
+    let why = Error::new(Kind::Unreachable, "box cannot be reached", "");
+    HostState { stage: HostStage::Down { next_try_ms: 9, why }, silent_since_ms: None }
+}
+
+fn up() -> HostState {
+    HostState { stage: HostStage::Up { stalled: false }, silent_since_ms: None }
+}
+
+/// A session with its world: streams are opened and names claimed at once, writes succeed when they are let.
+struct Rig {
+    session: Session,
+    now: Now,
+    streams: StreamIds,
+    stream: Option<StreamId>,
+    /// Writes wait until they are let.
+    holds_writes: bool,
+    waiting: Option<(WriteId, Write)>,
+    /// What was written, as it would be found after a crash; none: forgotten.
+    kept: Option<Record>,
+    name_taken: bool,
+    did: Vec<String>,
+    shown: String,
+    handed_on: Option<(Record, Option<Caller>)>,
+}
+
+impl Rig {
+    fn of(record: Record, caller: Option<Caller>) -> Self {
+        let manager = Manager { id: "me".into(), name: "me@here".into() };
+        let now = Now { steady_ms: 1_000, wall_ms: 1_000_000 };
+        Self {
+            kept: Some(record.clone()),
+            shown: words(&record),
+            session: Session::new(record, caller, manager, now),
+            now,
+            streams: StreamIds::default(),
+            stream: None,
+            holds_writes: false,
+            waiting: None,
+            name_taken: false,
+            did: Vec::new(),
+            handed_on: None,
+        }
+    }
+
+    /// A session that was just asked for, whose record is there.
+    fn asked_for() -> Self {
+        Self::of(record(State::Init), Some(Caller::default()))
+    }
+
+    /// One that runs, with a link and a stream.
+    fn running() -> Self {
+        let mut rig = Self::of(record(State::Disconnected), None);
+        rig.link(alive());
+        rig.status();
+        assert!(matches!(rig.session.phase(), Phase::Running));
+        rig.took();
+        rig
+    }
+
+    fn tell(&mut self, event: Event<'_>) -> &mut Self {
+        self.session.handle(self.now, event);
+        self.carry_out();
+        self
+    }
+
+    fn carry_out(&mut self) {
+        while let Some(effect) = self.session.poll() {
+            let did = match effect {
+                Effect::Write(id, what) => {
+                    assert!(self.waiting.is_none(), "two writes at once");
+                    let did = match &what {
+                        Write::Save(record) => format!("save {}", words(record)),
+                        Write::Done(record, screen) => {
+                            format!("save {} screen={}", words(record), screen.is_some())
+                        }
+                        Write::Forget => "forget".to_owned(),
+                    };
+                    self.did.push(did);
+                    self.waiting = Some((id, what));
+                    if !self.holds_writes {
+                        self.let_write(Ok(()));
+                    }
+                    continue;
+                }
+                Effect::Show(shown) => {
+                    let shown = words(&shown.record);
+                    if self.shown == shown {
+                        continue;
+                    }
+                    self.shown.clone_from(&shown);
+                    format!("show {shown}")
+                }
+                Effect::Reply(asker, Ok(answer)) => format!("reply {} {answer:?}", asker.0),
+                Effect::Reply(asker, Err(error)) => format!("refuse {} {}", asker.0, error.message),
+                Effect::LookForAnother(asker) => format!("look-again {}", asker.0),
+                Effect::Ask(asked, LinkAct::Spawn(spawn)) => {
+                    format!(
+                        "ask {asked:?} {}",
+                        spawn.spec.unwrap_or_default().job_id.chars().last().unwrap_or(' ')
+                    )
+                }
+                Effect::Ask(asked, _) => format!("ask {asked:?}"),
+                Effect::Open => {
+                    let stream = self.streams.next();
+                    self.did.push("open".into());
+                    self.stream = Some(stream);
+                    self.tell(Event::Opened(Some(stream)));
+                    continue;
+                }
+                Effect::Close(stream) => {
+                    if self.stream == Some(stream) {
+                        self.stream = None;
+                    }
+                    "close".to_owned()
+                }
+                Effect::OpenShortCut { path, .. } => format!("short-cut {path}"),
+                Effect::ToHolder(stream, packet) => {
+                    assert_eq!(self.stream, Some(stream), "on the stream that is");
+                    match packet.raw().parse().expect("one of ours") {
+                        Frame::End(end) => {
+                            format!("holder END {:?}", EndReason::try_from(end.reason).unwrap_or_default())
+                        }
+                        Frame::Input { bytes, .. } => {
+                            format!("holder INPUT {}", String::from_utf8_lossy(bytes))
+                        }
+                        Frame::Resize(size) => format!("holder RESIZE {}x{}", size.cols, size.rows),
+                        Frame::ExitAck(_) => "holder EXIT_ACK".to_owned(),
+                        Frame::Describe(describe) => format!("holder DESCRIBE {}", describe.name),
+                        // What every stream begins with, and credit.
+                        _ => continue,
+                    }
+                }
+                Effect::ToView(view, bytes) => {
+                    let mut decoder = sessd_proto::Decoder::new();
+                    decoder.push(&bytes);
+                    while let Some(raw) = decoder.next_frame().expect("a frame") {
+                        let did = match raw.parse().expect("one of ours") {
+                            Frame::Output { bytes, .. } => {
+                                format!("OUTPUT {}", String::from_utf8_lossy(bytes))
+                            }
+                            Frame::Snapshot { at, .. } => format!("SNAPSHOT {at}"),
+                            Frame::Ended(exit) => format!("ENDED {:?}", exit.code),
+                            Frame::InputAck { seq, .. } => format!("ACK {seq}"),
+                            _ => continue,
+                        };
+                        self.did.push(format!("view {} {did}", view.as_u128()));
+                    }
+                    continue;
+                }
+                Effect::CloseView(view) => format!("close-view {}", view.as_u128()),
+                Effect::WhenDrained(view) => {
+                    self.tell(Event::Drained { view, waiting: 0 });
+                    continue;
+                }
+                Effect::LookAgain => "look".to_owned(),
+                Effect::Hasten => "hasten".to_owned(),
+                Effect::Claim(name) => {
+                    self.did.push(format!("claim {name}"));
+                    let taken = Error::new(Kind::NameTaken, "taken", "");
+                    let result = if self.name_taken { Err(taken) } else { Ok(()) };
+                    self.tell(Event::Claimed(result));
+                    continue;
+                }
+                Effect::Unclaim => "unclaim".to_owned(),
+                Effect::Notice(notice) => format!("notice {}", notice.title),
+                Effect::Deleted => "deleted".to_owned(),
+                Effect::HandOn { record, caller, running, told } => {
+                    let did = format!("hand-on {} running={running:?} told={told:?}", words(&record));
+                    self.handed_on = Some((*record, caller));
+                    did
+                }
+                Effect::Leave => "leave".to_owned(),
+                Effect::PassOn(event) => format!("pass-on {}", name_of(&event)),
+                Effect::Warmed | Effect::Point(_) => continue,
+            };
+            self.did.push(did);
+        }
+    }
+
+    /// The write that waits has come to its end.
+    fn let_write(&mut self, result: sessd_proto::docs::Result<()>) -> &mut Self {
+        let (id, what) = self.waiting.take().expect("a write");
+        if result.is_ok() {
+            self.kept = match what {
+                Write::Save(record) | Write::Done(record, _) => Some(*record),
+                Write::Forget => None,
+            };
+        }
+        self.tell(Event::Written(id, result))
+    }
+
+    fn link(&mut self, seen: Rc<Seen>) -> &mut Self {
+        self.tell(Event::Host(up())).tell(Event::LinkUp(seen))
+    }
+
+    fn lose_link(&mut self) -> &mut Self {
+        self.stream = None;
+        self.tell(Event::Host(away()))
+    }
+
+    fn holder(&mut self, frame: Frame<'_>) -> &mut Self {
+        let bytes = frame.to_bytes(0);
+        let mut decoder = sessd_proto::Decoder::new();
+        decoder.push(&bytes);
+        let frame = decoder.next_frame().expect("a frame").expect("a whole one");
+        let stream = self.stream.expect("a stream");
+        self.tell(Event::Holder { stream, frame })
+    }
+
+    fn status(&mut self) -> &mut Self {
+        self.holder(Frame::Hello(hello::hello("1", "")))
+            .holder(Frame::Status(JobStatus { command: vec!["sh".into()], ..JobStatus::default() }))
+    }
+
+    fn view(&mut self, view: Uuid, frame: Frame<'_>) -> &mut Self {
+        let bytes = frame.to_bytes(0);
+        let mut decoder = sessd_proto::Decoder::new();
+        decoder.push(&bytes);
+        let frame = decoder.next_frame().expect("a frame").expect("a whole one");
+        self.tell(Event::View { view, frame })
+    }
+
+    fn attach(&mut self, id: Uuid, size: (u16, u16)) -> &mut Self {
+        let view = View {
+            id,
+            kind: "cli".into(),
+            read_only: false,
+            take: false,
+            lossless: false,
+            size: Some(size),
+            resume: None,
+            credit: 1 << 20,
+            scrollback_lines: 0,
+            paced: false,
+            passive: false,
+            uncounted: false,
+            no_output: false,
+        };
+        self.tell(Event::Attach(Box::new(view), Asker(100)))
+    }
+
+    fn types(&mut self, seq: u64, bytes: &[u8]) -> &mut Self {
+        self.view(VIEW, Frame::Input { view: VIEW, seq, withdrawn: false, bytes })
+    }
+
+    fn answer(&mut self, asked: Asked, answer: LinkAnswer) -> &mut Self {
+        self.tell(Event::Answered(asked, Some(answer)))
+    }
+
+    fn delete(&mut self, asker: u64, force: bool) -> &mut Self {
+        self.tell(Event::Delete { force, asker: Asker(asker) })
+    }
+
+    fn restart(&mut self, asker: u64, job_id: Uuid) -> &mut Self {
+        self.tell(Event::Restart { job_id, caller: Caller::default(), asker: Asker(asker) })
+    }
+
+    fn works(&mut self) -> &mut Self {
+        while self.session.has_work() {
+            self.session.work(self.now);
+            self.carry_out();
+        }
+        self
+    }
+
+    fn later(&mut self, ms: u64) -> &mut Self {
+        (self.now.steady_ms, self.now.wall_ms) = (self.now.steady_ms + ms, self.now.wall_ms + ms as i64);
+        if self.session.deadline().is_some_and(|at| at <= self.now.steady_ms) {
+            self.tell(Event::Tick);
+        }
+        self
+    }
+
+    /// The manager died: another begins from what was written.
+    fn dies(&mut self) -> Self {
+        Self::of(self.kept.clone().expect("a record").without_evidence(), None)
+    }
+
+    fn took(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.did)
+    }
+
+    #[track_caller]
+    fn did(&mut self, what: &[&str]) -> &mut Self {
+        assert_eq!(self.took(), what);
+        self
+    }
+
+    /// It did all of this in this order, and other things besides.
+    #[track_caller]
+    fn did_also(&mut self, what: &[&str]) -> &mut Self {
+        let all = self.took();
+        let mut rest = all.iter();
+        for one in what {
+            assert!(rest.any(|did| did == one), "`{one}` is not there in this order: {all:#?}");
+        }
+        self
+    }
+
+    #[track_caller]
+    fn never(&mut self, what: &str) -> &mut Self {
+        let all = self.did.clone();
+        assert!(!all.iter().any(|did| did.contains(what)), "{what}: {all:#?}");
+        self
+    }
+}
+
+fn words(record: &Record) -> String {
+    let mut words = format!("{} {}", record.state.word(), record.job_id.as_u128());
+    for (word, is) in [("restart", record.restart.is_some()), ("delete", record.delete_requested)] {
+        if is {
+            words.push_str(&format!(" {word}"));
+        }
+    }
+    words
+}
+
+fn name_of(event: &Event<'_>) -> &'static str {
+    match event {
+        Event::Delete { .. } => "delete",
+        Event::Restart { .. } => "restart",
+        Event::Tag(..) => "tag",
+        Event::WhenRunning(_) => "when-running",
+        _ => "other",
+    }
+}
+
+fn full() -> sessd_proto::docs::Result<()> {
+    Err(Error::failed("the disk is full", ""))
+}
+
+// ---- A session begins ------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_session_begins_with_the_host_and_runs_when_its_holder_says_so_and_that_is_written() {
+    let mut rig = Rig::asked_for();
+    rig.holds_writes = true;
+    rig.tell(Event::WhenRunning(Asker(1))).did(&[]);
+    rig.link(inventory(vec![])).did(&["ask Spawn a"]);
+    rig.answer(Asked::Spawn, LinkAnswer::Spawned(Default::default())).did(&["open"]);
+    rig.status().did(&["save running 10", "show running 10"]);
+    rig.let_write(Ok(())).did(&["reply 1 Done"]);
+}
+
+#[test]
+fn a_job_that_runs_is_not_asked_for_again_and_one_that_was_cut_off_is_under_its_own_id() {
+    for (seen, did) in [
+        (alive(), vec!["open"]),
+        (inventory(vec![JobReport { pid: 0, ..report(JOB, Liveness::Unknown) }]), vec!["ask Spawn a"]),
+        (inventory(vec![]), vec!["ask Spawn a"]),
+    ] {
+        let mut rig = Rig::asked_for();
+        rig.link(seen);
+        rig.did(&did);
+        if did == ["ask Spawn a"] {
+            // The link goes before the answer comes: the next one is asked the same.
+            rig.lose_link().tell(Event::Answered(Asked::Spawn, None)).link(inventory(vec![])).did(&did);
+        }
+    }
+}
+
+/// The host is being looked at for an adoption while the session is enlisted: it hears of that look, or of the next.
+#[test]
+fn a_session_that_begins_while_its_host_is_looked_at_is_asked_for_by_the_first_look_it_hears() {
+    let mut rig = Rig::asked_for();
+    rig.tell(Event::WhenRunning(Asker(1)));
+    // The look that was under way when it enlisted tells of a link that is up, and not of the session's job.
+    rig.tell(Event::Host(up())).tell(Event::LinkUp(inventory(vec![]))).did(&["ask Spawn a"]);
+    rig.tell(Event::Looked(inventory(vec![]))).did(&["ask Spawn a"]);
+    // Asked twice under one id, the host starts one job.
+    rig.answer(Asked::Spawn, LinkAnswer::Spawned(Default::default())).status().did_also(&["reply 1 Done"]);
+    rig.tell(Event::Looked(alive())).did(&[]);
+}
+
+#[test]
+fn a_job_that_never_began_leaves_nothing() {
+    let refused = || LinkAnswer::Refused(m::Refused { detail: "no such command".into(), final_answer: true });
+    let mut rig = Rig::asked_for();
+    rig.tell(Event::WhenRunning(Asker(1))).link(inventory(vec![])).took();
+    rig.answer(Asked::Spawn, refused()).did(&["forget", "deleted", "leave", "refuse 1 no such command"]);
+    assert_eq!(rig.kept, None);
+    // One that had a job before is what it was.
+    let mut before = record(State::Running);
+    before.finish(crate::record::End::from(&exit(3, 0)), 5);
+    before.begin_again(NEXT_JOB);
+    let mut rig = Rig::of(before, Some(Caller::default()));
+    rig.tell(Event::WhenRunning(Asker(1))).link(inventory(vec![])).took();
+    rig.answer(Asked::Spawn, refused());
+    rig.did(&["save done 11", "show done 11", "leave", "refuse 1 no such command"]);
+}
+
+#[test]
+fn whoever_waits_for_a_session_to_run_hears_that_its_host_is_out_of_reach() {
+    let mut rig = Rig::asked_for();
+    rig.tell(Event::WhenRunning(Asker(1))).lose_link().did_also(&["refuse 1 box cannot be reached"]);
+    rig.tell(Event::WhenRunning(Asker(2))).did(&["refuse 2 box cannot be reached"]);
+    let mut rig = Rig::running();
+    rig.lose_link().tell(Event::WhenRunning(Asker(3))).never("refuse 3");
+}
+
+// ---- The database ----------------------------------------------------------------------------------------------------
+
+#[test]
+fn what_is_typed_and_written_passes_while_a_write_is_on_its_way() {
+    let mut rig = Rig::running();
+    rig.attach(VIEW, (80, 24)).took();
+    rig.holder(Frame::Snapshot { at: 0, skipped: 0, cols: 80, rows: 24, more: false, bytes: b"" })
+        .works()
+        .took();
+    rig.holds_writes = true;
+    rig.tell(Event::Tag(m::Tag { set: [("a".into(), "b".into())].into(), ..m::Tag::default() }, Asker(1)));
+    rig.did(&["save running 10"]);
+    rig.types(0, b"x").did(&["holder INPUT x"]);
+    rig.holder(Frame::InputAck { view: VIEW, seq: 1 }).did(&["view 1 ACK 1"]);
+    rig.holder(Frame::Output { offset: 0, bytes: b"x" }).did(&["view 1 OUTPUT x"]);
+    rig.view(VIEW, Frame::Resize(m::Resize { cols: 90, rows: 30 }));
+    rig.later(25).did_also(&["holder RESIZE 90x30"]);
+    // What changes the record waits, and goes in the order it came.
+    rig.delete(2, false).restart(3, NEXT_JOB).did(&[]);
+    rig.let_write(Ok(()));
+    rig.did_also(&["holder DESCRIBE ", "reply 1 Done", "save running 10 delete"]);
+    rig.let_write(Ok(())).did_also(&["holder END Deleted", "refuse 3 `dev` is being deleted"]);
+}
+
+#[test]
+fn nothing_is_asked_of_the_host_or_told_to_people_before_it_is_written() {
+    let mut rig = Rig::running();
+    rig.holds_writes = true;
+    rig.delete(1, false).did(&["save running 10 delete"]);
+    rig.let_write(Ok(())).did(&["show running 10 delete", "holder END Deleted"]);
+    let mut rig = Rig::running();
+    rig.holds_writes = true;
+    rig.restart(1, NEXT_JOB).did(&["save running 10 restart"]);
+    rig.let_write(Ok(())).did(&["holder END Restarted", "show running 10 restart"]);
+    rig.holder(Frame::Exited(exit(0, 0))).did(&["ask Screen"]);
+    rig.answer(Asked::Screen, LinkAnswer::Screen(Default::default())).did(&["save init 11 screen=false"]);
+    rig.let_write(Ok(()));
+    rig.did(&["holder EXIT_ACK", "ask Forget", "hand-on init 11 running=[] told=[Asker(1)]", "close"]);
+    let mut rig = Rig::running();
+    rig.holds_writes = true;
+    rig.holder(Frame::Exited(exit(7, 0))).answer(Asked::Screen, LinkAnswer::Screen(Default::default()));
+    rig.did(&["ask Screen", "save done 10 screen=false"]);
+    rig.let_write(Ok(())).did(&["holder EXIT_ACK", "ask Forget", "show done 10", "leave", "close"]);
+}
+
+#[test]
+fn a_write_that_fails_is_told_to_whoever_asked_and_changes_nothing() {
+    let tag = || m::Tag { name: Some("other".into()), ..m::Tag::default() };
+    for (event, did) in [
+        (
+            Event::Tag(tag(), Asker(1)),
+            vec!["claim other", "save running 10", "unclaim", "refuse 1 the disk is full"],
+        ),
+        (
+            Event::Delete { force: false, asker: Asker(1) },
+            vec!["save running 10 delete", "refuse 1 the disk is full"],
+        ),
+        (
+            Event::Restart { job_id: NEXT_JOB, caller: Caller::default(), asker: Asker(1) },
+            vec!["save running 10 restart", "refuse 1 the disk is full"],
+        ),
+        (Event::MoveTo("elsewhere".into(), Asker(1)), vec!["save running 10", "refuse 1 the disk is full"]),
+    ] {
+        let mut rig = Rig::running();
+        rig.holds_writes = true;
+        rig.tell(event).let_write(full()).did(&did);
+        assert!(matches!((rig.session.phase(), rig.session.wish()), (Phase::Running, Wish::Keep)));
+        assert_eq!(rig.session.deadline(), None, "who asked asks again, if they want");
+    }
+}
+
+#[test]
+fn an_end_that_cannot_be_written_is_written_later_and_its_host_keeps_it_until_then() {
+    let mut rig = Rig::running();
+    rig.holds_writes = true;
+    rig.holder(Frame::Exited(exit(7, 0)))
+        .answer(Asked::Screen, LinkAnswer::Screen(Default::default()))
+        .took();
+    rig.let_write(full()).never("EXIT_ACK").never("leave").took();
+    for wait in [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000] {
+        rig.later(wait - 1).did(&[]);
+        rig.later(1).did(&["save done 10 screen=false", "look"]);
+        rig.let_write(full()).did(&[]);
+    }
+    rig.later(15_000).took();
+    rig.let_write(Ok(())).did(&["holder EXIT_ACK", "ask Forget", "show done 10", "leave", "close"]);
+}
+
+#[test]
+fn a_session_runs_whether_or_not_the_database_takes_that_now() {
+    let mut rig = Rig::asked_for();
+    rig.holds_writes = true;
+    rig.tell(Event::WhenRunning(Asker(1))).link(alive()).status().took();
+    rig.let_write(full()).did(&["reply 1 Done"]);
+    rig.later(500).did(&["save running 10", "look"]);
+    rig.let_write(Ok(())).did(&[]);
+    assert_eq!(rig.session.deadline(), None);
+}
+
+#[test]
+fn a_name_is_claimed_before_it_is_written_and_given_back_after() {
+    let tag = || m::Tag { name: Some("other".into()), ..m::Tag::default() };
+    let mut rig = Rig::running();
+    rig.tell(Event::Tag(tag(), Asker(1)));
+    rig.did(&["claim other", "save running 10", "unclaim", "holder DESCRIBE other", "reply 1 Done"]);
+    let mut rig = Rig::running();
+    rig.name_taken = true;
+    rig.tell(Event::Tag(tag(), Asker(1))).did(&["claim other", "refuse 1 taken"]);
+    let bad = m::Tag { name: Some("a b".into()), ..m::Tag::default() };
+    rig.tell(Event::Tag(bad, Asker(2))).did(&["refuse 2 `a b` cannot be a session's name"]);
+}
+
+// ---- The end ---------------------------------------------------------------------------------------------------------
+
+/// The last screen is taken from here if all of the output is, else from the host.
+#[test]
+fn an_end_before_and_after_the_last_bytes() {
+    let begin = || {
+        let mut rig = Rig::running();
+        rig.attach(VIEW, (80, 24));
+        rig.holder(Frame::Snapshot { at: 0, skipped: 0, cols: 80, rows: 24, more: false, bytes: b"" })
+            .works()
+            .took();
+        rig
+    };
+    // All of it is here.
+    let mut rig = begin();
+    rig.holder(Frame::Output { offset: 0, bytes: b"bye" }).holder(Frame::Exited(exit(7, 3)));
+    rig.did_also(&[
+        "view 1 OUTPUT bye",
+        "save done 10 screen=true",
+        "holder EXIT_ACK",
+        "leave",
+        "view 1 ENDED Some(7)",
+        "close-view 1",
+    ]);
+    assert!(rig.session.is_over());
+    // The end came another way, before the last bytes: the host has the screen, and the view gets the bytes all the same.
+    let mut rig = begin();
+    rig.holder(Frame::Exited(exit(7, 3))).did(&["ask Screen"]);
+    rig.holder(Frame::Output { offset: 0, bytes: b"bye" }).did(&["view 1 OUTPUT bye"]);
+    let screen = m::Screen { cols: 80, rows: 24, snapshot: b"bye".to_vec() };
+    rig.answer(Asked::Screen, LinkAnswer::Screen(screen));
+    rig.did_also(&["save done 10 screen=true", "leave", "view 1 ENDED Some(7)"]);
+    // The link goes first: nothing is written yet, and the next one tells the same end.
+    let mut rig = begin();
+    rig.holder(Frame::Exited(exit(7, 3))).took();
+    rig.lose_link().tell(Event::Answered(Asked::Screen, None)).never("save").never("ENDED").took();
+    let ended = JobReport { exit: Some(exit(7, 3)), ..report(JOB, Liveness::Exited) };
+    rig.link(inventory(vec![ended])).did_also(&["ask Screen"]);
+    rig.answer(Asked::Screen, LinkAnswer::Screen(Default::default()))
+        .did_also(&["save done 10 screen=false", "leave"]);
+}
+
+#[test]
+fn an_end_is_taken_once_however_often_it_is_told() {
+    let mut rig = Rig::running();
+    rig.holds_writes = true;
+    rig.holder(Frame::Exited(exit(7, 0)))
+        .answer(Asked::Screen, LinkAnswer::Screen(Default::default()))
+        .took();
+    rig.holder(Frame::Exited(exit(8, 0))).holder(Frame::Status(JobStatus::default())).never("save").took();
+    rig.let_write(Ok(()));
+    assert_eq!(rig.kept.and_then(|kept| kept.end).and_then(|end| end.code), Some(7));
+}
+
+// ---- Restarts --------------------------------------------------------------------------------------------------------
+
+#[test]
+fn two_restarts_at_once_are_one_new_job() {
+    let mut rig = Rig::running();
+    rig.holds_writes = true;
+    rig.restart(1, NEXT_JOB).restart(2, Uuid::from_u128(0xc)).did(&["save running 10 restart"]);
+    rig.let_write(Ok(())).did(&["holder END Restarted", "show running 10 restart"]);
+    rig.restart(3, Uuid::from_u128(0xd)).did(&[]);
+    rig.holder(Frame::Exited(exit(0, 0)))
+        .answer(Asked::Screen, LinkAnswer::Screen(Default::default()))
+        .took();
+    // One that comes while the end is being written is the next task's, which begins and so is what it wants.
+    rig.restart(4, Uuid::from_u128(0xe)).did(&[]);
+    rig.let_write(Ok(()));
+    rig.did(&[
+        "holder EXIT_ACK",
+        "ask Forget",
+        "hand-on init 11 running=[] told=[Asker(1), Asker(2), Asker(3)]",
+        "pass-on restart",
+        "close",
+    ]);
+    let (next, caller) = rig.handed_on.take().expect("a next task");
+    assert_eq!((next.job_id, next.restart), (NEXT_JOB, None));
+    let mut next = Rig::of(next, caller);
+    next.restart(4, Uuid::from_u128(0xe)).did(&["reply 4 Here"]);
+}
+
+#[test]
+fn a_restart_outlives_the_link_and_the_manager() {
+    let mut rig = Rig::running();
+    rig.restart(1, NEXT_JOB).took();
+    rig.lose_link().did_also(&["refuse 1 box cannot be reached"]);
+    // The manager that is: it goes on when the link does.
+    rig.link(alive()).did_also(&["open", "holder END Restarted"]);
+    rig.status()
+        .holder(Frame::Exited(exit(0, 0)))
+        .answer(Asked::Screen, LinkAnswer::Screen(Default::default()));
+    rig.did_also(&["save init 11 screen=false", "hand-on init 11 running=[] told=[]"]);
+    // The manager died meanwhile: the next one knows it from the record.
+    let mut rig = Rig::running();
+    rig.restart(1, NEXT_JOB).lose_link();
+    let mut next = rig.dies();
+    next.link(alive()).did_also(&["open", "holder END Restarted"]);
+    // Whoever asked asks again, with the same job.
+    next.status().restart(2, NEXT_JOB).took();
+    next.holder(Frame::Exited(exit(0, 0))).answer(Asked::Screen, LinkAnswer::Screen(Default::default()));
+    next.did_also(&["hand-on init 11 running=[] told=[Asker(2)]"]);
+    // It ended while nobody was there: what was wanted is wanted still.
+    let mut rig = Rig::running();
+    rig.restart(1, NEXT_JOB).lose_link();
+    let mut next = rig.dies();
+    next.link(inventory(vec![report(JOB, Liveness::Exited)])).took();
+    next.answer(Asked::Screen, LinkAnswer::Screen(Default::default()));
+    next.did_also(&["save init 11 screen=false", "hand-on init 11 running=[] told=[]"]);
+}
+
+#[test]
+fn a_restart_while_the_link_is_lost_is_refused_and_changes_nothing() {
+    let mut rig = Rig::running();
+    rig.lose_link().took();
+    rig.restart(1, NEXT_JOB).did(&["refuse 1 the job of `dev` cannot be reached now"]);
+    assert_eq!(rig.kept.as_ref().map(|kept| kept.restart), Some(None));
+}
+
+#[test]
+fn a_delete_overtakes_a_restart() {
+    let mut rig = Rig::running();
+    rig.restart(1, NEXT_JOB).took();
+    rig.delete(2, false).did_also(&[
+        "save running 10 delete",
+        "refuse 1 `dev` is being deleted",
+        "holder END Deleted",
+    ]);
+    rig.holder(Frame::Exited(exit(0, 0))).did(&["holder EXIT_ACK", "ask Forget"]);
+    rig.answer(Asked::Forget, LinkAnswer::Done(Default::default()));
+    rig.did(&["forget", "deleted", "leave", "reply 2 Removed(Gone)", "close"]);
+    assert_eq!(rig.kept, None);
+}
+
+// ---- A link is lost --------------------------------------------------------------------------------------------------
+
+/// In each phase: what is claimed from then on, and what the next link is asked.
+#[test]
+fn a_link_that_is_lost_in_each_phase() {
+    type Make = fn() -> Rig;
+    let table: &[(&str, Make, State, &[&str])] = &[
+        ("it was asked for", Rig::asked_for, State::Init, &["ask Spawn a"]),
+        ("it runs", Rig::running, State::Disconnected, &["open"]),
+        (
+            "its end waits for the screen",
+            || {
+                let mut rig = Rig::running();
+                rig.holder(Frame::Exited(exit(7, 9)));
+                rig
+            },
+            State::Disconnected,
+            &["ask Screen"],
+        ),
+        (
+            "it is to go",
+            || {
+                let mut rig = Rig::running();
+                rig.delete(1, false);
+                rig
+            },
+            State::Disconnected,
+            &["open", "holder END Deleted"],
+        ),
+        (
+            "it is to go and has ended",
+            || {
+                let mut rig = Rig::running();
+                rig.delete(1, false).holder(Frame::Exited(exit(0, 0)));
+                rig
+            },
+            State::Disconnected,
+            &["ask Forget"],
+        ),
+    ];
+    for (what, make, state, next) in table {
+        let mut rig = make();
+        let ended = matches!(rig.session.phase(), Phase::Ending(_) | Phase::Over(_));
+        let begins = matches!(rig.session.phase(), Phase::Starting { .. });
+        rig.lose_link();
+        if ended {
+            rig.tell(Event::Answered(Asked::Screen, None)).tell(Event::Answered(Asked::Forget, None));
+        }
+        assert_eq!(rig.session.shown().record.state, *state, "{what}");
+        assert!(!rig.session.is_over(), "{what}");
+        rig.took();
+        let jobs = match (begins, ended) {
+            (true, _) => vec![],
+            (_, true) => vec![report(JOB, Liveness::Exited)],
+            (_, false) => vec![report(JOB, Liveness::Alive)],
+        };
+        rig.link(inventory(jobs)).did_also(next);
+    }
+}
+
+#[test]
+fn a_frame_of_a_stream_that_was_is_none_of_the_next() {
+    let mut rig = Rig::running();
+    let old = rig.stream.expect("a stream");
+    rig.lose_link().link(alive()).took();
+    assert_ne!(rig.stream, Some(old));
+    let bytes = Frame::Exited(exit(7, 0)).to_bytes(0);
+    let frame = RawFrame { kind: kind::EXITED, flags: 0, stream: 0, body: &bytes[8..] };
+    rig.tell(Event::Holder { stream: old, frame }).did(&[]);
+    assert!(matches!(rig.session.phase(), Phase::Disconnected));
+}
+
+#[test]
+fn a_holder_that_breaks_the_rules_costs_its_stream_and_says_nothing_of_the_job() {
+    let mut rig = Rig::running();
+    rig.holder(Frame::Output { offset: 0, bytes: b"nobody asked" });
+    rig.did(&["close", "show disconnected 10", "look"]);
+    assert!(rig.session.shown().notes[0].contains("sends what nobody asked for"));
+    rig.tell(Event::Looked(alive())).did(&["open"]);
+}
+
+// ---- Removal ---------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_delete_in_each_phase() {
+    let deleted = |mut rig: Rig, did: &[&str]| {
+        rig.took();
+        rig.delete(1, false).did_also(did);
+        rig
+    };
+    // Its host was never told: there is nothing to wait for.
+    let rig = deleted(
+        Rig::asked_for(),
+        &["save init 10 delete", "forget", "deleted", "leave", "reply 1 Removed(Gone)"],
+    );
+    assert_eq!(rig.kept, None);
+    // It was told, and has not answered: what it knows is asked for.
+    let mut rig = Rig::asked_for();
+    rig.link(inventory(vec![]));
+    let mut rig = deleted(rig, &["save init 10 delete", "ask End", "look"]);
+    rig.tell(Event::Looked(inventory(vec![]))).did_also(&["ask Forget"]);
+    // It runs.
+    let mut rig = deleted(Rig::running(), &["save running 10 delete", "holder END Deleted"]);
+    rig.holder(Frame::Exited(exit(0, 0))).did(&["holder EXIT_ACK", "ask Forget"]);
+    rig.answer(Asked::Forget, LinkAnswer::Refused(Default::default())).did(&["look"]);
+    rig.answer(Asked::Forget, LinkAnswer::Done(Default::default()))
+        .did_also(&["forget", "reply 1 Removed(Gone)"]);
+    // Its end is being written: it is done by then, and whoever asked is passed on.
+    let mut rig = Rig::running();
+    rig.holds_writes = true;
+    rig.holder(Frame::Exited(exit(7, 0)))
+        .answer(Asked::Screen, LinkAnswer::Screen(Default::default()))
+        .took();
+    rig.delete(1, false).did(&[]);
+    rig.let_write(Ok(())).did_also(&["leave", "pass-on delete"]);
+    // Its end waits for the screen: nobody wants that any more.
+    let mut rig = Rig::running();
+    rig.holder(Frame::Exited(exit(7, 9)));
+    let mut rig = deleted(rig, &["save running 10 delete"]);
+    rig.answer(Asked::Screen, LinkAnswer::Screen(Default::default()));
+    rig.did_also(&["holder EXIT_ACK", "ask Forget"]).never("save");
+    // Another is asked for while it goes: all are told.
+    let mut rig = deleted(Rig::running(), &[]);
+    rig.delete(2, false).holder(Frame::Exited(exit(0, 0)));
+    rig.answer(Asked::Forget, LinkAnswer::Done(Default::default()));
+    rig.did_also(&["reply 1 Removed(Gone)", "reply 2 Removed(Gone)"]);
+}
+
+#[test]
+fn a_session_whose_host_is_out_of_reach_stays_until_it_is_ended_or_given_up() {
+    let mut rig = Rig::running();
+    rig.lose_link().took();
+    let later = "dev: box is out of reach, it is ended when box is back";
+    rig.delete(1, false)
+        .did_also(&["save disconnected 10 delete", &format!("reply 1 Removed(Later({later:?}))")]);
+    // Neither a crash nor a look brings it back.
+    let mut next = rig.dies();
+    next.link(alive()).did_also(&["open", "holder END Deleted"]);
+    // The user does not want to wait: a second time, and by force.
+    rig.delete(2, false).did(&[&format!("reply 2 Removed(Later({later:?}))")]);
+    rig.delete(3, true).did_also(&["forget", "deleted", "leave"]).never("Later");
+    assert_eq!(rig.kept, None);
+}
+
+#[test]
+fn a_row_that_cannot_be_removed_is_removed_later() {
+    let mut rig = Rig::asked_for();
+    rig.holds_writes = true;
+    rig.delete(1, false).let_write(Ok(())).did_also(&["forget"]);
+    rig.let_write(full()).did_also(&["refuse 1 the disk is full"]);
+    // The link comes first: nothing is asked of the host for a session that is gone but for its row.
+    rig.link(inventory(vec![])).never("ask").took();
+    rig.later(500).did_also(&["forget"]);
+    rig.let_write(Ok(())).did(&["deleted", "leave"]);
+}
+
+// ---- Views -----------------------------------------------------------------------------------------------------------
+
+#[test]
+fn a_view_that_does_not_read_has_no_more_than_its_bound_waiting_and_goes_on_where_it_was() {
+    let mut rig = Rig::running();
+    rig.attach(VIEW, (80, 24)).took();
+    rig.holder(Frame::Snapshot { at: 0, skipped: 0, cols: 80, rows: 24, more: false, bytes: b"" })
+        .works()
+        .took();
+    rig.view(VIEW, Frame::Credit(1 << 40));
+    let chunk = vec![b'x'; 30_000];
+    let mut sent = 0u64;
+    let mut given = 0;
+    let mut asked = 0;
+    for _ in 0..20 {
+        let bytes = Frame::Output { offset: sent, bytes: &chunk }.to_bytes(0);
+        sent += chunk.len() as u64;
+        let frame = RawFrame { kind: kind::OUTPUT, flags: 0, stream: 0, body: &bytes[8..] };
+        let stream = rig.stream.expect("a stream");
+        rig.session.handle(rig.now, Event::Holder { stream, frame });
+        while let Some(effect) = rig.session.poll() {
+            match effect {
+                Effect::ToView(_, bytes) => given += bytes.len(),
+                Effect::WhenDrained(_) => asked += 1,
+                _ => {}
+            }
+        }
+    }
+    assert!((200_000..400_000).contains(&given), "{given}");
+    assert_eq!(asked, 1, "asked once, however much comes");
+    rig.tell(Event::Drained { view: VIEW, waiting: 0 });
+    let rest: usize = rig.took().iter().filter(|did| did.starts_with("view 1 OUTPUT")).map(String::len).sum();
+    assert!(given + rest >= sent as usize, "nothing is left out: {given} and {rest} of {sent}");
+}
+
+#[test]
+fn each_view_has_an_id_of_its_own_and_those_that_leave_are_told_to_the_holder() {
+    let mut rig = Rig::running();
+    rig.attach(VIEW, (80, 24)).did_also(&["holder RESIZE 80x24"]);
+    rig.attach(VIEW, (80, 24)).did(&["refuse 100 a view with this id is attached to the session already"]);
+    rig.attach(OTHER_VIEW, (100, 30)).later(25).did_also(&["holder RESIZE 100x30"]);
+    rig.tell(Event::ViewGone { view: OTHER_VIEW, on_purpose: true })
+        .later(25)
+        .did_also(&["holder RESIZE 80x24"]);
+    rig.tell(Event::SendAway { which: "zz".into(), why: "x".into(), scripts: false, asker: Asker(1) });
+    rig.did(&["refuse 1 `dev` has no view `zz`"]);
+    rig.tell(Event::SendAway { which: String::new(), why: "x".into(), scripts: false, asker: Asker(2) });
+    rig.did_also(&["close-view 1", "reply 2 SentAway(1)"]);
+}
+
+#[test]
+fn a_view_that_comes_to_a_session_that_is_done_looks_for_another() {
+    let mut rig = Rig::running();
+    rig.holder(Frame::Exited(exit(7, 0)))
+        .answer(Asked::Screen, LinkAnswer::Screen(Default::default()))
+        .took();
+    rig.attach(VIEW, (80, 24)).did(&["look-again 100"]);
+    rig.delete(1, false).did(&["pass-on delete"]);
+    assert!(rig.session.is_over());
+}
+
+// ---- The same again --------------------------------------------------------------------------------------------------
+
+/// What a script of events does is the same each time, and no event at any time brings a session into a state that none is in.
+mod any_order {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn step(rig: &mut Rig, what: u8, n: u64) {
+        if rig.session.is_over() {
+            return;
+        }
+        match what {
+            0 => {
+                rig.link(alive());
+            }
+            1 => {
+                rig.link(inventory(vec![]));
+            }
+            2 => {
+                rig.link(inventory(vec![report(JOB, Liveness::Exited)]));
+            }
+            3 => {
+                rig.lose_link();
+            }
+            4 if rig.stream.is_some() => {
+                rig.status();
+            }
+            5 if rig.stream.is_some() => {
+                rig.holder(Frame::Exited(exit(7, n)));
+            }
+            6 if rig.waiting.is_some() => {
+                rig.let_write(if n % 3 == 0 { full() } else { Ok(()) });
+            }
+            7 => {
+                rig.delete(n, n % 2 == 0);
+            }
+            8 => {
+                rig.restart(n, Uuid::from_u128(0xb));
+            }
+            9 => {
+                rig.attach(Uuid::from_u128(u128::from(n % 3 + 1)), (80, 24));
+            }
+            10 => {
+                rig.tell(Event::ViewGone {
+                    view: Uuid::from_u128(u128::from(n % 3 + 1)),
+                    on_purpose: n % 2 == 0,
+                });
+            }
+            11 => {
+                rig.tell(Event::Tag(m::Tag { name: Some("x".into()), ..m::Tag::default() }, Asker(n)));
+            }
+            12 => {
+                rig.answer(Asked::Screen, LinkAnswer::Screen(Default::default()));
+            }
+            13 => {
+                rig.answer(Asked::Forget, LinkAnswer::Done(Default::default()));
+            }
+            14 => {
+                rig.tell(Event::Answered([Asked::Screen, Asked::Spawn, Asked::Forget][n as usize % 3], None));
+            }
+            15 => {
+                rig.later(n * 37);
+            }
+            16 => {
+                rig.tell(Event::WhenRunning(Asker(n)));
+            }
+            17 if rig.stream.is_some() => {
+                rig.holder(Frame::Close(m::Close::default()));
+                rig.stream = None;
+            }
+            18 => {
+                rig.types(n, b"x");
+            }
+            19 => {
+                rig.answer(Asked::Spawn, LinkAnswer::Spawned(Default::default()));
+            }
+            _ => {}
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_order_of_events_makes_a_state_that_none_is_in(
+            begins: bool,
+            steps in proptest::collection::vec((0u8..20, 0u64..100), 1..60),
+        ) {
+            let run = || {
+                let mut rig = if begins { Rig::asked_for() } else { Rig::of(record(State::Disconnected), None) };
+                rig.holds_writes = true;
+                let mut replies = std::collections::HashMap::<u64, u32>::new();
+                for (what, n) in &steps {
+                    step(&mut rig, *what, *n);
+                    assert_eq!(rig.session.contradiction(), None);
+                }
+                for did in &rig.did {
+                    let mut words = did.split(' ');
+                    if let (Some("reply" | "refuse" | "look-again"), Some(asker)) = (words.next(), words.next()) {
+                        *replies.entry(asker.parse().unwrap_or(0)).or_default() += 1;
+                    }
+                }
+                (rig.did, replies.len())
+            };
+            let (did, _) = run();
+            prop_assert_eq!(&did, &run().0, "the same events do the same");
+            // The record goes at most once, and nothing is written after.
+            let forgot = did.iter().position(|did| did == "deleted");
+            if let Some(at) = forgot {
+                prop_assert!(!did[at..].iter().any(|did| did.starts_with("save") || did == "forget"));
+            }
+            // A job is only ever asked for by a session that begins.
+            if !begins {
+                prop_assert!(!did.iter().any(|did| did.starts_with("ask Spawn")));
+            }
+        }
+    }
+}
