@@ -284,6 +284,7 @@ impl Model {
             _ => {
                 if let Some(b) = modes::private_bit(number) {
                     self.modes.said |= b & modes::PREFERENCES;
+                    self.size_asks += u64::from(on && b == bit::RESIZE_REPORTS);
                     self.modes.set(b, on);
                 }
             }

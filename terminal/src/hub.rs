@@ -160,6 +160,11 @@ impl Hub {
         &self.terminal
     }
 
+    /// As [`Terminal::hear`].
+    pub fn hear(&mut self, bytes: &[u8]) {
+        self.terminal.hear(bytes);
+    }
+
     /// As [`Terminal::take_signals`].
     pub fn take_signals(&mut self) -> VecDeque<Signal> {
         self.terminal.take_signals()

@@ -22,6 +22,7 @@
 
 #![forbid(unsafe_code)]
 
+mod asks;
 mod cell;
 mod cells;
 mod charset;
@@ -55,6 +56,7 @@ mod width;
 #[cfg(test)]
 mod tests;
 
+pub use asks::is_typing;
 pub use cells::{CellView, Colour, RowView};
 pub use hub::{Cursor, Hub, Next};
 pub use keys::Key;

@@ -125,7 +125,16 @@ impl Names {
     }
 }
 
+/// Modes that are the session's and not its terminals': carried out by the holder, or by nobody.
+const OF_THE_SESSION: [u16; 3] = [2027, 2031, 2048];
+
 impl Query {
+    /// Is it about something that no view's terminal can speak for? What one has, the next may not have: the holder answers it,
+    /// whether there is a view or not.
+    pub fn is_of_the_session(&self) -> bool {
+        matches!(self, Self::PrivateMode(mode) if OF_THE_SESSION.contains(mode))
+    }
+
     /// Cursor position reports (`CSI r ; c R`) that answer it, for [`Outstanding`](crate::Outstanding).
     pub fn cursor_reports(&self) -> u32 {
         match self {
@@ -424,8 +433,7 @@ pub(crate) fn answer(t: &Terminal, query: &Query, out: &mut Vec<u8>) {
             63 => write!(out, "\x1bP1!~0000\x1b\\"),
             75 => write!(out, "\x1b[?70n"),
             85 => write!(out, "\x1b[?83n"),
-            // The default colours the model answers with are light on dark.
-            _ => write!(out, "\x1b[?997;1n"),
+            _ => write!(out, "\x1b[?997;{}n", m.heard.scheme(m.colors[1])),
         },
         Query::AnsiMode(n) => {
             let v = match n {
@@ -440,13 +448,15 @@ pub(crate) fn answer(t: &Terminal, query: &Query, out: &mut Vec<u8>) {
         Query::Setting(what) => setting(t, *what, out),
         Query::Version => write!(out, "\x1bP>|sessd({})\x1b\\", env!("CARGO_PKG_VERSION")),
         Query::Palette(i) => {
-            let [r, g, b] = m.palette.get(i).copied().unwrap_or_else(|| default_palette(*i));
+            let [r, g, b] =
+                m.palette.get(i).or(m.heard.palette.get(i)).copied().unwrap_or_else(|| default_palette(*i));
             write!(out, "\x1b]4;{i};rgb:{r:02x}{r:02x}/{g:02x}{g:02x}/{b:02x}{b:02x}\x1b\\")
         }
         Query::SpecialColor(i) => write!(out, "\x1b]5;{i};rgb:ffff/ffff/ffff\x1b\\"),
         Query::DynamicColor(n) => {
             let fallback = if matches!(n, 11 | 14 | 16 | 17) { [0; 3] } else { [255; 3] };
-            let [r, g, b] = m.colors[usize::from((n - 10).min(9))].unwrap_or(fallback);
+            let at = usize::from((n - 10).min(9));
+            let [r, g, b] = m.colors[at].or(m.heard.colors[at]).unwrap_or(fallback);
             write!(out, "\x1b]{n};rgb:{r:02x}{r:02x}/{g:02x}{g:02x}/{b:02x}{b:02x}\x1b\\")
         }
         Query::Clipboard(Selections(names)) => {
@@ -485,12 +495,14 @@ pub(crate) fn answer(t: &Terminal, query: &Query, out: &mut Vec<u8>) {
     };
 }
 
-/// 1 set, 2 reset, 0 unknown, 4 for ever reset.
+/// 1 set, 2 reset, 0 unknown, 4 for ever reset. What is kept for the terminals that know it, and done by nobody where there is
+/// none, is not claimed: pixels of the mouse (1016), widths of whole clusters (2027), notices of another theme (2031).
 fn private_mode(t: &Terminal, n: u16) -> u8 {
     let m = &t.state;
     let on = match n {
+        1016 | 2027 | 2031 => return 0,
         9 | 1000 | 1002 | 1003 => m.modes.mouse == n,
-        1005 | 1006 | 1015 | 1016 => m.modes.mouse_encoding == n,
+        1005 | 1006 | 1015 => m.modes.mouse_encoding == n,
         47 | 1047 | 1049 => m.alternate.is_some(),
         1048 => m.screen_ref().saved != crate::screen::Saved::default(),
         _ => match modes::private_bit(n) {

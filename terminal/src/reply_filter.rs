@@ -13,9 +13,10 @@ pub struct Outstanding {
 
 /// Removes terminal answers from a view's input, which may be cut anywhere. Everything else passes unchanged.
 ///
-/// What is removed: CPR and DECXCPR, DA1–DA3, DSR, DECRPM, DECRPSS, XTVERSION, XTGETTCAP, colour and selection answers
-/// (OSC 4, 10–19, 52), window reports and titles (OSC L and l), kitty keyboard flags, DECREPTPARM, the colour-scheme
-/// answer (`CSI ? 997 n`).
+/// What is removed: CPR and DECXCPR, DA1–DA3, DSR, DECRPM, DECRPSS, DECRQCRA and DECCKSR checksums, DECTABSR and DECCIR,
+/// XTVERSION, XTGETTCAP, XTSMGRAPHICS, colour, selection, pointer, notice and iTerm2 answers (OSC 4, 5, 10–19, 21, 22, 52, 99,
+/// 1337), kitty's answers to images (APC G), window reports and titles (OSC L and l), sizes (`CSI 48 … t`), kitty keyboard
+/// flags, DECREPTPARM, the colour-scheme answer (`CSI ? 997 n`).
 ///
 /// Keys are never removed. The one clash is `CSI 1 ; m R`, F3 with modifiers 2–16 (xterm ctlseqs, PC-style function
 /// keys) and a cursor report for row 1: it is a report only while one is outstanding. With other rows, or columns past 16, `CSI r ; c R` is no key and is always
@@ -127,6 +128,17 @@ impl ReplyFilter {
     }
 }
 
+/// Length of the whole answer at the start of `bytes`, if there is one.
+pub(crate) fn answer(bytes: &[u8]) -> Option<usize> {
+    if bytes.first() != Some(&0x1b) {
+        return None;
+    }
+    match classify(bytes, &mut Outstanding::default()) {
+        Found::Answer(n) => Some(n),
+        Found::Keys(_) | Found::Unfinished | Found::Endless => None,
+    }
+}
+
 /// At an ESC.
 fn classify(bytes: &[u8], outstanding: &mut Outstanding) -> Found {
     match bytes.get(1) {
@@ -149,7 +161,7 @@ fn classify(bytes: &[u8], outstanding: &mut Outstanding) -> Found {
                 _ => Found::Keys(3 + n),
             }
         }
-        Some(kind @ (b']' | b'P')) => string(bytes, *kind),
+        Some(kind @ (b']' | b'P' | b'_')) => string(bytes, *kind),
         Some(_) => Found::Keys(1),
     }
 }
@@ -172,20 +184,21 @@ fn is_answer(csi: &Csi<'_>, outstanding: &mut Outstanding) -> bool {
         (0 | b'?', [b'$'], b'y') => true,
         (b'?', [], b'u') => true,
         (b'>', [], b'm') => true,
-        (0, [], b't') => matches!((a, csi.len()), (1 | 2, 1) | (3..=6 | 8 | 9, 3)),
+        (0, [], b't') => matches!((a, csi.len()), (1 | 2, 1) | (3..=6 | 8 | 9, 3) | (48, 3..)),
+        (b'?', [], b'S') => csi.len() >= 2,
         (0, [], b'x') => matches!(a, 2 | 3) && csi.len() > 2,
         (0, [b'*'], b'{') => true,
         _ => false,
     }
 }
 
-/// An OSC or DCS at the start of `bytes`.
+/// An OSC, DCS or APC at the start of `bytes`.
 fn string(bytes: &[u8], kind: u8) -> Found {
     let body = &bytes[2..];
     let end = body.iter().position(|b| matches!(b, 7 | 0x18 | 0x1a | 0x1b));
     let head = &body[..end.unwrap_or(body.len())];
     let Some(sure) = starts_answer(kind, head, end.is_some()) else {
-        // Alt-] or Alt-P, and then other keys.
+        // Alt-], Alt-P or Alt-_, and then other keys.
         return Found::Keys(2);
     };
     match end {
@@ -203,8 +216,19 @@ fn string(bytes: &[u8], kind: u8) -> Found {
 
 /// Whether a string that starts so is an answer (`Some(true)`), may become one (`Some(false)`), or is none.
 fn starts_answer(kind: u8, head: &[u8], complete: bool) -> Option<bool> {
-    if kind == b'P' {
-        let starts: [&[u8]; 7] = [b"0$r", b"1$r", b">|", b"!|", b"0+r", b"1+r", b"1!~"];
+    if kind == b'P' || kind == b'_' {
+        // A checksum has the number of who asked before it.
+        let digits = head.iter().take(5).take_while(|b| b.is_ascii_digit()).count();
+        if kind == b'P' && digits > 0 && head[digits..].starts_with(b"!~") {
+            return Some(true);
+        }
+        let open = kind == b'P' && (1..6).contains(&digits) && b"!~".starts_with(&head[digits..]);
+        const OF_DCS: [&[u8]; 8] = [b"0$r", b"1$r", b">|", b"!|", b"0+r", b"1+r", b"1$u", b"2$u"];
+        const OF_APC: [&[u8]; 3] = [b"Gi=", b"GI=", b"Gp="];
+        let starts = if kind == b'P' { &OF_DCS[..] } else { &OF_APC[..] };
+        if open && !complete {
+            return Some(false);
+        }
         if starts.iter().any(|s| head.starts_with(s)) {
             return Some(true);
         }
@@ -215,8 +239,8 @@ fn starts_answer(kind: u8, head: &[u8], complete: bool) -> Option<bool> {
         return Some(complete);
     }
     if let Some((number, _)) = osc::split(head).filter(|_| head.contains(&b';')) {
-        return if matches!(number, 4 | 5 | 10..=19 | 52) { Some(true) } else { None };
+        return if matches!(number, 4 | 5 | 10..=19 | 21 | 22 | 52 | 99 | 1337) { Some(true) } else { None };
     }
-    let digits = head.iter().all(u8::is_ascii_digit) && head.len() <= 2;
+    let digits = head.iter().all(u8::is_ascii_digit) && head.len() <= 4;
     if digits && !complete { Some(false) } else { None }
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 
 use crate::Size;
+use crate::asks::Heard;
 use crate::cell::{Cell, Clusters};
 use crate::charset::Charset;
 use crate::modes::{Modes, bit};
@@ -87,6 +88,10 @@ pub(crate) struct Model {
     pub(crate) cwd_path: Option<String>,
     pub(crate) shell: Option<ShellState>,
     pub(crate) bells: u64,
+    /// What a terminal that shows it said of itself.
+    pub(crate) heard: Heard,
+    /// How often mode 2048 was set.
+    pub(crate) size_asks: u64,
     /// What the program says to people, until it is taken.
     pub(crate) signals: Signals,
     /// Spent since the start; see [`Terminal::cost`].
@@ -126,6 +131,8 @@ impl Model {
             cwd_path: None,
             shell: None,
             bells: 0,
+            heard: Heard::default(),
+            size_asks: 0,
             signals: Signals::default(),
             cost: 0,
             limit: u64::MAX,
@@ -636,6 +643,8 @@ impl Model {
         std::mem::swap(&mut fresh.title, &mut self.title);
         std::mem::swap(&mut fresh.icon, &mut self.icon);
         std::mem::swap(&mut fresh.titles, &mut self.titles);
+        std::mem::swap(&mut fresh.heard, &mut self.heard);
+        fresh.size_asks = self.size_asks;
         *self = fresh;
     }
 

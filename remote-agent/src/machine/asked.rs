@@ -1,8 +1,10 @@
 //! What the job asked its terminal while a view was there to answer, and has not been answered. When the last such view
 //! leaves before it answered, the holder does. Pure: time is an argument, in milliseconds.
 
+use crate::machine::input::without;
 use sessd_terminal::{Outstanding, Query, QueryScanner, ReplyFilter};
 use std::collections::VecDeque;
+use std::ops::Range;
 
 /// Questions remembered; a program that asks more at once gets no answer to the oldest.
 const WAITING_MAX: usize = 64;
@@ -18,21 +20,35 @@ pub struct Asked {
 }
 
 impl Asked {
-    /// Output passed on to a view that answers.
-    pub fn output(&mut self, bytes: &[u8], now_ms: u64) {
+    /// Output passed on to a view that answers. Gives what no view's terminal can answer: that is for the holder, at once.
+    pub fn output(&mut self, bytes: &[u8], now_ms: u64) -> Vec<Query> {
+        let mut ours = Vec::new();
         for query in self.scanner.sees_query(bytes).into_iter().flatten() {
+            if query.is_of_the_session() {
+                ours.push(query);
+                continue;
+            }
             if self.waiting.len() == WAITING_MAX {
                 self.waiting.pop_front();
             }
             self.waiting.push_back((query, now_ms));
         }
+        ours
     }
 
-    /// Input of a view: the answers in it are to the questions asked first.
-    pub fn input(&mut self, bytes: &[u8]) {
+    /// Input of a view: the answers in it are to the questions asked first, but for those that are passed over, which are to
+    /// none of them.
+    pub fn input(&mut self, bytes: &[u8], passed_over: &[Range<usize>]) {
         if self.waiting.is_empty() {
             return;
         }
+        let kept;
+        let bytes = if passed_over.is_empty() {
+            bytes
+        } else {
+            kept = without(bytes, passed_over);
+            &kept
+        };
         let mut keys = Vec::new();
         let reports = self.waiting.iter().map(|(query, _)| query.cursor_reports()).sum();
         self.answers.filter(bytes, &mut Outstanding { cursor_reports: reports }, &mut keys);
@@ -68,8 +84,8 @@ mod tests {
         let mut asked = Asked::default();
         asked.output(b"text \x1b[c and \x1b]11;?\x1b\\ and \x1b[", 0);
         asked.output(b"6n", 0);
-        asked.input(b"ls\x1b[A");
-        asked.input(b"\x1b[?62;22c");
+        asked.input(b"ls\x1b[A", &[]);
+        asked.input(b"\x1b[?62;22c", &[]);
         assert_eq!(asked.left(10), [Query::DynamicColor(11), Query::CursorPosition]);
         assert_eq!(asked.left(10), [], "once");
     }
@@ -88,6 +104,14 @@ mod tests {
     }
 
     #[test]
+    fn what_no_terminal_can_answer_is_ours_though_a_view_is_there() {
+        let mut asked = Asked::default();
+        let ours = asked.output(b"\x1b[?2048$p\x1b[?2004$p\x1b[?2027$p\x1b[?2031$p", 0);
+        assert_eq!(ours, [2048, 2027, 2031].map(Query::PrivateMode));
+        assert_eq!(asked.left(10), [Query::PrivateMode(2004)]);
+    }
+
+    #[test]
     fn who_waited_too_long_has_given_up() {
         let mut asked = Asked::default();
         asked.output(b"\x1b[c", 0);
@@ -98,7 +122,7 @@ mod tests {
     fn an_answer_with_a_string_end_counts_once() {
         let mut asked = Asked::default();
         asked.output(b"\x1b]11;?\x1b\\\x1b[6n\x1b[5n", 0);
-        asked.input(b"\x1b]11;rgb:0000/0000/0000\x1b\\\x1b[2;5R");
+        asked.input(b"\x1b]11;rgb:0000/0000/0000\x1b\\\x1b[2;5R", &[]);
         assert_eq!(asked.left(0), [Query::Status]);
     }
 }

@@ -8,6 +8,7 @@ use sessd_proto::Uuid;
 use sessd_proto::limits::{INPUT_VIEWS, INPUT_WINDOW};
 use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
+use std::ops::Range;
 
 #[derive(Debug, Default)]
 struct Position {
@@ -26,6 +27,8 @@ struct Piece {
     script: bool,
     bytes: Vec<u8>,
     written: usize,
+    /// Bytes of the view behind these that are not written and count as if they were.
+    passed_over: u64,
 }
 
 /// What became of an input frame.
@@ -65,6 +68,19 @@ impl Input {
         bytes: &[u8],
         is_here: impl Fn(Uuid) -> bool,
     ) -> Accept {
+        self.accept_without(view, seq, withdrawn, bytes, &[], is_here)
+    }
+
+    /// The same, without some parts of `bytes`, in order: they are taken and never written.
+    pub fn accept_without(
+        &mut self,
+        view: Uuid,
+        seq: u64,
+        withdrawn: bool,
+        bytes: &[u8],
+        passed_over: &[Range<usize>],
+        is_here: impl Fn(Uuid) -> bool,
+    ) -> Accept {
         self.frames += 1;
         self.make_room_for(view, is_here);
         let position = self.positions.entry(view).or_default();
@@ -82,7 +98,8 @@ impl Input {
             }
             position.accepted = seq;
         }
-        let fresh = match bytes.get((position.accepted - seq) as usize..) {
+        let seen = (position.accepted - seq) as usize;
+        let fresh = match bytes.get(seen..) {
             Some(fresh) if !fresh.is_empty() => fresh,
             _ => return Accept::Seen(position.written),
         };
@@ -94,7 +111,25 @@ impl Input {
             return Accept::TooMuch;
         };
         position.accepted = accepted;
-        self.queue.push_back(Piece { view: Some(view), script: false, bytes: fresh.to_vec(), written: 0 });
+        let passed_over = passed_over.iter().filter(|part| part.end > seen);
+        let passed_over: Vec<_> =
+            passed_over.map(|part| part.start.max(seen) - seen..part.end - seen).collect();
+        let kept = without(fresh, &passed_over);
+        let over = (fresh.len() - kept.len()) as u64;
+        if !kept.is_empty() {
+            self.queue.push_back(Piece {
+                view: Some(view),
+                script: false,
+                bytes: kept,
+                written: 0,
+                passed_over: over,
+            });
+        } else if let Some(piece) = self.queue.iter_mut().rev().find(|piece| piece.view == Some(view)) {
+            piece.passed_over += over;
+        } else {
+            position.written = position.accepted;
+            return Accept::Seen(position.written);
+        }
         Accept::New
     }
 
@@ -114,14 +149,26 @@ impl Input {
         let answers = self.queue.iter().filter(|p| p.view.is_none() && !p.script);
         let waiting: usize = answers.map(|p| p.bytes.len()).sum();
         if !bytes.is_empty() && waiting + bytes.len() <= 4096 {
-            self.queue.push_back(Piece { view: None, script: false, bytes: bytes.to_vec(), written: 0 });
+            self.queue.push_back(Piece {
+                view: None,
+                script: false,
+                bytes: bytes.to_vec(),
+                written: 0,
+                passed_over: 0,
+            });
         }
     }
 
     /// Queues what is typed by no view. Whoever does that bounds it by [`Self::unread_of_scripts`].
     pub fn script(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
-            self.queue.push_back(Piece { view: None, script: true, bytes: bytes.to_vec(), written: 0 });
+            self.queue.push_back(Piece {
+                view: None,
+                script: true,
+                bytes: bytes.to_vec(),
+                written: 0,
+                passed_over: 0,
+            });
         }
     }
 
@@ -140,13 +187,14 @@ impl Input {
         let front = self.queue.front_mut()?;
         front.written += n;
         let (view, done) = (front.view, front.written >= front.bytes.len());
+        let passed_over = if done { front.passed_over } else { 0 };
         if done {
             self.queue.pop_front();
         }
         let view = view?;
         let more = self.queue.iter().any(|p| p.view == Some(view));
         let position = self.positions.get_mut(&view)?;
-        position.written += n as u64;
+        position.written += n as u64 + passed_over;
         if done && !more {
             // Nothing of this view is left to write, so what was withdrawn in between counts as well.
             position.written = position.accepted;
@@ -175,6 +223,17 @@ impl Input {
             self.positions.remove(&oldest);
         }
     }
+}
+
+/// `bytes` without some parts of it, which are in order.
+pub fn without(bytes: &[u8], parts: &[Range<usize>]) -> Vec<u8> {
+    let (mut kept, mut at) = (Vec::with_capacity(bytes.len()), 0);
+    for part in parts {
+        kept.extend_from_slice(&bytes[at..part.start]);
+        at = part.end;
+    }
+    kept.extend_from_slice(&bytes[at..]);
+    kept
 }
 
 #[cfg(test)]
@@ -238,6 +297,29 @@ mod tests {
         assert_eq!(accept(&mut input, id(1), 10, true, b""), Accept::Seen(10));
         assert_eq!(input.withdrawn(id(1), 10), Some((10, 10)));
         assert_eq!(input.withdrawn(id(1), 5), None, "one hole is remembered");
+    }
+
+    #[test]
+    #[allow(clippy::single_range_in_vec_init)] // a list of parts, of which there is one
+    fn what_is_passed_over_is_acknowledged_and_never_written() {
+        let mut input = Input::new();
+        let take = |input: &mut Input, seq, bytes: &[u8], parts: &[Range<usize>]| {
+            input.accept_without(id(1), seq, false, bytes, parts, |_| false)
+        };
+        assert_eq!(
+            take(&mut input, 0, b"<48t>", &[0..5]),
+            Accept::Seen(5),
+            "nothing else: it counts at once"
+        );
+        assert_eq!(take(&mut input, 5, b"a<48t>b", &[1..6]), Accept::New);
+        assert_eq!(take(&mut input, 12, b"<48t>", &[0..5]), Accept::New);
+        assert_eq!(take(&mut input, 17, b"c", &[]), Accept::New);
+        assert_eq!(input.wrote(1), None);
+        assert_eq!(input.wrote(1), Some((id(1), 17)), "and what follows the last that was written");
+        // Sent again, with a part of it in what was seen.
+        assert_eq!(take(&mut input, 8, b"8t>b<48t>cd", &[0..3, 4..9]), Accept::New);
+        assert_eq!(drain(&mut input), b"cd");
+        assert_eq!(input.written(id(1)), Some(19));
     }
 
     #[test]

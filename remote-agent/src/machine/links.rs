@@ -6,6 +6,7 @@ use crate::VERSION;
 use crate::machine::input::Accept;
 use crate::machine::outbox::{OUT_LOW, OUT_MAX, Outbox};
 use crate::machine::sizes::Sizes;
+use crate::machine::told::of_a_terminal_only;
 use sessd_proto::frame::put_snapshot;
 use sessd_proto::limits::{CHUNK, SCROLLBACK_LINES};
 use sessd_proto::messages::{self as m, CloseReason, EndReason, ExitRecord};
@@ -177,14 +178,21 @@ impl HolderMachine {
                 self.active_at_ms = now.steady_ms;
                 let here = &self.views_here;
                 let is_here = |id: Uuid| watch.presence.has(id) || here.contains(&id);
-                let accepted = self.input.accept(view, seq, withdrawn, bytes, is_here);
+                // The session speaks for its terminals there: the job is not told twice, nor of one that leaves again.
+                let plain = self.job.spec.plain;
+                let passed_over = if plain { Vec::new() } else { of_a_terminal_only(bytes) };
+                let accepted = self.input.accept_without(view, seq, withdrawn, bytes, &passed_over, is_here);
                 if withdrawn && let Some((from, to)) = self.input.withdrawn(view, seq) {
                     out.put(0, &Frame::Withdrawn { view, from, to });
                 }
                 match accepted {
                     Accept::New => {
-                        self.asked.input(bytes);
-                        self.activity.typed();
+                        self.hub.hear(bytes);
+                        self.asked.input(bytes, &passed_over);
+                        self.told.typed(now.ms);
+                        if sessd_terminal::is_typing(bytes) {
+                            self.activity.typed();
+                        }
                     }
                     Accept::Seen(seq) | Accept::Missing(seq) => out.put(0, &Frame::InputAck { view, seq }),
                     Accept::TooMuch => return Err("a view sent more input than its window".into()),
@@ -242,6 +250,7 @@ impl HolderMachine {
         self.hub.resize(size);
         self.sizes.changed(self.hub.head(), size, self.hub.oldest());
         self.effects.push_back(Effect::Resize(size));
+        self.tell_size();
         self.status_soon(now);
     }
 
@@ -276,6 +285,7 @@ impl HolderMachine {
         self.look_no_later(now);
         // Who holds the job is part of its status, and so is when it ends.
         self.status_soon(now);
+        self.tell_focus(now);
         if self.interactive() {
             self.hub.flush_held();
         } else {

@@ -20,6 +20,7 @@
 //! record, `rounds` what comes round by the clock, `scripts` what the job says of itself and what
 //! scripts type into it, `plain` jobs without a terminal; each holds a part of the machine. Smaller machines that this one is made of:
 //! [`input`], [`asked`], [`sizes`], [`idle`], [`ending`], [`acks`], [`memory`], [`keep`], [`outbox`],
+//! [`told`]: what the job is told by its terminal whoever looks,
 //! [`activity`]: what the job is doing, [`queue`]: what is typed by no view.
 
 pub mod acks;
@@ -42,6 +43,7 @@ mod scripts;
 pub mod sizes;
 #[cfg(test)]
 mod tests;
+pub mod told;
 
 use acks::Acks;
 use activity::Activity;
@@ -64,6 +66,7 @@ use sessd_proto::{Frame, Uuid};
 use sessd_terminal::{Hub, Size, SnapshotOptions};
 use sizes::Sizes;
 use std::collections::VecDeque;
+use told::{Clipboard, Told};
 
 /// What time it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -217,6 +220,8 @@ pub struct HolderMachine {
     sizes: Sizes,
     input: Input,
     asked: Asked,
+    told: Told,
+    clipboard: Clipboard,
     acks: Acks,
     activity: Activity,
     queue: Queue,
@@ -284,6 +289,8 @@ impl HolderMachine {
             sizes: Sizes::default(),
             input: Input::new(),
             asked: Asked::default(),
+            told: Told::default(),
+            clipboard: Clipboard::default(),
             acks: Acks::default(),
             activity: Activity::new(now.ms),
             queue: Queue::default(),
@@ -368,6 +375,7 @@ impl HolderMachine {
         if std::mem::take(&mut self.watchers_changed) {
             self.look_at_watchers(now);
         }
+        self.offer_clipboard(now);
         self.sweep(now);
         self.take_rounds(now);
         self.take_script_steps(now);
@@ -405,6 +413,7 @@ impl HolderMachine {
             self.status_due_ms,
             self.acks.due_ms(),
             self.keep.due_ms(),
+            self.told.due_ms(),
             Some(self.look_due_ms),
             self.script_steps_ms(),
             self.run_until_ms(),

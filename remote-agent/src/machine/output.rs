@@ -91,21 +91,28 @@ impl HolderMachine {
             }
         }
         self.input.answer(&replies);
+        self.tell_size();
     }
 
     /// The hub takes what it can for so much.
     fn feed(&mut self, budget: u64, replies: &mut Vec<u8>, now: Now) {
         let bytes = &self.unfed.buffer[self.unfed.from..self.unfed.to];
-        self.unfed.from += if self.job.spec.plain {
+        let plain = self.job.spec.plain;
+        let alone = !plain && !self.links.iter().any(Link::is_interactive);
+        let n = if plain {
             // Bytes that no terminal gets: nothing in them is a question.
             self.hub.feed_within(bytes, budget)
-        } else if self.links.iter().any(Link::is_interactive) {
-            let n = self.hub.feed_within(bytes, budget);
-            self.asked.output(&bytes[..n], now.ms);
-            n
-        } else {
+        } else if alone {
             self.hub.feed_answering_within(bytes, budget, replies)
+        } else {
+            let n = self.hub.feed_within(bytes, budget);
+            for query in self.asked.output(&bytes[..n], now.ms) {
+                self.hub.answer(&query, replies);
+            }
+            n
         };
+        self.clipboard.output(&bytes[..n], alone);
+        self.unfed.from += n;
     }
 
     /// The job has ended, and nothing more is waited for: all that was read counts.

@@ -460,6 +460,90 @@ fn the_pty_gets_its_size_and_every_manager_hears_of_it_at_its_byte() {
 }
 
 #[test]
+fn a_job_hears_of_its_size_in_its_input_from_the_session_and_from_no_terminal() {
+    let mut world = World::new(JobSpec::default());
+    world.output(b"\x1b[?2048$p\x1b[?2027$p\x1b[?2031$p");
+    let known = b"\x1b[?2048;2$y\x1b[?2027;0$y\x1b[?2031;0$y";
+    assert_eq!(world.typed().escape_ascii().to_string(), known.escape_ascii().to_string());
+    world.output(b"\x1b[?2048h");
+    assert_eq!(world.typed(), b"\x1b[48;24;80;0;0t", "at once");
+    world.output(b"\x1b[?2048h");
+    assert_eq!(world.typed(), b"\x1b[48;24;80;0;0t", "and whenever it asks");
+    // With a view the answer is the same, and what its terminal says of that is not passed on.
+    world.manager(ONE, 1);
+    world.output(b"\x1b[?2048$p");
+    assert_eq!(world.typed(), b"\x1b[?2048;1$y");
+    world.frame(ONE, Frame::Resize(m::Resize { cols: 100, rows: 30 }));
+    assert_eq!(world.typed(), b"\x1b[48;30;100;0;0t");
+    world.type_(ONE, 0, b"\x1b[?2048;0$y");
+    world.type_(ONE, 11, b"x\x1b[48;30;100;600;1000t");
+    assert_eq!(world.typed(), b"x");
+    world.pass(acks::Acks::WAIT_MS);
+    assert_eq!(world.said_to(ONE, "ack 33"), 1, "{:?}", world.sent);
+    world.output(b"\x1b[?2048l");
+    world.frame(ONE, Frame::Resize(m::Resize { cols: 80, rows: 24 }));
+    assert_eq!(world.typed(), b"", "it wants no more");
+}
+
+#[test]
+fn the_focus_comes_with_the_first_view_and_goes_with_the_last() {
+    let mut world = World::new(JobSpec::default());
+    world.manager(ONE, 1);
+    world.presence(ONE, 0);
+    assert_eq!(world.typed(), b"", "it was not asked for");
+    world.output(b"\x1b[?1004h");
+    world.presence(ONE, 1);
+    assert_eq!(world.typed(), b"\x1b[I");
+    world.manager(TWO, 1);
+    world.presence(ONE, 0);
+    assert_eq!(world.typed(), b"", "somebody looks");
+    world.handle(Event::Closed(TWO));
+    assert_eq!(world.typed(), b"\x1b[O");
+}
+
+#[test]
+fn with_no_view_the_last_terminals_words_are_passed_on() {
+    let mut world = World::new(JobSpec::default());
+    world.manager(ONE, 1);
+    world.output(b"\x1b]11;?\x1b\\");
+    world.type_(ONE, 0, b"\x1b]11;rgb:fafa/fafa/fafa\x1b\\");
+    world.typed();
+    world.presence(ONE, 0);
+    world.output(b"\x1b]11;?\x1b\\\x1b[?996n");
+    assert_eq!(world.typed(), b"\x1b]11;rgb:fafa/fafa/fafa\x1b\\\x1b[?997;2n");
+}
+
+#[test]
+fn a_clipboard_written_with_no_view_is_offered_to_the_next_one_once() {
+    let mut world = World::new(JobSpec::default());
+    world.output(b"before\x1b]52;c;aGVsbG8=\x07after\x1b[3");
+    world.manager(ONE, 1);
+    let offered =
+        |world: &World| world.sent.iter().filter(|(_, word)| word.contains("]52;c;aGVsbG8=")).count();
+    world.pass(1_500);
+    assert_eq!(offered(&world), 0, "not into the middle of a sequence");
+    world.output(b"m");
+    world.pass(200);
+    assert_eq!(offered(&world), 1);
+    world.presence(ONE, 0);
+    world.presence(ONE, 1);
+    world.pass(5_000);
+    assert_eq!(offered(&world), 1, "once");
+    // What is written while somebody is there is theirs already.
+    world.output(b"\x1b]52;c;aGVsbG8=\x07");
+    world.presence(ONE, 0);
+    world.presence(ONE, 1);
+    world.pass(5_000);
+    assert_eq!(offered(&world), 2);
+    // Who types sees what it types into: it is offered at once.
+    world.presence(ONE, 0);
+    world.output(b"\x1b]52;c;aGVsbG8=\x07");
+    world.presence(ONE, 1);
+    world.type_(ONE, 0, b"x");
+    assert_eq!(offered(&world), 4, "as it was written, to a manager that follows, and as it is offered");
+}
+
+#[test]
 fn the_same_events_give_the_same_effects() {
     let run = || {
         let spec = JobSpec { idle_timeout_ms: Some(HOUR), ..JobSpec::default() };
