@@ -4,8 +4,8 @@
 //! Of what is typed between one return of the link and the next the job gets the beginning, each key once; and what the
 //! view said of its keys is so: as many as it said never arrive never do, however late an old path thaws.
 
-use sessd::view::typed::{Lost, Outgoing};
 use sessd_agent::machine::input::{Accept, Input};
+use sessd_client::typed::{Lost, Outgoing};
 use sessd_proto::Uuid;
 use std::collections::VecDeque;
 

@@ -13,13 +13,12 @@ use std::{env, fs};
 
 fn main() {
     for path in [
-        "../remote-agent",
-        "../proto",
-        "../terminal/src",
-        "../terminal/Cargo.toml",
-        "../Cargo.toml",
-        "../Cargo.lock",
-        "../migrations",
+        "../../remote-agent",
+        "../../proto",
+        "../../terminal/src",
+        "../../terminal/Cargo.toml",
+        "../../Cargo.toml",
+        "../../Cargo.lock",
     ] {
         println!("cargo:rerun-if-changed={path}");
     }
@@ -106,7 +105,7 @@ fn finished(folder: &Path) -> Vec<(String, PathBuf)> {
 fn build(triple: &str, out: &Path) -> Option<PathBuf> {
     // OUT_DIR is TARGET/PROFILE/build/PACKAGE-HASH/out: one folder above the profiles is shared by all of them.
     let shared = out.ancestors().nth(4).unwrap_or(out).join("agent-build");
-    let manifest = Path::new(&required("CARGO_MANIFEST_DIR")).join("../Cargo.toml");
+    let manifest = Path::new(&required("CARGO_MANIFEST_DIR")).join("../../Cargo.toml");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.arg("build").arg("--manifest-path").arg(&manifest).args([
         "--package",

@@ -7,8 +7,8 @@ use std::fs;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sessd::store::Store;
 use sessd_core::{End, Record};
+use sessd_manager::store::Store;
 use sessd_proto::Uuid;
 use sessd_proto::docs::State;
 use sessd_proto::messages::EndReason;

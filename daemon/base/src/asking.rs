@@ -6,8 +6,8 @@
 //! attempt; they are in no record, no document and no log.
 
 use crate::config::Config;
+use crate::named::{Named, matches_pattern};
 use crate::paths::Paths;
-use crate::ssh::config::{Named, matches_pattern};
 use sessd_proto::messages as m;
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -3,7 +3,6 @@
 //! Only a look for names: nothing is resolved here, and a name too many does no harm. Whoever asks for a host sends the
 //! values of these to the manager, so that `ssh -G` and what it starts find there what they would find in that shell.
 
-use super::tokens::{matches_pattern, split_words};
 use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
@@ -123,9 +122,84 @@ fn included(pattern: &str, from: &Path, home: &Path) -> Vec<PathBuf> {
     found
 }
 
+/// Words as ssh_config has them: separated by spaces; quotes of both kinds keep spaces, a backslash keeps a quote, a backslash
+/// or, outside of quotes, a space; a word that begins with `#` ends the line. A quote that is not closed goes to the end.
+pub fn split_words(text: &str) -> Vec<String> {
+    let mut words = Vec::new();
+    let mut chars = text.chars().peekable();
+    loop {
+        while chars.next_if(|c| c.is_whitespace()).is_some() {}
+        if chars.peek().is_none_or(|c| *c == '#') {
+            return words;
+        }
+        let mut word = String::new();
+        let mut quote = None;
+        while let Some(c) = chars.next() {
+            let kept = |next: &char| matches!(next, '\'' | '"' | '\\') || (quote.is_none() && *next == ' ');
+            if c == '\\' {
+                word.push(chars.next_if(kept).unwrap_or(c));
+            } else if quote == Some(c) {
+                quote = None;
+            } else if quote.is_none() && matches!(c, '\'' | '"') {
+                quote = Some(c);
+            } else if quote.is_none() && c.is_whitespace() {
+                break;
+            } else {
+                word.push(c);
+            }
+        }
+        words.push(word);
+    }
+}
+
+/// Whether `text` matches a pattern of `*` and `?`. Case matters: fold both before where it does not.
+pub fn matches_pattern(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t) = (0, 0);
+    // Where the last `*` was, and how much of the text it has taken so far.
+    let mut star: Option<(usize, usize)> = None;
+    while t < text.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                star = Some((p, t));
+                p += 1;
+            }
+            Some(&c) if c == b'?' || c == text[t] => {
+                p += 1;
+                t += 1;
+            }
+            _ => match &mut star {
+                Some((at, taken)) => {
+                    *taken += 1;
+                    p = *at + 1;
+                    t = *taken;
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern[p..].iter().all(|c| *c == b'*')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn words_are_split_as_ssh_splits_them() {
+        for (text, expected) in [
+            ("a  b\tc", vec!["a", "b", "c"]),
+            (r#""a b" c"#, vec!["a b", "c"]),
+            (r#"'a "b' c\"d"#, vec![r#"a "b"#, r#"c"d"#]),
+            (r"a\ b \c", vec!["a b", r"\c"]),
+            ("a # b", vec!["a"]),
+            ("a#b", vec!["a#b"]),
+            (r"'' x", vec!["", "x"]),
+            ("", vec![]),
+        ] {
+            assert_eq!(split_words(text), expected, "{text}");
+        }
+    }
 
     #[test]
     fn every_variable_of_every_file_is_found() {

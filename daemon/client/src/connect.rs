@@ -1,11 +1,11 @@
 //! The blocking client: one connection to the manager, which is started if it does not run.
 
-use crate::files;
-use crate::paths::{self, Paths};
-use crate::seat::{self, Holder};
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
+use sessd_base::files;
+use sessd_base::paths::{self, Paths};
+use sessd_base::seat::{self, Holder};
 use sessd_proto::docs::announce;
 use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::messages::{self as m, Act, Answer, Request};
@@ -49,7 +49,7 @@ pub enum Heard {
 }
 
 /// There is a manager, as its lock says, and it cannot be reached.
-pub(crate) fn no_answer(paths: &Paths) -> Error {
+pub fn no_answer(paths: &Paths) -> Error {
     match seat::holder(paths) {
         Holder::Process(pid) => silent(paths, pid),
         Holder::Elsewhere(machine) if !machine.is_empty() => Error::failed(
@@ -430,7 +430,7 @@ fn start_manager(paths: &Paths) -> Result<()> {
             Err(error) => return Err(trouble(error)),
         };
         if let Some(note) = line.strip_prefix(announce::NOTE) {
-            crate::out::note(note);
+            sessd_base::out::note(note);
         } else if let Some(json) = line.strip_prefix(announce::FAILED) {
             end = Err(Error::from_json(json).unwrap_or_else(|| Error::failed(json, "")));
             break;

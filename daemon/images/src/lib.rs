@@ -1,14 +1,10 @@
-//! The agents this binary carries, one per target it could be built for.
+//! The agents that `sessd` carries, one per target it could be built for. A crate of its own, so that building them is waited
+//! for by the program that carries them and by nobody else.
 
-use crate::ssh::AgentImage;
+use sessd_ssh::AgentImage;
 
 /// All of them; `build.rs` writes the table.
 pub static IMAGES: &[AgentImage] = include!(concat!(env!("OUT_DIR"), "/agents.rs"));
-
-/// The one that runs on this machine.
-pub fn for_this_machine() -> Option<&'static AgentImage> {
-    IMAGES.iter().find(|image| image.triple.starts_with(std::env::consts::ARCH))
-}
 
 #[cfg(test)]
 mod tests {

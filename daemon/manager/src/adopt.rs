@@ -2,13 +2,13 @@
 //! record that is there is never touched, but for one: of a job on this very machine, under a name by which the machine is
 //! not reached any more.
 
-use crate::asking::Asking;
-use crate::clock;
+use crate::doc;
 use crate::faults::point;
+use crate::host::Status;
 use crate::manager::Manager;
-use crate::manager::doc;
-use crate::manager::host::Status;
-use crate::manager::session::{Session, ToSession};
+use crate::session::{Session, ToSession};
+use sessd_base::asking::Asking;
+use sessd_base::clock;
 use sessd_core::Record;
 use sessd_core::adopt::{self, Known, Verdict};
 use sessd_core::reconcile::{Seen, place_of};

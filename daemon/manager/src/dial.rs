@@ -1,16 +1,15 @@
 //! From a host's name to the byte stream of an agent that runs there.
 
-use crate::agents;
-use crate::asking::{AGENT, Asking, SSH_CONFIG};
-use crate::config::{Config, HostSettings, TransportName};
-use crate::manager::link::{Pipe, Sockets};
-use crate::manager::origins::first_with_keys;
-use crate::ssh::config::Environment;
-use crate::ssh::{
-    Connection, Failure, Here, HostConfig, OpensshTransport, OwnFirst, RusshTransport, StartOptions,
-    Transport, start_agent,
-};
+use crate::link::{Pipe, Sockets};
+use crate::origins::first_with_keys;
+use sessd_base::asking::{AGENT, Asking, SSH_CONFIG};
+use sessd_base::config::{Config, HostSettings, TransportName};
 use sessd_proto::docs::host::{BadHost, Destination, LOCAL};
+use sessd_ssh::config::Environment;
+use sessd_ssh::{
+    AgentImage, Connection, Failure, Here, HostConfig, OpensshTransport, OwnFirst, RusshTransport,
+    StartOptions, Transport, start_agent,
+};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -131,7 +130,7 @@ pub fn ssh_config(config: &Config, asking: Option<&Asking>) -> Option<PathBuf> {
     named.or_else(|| config.ssh_config.clone())
 }
 
-/// Connects once.
+/// Connects once. `images`: the agents there are to be installed.
 ///
 /// # Errors
 /// Why there is no agent to talk to.
@@ -140,9 +139,10 @@ pub async fn dial(
     config: &Config,
     home: &Path,
     from: Environment,
+    images: &'static [AgentImage],
 ) -> std::result::Result<Dialled, Failed> {
     if host == LOCAL {
-        return Ok(local(home, StartOptions { agent_dir: config.host(LOCAL).agent_dir }).await?);
+        return Ok(local(home, StartOptions { agent_dir: config.host(LOCAL).agent_dir }, images).await?);
     }
     let destination = Destination::parse(host)?;
     let resolved = HostConfig::resolve(&destination, &from).await?;
@@ -152,7 +152,7 @@ pub async fn dial(
     let settings = config.host_as(host, Some(&resolved.user), Some(resolved.port));
     let proxied = settings.transport == TransportName::Openssh
         || resolved.jumps.iter().chain([&resolved]).any(|hop| hop.proxy_command.is_some());
-    connect(&resolved, settings).await.map_err(|failure| Failed { failure, proxied })
+    connect(&resolved, settings, images).await.map_err(|failure| Failed { failure, proxied })
 }
 
 /// What of an ssh config is not honoured is noted once of each host.
@@ -164,7 +164,11 @@ fn say_once(host: &str, sentence: &str) {
     }
 }
 
-async fn connect(resolved: &HostConfig, settings: HostSettings) -> std::result::Result<Dialled, Failure> {
+async fn connect(
+    resolved: &HostConfig,
+    settings: HostSettings,
+    images: &'static [AgentImage],
+) -> std::result::Result<Dialled, Failure> {
     let transport: Box<dyn Transport> = match settings.transport {
         TransportName::Auto => Box::new(OwnFirst),
         TransportName::Russh => Box::new(RusshTransport),
@@ -172,21 +176,25 @@ async fn connect(resolved: &HostConfig, settings: HostSettings) -> std::result::
     };
     let mut connection = transport.dial(resolved).await?;
     let options = StartOptions { agent_dir: settings.agent_dir };
-    let channel = start_agent(connection.as_mut(), agents::IMAGES, &options).await?;
+    let channel = start_agent(connection.as_mut(), images, &options).await?;
     let (reader, writer) = channel.stream.into_parts();
     let sockets = Rc::new(SocketsOf::There(connection));
     Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), sockets })
 }
 
 /// This machine is a host like any other, but for the way there.
-async fn local(home: &Path, options: StartOptions) -> std::result::Result<Dialled, Failure> {
+async fn local(
+    home: &Path,
+    options: StartOptions,
+    images: &'static [AgentImage],
+) -> std::result::Result<Dialled, Failure> {
     let mut here = Here::new(home);
-    if let Some(image) = agents::for_this_machine() {
+    if let Some(image) = images.iter().find(|image| image.triple.starts_with(std::env::consts::ARCH)) {
         let (home, options) = (Here::new(home), options.clone());
         // On a thread of its own: the home may be one that does not answer.
         let _ = tokio::task::spawn_blocking(move || home.remove_damaged(image, &options)).await;
     }
-    let channel = start_agent(&mut here, agents::IMAGES, &options).await?;
+    let channel = start_agent(&mut here, images, &options).await?;
     let (reader, writer) = channel.stream.into_parts();
     Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), sockets: Rc::new(SocketsOf::Here) })
 }

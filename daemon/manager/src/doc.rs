@@ -1,7 +1,7 @@
 //! The documents of sessions, put together from what is known of them.
 
-use crate::manager::host::Status;
-use crate::manager::session::Session;
+use crate::host::Status;
+use crate::session::Session;
 use sessd_core::{Record, State, times};
 use sessd_proto::docs::time::rfc3339;
 use sessd_proto::docs::{ActivityDoc, EndDoc, InfoDoc, LinkState, MoreDoc, Reap, SessionDoc, SizeDoc};

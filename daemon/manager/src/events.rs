@@ -1,8 +1,8 @@
 //! What `sessd events` prints: every change of state, told by the place that makes it. A subscriber that does not read
 //! skips events and is told how many; nobody waits for it.
 
-use crate::clock;
 use crate::wire::OutQueue;
+use sessd_base::clock;
 use sessd_core::Record;
 use sessd_proto::Frame;
 use sessd_proto::docs::event::{About, What};

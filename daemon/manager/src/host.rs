@@ -3,13 +3,13 @@
 //! What is done when, and what each who lives there or waits is told, is [`sessd_core::host`]. The task has the clock, the
 //! attempt and the link, tells the machine what comes of them, and carries out what it says.
 
-use crate::asking::Asking;
-use crate::clock;
+use crate::dial;
 use crate::faults::point;
-use crate::manager::dial;
-use crate::manager::link::{Link, LinkEnd, NoAnswer};
-use crate::manager::news::{Missing, why};
-use crate::manager::origins::{OWN, Origins};
+use crate::link::{Link, LinkEnd, NoAnswer};
+use crate::news::{Missing, why};
+use crate::origins::{OWN, Origins};
+use sessd_base::asking::Asking;
+use sessd_base::clock;
 use sessd_core::dialling::Origin;
 use sessd_core::host::{Cause, Effect, Event, Phase};
 use sessd_core::reconcile::Seen;

@@ -1,10 +1,11 @@
 //! What the manager's hosts have of it.
 
-use crate::asking::Asking;
-use crate::manager::host::{Coming, HostContext};
-use crate::manager::link::Link;
-use crate::manager::news::{self, Missing};
-use crate::manager::{Manager, dial};
+use crate::dial;
+use crate::host::{Coming, HostContext};
+use crate::link::Link;
+use crate::manager::Manager;
+use crate::news::{self, Missing};
+use sessd_base::asking::Asking;
 use sessd_core::reconcile::Seen;
 use sessd_core::stream::StreamIds;
 use sessd_proto::docs::{LinkState, Result};
@@ -29,11 +30,11 @@ impl HostContext for Manager {
         let spare = if asked { Vec::new() } else { self.agents() };
         Box::pin(async move {
             self.config.look(&self.paths).await;
-            let (config, home) = (self.config.now(), self.paths.home.clone());
+            let (config, home, images) = (self.config.now(), self.paths.home.clone(), self.images);
             // Held no longer than that: an attempt may take minutes.
             drop(self);
             let from = dial::environment(&config, from.as_deref(), &spare).await;
-            dial::dial(&host, &config, &home, from).await
+            dial::dial(&host, &config, &home, from, images).await
         })
     }
 

@@ -1,39 +1,46 @@
-//! # sessd: shells that live on the host, not in your window
+//! # The manager
 //!
-//! One binary: the command line and views, and the manager they talk to.
+//! The tasks, files and sockets around the decisions of `sessd-core`, which can reach none. One process per user; everything
+//! runs on one thread.
 //!
-//! In the order data flows, from a key to the host:
-//! * [`cli`]: flags, verbs, how answers look · [`out`]: the one way to print · [`view`]: one terminal that shows a session
-//! * [`api`]: the manager's socket · [`manager`]: sessions, hosts, links; every task
-//! * [`ssh`]: from a host's name to an agent's byte stream · [`agents`]: the agents we carry
-//! * [`store`]: the records in SQLite · [`wire`]: frames over tokio's streams · [`unix`]: a unix socket's two halves
-//! * [`server`]: the manager's process · [`process`]: what a process inherits, and leaves behind · [`seat`]: who is the manager,
-//!   and where it listens · [`log`]: what it writes down · [`faults`]: where tests kill it
-//! * [`config`], [`paths`], [`files`], [`clock`]: what all of them share
-//! * [`turn`]: how long one task may have the thread that all of them share
-//!
-//! Decisions are not here but in `sessd-core`, which can reach no I/O.
+//! In the order data flows, from a view to a host:
+//! * [`server`]: the process, from its lock to its end · [`log`]: what it writes down · [`faults`]: where tests kill it
+//! * [`api`]: the socket · [`wire`]: frames over tokio's streams · [`unix`]: a unix socket's two halves
+//! * [`manager`]: what there is · [`registry`]: the sessions, the only place where they come and go · [`verbs`]: what people ask for
+//! * [`session`]: the task of one session · [`mailbox`]: what it is told
+//! * [`host`], [`host_context`]: the task of one host · [`link`]: one live connection with an agent · [`dial`]: its byte stream · [`origins`]: from where
+//!   people asked · [`news`]: what is worth another attempt
+//! * [`store`]: the records in SQLite · [`upkeep`]: what is done now and then
+//! * [`doc`], [`events`]: what people see · [`adopt`]: taking over what another manager made
 
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+// Every module is private but for what is named below: `pub` in one is for the others.
+#![allow(unreachable_pub)]
 
-pub mod agents;
-pub mod api;
-pub mod asking;
-pub mod cli;
-pub mod clock;
-pub mod config;
-pub mod faults;
-pub mod files;
-pub mod log;
-pub mod manager;
-pub mod out;
-pub mod paths;
-pub mod process;
-pub mod seat;
-pub mod server;
-pub mod ssh;
+mod adopt;
+mod api;
+mod dial;
+mod doc;
+mod events;
+mod faults;
+mod host;
+mod host_context;
+mod link;
+mod log;
+mod mailbox;
+mod manager;
+mod news;
+mod origins;
+mod registry;
+mod server;
+mod session;
+#[cfg(not(feature = "records"))]
+mod store;
+#[cfg(feature = "records")]
 pub mod store;
-pub mod turn;
-pub mod unix;
-pub mod view;
-pub mod wire;
+mod unix;
+mod upkeep;
+mod verbs;
+mod wire;
+
+pub use server::run;

@@ -301,11 +301,6 @@ impl Link {
         self.machine.borrow().rtt().map(|rtt| rtt.as_micros() as f64 / 1000.0)
     }
 
-    /// The agent's version, once it greeted.
-    pub fn agent_version(&self) -> String {
-        self.machine.borrow().agent_version().to_owned()
-    }
-
     /// Has nothing come for longer than a heartbeat allows? By the clock and not by the last look at it: whoever asks now
     /// gets what is so now.
     pub fn is_stalled(&self) -> bool {

@@ -1,6 +1,6 @@
 //! The manager's log: appended to, begun anew when it is large, and made again when it was taken away.
 
-use crate::files;
+use sessd_base::files;
 use sessd_proto::docs::{Error, Result};
 use std::fs::File;
 use std::io::{self, Write};

@@ -1,36 +1,20 @@
 //! The manager: what there is, and who owns it.
 //!
-//! Everything runs on one thread. [`Manager`] holds what there is: the [`registry`] of sessions, the only place where they come
-//! and go, and the hosts; each [`session`] and each [`host`] is a task of its own that nobody else changes. What people ask
-//! for is in [`verbs`]. A [`link`] is one live talk with an agent;
-//! [`dial`] makes its byte stream. [`events`] tells whoever listens what changes, [`adopt`] takes over what another manager
-//! made. [`doc`] is what people see.
+//! Everything runs on one thread. [`Manager`] holds what there is: the [`Registry`] of sessions, the only place where they come
+//! and go, and the hosts; each session and each host is a task of its own that nobody else changes.
 
-pub mod adopt;
-pub mod dial;
-pub mod doc;
-pub mod events;
-pub mod host;
-mod host_context;
-pub mod link;
-pub mod mailbox;
-pub mod news;
-pub mod origins;
-pub mod registry;
-pub mod session;
-mod upkeep;
-pub mod verbs;
-
-use crate::asking::Asking;
-use crate::clock;
-use crate::config::Live;
-use crate::paths::Paths;
-use crate::seat::Seat;
+use crate::events::Events;
+use crate::host::{Host, HostContext, Status};
+use crate::origins::Agents;
+use crate::registry::Registry;
+use crate::session::{Caller, Session, ToSession};
 use crate::store::Store;
-use events::Events;
-use host::{Host, HostContext, Status};
-use origins::Agents;
-use registry::Registry;
+use crate::upkeep::keep_house;
+use sessd_base::asking::Asking;
+use sessd_base::clock;
+use sessd_base::config::Live;
+use sessd_base::paths::Paths;
+use sessd_base::seat::Seat;
 use sessd_core::Record;
 use sessd_core::registry::Warm;
 use sessd_core::stream::StreamIds;
@@ -39,14 +23,13 @@ use sessd_proto::docs;
 use sessd_proto::docs::host::LOCAL;
 use sessd_proto::docs::time::rfc3339;
 use sessd_proto::docs::{HostDoc, LinkDoc, LinkState, Result, State, StatusDoc};
-use session::{Caller, Session, ToSession};
+use sessd_ssh::AgentImage;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::watch;
-use upkeep::keep_house;
 
 /// An end that is as young as this, in milliseconds, may not have been heard of by its host.
 const RECENT_MS: i64 = 60 * 60 * 1000;
@@ -57,6 +40,8 @@ const FIRST_WORDS: Duration = Duration::from_secs(3);
 /// The manager.
 #[derive(Debug)]
 pub struct Manager {
+    /// The agents there are to be installed on hosts.
+    pub images: &'static [AgentImage],
     /// Where everything is.
     pub paths: Paths,
     /// The configuration.
@@ -75,13 +60,13 @@ pub struct Manager {
     started: tokio::time::Instant,
     /// The sessions that are not done.
     pub registry: Registry,
-    hosts: RefCell<HashMap<String, Rc<Host>>>,
-    stream_ids: Rc<StreamIds>,
+    pub(crate) hosts: RefCell<HashMap<String, Rc<Host>>>,
+    pub(crate) stream_ids: Rc<StreamIds>,
     /// The ssh-agents of whoever asked for anything.
     agents: RefCell<Agents>,
     /// Sessions whose replica follows the job.
     warm: RefCell<Warm>,
-    stopping: watch::Sender<bool>,
+    pub(crate) stopping: watch::Sender<bool>,
 }
 
 impl Manager {
@@ -89,13 +74,20 @@ impl Manager {
     ///
     /// # Errors
     /// When the records cannot be read.
-    pub async fn start(paths: Paths, config: Live, store: Store, seat: Rc<Seat>) -> Result<Rc<Self>> {
+    pub async fn start(
+        images: &'static [AgentImage],
+        paths: Paths,
+        config: Live,
+        store: Store,
+        seat: Rc<Seat>,
+    ) -> Result<Rc<Self>> {
         let id = store.fact("manager_id", || Uuid::now_v7().to_string()).await?;
         let records = store.live().await?;
         let user = std::env::var("USER").ok().filter(|user| !user.is_empty());
         let user = user.unwrap_or_else(|| "somebody".to_owned());
         let manager = Rc::new(Self {
             name: format!("{user}@{}", rustix::system::uname().nodename().to_string_lossy()),
+            images,
             paths,
             config,
             store,
@@ -129,7 +121,7 @@ impl Manager {
     }
 
     /// The task of a host, started when first asked for.
-    fn host(self: &Rc<Self>, name: &str) -> Rc<Host> {
+    pub(crate) fn host(self: &Rc<Self>, name: &str) -> Rc<Host> {
         let this: Rc<dyn HostContext> = self.clone();
         let context = Rc::downgrade(&this);
         let mut hosts = self.hosts.borrow_mut();
@@ -238,7 +230,7 @@ impl Manager {
         live
     }
 
-    fn link_state(&self, host: &str) -> LinkState {
+    pub(crate) fn link_state(&self, host: &str) -> LinkState {
         match self.hosts.borrow().get(host) {
             Some(host) => host.status().link_state(&host.name),
             None if host == LOCAL => LinkState::Local,
@@ -291,7 +283,7 @@ impl Manager {
         self.config.look(&self.paths).await;
         let links = self.links();
         let path = |path: &std::path::Path| Some(path.display().to_string());
-        let (program, program_replaced) = crate::process::program();
+        let (program, program_replaced) = sessd_base::process::program();
         StatusDoc {
             config: path(&self.paths.config),
             database: path(&self.paths.database),

@@ -1,12 +1,12 @@
 //! What makes another attempt worth while before its time: a file of the configuration that has changed, an ssh-agent that
 //! answers again.
 
-use crate::config::stamp;
-use crate::manager::origins::first_with_keys;
-use crate::paths::Paths;
-use crate::ssh::Failure;
-use crate::ssh::config::Named;
+use crate::origins::first_with_keys;
+use sessd_base::config::stamp;
+use sessd_base::named::Named;
+use sessd_base::paths::Paths;
 use sessd_core::dialling::Why;
+use sessd_ssh::Failure;
 use std::path::PathBuf;
 use std::time::Duration;
 

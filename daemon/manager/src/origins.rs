@@ -1,8 +1,8 @@
 //! Where a host is asked for from: the environments that people asked from, by number, and the ssh-agents they had.
 
-use crate::asking::Asking;
-use crate::ssh::agent_has_keys;
+use sessd_base::asking::Asking;
 use sessd_core::dialling::Origin;
+use sessd_ssh::agent_has_keys;
 use std::path::PathBuf;
 use std::rc::Rc;
 

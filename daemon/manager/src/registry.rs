@@ -4,7 +4,7 @@
 //! with it first and looks again when it is; between its last look and its act nobody else acts on that session. A verb
 //! that gives a name *claims* it before it waits for anything.
 
-use crate::manager::session::Session;
+use crate::session::Session;
 use sessd_core::registry::{ClaimId, Names, Taken};
 use sessd_proto::Uuid;
 use sessd_proto::docs::{Error, Kind, Result};

@@ -1,37 +1,39 @@
 //! `sessd daemon --foreground`: the manager's process, from its lock to its end.
 
 use crate::api;
-use crate::clock;
-use crate::config::Live;
 use crate::faults;
 use crate::log;
 use crate::manager::Manager;
-use crate::out;
-use crate::paths::Paths;
-use crate::process;
-use crate::seat::{self, Holder, Look, Seat, Taken};
 use crate::store::Store;
+use sessd_base::clock;
+use sessd_base::config::Live;
+use sessd_base::out;
+use sessd_base::paths::Paths;
+use sessd_base::process;
+use sessd_base::seat::{self, Holder, Look, Seat, Taken};
 use sessd_proto::docs::announce;
 use sessd_proto::docs::{Error, Result};
+use sessd_ssh::AgentImage;
 use std::rc::Rc;
 use std::time::Duration;
 use tokio::runtime::LocalOptions;
 use tokio::signal::unix::{SignalKind, signal};
 
-/// Runs the manager until it is told to stop. `announce`: whoever started us reads our stdout.
+/// Runs the manager until it is told to stop. `images`: the agents it can install. `announce`: whoever started us
+/// reads our stdout.
 ///
 /// # Errors
 /// Why there is none; another manager on the same socket is one reason.
-pub fn run(paths: Paths, announce: bool) -> Result<()> {
+pub fn run(paths: Paths, images: &'static [AgentImage], announce: bool) -> Result<()> {
     process::leave_the_caller(announce);
-    let result = run_inner(paths, announce);
+    let result = run_inner(paths, images, announce);
     if let (true, Err(error)) = (announce, &result) {
         out::announce(&format!("{}{}", announce::FAILED, error.json()));
     }
     result
 }
 
-fn run_inner(paths: Paths, announce: bool) -> Result<()> {
+fn run_inner(paths: Paths, images: &'static [AgentImage], announce: bool) -> Result<()> {
     faults::arm()?;
     paths.make()?;
     let log = log::start(&paths.log)?;
@@ -60,7 +62,7 @@ fn run_inner(paths: Paths, announce: bool) -> Result<()> {
             }
         }
         let store = opened.store;
-        let manager = Manager::start(paths.clone(), config, store.clone(), seat.clone()).await?;
+        let manager = Manager::start(images, paths.clone(), config, store.clone(), seat.clone()).await?;
         if announce {
             out::announce(announce::READY);
             hush();

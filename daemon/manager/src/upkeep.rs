@@ -1,11 +1,11 @@
 //! What has to be done from time to time: forget what was kept long enough, here and on hosts, and notice that the machine
 //! slept.
 
-use crate::clock;
+use crate::host::{Status, ToHost};
+use crate::link::{FrameSink, Link};
 use crate::manager::Manager;
-use crate::manager::host::{Status, ToHost};
-use crate::manager::link::{FrameSink, Link};
 use crate::wire::OwnedFrame;
+use sessd_base::clock;
 use sessd_core::reconcile::Seen;
 use sessd_core::stream::StreamId;
 use sessd_core::wake::Wake;

@@ -1,8 +1,8 @@
 //! Frames over any byte stream of tokio's: a reader that hands out frames without copying their bodies, and a queue of
 //! bytes to be written that its owner appends to without ever waiting.
 
-use crate::turn::Turn;
 use bytes::{Buf, Bytes, BytesMut};
+use sessd_base::turn::Turn;
 use sessd_proto::frame::IGNORABLE;
 use sessd_proto::limits::{FRAME_BODY_MAX, VIEW_WINDOW};
 use sessd_proto::{Frame, Header, Invalid, RawFrame};
@@ -125,6 +125,7 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     }
 
     /// The memory that this peer's frames hold, wherever they wait.
+    #[cfg(test)]
     pub fn held(&self) -> &Held {
         &self.held
     }
@@ -343,14 +344,6 @@ impl OutQueue {
     /// Appends a frame.
     pub fn put(&self, stream: u16, frame: &Frame<'_>) {
         self.with(|out| frame.put(stream, out));
-    }
-
-    /// Appends a frame. False: it is longer than any may be, and is not sent.
-    #[must_use]
-    pub fn try_put(&self, stream: u16, frame: &Frame<'_>) -> bool {
-        let mut fits = true;
-        self.with(|out| fits = frame.try_put(stream, out));
-        fits
     }
 
     /// Appends whatever `write` appends.

@@ -1,10 +1,10 @@
 //! Asking the manager. It may die at any moment, by whatever hand: every request can be asked again, because ids are chosen
 //! here and acts are done once per id; so the next manager is asked the same.
 
-use crate::asking::Asking;
-use crate::out::Printed;
-use crate::paths::Paths;
-use crate::view::client::{Client, Heard};
+use sessd_base::asking::Asking;
+use sessd_base::out::Printed;
+use sessd_base::paths::Paths;
+use sessd_client::connect::{Client, Heard};
 use sessd_proto::Frame;
 use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::messages::{Act, Answer, EventsFrom, Reply, Request};
@@ -119,7 +119,7 @@ pub fn events(paths: &Paths, tell: impl Fn(&str) -> Result<Printed>) -> Result<(
                 }
             }
         }
-        crate::out::note("the manager has ended: what happens is told again when the next one runs");
+        sessd_base::out::note("the manager has ended: what happens is told again when the next one runs");
         let until = Instant::now() + LISTEN_AGAIN;
         client = loop {
             match Client::connect_running(paths)? {

@@ -2,11 +2,11 @@
 //! silent: a manager that does not run is not started, and one that does not answer at once is not waited for.
 
 use super::{Cli, ask};
-use crate::out;
-use crate::paths::Paths;
 use clap::CommandFactory;
 use clap_complete::CompletionCandidate;
 use clap_complete::env::{CompleteEnv, Shells};
+use sessd_base::out;
+use sessd_base::paths::Paths;
 use sessd_proto::docs::host::LOCAL;
 use sessd_proto::docs::names::{HANDLE, handle};
 use sessd_proto::docs::text::is_hidden;
@@ -140,7 +140,7 @@ pub fn hosts() -> Vec<CompletionCandidate> {
     names.extend(status.into_iter().flat_map(|status| status.links).map(|link| link.host));
     if let Ok(paths) = Paths::from_environment() {
         let own = std::env::var_os("SESSD_SSH_CONFIG").filter(|v| !v.is_empty()).map(PathBuf::from);
-        let configured = own.or_else(|| crate::config::Config::load(&paths).ok()?.ssh_config);
+        let configured = own.or_else(|| sessd_base::config::Config::load(&paths).ok()?.ssh_config);
         let file = configured.unwrap_or_else(|| paths.home.join(".ssh/config"));
         aliases(&file, &paths.home, 0, &mut names);
     }
@@ -196,7 +196,7 @@ fn matching(path: &Path) -> Vec<PathBuf> {
     let folder = path.parent().unwrap_or(Path::new("/"));
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let fits = |entry: &std::fs::DirEntry| {
-        crate::ssh::config::matches_pattern(&name, &entry.file_name().to_string_lossy())
+        sessd_base::named::matches_pattern(&name, &entry.file_name().to_string_lossy())
     };
     entries.filter(fits).map(|entry| entry.path()).take(100).collect()
 }

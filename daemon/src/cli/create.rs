@@ -3,13 +3,13 @@
 use super::args::{AttachArgs, CreateArgs};
 use super::verbs::{again, ask, known, pairs, read};
 use super::{done, print, usage};
-use crate::config::{Config, duration_or_never};
-use crate::out;
-use crate::paths::{self, Paths};
-use crate::process;
 use crate::view::attach::{self, Outcome, Request};
 use crate::view::terminal;
 use serde_json::json;
+use sessd_base::config::{Config, duration_or_never};
+use sessd_base::out;
+use sessd_base::paths::{self, Paths};
+use sessd_base::process;
 use sessd_proto::docs::host::Destination;
 use sessd_proto::docs::host::LOCAL;
 use sessd_proto::docs::names::{HANDLE, handle};

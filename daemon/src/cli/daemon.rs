@@ -5,13 +5,12 @@ use super::args::{DaemonArgs, DaemonVerb};
 use super::verbs::{read, room};
 use super::when::Wall;
 use super::{ask, print, service};
-use crate::config::Config;
-use crate::out;
-use crate::paths::Paths;
-use crate::seat::{self, Holder};
-use crate::server;
-use crate::view::client::Client;
 use rustix::process::{Pid, Signal};
+use sessd_base::config::Config;
+use sessd_base::out;
+use sessd_base::paths::Paths;
+use sessd_base::seat::{self, Holder};
+use sessd_client::connect::Client;
 use sessd_proto::docs::{Error, Kind, Result, StatusDoc};
 use sessd_proto::messages::{self as m, Act};
 use std::time::{Duration, Instant};
@@ -29,10 +28,12 @@ pub fn run(paths: Paths, args: DaemonArgs, json: bool) -> Result<u8> {
     let done = |json: bool| if json { out::json("{}").map(drop) } else { Ok(()) };
     match args.act {
         None if args.foreground => {
-            return server::run(paths, args.announce).map(|()| 0).or_else(|error| {
-                // Whoever started us has it from our stdout.
-                if args.announce { Ok(error.kind.exit_code()) } else { Err(error) }
-            });
+            return sessd_manager::run(paths, sessd_images::IMAGES, args.announce).map(|()| 0).or_else(
+                |error| {
+                    // Whoever started us has it from our stdout.
+                    if args.announce { Ok(error.kind.exit_code()) } else { Err(error) }
+                },
+            );
         }
         None | Some(DaemonVerb::Start) => {
             // An answer, and not only a connection: a manager that is being killed still has its socket for a moment.
@@ -95,7 +96,7 @@ fn stop(paths: &Paths, restart: bool) -> Result<()> {
         Asked::Nobody => match seat::holder(paths) {
             Holder::Nobody => Ok(()),
             Holder::Process(pid) => end(paths, pid, restart),
-            Holder::Elsewhere(_) => Err(crate::view::client::no_answer(paths)),
+            Holder::Elsewhere(_) => Err(sessd_client::connect::no_answer(paths)),
         },
         // It greeted as a manager does, and no other has the lock.
         Asked::Foreign(pid, error) => match seat::holder(paths) {

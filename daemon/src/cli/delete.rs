@@ -3,9 +3,9 @@
 use super::args::DeleteArgs;
 use super::print::label;
 use super::verbs::{ask, known, read};
-use crate::out;
-use crate::paths::Paths;
 use serde_json::json;
+use sessd_base::out;
+use sessd_base::paths::Paths;
 use sessd_proto::docs::{DeleteDoc, Result, SessionDoc, State, Vocabulary};
 use sessd_proto::messages::{self as m, Act};
 use std::collections::HashMap;

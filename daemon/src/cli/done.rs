@@ -2,10 +2,10 @@
 
 use crate::cli::print;
 use crate::cli::when::Wall;
-use crate::out;
-use crate::paths::Paths;
-use crate::view::client::Client;
 use rustix::termios::{OptionalActions, SpecialCodeIndex, Termios};
+use sessd_base::out;
+use sessd_base::paths::Paths;
+use sessd_client::connect::Client;
 use sessd_proto::docs::{Error, InfoDoc, Result};
 use sessd_proto::limits::{SCROLLBACK_LINES, VIEW_WINDOW};
 use sessd_proto::messages::{self as m, Answer};

@@ -19,9 +19,9 @@ pub mod usage;
 pub mod verbs;
 pub mod when;
 
-use crate::out;
 pub use args::Cli;
 use clap::Parser;
+use sessd_base::out;
 use std::process::ExitCode;
 
 /// Runs the command line.

@@ -1,8 +1,8 @@
 //! `sessd daemon install`: the manager as a systemd user service. It starts by itself without that, too; a service only
 //! makes the links come up at login instead of at the first verb.
 
-use crate::paths::{self, Paths};
-use crate::view::client::own_program;
+use sessd_base::paths::{self, Paths};
+use sessd_client::connect::own_program;
 use sessd_proto::docs::{Error, Result};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};

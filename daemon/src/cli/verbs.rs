@@ -3,12 +3,12 @@
 use super::args::{DetachArgs, HostArgs, HostVerb, InfoArgs, ListArgs, RestartArgs, TagArgs, Verb};
 use super::when::Wall;
 use super::{ask, complete, create, daemon, delete, events, print, script};
-use crate::out;
-use crate::paths::Paths;
-use crate::process;
 use crate::view::terminal;
 use serde::de::DeserializeOwned;
 use serde_json::json;
+use sessd_base::out;
+use sessd_base::paths::Paths;
+use sessd_base::process;
 use sessd_proto::Uuid;
 use sessd_proto::docs::host::LOCAL;
 use sessd_proto::docs::{AdoptDoc, Error, HostDoc, InfoDoc, Kind, RenameDoc, Result, SessionDoc};

@@ -13,7 +13,7 @@ pub struct Wall {
 impl Wall {
     /// This machine's.
     pub fn here() -> Self {
-        Self { now_ms: crate::clock::wall_ms(), zone: jiff::tz::TimeZone::system() }
+        Self { now_ms: sessd_base::clock::wall_ms(), zone: jiff::tz::TimeZone::system() }
     }
 
     /// A given one.

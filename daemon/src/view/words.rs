@@ -3,7 +3,7 @@
 //! It is made of parts. What does not fit is said shorter first, and then not at all, the least important part first; no
 //! word is ever cut in two, unless not even one fits.
 
-use crate::view::typed::Lost;
+use sessd_client::typed::Lost;
 use sessd_proto::docs::LinkState;
 use sessd_proto::docs::text::is_hidden;
 use unicode_width::UnicodeWidthChar;

@@ -33,7 +33,7 @@ use super::{
     config::HostConfig,
     prompt::{self, Answer, Asker},
 };
-use crate::asking::AGENT;
+use sessd_base::asking::AGENT;
 
 /// Keys offered in one login. Hosts usually cut after six.
 const MAX_OFFERS: usize = 16;

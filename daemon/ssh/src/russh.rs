@@ -37,7 +37,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::turn::Turns;
+use sessd_base::turn::Turns;
 
 use super::{
     BoxFuture, Connection, ExecStream, Exit, Failure, Refusal, Transport,

@@ -1,13 +1,13 @@
 //! One connection: requests and their answers, until it turns into a view.
 
 use super::house::Place;
-use crate::asking::Asking;
+use crate::mailbox::Sender;
 use crate::manager::Manager;
-use crate::manager::mailbox::Sender;
-use crate::manager::session::{Session, ToSession};
-use crate::manager::verbs::find::{Found, leaving};
+use crate::session::{Session, ToSession};
 use crate::unix;
+use crate::verbs::find::{Found, leaving};
 use crate::wire::{FrameReader, OutQueue, OwnedFrame};
+use sessd_base::asking::Asking;
 use sessd_core::Record;
 use sessd_core::views::View;
 use sessd_proto::docs::{Error, Kind, Result};

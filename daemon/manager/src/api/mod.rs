@@ -4,8 +4,8 @@ mod conn;
 mod house;
 
 use crate::manager::Manager;
-use crate::seat::Seat;
 use house::House;
+use sessd_base::seat::Seat;
 use std::cell::RefCell;
 use std::fs::File;
 use std::rc::Rc;

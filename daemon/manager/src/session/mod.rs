@@ -7,10 +7,10 @@ mod task;
 
 pub use sessd_core::session::{Asked, Caller, Removed};
 
+use crate::host::{Host, HostMember, HostNews};
+use crate::link::FrameSink;
+use crate::mailbox::{Mailbox, Sender, Weigh};
 use crate::manager::Manager;
-use crate::manager::host::{Host, HostMember, HostNews};
-use crate::manager::link::{FrameSink, Link};
-use crate::manager::mailbox::{Mailbox, Sender, Weigh};
 use crate::wire::{OutQueue, OwnedFrame};
 use sessd_core::reconcile::{Seen, folder_of};
 use sessd_core::record::{Record, State};
@@ -37,8 +37,6 @@ pub type Answer<T> = oneshot::Sender<Result<T>>;
 pub enum ToSession {
     /// The host's link is up; this is what the host knows.
     LinkUp {
-        /// It.
-        link: Rc<Link>,
         /// The host's inventory.
         seen: Rc<Seen>,
     },
@@ -152,7 +150,7 @@ impl HostMember for Member {
     fn hear(&self, news: HostNews) {
         let Some(session) = self.0.upgrade() else { return };
         session.mailbox.send(match news {
-            HostNews::Up { link, seen } => ToSession::LinkUp { link, seen },
+            HostNews::Up { seen, .. } => ToSession::LinkUp { seen },
             HostNews::Looked { seen } => ToSession::Looked { seen },
             HostNews::Changed => ToSession::LinkChanged,
         });

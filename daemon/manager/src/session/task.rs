@@ -5,14 +5,14 @@
 //! begun, and comes back as a message.
 
 use super::{Answer, Session, ToSession};
-use crate::clock;
 use crate::faults::point;
+use crate::host::{Status, ToHost};
+use crate::link::Link;
 use crate::manager::Manager;
-use crate::manager::host::{Status, ToHost};
-use crate::manager::link::Link;
-use crate::manager::registry::NameClaim;
-use crate::turn::{TURN, Turn, rest_after};
+use crate::registry::NameClaim;
 use crate::wire::OutQueue;
+use sessd_base::clock;
+use sessd_base::turn::{TURN, Turn, rest_after};
 use sessd_core::record::Record;
 use sessd_core::session::{
     self as core, Asker, Caller, Effect, Event, HostStage, HostState, Now, Removed, Shown, Write, WriteId,
@@ -166,7 +166,7 @@ impl Task {
             self.look_at_host();
         }
         match message {
-            ToSession::LinkUp { seen, .. } => self.tell(Event::LinkUp(seen)),
+            ToSession::LinkUp { seen } => self.tell(Event::LinkUp(seen)),
             ToSession::Looked { seen } => self.tell(Event::Looked(seen)),
             // It was told.
             ToSession::LinkChanged => {}

@@ -2,8 +2,8 @@
 //!
 //! A database that is damaged is kept aside under another name and never written again.
 
-use crate::files;
-use crate::seat;
+use sessd_base::files;
+use sessd_base::seat;
 pub use sessd_core::last_screen::Screen;
 use sessd_core::record::Untold;
 use sessd_core::{End, Record};
@@ -88,7 +88,7 @@ impl Store {
             pool.close().await;
             return Err(sqlx::Error::Protocol(format!("{DAMAGED}{check}")));
         }
-        sqlx::migrate!("../migrations").run(&pool).await?;
+        sqlx::migrate!("../../migrations").run(&pool).await?;
         // One that can only be read is of no use, and is best said before anything is begun.
         sqlx::query("BEGIN IMMEDIATE").execute(&pool).await?;
         sqlx::query("ROLLBACK").execute(&pool).await?;
@@ -194,6 +194,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Self::save`], for all of them.
+    #[cfg(feature = "records")]
     pub async fn save_all(&self, records: &[Record]) -> Result<()> {
         let write = async |db: &mut SqliteConnection| {
             for record in records {

@@ -1,11 +1,11 @@
 //! A session begins.
 
-use crate::asking::Asking;
-use crate::clock;
 use crate::faults::point;
 use crate::manager::Manager;
-use crate::manager::session::{Caller, Session, ToSession};
-use crate::manager::verbs::chosen;
+use crate::session::{Caller, Session, ToSession};
+use crate::verbs::chosen;
+use sessd_base::asking::Asking;
+use sessd_base::clock;
 use sessd_core::Record;
 use sessd_core::record::Untold;
 use sessd_proto::docs::event::What;

@@ -1,10 +1,10 @@
 //! Sessions end, and are forgotten.
 
-use crate::asking::Asking;
 use crate::manager::Manager;
-use crate::manager::session::{Removed, Session, ToSession};
-use crate::manager::verbs::find::Found;
-use crate::manager::verbs::{LOOKS, never_still};
+use crate::session::{Removed, Session, ToSession};
+use crate::verbs::find::Found;
+use crate::verbs::{LOOKS, never_still};
+use sessd_base::asking::Asking;
 use sessd_core::Record;
 use sessd_proto::Uuid;
 use sessd_proto::docs::event::What;

@@ -1,7 +1,7 @@
 //! Which session a person means.
 
 use crate::manager::Manager;
-use crate::manager::session::Session;
+use crate::session::Session;
 use sessd_core::Record;
 use sessd_core::registry::{Candidate, Selection, is_about_done, select};
 use sessd_proto::docs::names::{self, meant};

@@ -1,9 +1,9 @@
 //! What is shown of sessions.
 
+use crate::doc;
+use crate::host::Status;
 use crate::manager::Manager;
-use crate::manager::doc;
-use crate::manager::host::Status;
-use crate::manager::verbs::find::Found;
+use crate::verbs::find::Found;
 use sessd_core::Record;
 use sessd_proto::docs::host::spelled;
 use sessd_proto::docs::names::tag_matches;

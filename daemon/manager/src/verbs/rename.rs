@@ -1,8 +1,8 @@
 //! A host is called otherwise.
 
-use crate::asking::Asking;
 use crate::manager::Manager;
-use crate::manager::session::{Session, ToSession};
+use crate::session::{Session, ToSession};
+use sessd_base::asking::Asking;
 use sessd_proto::docs::host::LOCAL;
 use sessd_proto::docs::host::spelled;
 use sessd_proto::docs::{Error, Kind, RenameDoc, Result};

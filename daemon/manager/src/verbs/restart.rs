@@ -1,11 +1,11 @@
 //! A new job under the same session.
 
-use crate::asking::Asking;
 use crate::faults::point;
 use crate::manager::Manager;
-use crate::manager::session::{Caller, Session, ToSession};
-use crate::manager::verbs::find::{Found, leaving};
-use crate::manager::verbs::{LOOKS, chosen, create, never_still};
+use crate::session::{Caller, Session, ToSession};
+use crate::verbs::find::{Found, leaving};
+use crate::verbs::{LOOKS, chosen, create, never_still};
+use sessd_base::asking::Asking;
 use sessd_proto::Uuid;
 use sessd_proto::docs::host::LOCAL;
 use sessd_proto::docs::{Error, InfoDoc, Result};

@@ -1,10 +1,10 @@
 //! Something is typed into a job by no view.
 
-use crate::asking::Asking;
 use crate::manager::Manager;
-use crate::manager::session::ToSession;
-use crate::manager::verbs::create::runs;
-use crate::manager::verbs::{LOOKS, never_still};
+use crate::session::ToSession;
+use crate::verbs::create::runs;
+use crate::verbs::{LOOKS, never_still};
+use sessd_base::asking::Asking;
 use sessd_proto::docs::{Error, Kind, Result, SentDoc};
 use sessd_proto::limits::SEND_MAX;
 use sessd_proto::messages::{self as m, SendWhat, SentOutcome};

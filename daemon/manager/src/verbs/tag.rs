@@ -1,10 +1,10 @@
 //! Names and tags.
 
+use crate::doc;
 use crate::manager::Manager;
-use crate::manager::doc;
-use crate::manager::session::ToSession;
-use crate::manager::verbs::find::{Found, leaving};
-use crate::manager::verbs::{LOOKS, never_still};
+use crate::session::ToSession;
+use crate::verbs::find::{Found, leaving};
+use crate::verbs::{LOOKS, never_still};
 use sessd_proto::Uuid;
 use sessd_proto::docs::names::{check_name, check_tags};
 use sessd_proto::docs::{InfoDoc, Result};

@@ -2,9 +2,9 @@
 
 use super::{Looker, Told, Wants, out_of_reach};
 use crate::cli::args::CaptureArgs;
-use crate::out;
-use crate::paths::Paths;
 use serde_json::{Value, json};
+use sessd_base::out;
+use sessd_base::paths::Paths;
 use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::limits::{HOLDER_RING, SCROLLBACK_LINES};
 use sessd_terminal::{CellView, Colour, Size, Terminal};

@@ -8,10 +8,10 @@ pub mod capture;
 pub mod send;
 pub mod wait;
 
-use crate::asking::Asking;
-use crate::paths::Paths;
-use crate::view::client::{Client, Heard};
 use rustix::event::{PollFd, PollFlags, Timespec};
+use sessd_base::asking::Asking;
+use sessd_base::paths::Paths;
+use sessd_client::connect::{Client, Heard};
 use sessd_proto::docs::{EndDoc, Error, Kind, LinkState, Reason, Result, Vocabulary};
 use sessd_proto::limits::VIEW_WINDOW;
 use sessd_proto::messages::{self as m, Answer};
@@ -54,7 +54,7 @@ pub enum Told {
     /// How it stands.
     State(m::ViewState),
     /// What we typed was written up to here.
-    Written(u64),
+    Written(#[allow(dead_code)] u64),
     /// Its job has ended.
     Ended(EndDoc),
     /// It is deleted.
@@ -99,6 +99,7 @@ fn attach(paths: &Paths, message: m::Attach) -> Result<(Client, m::Attached)> {
     }
 }
 
+#[allow(dead_code)] // what is typed by a script goes through it
 impl Looker {
     /// Looks at a session, from its screen on, or from output byte `from` of job `job_id`.
     ///

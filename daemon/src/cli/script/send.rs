@@ -3,9 +3,9 @@
 use crate::cli::args::SendArgs;
 use crate::cli::ask;
 use crate::cli::verbs::read;
-use crate::out;
-use crate::paths::Paths;
 use rustix::event::{PollFd, PollFlags, Timespec};
+use sessd_base::out;
+use sessd_base::paths::Paths;
 use sessd_proto::Uuid;
 use sessd_proto::docs::{Error, Kind, Result, SentDoc};
 use sessd_proto::limits::SEND_MAX;

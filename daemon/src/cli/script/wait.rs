@@ -2,9 +2,9 @@
 
 use super::{Looker, Told, Wants, out_of_reach};
 use crate::cli::args::WaitArgs;
-use crate::config::duration_or_never;
-use crate::out;
-use crate::paths::Paths;
+use sessd_base::config::duration_or_never;
+use sessd_base::out;
+use sessd_base::paths::Paths;
 use sessd_core::wait::{Outcome, Seen, Until, Wait};
 use sessd_proto::docs::{EndDoc, Error, Kind, Result};
 use sessd_proto::limits::SCROLLBACK_LINES;

@@ -2,11 +2,11 @@
 
 use super::line::Line;
 use super::{Outcome, Outgoing, Request, SETTLE_MS, View};
-use crate::asking::Asking;
-use crate::paths::Paths;
-use crate::view::client::{Client, Heard, no_answer};
 use crate::view::{terminal, words};
 use rustix::io::Errno;
+use sessd_base::asking::Asking;
+use sessd_base::paths::Paths;
+use sessd_client::connect::{Client, Heard, no_answer};
 use sessd_proto::docs::{EndDoc, Error, Kind, LinkState, Result, Vocabulary};
 use sessd_proto::limits::VIEW_WINDOW;
 use sessd_proto::messages::{self as m, Answer};
@@ -351,7 +351,7 @@ impl View<'_> {
     fn go_on_with(&mut self, client: Client, attached: m::Attached, said: Option<(u16, u16)>) -> Result<()> {
         client.for_a_loop().map_err(|e| Error::failed(e.to_string(), ""))?;
         self.client = client;
-        self.silence = crate::view::silence::Silence::new(self.now());
+        self.silence = sessd_client::silence::Silence::new(self.now());
         (self.shown, self.granted) = (0, VIEW_WINDOW);
         self.state.detail = String::new();
         // The numbers of paths begin anew with each manager.

@@ -21,8 +21,8 @@ use tokio::{
 };
 
 use super::{AGENT_TIMEOUT, Notes, Remarks};
-use crate::asking::AGENT;
-use crate::ssh::{clean, config::HostConfig};
+use crate::{clean, config::HostConfig};
+use sessd_base::asking::AGENT;
 
 /// Identities taken from an agent.
 const MAX_KEYS: usize = 256;

@@ -16,7 +16,7 @@ use ::russh::{
 use zeroize::Zeroizing;
 
 use super::Remarks;
-use crate::ssh::{
+use crate::{
     clean,
     config::HostConfig,
     preferred::listed_name,

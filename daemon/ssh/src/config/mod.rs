@@ -8,7 +8,6 @@
 
 mod algorithms;
 mod keywords;
-mod named;
 mod policy;
 mod reader;
 mod tokens;
@@ -24,10 +23,9 @@ use std::{
 };
 
 use super::{BoxFuture, Destination, Failure, clean, prompt::Prompter};
-use crate::asking::NEVER;
-pub use named::Named;
 pub use policy::{Algorithms, Listed, Policy};
 use reader::read_config;
+use sessd_base::asking::NEVER;
 pub(crate) use tokens::matches_pattern;
 use tokens::{Tokens, split_paths, split_words, unquote};
 

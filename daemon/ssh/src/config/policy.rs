@@ -1,7 +1,7 @@
 //! What an ssh config wants of a connection beyond where it goes: algorithms, ways to log in, variables, rekeying.
 
 use super::{first, keywords, parse_seconds, split_words, tokens::Tokens, yes};
-use crate::ssh::{Failure, clean};
+use crate::{Failure, clean};
 use std::{collections::HashMap, time::Duration};
 
 use super::{config_error, matches_pattern};

@@ -1,6 +1,8 @@
 //! The %-tokens, variables, quotes and patterns of ssh_config(5). Pure but for this machine's name.
 
 use super::{Environment, Failure, clean, config_error};
+pub(crate) use sessd_base::named::matches_pattern;
+pub(super) use sessd_base::named::split_words;
 use std::path::PathBuf;
 
 /// What the %-tokens of ssh_config(5) stand for.
@@ -122,36 +124,6 @@ fn home_of<'a>(user: &str, passwd: &'a str) -> Option<&'a str> {
     passwd.lines().find_map(of).filter(|home| home.starts_with('/'))
 }
 
-/// Words as ssh_config has them: separated by spaces; quotes of both kinds keep spaces, a backslash keeps a quote, a backslash
-/// or, outside of quotes, a space; a word that begins with `#` ends the line. A quote that is not closed goes to the end.
-pub(super) fn split_words(text: &str) -> Vec<String> {
-    let mut words = Vec::new();
-    let mut chars = text.chars().peekable();
-    loop {
-        while chars.next_if(|c| c.is_whitespace()).is_some() {}
-        if chars.peek().is_none_or(|c| *c == '#') {
-            return words;
-        }
-        let mut word = String::new();
-        let mut quote = None;
-        while let Some(c) = chars.next() {
-            let kept = |next: &char| matches!(next, '\'' | '"' | '\\') || (quote.is_none() && *next == ' ');
-            if c == '\\' {
-                word.push(chars.next_if(kept).unwrap_or(c));
-            } else if quote == Some(c) {
-                quote = None;
-            } else if quote.is_none() && matches!(c, '\'' | '"') {
-                quote = Some(c);
-            } else if quote.is_none() && c.is_whitespace() {
-                break;
-            } else {
-                word.push(c);
-            }
-        }
-        words.push(word);
-    }
-}
-
 /// The paths of a list that `ssh -G` printed, which quotes nothing: what does not begin as a path does belongs to the one
 /// before it.
 pub(super) fn split_paths(text: &str) -> Vec<String> {
@@ -168,54 +140,9 @@ pub(super) fn split_paths(text: &str) -> Vec<String> {
     paths
 }
 
-/// Whether `text` matches a pattern of `*` and `?`. Case matters: fold both before where it does not.
-pub(crate) fn matches_pattern(pattern: &str, text: &str) -> bool {
-    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
-    let (mut p, mut t) = (0, 0);
-    // Where the last `*` was, and how much of the text it has taken so far.
-    let mut star: Option<(usize, usize)> = None;
-    while t < text.len() {
-        match pattern.get(p) {
-            Some(b'*') => {
-                star = Some((p, t));
-                p += 1;
-            }
-            Some(&c) if c == b'?' || c == text[t] => {
-                p += 1;
-                t += 1;
-            }
-            _ => match &mut star {
-                Some((at, taken)) => {
-                    *taken += 1;
-                    p = *at + 1;
-                    t = *taken;
-                }
-                None => return false,
-            },
-        }
-    }
-    pattern[p..].iter().all(|c| *c == b'*')
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn words_are_split_as_ssh_splits_them() {
-        for (text, expected) in [
-            ("a  b\tc", vec!["a", "b", "c"]),
-            (r#""a b" c"#, vec!["a b", "c"]),
-            (r#"'a "b' c\"d"#, vec![r#"a "b"#, r#"c"d"#]),
-            (r"a\ b \c", vec!["a b", r"\c"]),
-            ("a # b", vec!["a"]),
-            ("a#b", vec!["a#b"]),
-            (r"'' x", vec!["", "x"]),
-            ("", vec![]),
-        ] {
-            assert_eq!(split_words(text), expected, "{text}");
-        }
-    }
 
     #[test]
     fn a_path_with_a_space_is_one_path() {

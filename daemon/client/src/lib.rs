@@ -1,0 +1,14 @@
+//! # What it takes to be a view or a script
+//!
+//! * [`connect`]: a connection to the manager, which is started if it does not run
+//! * [`keys`]: the detach key, pure · [`typed`]: input until it is acknowledged, pure · [`silence`]: who owes an answer, pure
+//!
+//! No async runtime here: a view is one loop around `poll(2)`, so that a key goes from the terminal to the manager without a
+//! thread in between.
+
+#![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
+
+pub mod connect;
+pub mod keys;
+pub mod silence;
+pub mod typed;
