@@ -157,6 +157,12 @@ frames! {
         TRY_NOW = 0xd9 => TryNow(m::Empty) if "views";
         /// What of the environment of whoever asks counts for reaching a host. Before the request that it is for.
         ENVIRONMENT = 0xd0 => Environment(m::Environment) if "views";
+        /// To who said that a person is there: something that only a person knows is wanted to reach a host.
+        QUESTION = 0xd1 => Question(m::Question) if "views";
+        /// What that person says.
+        ANSWER = 0xd2 => Answer(m::QuestionAnswer) if "views";
+        /// A question is not wanted any more.
+        QUESTION_OVER = 0xd3 => QuestionOver(m::QuestionOver) if "views";
     }
     counts {
         /// "Are you there?", answered by `PONG` with the same token.
@@ -207,7 +213,7 @@ pub struct RawFrame<'a> {
 }
 
 /// Cuts frames out of a byte stream. Never holds more than one frame beyond what was pushed.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Clone)]
 pub struct Decoder {
     buffer: Vec<u8>,
     start: usize,

@@ -724,7 +724,7 @@ pub struct Request {
     /// Comes back in the reply.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 21, 30")]
+    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 21, 30, 40")]
     pub act: Option<Act>,
 }
 
@@ -765,6 +765,9 @@ pub enum Act {
     /// Type something into a job.
     #[prost(message, tag = "30")]
     Type(Type),
+    /// Dial a host now, asking whoever asks for this what only a person knows. The answer comes with the link.
+    #[prost(message, tag = "40")]
+    Connect(HostName),
 }
 
 /// Which events are wanted.
@@ -975,9 +978,55 @@ pub struct Error {
 pub struct Environment {
     #[prost(map = "string, string", tag = "1")]
     pub variables: HashMap<String, String>,
-    /// Variables that would count and are not set there.
+    /// Variables that would count and are not set there; also as patterns of `*` and `?`.
     #[prost(string, repeated, tag = "2")]
     pub unset: Vec<String>,
+    /// A person is there, who may be asked: `Question` is understood.
+    #[prost(bool, tag = "3")]
+    pub answers: bool,
+}
+
+/// Something that only a person knows: a password, a passphrase, whether a host's key is right.
+#[derive(Clone, PartialEq, Message)]
+pub struct Question {
+    /// Of this connection.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(string, tag = "2")]
+    pub host: String,
+    /// To be read before; may be empty, may have several lines.
+    #[prost(string, tag = "3")]
+    pub text: String,
+    /// One line.
+    #[prost(string, tag = "4")]
+    pub prompt: String,
+    /// What is typed may be seen.
+    #[prost(bool, tag = "5")]
+    pub echo: bool,
+}
+
+/// The answer. Neither kept nor logged, hence no `Debug` of its own.
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+pub struct QuestionAnswer {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// None: the person would not answer.
+    #[prost(string, optional, tag = "2")]
+    pub given: Option<String>,
+}
+
+impl std::fmt::Debug for QuestionAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QuestionAnswer").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A question that is not wanted any more: it was answered elsewhere, or the host has hung up.
+#[derive(Clone, PartialEq, Message)]
+pub struct QuestionOver {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
 }
 
 /// Turn this connection into a view.

@@ -155,7 +155,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("withdrawn", Frame::Withdrawn { view: view(), from: 5, to: 9 }),
         ("try-now", Frame::TryNow(m::Empty {})),
         ("environment", Frame::Environment(m::Environment {
-            variables: [("A".to_owned(), "1".to_owned())].into(), unset: vec!["B".into()],
+            variables: [("A".to_owned(), "1".to_owned())].into(), unset: vec!["B".into()], answers: false,
         })),
         ("inventory-of?", request(m::LinkAct::Inventory(m::InventoryRequest { places: vec!["/f".into()], manager_id: "m".into() }))),
         ("inventory-page!", Frame::LinkReply(m::LinkReply { id: 1, more: true, answer: Some(m::LinkAnswer::Inventory(m::Inventory {
@@ -187,6 +187,13 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("view-state-doing", Frame::ViewState(m::ViewState {
             doing: Some(m::ViewDoing { state: "done".into(), source: "shell".into(), since_ms: 5, note: "n".into() }), ..m::ViewState::default()
         })),
+        ("environment-person", Frame::Environment(m::Environment { answers: true, ..m::Environment::default() })),
+        ("question", Frame::Question(m::Question {
+            id: 1, host: "h".into(), text: "t".into(), prompt: "p".into(), echo: true,
+        })),
+        ("answer", Frame::Answer(m::QuestionAnswer { id: 1, given: Some("a".into()) })),
+        ("question-over", Frame::QuestionOver(m::QuestionOver { id: 1 })),
+        ("connect?", Frame::Request(m::Request { id: 1, act: Some(m::Act::Connect(m::HostName { host: "h".into(), all: false })) })),
     ]
 }
 

@@ -8,9 +8,11 @@
 use crate::config::Config;
 use crate::named::{Named, matches_pattern};
 use crate::paths::Paths;
+use crate::prompt::Prompter;
 use sessd_proto::messages as m;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// The ssh config instead of the usual ones.
 pub const SSH_CONFIG: &str = "SESSD_SSH_CONFIG";
@@ -48,10 +50,20 @@ const MAX_VARIABLES: usize = 512;
 const MAX_BYTES: usize = 128 << 10;
 
 /// The variables that count of one who asks, and those of them that are not set there. Has secrets, hence no `Debug`.
-#[derive(Clone, PartialEq, Eq, Default)]
+#[derive(Clone, Default)]
 pub struct Asking {
     variables: BTreeMap<String, Option<String>>,
+    /// Whoever asks, where they may be asked in return; no part of where they ask from.
+    pub person: Option<Arc<dyn Prompter>>,
 }
+
+impl PartialEq for Asking {
+    fn eq(&self, other: &Self) -> bool {
+        self.variables == other.variables
+    }
+}
+
+impl Eq for Asking {}
 
 impl std::fmt::Debug for Asking {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -109,7 +121,8 @@ impl Asking {
                 && fit(name)
                 && value.as_deref().is_none_or(fit)
         };
-        Self { variables: variables.into_iter().take(MAX_VARIABLES).filter(fits).collect() }
+        let variables = variables.into_iter().take(MAX_VARIABLES).filter(fits).collect();
+        Self { variables, person: None }
     }
 
     /// The variables as they are sent.
@@ -118,7 +131,13 @@ impl Asking {
         m::Environment {
             variables: set.into_iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect(),
             unset: unset.into_iter().map(|(name, _)| name.clone()).collect(),
+            answers: false,
         }
+    }
+
+    /// The same of somebody who answers what only a person knows.
+    pub fn of_person(&self, answers: bool) -> m::Environment {
+        m::Environment { answers, ..self.message() }
     }
 
     /// The ssh-agent's socket.
@@ -232,8 +251,11 @@ mod tests {
     #[test]
     fn what_is_sent_is_bounded() {
         let many = (0..10_000).map(|n| (format!("AWS_{n}"), "x".repeat(100))).collect();
-        let sent =
-            m::Environment { variables: many, unset: vec!["A=B".into(), "\0".into(), "SSH_ASKPASS".into()] };
+        let sent = m::Environment {
+            variables: many,
+            unset: vec!["A=B".into(), "\0".into(), "SSH_ASKPASS".into()],
+            answers: false,
+        };
         let came = Asking::from(sent);
         assert!(came.variables.len() <= MAX_VARIABLES && came.variables.len() > 100);
         assert!(came.variables.keys().all(|name| name.starts_with("AWS_")));

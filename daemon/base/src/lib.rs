@@ -4,6 +4,7 @@
 //! * [`seat`]: who is the manager, and where it listens · [`config`]: `config.toml`
 //! * [`asking`]: what of the environment of whoever asks counts · [`named`]: the variables and files that an ssh config names
 //! * [`process`]: what a process inherits, and leaves behind · [`out`]: the one way to print · [`clock`]: the wall clock
+//! * [`prompt`]: what is asked of a person, and who can be asked
 //! * [`turn`]: how long one task may have the thread that all of them share
 
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
@@ -16,5 +17,6 @@ pub mod named;
 pub mod out;
 pub mod paths;
 pub mod process;
+pub mod prompt;
 pub mod seat;
 pub mod turn;

@@ -1,20 +1,24 @@
 //! The blocking client: one connection to the manager, which is started if it does not run.
 
+use crate::question;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use sessd_base::files;
 use sessd_base::paths::{self, Paths};
+use sessd_base::prompt::Answer as Answered;
 use sessd_base::seat::{self, Holder};
 use sessd_proto::docs::announce;
 use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::messages::{self as m, Act, Answer, Request};
 use sessd_proto::{Decoder, Frame, hello};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
+use zeroize::{Zeroize as _, Zeroizing};
 
 /// How long a manager that was just started may take until it answers.
 const START: Duration = Duration::from_secs(20);
@@ -287,6 +291,7 @@ impl Client {
     /// When the manager is gone, silent, or of a version that cannot be spoken with.
     pub fn hear(&mut self) -> Result<Heard> {
         let broken = |why: String| Error::failed(why, "`sessd daemon restart`");
+        let mut question = None;
         loop {
             while let Some(frame) = self.decoder.next_frame().map_err(|e| broken(e.to_string()))? {
                 match frame.parse() {
@@ -309,8 +314,16 @@ impl Client {
                     Ok(Frame::Close(close)) => {
                         return Err(Error::failed(close.detail, "attach again, or try once more"));
                     }
+                    Ok(Frame::Question(asked)) => {
+                        question = Some(asked);
+                        break;
+                    }
                     _ => {}
                 }
+            }
+            if let Some(question) = question.take() {
+                self.put(&question)?;
+                continue;
             }
             let mut buffer = [0; 64 * 1024];
             match self.stream.read(&mut buffer) {
@@ -321,6 +334,46 @@ impl Client {
                 Err(_) => return Ok(Heard::Gone),
             }
         }
+    }
+
+    /// Puts a question of the manager's before the person at this terminal, and says what came of it.
+    fn put(&mut self, asked: &m::Question) -> Result<()> {
+        let mut came = Vec::new();
+        let (mut stream, decoder) = (&self.stream, &self.decoder);
+        let over = || {
+            let mut buffer = [0; 4096];
+            match stream.read(&mut buffer) {
+                // The manager is gone: that is seen by whoever reads on.
+                Ok(0) => return true,
+                Ok(n) => came.extend_from_slice(&buffer[..n]),
+                Err(_) => return false,
+            }
+            // What has come is looked through and left where it is.
+            let mut decoder = decoder.clone();
+            decoder.push(&came);
+            while let Ok(Some(frame)) = decoder.next_frame() {
+                if matches!(frame.parse(), Ok(Frame::QuestionOver(over)) if over.id == asked.id) {
+                    return true;
+                }
+            }
+            false
+        };
+        let answer = question::ask(&question::from_message(asked), self.stream.as_fd(), over);
+        self.decoder.push(&came);
+        let given = match answer {
+            Some(Answered::Given(given)) => Some(given),
+            Some(Answered::Declined | Answered::Nobody) => None,
+            None => return Ok(()),
+        };
+        self.tell_answer(asked.id, given)
+    }
+
+    /// Says what was answered to a question, and keeps nothing of it.
+    fn tell_answer(&mut self, id: u64, given: Option<Zeroizing<String>>) -> Result<()> {
+        let mut bytes = question::answer_frame(id, given);
+        let written = self.stream.write_all(&bytes);
+        bytes.zeroize();
+        written.map_err(|e| self.lost(&e))
     }
 
     /// Asks this manager and waits for the answer, a JSON document.

@@ -1,6 +1,7 @@
 //! # What it takes to be a view or a script
 //!
 //! * [`connect`]: a connection to the manager, which is started if it does not run
+//! * [`question`]: what a login wants of the person here
 //! * [`keys`]: the detach key, pure · [`typed`]: input until it is acknowledged, pure · [`silence`]: who owes an answer, pure
 //!
 //! No async runtime here: a view is one loop around `poll(2)`, so that a key goes from the terminal to the manager without a
@@ -10,5 +11,6 @@
 
 pub mod connect;
 pub mod keys;
+pub mod question;
 pub mod silence;
 pub mod typed;

@@ -3,6 +3,7 @@
 //! What is done when, and what each who lives there or waits is told, is [`sessd_core::host`]. The task has the clock, the
 //! attempt and the link, tells the machine what comes of them, and carries out what it says.
 
+use crate::desk::Desk;
 use crate::dial;
 use crate::faults::point;
 use crate::link::{Link, LinkEnd, NoAnswer};
@@ -22,6 +23,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -131,6 +133,7 @@ pub trait HostContext {
         host: String,
         from: Option<Rc<Asking>>,
         asked: bool,
+        person: Arc<Desk>,
     ) -> Coming<Result<dial::Dialled, dial::Failed>>;
     /// Waits for what may mend the last failure, of an attempt that was made from this environment.
     fn mended(self: Rc<Self>, missing: &Missing, from: Option<Rc<Asking>>) -> Option<Coming<()>>;
@@ -188,6 +191,8 @@ pub struct Host {
     /// The word that listeners heard last.
     told: Cell<LinkState>,
     origins: RefCell<Origins>,
+    /// Who may be asked for it.
+    desk: Arc<Desk>,
 }
 
 impl Host {
@@ -204,6 +209,7 @@ impl Host {
             heard: Cell::new(None),
             told: Cell::new(LinkState::Down),
             origins: RefCell::default(),
+            desk: Arc::default(),
         });
         let running = Task::start(&host, manager.clone(), receiver);
         tokio::task::spawn_local(supervise(running, Rc::downgrade(&host), manager));
@@ -272,6 +278,13 @@ impl Host {
         self.members.borrow().values().any(|(_, member)| member.is_watched())
     }
 
+    /// Who wants the host answers what only a person knows, if they can.
+    fn may_be_asked(&self, asking: Option<&Rc<Asking>>) {
+        if let Some(person) = asking.and_then(|asking| asking.person.as_ref()) {
+            self.desk.join(person);
+        }
+    }
+
     /// The number of the environment that somebody asks from.
     fn origin(&self, asking: Option<&Rc<Asking>>) -> Origin {
         self.origins.borrow_mut().number(asking, |name| std::env::var(name).ok())
@@ -283,6 +296,7 @@ impl Host {
     /// # Errors
     /// Why it is not up.
     pub fn want(&self, asking: Option<&Rc<Asking>>) -> impl Future<Output = Result<()>> + use<> {
+        self.may_be_asked(asking);
         let (sender, answer) = oneshot::channel();
         self.tell(ToHost::Want(self.origin(asking), sender));
         async move {
@@ -305,6 +319,7 @@ impl Host {
 
     /// A person looks at a session there: whatever waits for one is tried now. Nobody waits for the answer.
     pub fn person_is_here(&self, asking: Option<&Rc<Asking>>) {
+        self.may_be_asked(asking);
         if !matches!(self.status(), Status::Up(_)) {
             self.tell(ToHost::Person(self.origin(asking)));
         }
@@ -488,7 +503,7 @@ impl Task {
         match effect {
             Effect::Dial { from, asked } => {
                 let asking = host.origins.borrow().get(from);
-                self.attempt = Some(manager.dial(host.name.clone(), asking, asked));
+                self.attempt = Some(manager.dial(host.name.clone(), asking, asked, host.desk.clone()));
             }
             Effect::Abandon => self.attempt = None,
             Effect::HangUp(number) => {

@@ -1,5 +1,6 @@
 //! What the manager's hosts have of it.
 
+use crate::desk::Desk;
 use crate::dial;
 use crate::host::{Coming, HostContext};
 use crate::link::Link;
@@ -10,6 +11,7 @@ use sessd_core::reconcile::Seen;
 use sessd_core::stream::StreamIds;
 use sessd_proto::docs::{LinkState, Result};
 use std::rc::Rc;
+use std::sync::Arc;
 
 impl HostContext for Manager {
     fn manager_id(&self) -> String {
@@ -25,6 +27,7 @@ impl HostContext for Manager {
         host: String,
         from: Option<Rc<Asking>>,
         asked: bool,
+        person: Arc<Desk>,
     ) -> Coming<Result<dial::Dialled, dial::Failed>> {
         // Whoever asks is answered as ssh would be there; without anybody, an agent that is gone is not missed.
         let spare = if asked { Vec::new() } else { self.agents() };
@@ -33,7 +36,8 @@ impl HostContext for Manager {
             let (config, home, images) = (self.config.now(), self.paths.home.clone(), self.images);
             // Held no longer than that: an attempt may take minutes.
             drop(self);
-            let from = dial::environment(&config, from.as_deref(), &spare).await;
+            let mut from = dial::environment(&config, from.as_deref(), &spare).await;
+            from.person = Some(person);
             dial::dial(&host, &config, &home, from, images).await
         })
     }

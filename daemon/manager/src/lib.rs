@@ -19,6 +19,7 @@
 
 mod adopt;
 mod api;
+mod desk;
 mod dial;
 mod doc;
 mod events;

@@ -10,6 +10,7 @@ use crate::registry::Registry;
 use crate::session::{Caller, Session, ToSession};
 use crate::store::Store;
 use crate::upkeep::keep_house;
+use crate::verbs::connect::link_doc;
 use sessd_base::asking::Asking;
 use sessd_base::clock;
 use sessd_base::config::Live;
@@ -245,19 +246,7 @@ impl Manager {
             .borrow()
             .values()
             .filter(|host| !matches!(host.status(), Status::Dormant))
-            .map(|host| {
-                let status = host.status();
-                LinkDoc {
-                    host: host.name.clone(),
-                    link: status.link_state(&host.name).into(),
-                    rtt_ms: match &status {
-                        Status::Up(link) => link.rtt_ms(),
-                        _ => None,
-                    },
-                    next_try_at: status.next_try_ms().map(rfc3339),
-                    detail: status.why().map(|e| e.message.clone()),
-                }
-            })
+            .map(|host| link_doc(host))
             .collect();
         links.sort_by(|a, b| a.host.cmp(&b.host));
         links

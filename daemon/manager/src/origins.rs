@@ -79,7 +79,7 @@ mod tests {
 
     fn asking(agent: &str) -> Rc<Asking> {
         let variables = [("SSH_AUTH_SOCK".to_owned(), agent.to_owned())].into();
-        Rc::new(Asking::from(Environment { variables, unset: Vec::new() }))
+        Rc::new(Asking::from(Environment { variables, unset: Vec::new(), answers: false }))
     }
 
     #[test]

@@ -363,6 +363,12 @@ pub enum HostVerb {
     /// Every host that has a session or a link
     #[command(visible_alias = "ls")]
     List,
+    /// Log in on a host now, answering what it asks; its sessions go on over that link
+    Connect {
+        /// The host
+        #[arg(add = ArgValueCandidates::new(tab::hosts))]
+        host: String,
+    },
     /// Make records of sessions that run on a host and are not known here, such as another machine's
     Adopt {
         /// The host

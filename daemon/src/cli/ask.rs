@@ -5,6 +5,7 @@ use sessd_base::asking::Asking;
 use sessd_base::out::Printed;
 use sessd_base::paths::Paths;
 use sessd_client::connect::{Client, Heard};
+use sessd_client::question;
 use sessd_proto::Frame;
 use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::messages::{Act, Answer, EventsFrom, Reply, Request};
@@ -30,7 +31,9 @@ pub fn ask(paths: &Paths, act: &Act) -> Result<String> {
     for attempt in 0..ATTEMPTS {
         let mut client = Client::connect(paths)?;
         // One that is gone already is noticed by the request.
-        let _ = client.send(&Frame::Environment(Asking::here(paths, dials(act)).message()));
+        let whole = dials(act);
+        let asked = whole && question::is_answered();
+        let _ = client.send(&Frame::Environment(Asking::here(paths, whole).of_person(asked)));
         match talk(&mut client, act) {
             // The first manager did it before it died.
             Talk::Answer(Err(error))
@@ -58,7 +61,10 @@ pub fn ask_running(paths: &Paths, act: &Act, limit: Duration) -> Option<String> 
 
 /// Whether a host may have to be dialled for it.
 fn dials(act: &Act) -> bool {
-    matches!(act, Act::Create(_) | Act::Restart(_) | Act::Adopt(_) | Act::Delete(_) | Act::Type(_))
+    matches!(
+        act,
+        Act::Create(_) | Act::Restart(_) | Act::Adopt(_) | Act::Delete(_) | Act::Type(_) | Act::Connect(_)
+    )
 }
 
 fn talk(client: &mut Client, act: &Act) -> Talk {

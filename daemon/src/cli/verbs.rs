@@ -11,7 +11,7 @@ use sessd_base::paths::Paths;
 use sessd_base::process;
 use sessd_proto::Uuid;
 use sessd_proto::docs::host::LOCAL;
-use sessd_proto::docs::{AdoptDoc, Error, HostDoc, InfoDoc, Kind, RenameDoc, Result, SessionDoc};
+use sessd_proto::docs::{AdoptDoc, Error, HostDoc, InfoDoc, Kind, LinkDoc, RenameDoc, Result, SessionDoc};
 use sessd_proto::messages::{self as m, Act};
 use std::collections::HashMap;
 
@@ -230,6 +230,15 @@ fn host(paths: &Paths, args: HostArgs, json: bool) -> Result<u8> {
                 s(sessions)
             ))?;
             notes.iter().for_each(|note| out::note(note));
+        }
+        HostVerb::Connect { host } => {
+            let answer = ask(paths, Act::Connect(m::HostName { host, all: false }))?;
+            let link: LinkDoc = read(&answer)?;
+            if json {
+                out::json(&answer)?;
+                return Ok(0);
+            }
+            out::line(&format!("{} is {}", link.host, link.link))?;
         }
         HostVerb::Adopt { host, all } => {
             let answer = ask(paths, Act::Adopt(m::HostName { host, all }))?;

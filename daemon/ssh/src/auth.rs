@@ -42,6 +42,8 @@ const MAX_ROUNDS: usize = 32;
 const MAX_QUESTIONS: usize = 16;
 /// How long the agent may take to answer and list its keys. Signing may wait for a touch and has the login's bound.
 const AGENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// How often it is looked whether a host is still there while somebody is asked.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
 /// How long a connection that ended may take to say why.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -117,7 +119,10 @@ pub(super) async fn log_in<H: Handler>(
         }),
     };
     match walked {
-        Ok(None) => Ok(()),
+        Ok(None) => {
+            asker.stands_on(None);
+            Ok(())
+        }
         Ok(Some((methods, partial))) => {
             let system = methods.contains(&MethodKind::GssapiWithMic)
                 && host.policy.methods.iter().any(|m| m == "gssapi-with-mic")
@@ -131,9 +136,11 @@ pub(super) async fn log_in<H: Handler>(
 
 /// Comes when the connection has ended while somebody is asked.
 async fn unanswered(ended: &Notify, asker: &Asker) {
+    let mut over = false;
     loop {
-        ended.notified().await;
-        if asker.is_asking() {
+        // The library reads nothing while it waits for a signature; so its socket is looked at, too.
+        over |= tokio::time::timeout(LOOK_AGAIN, ended.notified()).await.is_ok();
+        if asker.is_asking() && (over || asker.hung_up()) {
             return;
         }
     }
@@ -459,7 +466,7 @@ impl Login<'_> {
                     tokio::time::sleep(Duration::from_millis(10)).await;
                     last = heard();
                 }
-                let answered = self.asked.iter().any(|n| *n > 0);
+                let answered = self.asker.has_asked();
                 match (last, answer) {
                     ((Some(said), ..), _) if answered => Err(Failure::NeedsLogin {
                         host: host.name(),
@@ -562,7 +569,9 @@ fn needs_login(
     if remarks.no_agent && !partial && !remarks.declined && methods.contains(&MethodKind::PublicKey) {
         return no_agent(host, detail);
     }
-    if remarks.locked.is_empty() || remarks.unasked {
+    if remarks.unasked || !remarks.locked.is_empty() {
+        detail.push_str(&format!("; `sessd host connect {}` asks you for it", host.name()));
+    } else if !remarks.declined {
         detail.push_str(&format!("; see what `ssh {}` asks for", host.name()));
     }
     Failure::NeedsLogin { host: host.name(), detail }

@@ -41,6 +41,8 @@ mod stream;
 #[cfg(test)]
 mod as_ssh;
 #[cfg(test)]
+mod asked;
+#[cfg(test)]
 mod hostile;
 #[cfg(test)]
 mod testbed;
@@ -198,8 +200,8 @@ fn host_key_sentence(name: &str, host: &str, port: u16, fingerprint: &str, kind:
     let at = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
     match kind {
         HostKeyProblem::Unknown => format!(
-            "the key of {at} is not known yet ({fingerprint}): if the fingerprint is right, run `ssh {name}` once and \
-             answer yes, or set `StrictHostKeyChecking accept-new` for it in the ssh config"
+            "the key of {at} is not known yet ({fingerprint}): if the fingerprint is right, run `sessd host connect \
+             {name}` and answer yes, or set `StrictHostKeyChecking accept-new` for it in the ssh config"
         ),
         HostKeyProblem::Changed(known) => format!(
             "the key of {at} has CHANGED: it shows {fingerprint}, but {}:{} has {}; someone may be in between. If the host \

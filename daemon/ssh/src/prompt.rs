@@ -1,56 +1,18 @@
-//! Questions that only a person can answer, on their way from a login to whoever that is.
-//!
-//! Nothing is kept of an answer: it is wiped when it was used. Nobody being there is an answer, too, and the usual one.
+//! The questions of one dial, on their way to whoever can answer them.
 
 use std::{
     future::Future,
+    os::fd::OwnedFd,
     sync::{Arc, Mutex},
     time::Duration,
 };
 
+use super::{HostConfig, clean};
+pub use sessd_base::prompt::{Answer, Prompter, Question};
 use tokio::time::Instant;
-use zeroize::Zeroizing;
-
-use super::{BoxFuture, HostConfig, clean};
 
 /// The longest text of a host's that is put before a person, in bytes.
 const MAX_TEXT: usize = 2000;
-
-/// One question.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Question {
-    /// The host that it is about, as the person named it.
-    pub host: String,
-    /// What is to be read before it, cleaned; may have several lines, may be empty.
-    pub text: String,
-    /// The question itself, one line, cleaned.
-    pub prompt: String,
-    /// Whether the answer may be seen while it is typed.
-    pub echo: bool,
-}
-
-/// What became of a question.
-#[derive(Clone, PartialEq, Eq)]
-pub enum Answer {
-    /// What the person typed.
-    Given(Zeroizing<String>),
-    /// The person would not answer.
-    Declined,
-    /// There was nobody to ask, or no longer.
-    Nobody,
-}
-
-/// Whoever can be asked.
-pub trait Prompter: Send + Sync {
-    /// Asks; waits as long as the person takes. Dropping the future takes the question back.
-    fn ask(&self, question: Question) -> BoxFuture<'_, Answer>;
-
-    /// Whether there is somebody at all.
-    fn is_there(&self) -> bool;
-
-    /// Tells whoever is there, if anybody is.
-    fn say(&self, text: &str);
-}
 
 /// The questions of one dial. The time that a person takes is none that a host took.
 pub(super) struct Asker {
@@ -62,6 +24,10 @@ pub(super) struct Asker {
 struct Waits {
     since: Option<Instant>,
     before: Duration,
+    /// Somebody was asked something.
+    asked: bool,
+    /// The socket, looked at while the library waits for an answer and reads nothing.
+    socket: Option<OwnedFd>,
 }
 
 impl std::fmt::Debug for Asker {
@@ -84,6 +50,36 @@ impl Asker {
     /// Whether somebody is asked at this moment.
     pub(super) fn is_asking(&self) -> bool {
         self.waited().0
+    }
+
+    /// Whether somebody was asked anything so far.
+    pub(super) fn has_asked(&self) -> bool {
+        self.waits.lock().is_ok_and(|waits| waits.asked)
+    }
+
+    /// The connection that is asked for stands on this socket.
+    pub(super) fn stands_on(&self, socket: Option<OwnedFd>) {
+        if let Ok(mut waits) = self.waits.lock() {
+            waits.socket = socket;
+        }
+    }
+
+    /// Whether the host, or the first on the way to it, has closed the connection.
+    pub(super) fn hung_up(&self) -> bool {
+        use rustix::event::{PollFd, PollFlags, Timespec, poll};
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        self.waits.lock().is_ok_and(|waits| {
+            waits.socket.as_ref().is_some_and(|socket| {
+                #[cfg(target_os = "linux")]
+                let closed = PollFlags::RDHUP;
+                // Told as readable, as is everything else that came: only a connection that broke is seen.
+                #[cfg(not(target_os = "linux"))]
+                let closed = PollFlags::empty();
+                let mut fds = [PollFd::new(socket, closed)];
+                poll(&mut fds, Some(&now)).is_ok()
+                    && fds[0].revents().intersects(closed | PollFlags::HUP | PollFlags::ERR)
+            })
+        })
     }
 
     /// Asks. What of it is the host's own is cleaned by the caller, with [`lines`].
@@ -125,7 +121,7 @@ struct Wait<'a>(&'a Mutex<Waits>);
 impl<'a> Wait<'a> {
     fn begin(waits: &'a Mutex<Waits>) -> Self {
         if let Ok(mut waits) = waits.lock() {
-            waits.since = Some(Instant::now());
+            (waits.since, waits.asked) = (Some(Instant::now()), true);
         }
         Self(waits)
     }

@@ -112,6 +112,7 @@ pub(super) fn dial_within(
                             None => tcp(hop).await.map(|s| {
                                 let near = s.peer_addr().is_ok_and(|a| a.ip().to_canonical().is_loopback());
                                 local.store(near, Ordering::Relaxed);
+                                asker.stands_on(rustix::io::fcntl_dupfd_cloexec(&s, 0).ok());
                                 Box::new(Socket { inner: s, prompt: PROMPT_READS }) as BoxedStream
                             }),
                         }

@@ -1,6 +1,7 @@
 //! One connection: requests and their answers, until it turns into a view.
 
 use super::house::Place;
+use super::questions::Questions;
 use crate::mailbox::Sender;
 use crate::manager::Manager;
 use crate::session::{Session, ToSession};
@@ -38,6 +39,17 @@ const TO_HOLDER: Duration = Duration::from_secs(1);
 /// How long a view that comes again waits for its old connection to be gone.
 const OLD_VIEW: Duration = Duration::from_millis(500);
 
+/// What was said so far on a connection.
+#[derive(Default)]
+struct Talk {
+    asking: Option<Rc<Asking>>,
+    features: u64,
+    /// Where whoever asks is asked in return.
+    questions: Option<Questions>,
+    /// A frame that came while the one before it was worked at.
+    ahead: Option<OwnedFrame>,
+}
+
 /// What a connection is after a frame.
 enum Next {
     Asks,
@@ -61,11 +73,12 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: Place) 
     let (unfinished, unfinished_max) = place.unfinished();
     let mut reader = FrameReader::one_of_many(read, unfinished, unfinished_max);
     let mut viewing: Option<(Rc<Session>, Uuid)> = None;
-    let mut asking: Option<Rc<Asking>> = None;
-    let mut features = 0;
+    let mut talk = Talk::default();
     let mut stopped = std::pin::pin!(manager.stopped());
     loop {
-        let frame = tokio::select! {
+        let frame = match talk.ahead.take() {
+            Some(frame) => Ok(Some(frame)),
+            None => tokio::select! {
             biased;
             () = &mut stopped => break,
             () = place.lost(), if viewing.is_none() => {
@@ -73,6 +86,7 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: Place) 
                 break;
             }
             frame = next_frame(&mut reader, &out, viewing.is_some()) => frame,
+            },
         };
         let frame = match frame {
             Ok(Some(frame)) => frame,
@@ -82,11 +96,13 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: Place) 
                 break;
             }
         };
+        if talk.questions.as_ref().is_some_and(|questions| questions.hear(&frame)) {
+            continue;
+        }
         let next = match &viewing {
             None => {
                 place.asks();
-                let next =
-                    asked(&frame, &out, &manager, &place, &mut reader, &mut asking, &mut features).await;
+                let next = asked(&frame, &out, &manager, &place, &mut reader, &mut talk).await;
                 place.answered();
                 next
             }
@@ -164,12 +180,11 @@ async fn asked(
     manager: &Rc<Manager>,
     place: &Place,
     reader: &mut FrameReader<unix::Reader>,
-    asking: &mut Option<Rc<Asking>>,
-    features: &mut u64,
+    talk: &mut Talk,
 ) -> Next {
     match frame.parse() {
         Ok(Frame::Hello(theirs)) => {
-            *features = theirs.features;
+            talk.features = theirs.features;
             if let Err(skew) = hello::negotiate(&theirs) {
                 refuse(out, &skew.to_string());
                 return Next::Ends;
@@ -177,9 +192,15 @@ async fn asked(
         }
         Ok(Frame::Ping(token)) => out.put(0, &Frame::Pong(token)),
         Ok(Frame::Environment(sent)) => {
-            let sent = Asking::from(sent);
+            let answers = sent.answers;
+            let mut sent = Asking::from(sent);
             manager.heard_from(&sent);
-            *asking = Some(Rc::new(sent));
+            if answers {
+                let (questions, person) = Questions::put_on(out);
+                talk.questions = Some(questions);
+                sent.person = Some(person);
+            }
+            talk.asking = Some(Rc::new(sent));
         }
         Ok(Frame::Request(request)) => {
             let listens = matches!(request.act, Some(Act::Events(_)));
@@ -187,7 +208,10 @@ async fn asked(
                 request.act,
                 Some(Act::List(_) | Act::Info(_) | Act::DaemonStatus(_) | Act::Hosts(_))
             );
-            let act = act(request.act, manager, asking.as_ref(), reader.gone());
+            let (left, gone) = tokio::sync::oneshot::channel();
+            let gone = async move { gone.await.unwrap_or_default() };
+            let act = act(request.act, manager, talk.asking.as_ref(), gone);
+            let act = attended(act, reader, talk.questions.as_ref(), &mut talk.ahead, left);
             let answer = match (is_document, listens && !place.stay()) {
                 (_, true) => Err(too_many_stay()),
                 (true, _) => at_work(out, place.in_turn(act)).await,
@@ -204,7 +228,7 @@ async fn asked(
         }
         Ok(Frame::Attach(_)) if !place.stay() => put_error(out, 0, too_many_stay()),
         Ok(Frame::Attach(attach)) => {
-            match at_work(out, start_view(attach, out, manager, asking.as_ref(), *features)).await {
+            match at_work(out, start_view(attach, out, manager, talk.asking.as_ref(), talk.features)).await {
                 Ok(Some((session, view))) => return Next::Views(session, view),
                 Ok(None) => return Next::Ends,
                 Err(error) => put_error(out, 0, error),
@@ -235,6 +259,40 @@ async fn at_work<T>(out: &OutQueue, work: impl Future<Output = T>) -> T {
             Ok(done) => return done,
             Err(_) => out.put(0, &Frame::Pong(0)),
         }
+    }
+}
+
+/// Does the work; hears meanwhile what whoever asked says to a question, and whether they are still there. Whatever else they
+/// say is `ahead`, and comes when the work is done.
+async fn attended<T>(
+    work: impl Future<Output = T>,
+    reader: &mut FrameReader<unix::Reader>,
+    questions: Option<&Questions>,
+    ahead: &mut Option<OwnedFrame>,
+    left: tokio::sync::oneshot::Sender<()>,
+) -> T {
+    let listening = async {
+        while let Some(questions) = questions {
+            match reader.next().await {
+                Ok(Some(frame)) if questions.hear(&frame) => {}
+                Ok(Some(frame)) => {
+                    *ahead = Some(frame);
+                    break;
+                }
+                Ok(None) | Err(_) => {
+                    let _ = left.send(());
+                    return std::future::pending().await;
+                }
+            }
+        }
+        reader.gone().await;
+        let _ = left.send(());
+        std::future::pending().await
+    };
+    tokio::select! {
+        biased;
+        done = work => done,
+        never = listening => never,
     }
 }
 
@@ -321,6 +379,7 @@ async fn act(
             Ok("null".to_owned())
         }
         Some(Act::Type(asked)) => json(&manager.type_in(asked, asking).await?),
+        Some(Act::Connect(named)) => json(&manager.connect(&named.host, asking).await?),
         Some(Act::Adopt(host)) => json(&manager.adopt(&host, asking).await?),
         Some(Act::RenameHost(names)) => json(&manager.rename_host(&names.from, &names.to, asking).await?),
         Some(Act::Events(_)) => Ok("null".to_owned()),

@@ -2,6 +2,7 @@
 
 mod conn;
 mod house;
+mod questions;
 
 use crate::manager::Manager;
 use house::House;

@@ -113,6 +113,9 @@ impl View<'_> {
     /// must go without a trace.
     pub(super) fn say(&mut self) {
         let now = self.now();
+        if self.asked.is_some() && self.lost.is_none() {
+            return;
+        }
         if matches!(&self.line, Line::Notice(notice) if now >= notice.ends_at()) {
             self.unsay();
         }

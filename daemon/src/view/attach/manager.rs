@@ -177,6 +177,8 @@ impl View<'_> {
             Frame::Detach(detach) => {
                 return Ok(Some(Outcome::Detached { label: self.label.clone(), why: detach.detail }));
             }
+            Frame::Question(asked) => self.put_question(&asked),
+            Frame::QuestionOver(over) => self.question_over(over.id),
             Frame::Reply(m::Reply { answer: Some(Answer::Error(error)), .. }) => return Err(error.into()),
             Frame::Close(close) => return Err(Error::failed(close.detail, "attach again")),
             _ => {}
@@ -280,6 +282,8 @@ impl View<'_> {
         self.path_broken_since.get_or_insert(now);
         self.settling_since = None;
         self.asked_to_tell = false;
+        // Its host has nobody to tell the answer to.
+        self.asked = None;
         self.partial.clear();
         if matches!(self.line, Line::Asked(_)) {
             self.line = Line::Away;
@@ -416,7 +420,7 @@ impl View<'_> {
 fn connect_again(paths: &Paths, attach: m::Attach, pid: &AtomicI32) -> Result<(Client, m::Attached)> {
     let mut client = Client::connect_once(paths)?.ok_or_else(|| no_answer(paths))?;
     pid.store(client.peer(), Ordering::Relaxed);
-    client.send(&Frame::Environment(Asking::here(paths, true).message()))?;
+    client.send(&Frame::Environment(Asking::here(paths, true).of_person(true)))?;
     client.send(&Frame::Attach(attach))?;
     let attached = wait_attached(&mut client)?;
     Ok((client, attached))

@@ -7,6 +7,7 @@
 //! Here is the loop, and the way from the keyboard to what is sent; what is said with the manager is in `manager`, what
 //! reaches the screen, and the one line that is ours on it, in `line`; how it ends in `leaving`.
 
+mod asked;
 mod leaving;
 mod line;
 mod manager;
@@ -15,6 +16,7 @@ mod signals;
 use crate::view::plain::is_plain;
 use crate::view::terminal::{self, Raw};
 use crate::view::words::{self, Trouble};
+use asked::Asked;
 use leaving::Burst;
 use line::Line;
 use manager::{Lost, attach_message, wait_attached};
@@ -161,6 +163,8 @@ struct View<'a> {
     escape_held_at: Option<u64>,
     scrollback_lines: u32,
     stdin_open: bool,
+    /// A question of the host that is open.
+    asked: Option<Asked>,
 }
 
 /// Shows a session on this terminal until the user leaves or the job ends.
@@ -173,7 +177,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
     let id = Uuid::now_v7();
     let size = terminal::size();
     let attach = attach_message(&request, id, size, None, String::new(), config.scrollback_lines);
-    client.send(&Frame::Environment(Asking::here(paths, true).message()))?;
+    client.send(&Frame::Environment(Asking::here(paths, true).of_person(true)))?;
     client.send(&Frame::Attach(attach))?;
     let attached = wait_attached(&mut client)?;
     if std::env::var("SESSD_SESSION").is_ok_and(|id| id == attached.session_id) {
@@ -240,6 +244,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         escape_held_at: None,
         scrollback_lines: config.scrollback_lines,
         stdin_open: true,
+        asked: None,
         request,
     };
     let outcome = view.run(size);
@@ -282,6 +287,7 @@ impl View<'_> {
                 }
                 size = new;
                 self.size_seen(self.now());
+                self.draw_question();
             }
             if ready.stdin
                 && let Some(outcome) = self.read_stdin()
@@ -378,6 +384,8 @@ impl View<'_> {
     fn wait(&mut self, signals: &Signals) -> Result<Ready> {
         let now = self.now();
         let said = match (&self.line, self.path_broken_since) {
+            // Nothing else is said over an open question.
+            _ if self.asked.is_some() && self.lost.is_none() => None,
             (Line::Notice(notice), _) => Some(notice.ends_at()),
             (Line::Away, None) => None,
             (Line::Away, Some(since)) => Some(since + SAY_AFTER_MS).filter(|at| *at > now),
@@ -412,7 +420,7 @@ impl View<'_> {
             Some(lost) => fds.extend(lost.bell().map(|bell| PollFd::new(bell, PollFlags::IN))),
         }
         let stdin_at = fds.len();
-        if self.stdin_open && self.may_read() {
+        if self.stdin_open && (self.asked.is_some() || self.may_read()) {
             fds.push(PollFd::from_borrowed_fd(stdin, PollFlags::IN));
         }
         let stdout_at = fds.len();
@@ -472,7 +480,7 @@ impl View<'_> {
             Typed::Bytes(bytes) => (bytes, false),
             Typed::Leave(bytes) => (bytes, true),
         };
-        if !bytes.is_empty() {
+        if !bytes.is_empty() && !self.type_answer(&bytes) {
             self.typed(&bytes, !self.path_is_up(), now);
         }
         if leaves {
