@@ -59,6 +59,8 @@ pub struct Starting {
     inherits: String,
     attempts: Vec<Attempt>,
     left: Vec<Way>,
+    /// The last way could not even be begun, and why.
+    failed: Option<String>,
 }
 
 impl Starting {
@@ -79,6 +81,7 @@ impl Starting {
             inherits: inherit::to_text(inherits),
             attempts: Vec::new(),
             left,
+            failed: None,
         };
         starting.next_way()?;
         Ok(starting)
@@ -150,7 +153,7 @@ impl Starting {
         let mut last = None;
         for attempt in self.attempts.iter_mut().filter(|a| !a.ended) {
             match read_verdict(&mut attempt.verdict, &mut attempt.line) {
-                Verdict::Pending => {}
+                Verdict::Pending | Verdict::Next => {}
                 Verdict::Runs(pid) => return Verdict::Runs(pid),
                 // The holder's own word is firm; silence is only the failure of this way to start it, and of a job that is
                 // held already the one that holds it says how it went.
@@ -172,13 +175,21 @@ impl Starting {
             // A systemd that is silent once is not asked again.
             self.left.retain(|way| *way == Way::Plain);
         }
-        match self.next_way() {
-            Ok(true) => Verdict::Pending,
-            Ok(false) if self.attempts.iter().any(|a| !a.ended) => Verdict::Pending,
-            Ok(false) => {
+        match &self.failed {
+            Some(why) => Verdict::Failed(why.clone()),
+            None if !self.left.is_empty() => Verdict::Next,
+            None if self.attempts.iter().any(|a| !a.ended) => Verdict::Pending,
+            None => {
                 Verdict::Failed(last.unwrap_or_else(|| "the job's holder ended before the job began".into()))
             }
-            Err(error) => Verdict::Failed(error.to_string()),
+        }
+    }
+
+    /// Tries the next way, as [`Verdict::Next`] says. The agent's program may lie on a disk that does not answer: this waits for
+    /// it.
+    pub fn go_on(&mut self) {
+        if let Err(error) = self.next_way() {
+            self.failed = Some(error.to_string());
         }
     }
 
@@ -193,6 +204,8 @@ impl Starting {
 pub enum Verdict {
     /// Nothing whole yet.
     Pending,
+    /// Nothing yet, and it is time for [`Starting::go_on`].
+    Next,
     /// The job runs under this pid.
     Runs(u32),
     /// There is no job, and why.
@@ -313,6 +326,7 @@ mod tests {
             let begun = Instant::now();
             let verdict = loop {
                 match starting.look() {
+                    Verdict::Next => starting.go_on(),
                     Verdict::Pending => assert!(begun.elapsed() < Duration::from_secs(20), "no verdict"),
                     verdict => break verdict,
                 }

@@ -62,7 +62,7 @@ enum Done {
     /// A job's holder is reached, or why not.
     Opened(Result<UnixStream, m::Close>),
     /// A job is being started.
-    Begun(Box<(JobFolder, Starting)>),
+    Begun(Box<(JobFolder, Starting, Instant)>),
     /// A request is answered.
     Answer(LinkAnswer),
     /// Where the home really is.
@@ -420,7 +420,10 @@ impl Server {
             (self.places.clone(), spawn.environment.clone(), self.descriptors);
         self.put(For::Spawn { request, environment }, job_id, move || {
             match acts::begin(&places, &spawn, descriptors) {
-                Ok(Begun::Starting(started)) => Done::Begun(started),
+                Ok(Begun::Starting(started)) => {
+                    let (folder, starting) = *started;
+                    Done::Begun(Box::new((folder, starting, Instant::now())))
+                }
                 Ok(Begun::Before(answer)) => Done::Answer(answer),
                 Err(error) => Done::Answer(refused(error.to_string(), false)),
             }
@@ -445,8 +448,8 @@ impl Server {
             }
             (Some(For::Stream(number)), Done::Opened(opened)) => self.opened(number, id, opened),
             (Some(For::Spawn { request, environment, .. }), Done::Begun(begun)) => {
-                let (folder, starting) = *begun;
-                self.pending.push(Pending { request, folder, starting, environment, since: Instant::now() });
+                let (folder, starting, since) = *begun;
+                self.pending.push(Pending { request, folder, starting, environment, since });
             }
             // Nobody waits for it any more, and its job runs or does not: whoever asks again hears which.
             (_, Done::Begun(begun)) => self.children.extend(begun.1.into_children()),
@@ -578,6 +581,16 @@ impl Server {
             let answer = match pending.starting.look() {
                 Verdict::Pending if pending.since.elapsed() < START => {
                     self.pending.push(pending);
+                    continue;
+                }
+                // A program is started from a disk.
+                Verdict::Next => {
+                    let Pending { request, folder, mut starting, environment, since } = pending;
+                    let job = folder.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+                    self.put(For::Spawn { request, environment }, job, move || {
+                        starting.go_on();
+                        Done::Begun(Box::new((folder, starting, since)))
+                    });
                     continue;
                 }
                 Verdict::Pending => {
