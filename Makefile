@@ -1,7 +1,10 @@
 # check: every test, as CI runs them.  bench: sessd beside ssh and tmux, in one run.  release: the program, optimised.
-.PHONY: check bench release
+# sim: ten thousand seeds of the simulation (tests/sim).
+.PHONY: check bench release sim
 check:
 	./check
+sim:
+	SESSD_SIM_SEEDS=10000 cargo test --release -p sessd-sim -- --nocapture
 release:
 	cargo build --release
 bench: release

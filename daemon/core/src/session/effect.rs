@@ -7,6 +7,7 @@ use crate::record::Record;
 use crate::stream::StreamId;
 use crate::views::View;
 use sessd_proto::docs::{Error, Result, ViewDoc};
+use sessd_proto::frame::IGNORABLE;
 use sessd_proto::header::Header;
 use sessd_proto::messages::{self as m, LinkAct, LinkAnswer};
 use sessd_proto::{Frame, RawFrame, Uuid};
@@ -385,7 +386,11 @@ impl Packet {
 
     /// As it lies in memory.
     pub fn raw(&self) -> RawFrame<'_> {
-        RawFrame { kind: self.0[4], flags: self.0[5], stream: 0, body: &self.0[Header::BYTES..] }
+        match Header::parse(&self.0, usize::MAX) {
+            Ok(Some(header)) => RawFrame::new(header, &self.0[Header::BYTES..]),
+            // One that was too long to be a frame is none.
+            _ => RawFrame { kind: IGNORABLE, flags: 0, stream: 0, body: &[] },
+        }
     }
 }
 

@@ -19,6 +19,11 @@ impl Session {
     /// host, which keeps both until the record has them. `their_now_ms`: the host's clock when the record was read there; 0:
     /// the holder said it.
     pub(super) fn job_ended(&mut self, mut exit: m::ExitRecord, their_now_ms: u64) {
+        if matches!(self.phase, Phase::Over(_)) {
+            // The link was lost before the host heard that it may forget the job: it says its last word again.
+            self.send(&Frame::ExitAck(m::Empty {}));
+            return self.forget_on_host();
+        }
         if !self.phase.is_before_the_end() {
             return;
         }

@@ -269,6 +269,9 @@ impl Session {
             Event::Looked(seen) => {
                 if self.host.is_up() && self.stream.is_none() {
                     self.look(&seen);
+                } else if self.host.is_up() && matches!(self.phase, Phase::Over(_)) {
+                    // Its holder is still there, and the host would not forget the job when it was asked.
+                    self.forget_on_host();
                 }
             }
             Event::Opened(stream) => self.opened(stream),

@@ -708,6 +708,34 @@ fn a_restart_while_the_link_is_lost_is_refused_and_changes_nothing() {
 }
 
 #[test]
+fn a_host_that_would_not_forget_an_ended_job_is_asked_again_though_its_holder_is_there() {
+    let mut rig = Rig::running();
+    rig.delete(1, false);
+    rig.holder(Frame::Exited(exit(0, 0))).did_also(&["holder EXIT_ACK", "ask Forget"]);
+    // Its exit record is not on the disk yet.
+    rig.answer(Asked::Forget, LinkAnswer::Refused(Default::default())).did(&["look"]);
+    rig.tell(Event::Looked(alive())).did_also(&["ask Forget"]);
+    rig.answer(Asked::Forget, LinkAnswer::Done(Default::default()))
+        .did_also(&["forget", "reply 1 Removed(Gone)"]);
+}
+
+#[test]
+fn a_last_word_that_is_said_again_is_acknowledged_again_and_the_host_told_to_forget() {
+    let mut rig = Rig::running();
+    rig.delete(1, false);
+    rig.holder(Frame::Exited(exit(0, 0))).did_also(&["holder EXIT_ACK", "ask Forget"]);
+    // The link is lost before either arrives, and the holder is still there.
+    rig.lose_link();
+    rig.tell(Event::Answered(Asked::Forget, None)).took();
+    let mut report = report(JOB, Liveness::Exited);
+    report.holder_answers = true;
+    // Whoever asked was told that it takes until the host is back.
+    rig.link(inventory(vec![report])).did_also(&["open"]);
+    rig.holder(Frame::Exited(exit(0, 0))).did_also(&["holder EXIT_ACK", "ask Forget"]);
+    rig.answer(Asked::Forget, LinkAnswer::Done(Default::default())).did_also(&["forget", "leave"]);
+}
+
+#[test]
 fn a_delete_overtakes_a_restart() {
     let mut rig = Rig::running();
     rig.restart(1, NEXT_JOB).took();
