@@ -16,6 +16,9 @@ use sessd_terminal::{Size, SnapshotOptions, Terminal};
 const PROBE: &[u8] = b"Z\tT0123456789012345678901234567890\r\n\n\x1b7\x1b[2;2HC\x1b8D\n\n\n\n\n\nE\x1b8F";
 const LEAVE: &[u8] = b"a\x1b[?1049lP\x1b[mQ\r\nR\x1b8S";
 
+/// What brings back what was put aside, and shows what is out of sight.
+const FURTHER: &[u8] = b"x\x1b[#}y\x1b[#}z\x1b[?7;2004;1000r\x1b[2;3;2;9;1$r\x1b[?47hA\x1b[?47lB\r\nC";
+
 fn hand_made() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
     let mut v: Vec<(&'static str, Vec<u8>, &'static [u8])> = Vec::new();
     let mut add = |name, bytes: &[u8], more: &'static [u8]| v.push((name, bytes.to_vec(), more));
@@ -137,6 +140,37 @@ fn hand_made() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
     add("editing", b"abcdefghij\x1b[1;3H\x1b[2@\x1b[1;9H\x1b[P\r\nx\x1b[L\x1b[2M", PROBE);
     add("progress-bar", b"\r10% [#    ]\r50% [##   ]\r\x1b[K\x1b[32m100% [#####]\x1b[m\r\ndone\r\n", PROBE);
     add("invalid-utf8", b"a\xff\xfeb\xe2\x28c", b"x");
+    add("keypad-by-number", b"\x1b[?66hx", b"y");
+    add("encoded-twice", "Ã\u{85}x\u{9d}y\u{9b}31mz".as_bytes(), b"w");
+    add("cut-off-title", b"\x1b]2;one\x07\x1b]2;two\x1b[31mred", b"x");
+    add("rep-in-graphics", b"\x1b(0lq", b"\x1b[5bx");
+    // Of these xterm is the only judge: few others know them.
+    const LETTERS: &str = "\x1b[1;1Haaaaaaaa\x1b[2;1Hbbbbbbbb\x1b[3;1Hcccccccc\x1b[4;1Hdddddddd\x1b[4;9H";
+    for (name, bytes) in [
+        ("xterm-fill", "\x1b[31m\x1b[88;2;3;3;5$x"),
+        ("xterm-fill-latin1", "\x1b[233;1;8$x"),
+        ("xterm-fill-in-origin", "\x1b[2;3r\x1b[?6h\x1b[42;1;1;99;3$x"),
+        ("xterm-erase", "\x1b[2;3;3;5$z"),
+        ("xterm-erase-selectively", "\x1b[1\"q\x1b[2;1HX\x1b[0\"q\x1b[2;1;3;2${"),
+        ("xterm-copy", "\x1b[1;1;2;3;1;3;7;1$v"),
+        ("xterm-copy-down", "\x1b[1;1;3;8;1;2;2;1$v"),
+        ("xterm-copy-up", "\x1b[2;2;4;8;1;1;1;1$v"),
+        ("xterm-change", "\x1b[2*x\x1b[2;3;3;5;1;4$r"),
+        ("xterm-change-stream", "\x1b[2;3;3;5;7$r"),
+        ("xterm-reverse", "\x1b[2*x\x1b[2;3;3;5;7;4$t\x1b[2;4;2;4;7$t"),
+        ("xterm-wide-lines", "\x1b[2;1H\x1b#6\x1b[3;1H\x1b#3\x1b[4;1H\x1b#4"),
+        ("xterm-cursor-one-state", "\x1b[5 q\x1b[?12l"),
+        ("xterm-cursor-blinks", "\x1b[4 q\x1b[?12h"),
+        ("xterm-47-again", "\x1b[?47h\x1b[2;2Halt\x1b[?47l"),
+        ("xterm-1049-again", "\x1b[?1049h\x1b[2;5Hcd\x1b[?1049hef"),
+        ("xterm-mouse-encoding", "\x1b[?1006h\x1b[?1005l\x1b[?1002h"),
+        ("xterm-margin-pending", "\x1b[?69h\x1b[5;10s\x1b[2;5H123456\x1b[?69l"),
+        ("xterm-technical", "\x1b(>abc\x1b)<\x0eABC"),
+        ("xterm-saved-modes", "\x1b[?7l\x1b[?7;2004;1000s\x1b[?7h\x1b[?2004h"),
+        ("xterm-pushed-looks", "\x1b[1;31m\x1b[#{\x1b[m\x1b[4;1#{"),
+    ] {
+        add(name, format!("{LETTERS}{bytes}").as_bytes(), FURTHER);
+    }
     v
 }
 

@@ -667,7 +667,7 @@ impl<'a> Writer<'a> {
         if screen.is_none() && !was_saved {
             return;
         }
-        self.put(b"\x1b[?47h\x1b[<99u\x1b[=0u\x1b[2J\x1b[H\x1b7");
+        self.put(b"\x1b[?47h\x1b[<99u\x1b[=0u\x1b[2J");
         if was_saved {
             self.put(b"\x1b[?47s");
         }
@@ -768,8 +768,7 @@ impl<'a> Writer<'a> {
         if m.modes.has(bit::MARGINS) && !m.primary.full_width() {
             self.put(b"\x1b[s");
         }
-        // It may have a saved cursor still from before.
-        self.put(b"\x1b[<99u\x1b[=0u\x1b[2J\x1b[H\x1b7");
+        self.put(b"\x1b[<99u\x1b[=0u\x1b[2J");
     }
 
     pub(crate) fn globals(&mut self, m: &Model) {

@@ -288,8 +288,16 @@ pub(crate) fn plain_piece(seed: u64, cols: u16, rows: u16) -> Vec<u8> {
         19 => (*r.pick(&["\x1bM", "\t", "\r", "\x08"])).to_owned(),
         20 => format!("\x1b[{};{}r", 1 + r.below(3), 5 + r.below(4)),
         _ => {
-            (*r.pick(&["\x1b[?1049h", "\x1b[?1049l", "\x1b[?25l", "\x1b[?7h", "\x1b[?2004h", "\x1b[?1000h"]))
-                .to_owned()
+            // Entered again, the screen is wiped by some and not by others.
+            (*r.pick(&[
+                "\x1b[?1049l\x1b[?1049h",
+                "\x1b[?1049l",
+                "\x1b[?25l",
+                "\x1b[?7h",
+                "\x1b[?2004h",
+                "\x1b[?1000h",
+            ]))
+            .to_owned()
         }
     }
     .into_bytes()

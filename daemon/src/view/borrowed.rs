@@ -4,10 +4,14 @@
 //! them than it put there (a snapshot clears the whole keyboard stack, to be sure) is stopped at the entry that was there
 //! when it came. Everything else of a terminal can be reset without knowing what was done to it; see `terminal`.
 
+use super::before::Before;
+
 /// Bytes of an OSC that are looked at.
 const HEAD_MAX: usize = 10;
 /// Longest sequence looked at; what is longer is none of ours.
 const SEQUENCE_MAX: usize = 64;
+/// Longest OSC of colours that is looked at as a whole.
+const COLORS_MAX: usize = 8192;
 /// Entries counted of a stack; terminals keep fewer.
 const STACK_MAX: usize = 32;
 /// Modes of which it is known that a session touched them; it may touch more, and those stay.
@@ -17,8 +21,24 @@ const UNDONE: [u16; 30] = [
     1, 2, 3, 5, 6, 7, 9, 25, 38, 45, 47, 66, 69, 1000, 1001, 1002, 1003, 1004, 1005, 1006, 1015, 1016, 1047,
     1048, 1049, 2004, 2026, 2027, 2031, 2048,
 ];
+/// Of these, what a person's terminal may have on without us, by its settings or because of who ran before: saved when the
+/// terminal is taken and restored when it is given back, where it knows how.
+const SAVED: [u16; 9] = [1, 7, 25, 45, 1004, 2004, 2027, 2031, 2048];
 /// Private modes that are on in a terminal nobody has said anything to.
 const ON_AT_FIRST: [u16; 6] = [8, 19, 1034, 1035, 1046, 1070];
+/// Ends whatever was half said, a link and a synchronized update.
+const CLOSE: &[u8] = b"\x18\x1b\\\x1b]8;;\x1b\\\x1b[?2026l";
+
+/// `DECSC` before leaving the alternate screen: where that was not on, leaving it restores the cursor we save here instead
+/// of an old one. `?1047` too, because some terminals leave that only by its own number.
+const FIRST_SCREEN: &[u8] = b"\x1b7\x1b[?1049l\x1b[?1047l\x1b[?47l";
+
+/// Undoes every mode a job may have set (xterm ctlseqs). modifyOtherKeys goes to what the terminal began with, which may
+/// be the user's choice. Colours and the cursor's shape go back by what they were, and only if the session changed them.
+const UNDO: &[u8] = b"\x1b[m\x1b[0\"q\x1b[r\x1b[?69l\x1b[?6l\x1b[4l\x1b[20l\
+\x1b[?5l\x1b[?7h\x1b[?25h\x1b[?45l\x1b[?1l\x1b[?66l\x1b>\x1b(B\x1b)B\x1b*B\x1b+B\x0f\
+\x1b[?9l\x1b[?1000l\x1b[?1001l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l\
+\x1b[?2004l\x1b[?2027l\x1b[?2031l\x1b[?2048l\x1b[*x\x1b[>4m";
 const VT100: &[u8] = b"\x1b<";
 const OUT_OF_TEK: &[u8] = b"\x1b\x03";
 /// Modes whose default is the person's: how the cursor blinks, what Backspace, Alt and the wheel send.
@@ -45,6 +65,13 @@ pub(super) struct Borrowed {
     first: Vec<&'static [u8]>,
     /// What undoes the rest.
     then: Vec<&'static [u8]>,
+    /// Colours and looks that it pushed.
+    colors: u16,
+    looks: usize,
+    /// What its colours and its cursor were.
+    before: Before,
+    /// Modes of [`SAVED`] that it has saved a value of its own of.
+    saved_over: Vec<u16>,
     /// The size before it asked for 80 or 132 columns, and whether it asked for 132 last.
     columns: Option<(Option<(u16, u16)>, bool)>,
     /// The beginning of a sequence whose end is not here yet.
@@ -54,7 +81,8 @@ pub(super) struct Borrowed {
 impl Borrowed {
     /// What the terminal is told before it shows anything of the session: title, colours and preferences saved (XTWINOPS 22,
     /// XTPUSHCOLORS, XTSAVE), and a keyboard entry of our own.
-    pub(super) const TAKE: &'static [u8] = b"\x1b[22;0t\x1b[#P\x1b[?12;67;1007;1036s\x1b[>0u";
+    pub(super) const TAKE: &'static [u8] =
+        b"\x1b[22;0t\x1b[#P\x1b[?12;67;1007;1036s\x1b[?1;7;25;45;1004;2004;2027;2031;2048s\x1b[>0u";
 
     /// Passes output on to `out`, but for what would take the user's own entries.
     pub(super) fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
@@ -67,6 +95,16 @@ impl Borrowed {
         while let Some(esc) = rest.iter().position(|b| *b == 0x1b) {
             out.extend_from_slice(&rest[..esc]);
             rest = &rest[esc..];
+            if let Some(colors) = color_osc(rest) {
+                let Some((length, number, body)) = colors else {
+                    self.held = rest.to_vec();
+                    return;
+                };
+                self.asked |= body.contains(&b'?');
+                self.before.colors(&rest[..length], number, body, out);
+                rest = &rest[length..];
+                continue;
+            }
             let after = |from: usize, belongs: fn(&u8) -> bool| match rest[from..]
                 .iter()
                 .take(SEQUENCE_MAX)
@@ -122,6 +160,8 @@ impl Borrowed {
                     modes: std::mem::take(&mut self.modes),
                     first: std::mem::take(&mut self.first),
                     then: std::mem::take(&mut self.then),
+                    before: std::mem::take(&mut self.before),
+                    saved_over: std::mem::take(&mut self.saved_over),
                     columns: self.columns,
                     ..Self::default()
                 };
@@ -151,6 +191,9 @@ impl Borrowed {
                     if let Some(at) = PREFERENCES.iter().position(|p| *p == mode) {
                         self.touched[at] = true;
                     }
+                    if mode == 12 {
+                        self.before.shape_changes(out);
+                    }
                     self.private_mode(mode, *last == b'h', out);
                 }
             }
@@ -160,8 +203,36 @@ impl Borrowed {
                     for (mode, _, kept) in &mut self.modes {
                         *kept &= *mode != saved;
                     }
+                    if SAVED.contains(&saved) && !self.saved_over.contains(&saved) {
+                        self.saved_over.push(saved);
+                    }
                 }
             }
+            [0x1b, b'[', b' ', b'q'] | [0x1b, b'[', b'0', b' ', b'q'] => {
+                return self.before.default_shape(out);
+            }
+            [0x1b, b'[', b'0'..=b'9', .., b' ', b'q'] => self.before.shape_changes(out),
+            [0x1b, b'[', place @ .., b'#', last @ (b'P' | b'Q')] => {
+                // Below its own is the person's entry.
+                let place = numbers(place).and_then(|n| n.first().copied()).unwrap_or(0);
+                let at = match (place, last) {
+                    (0, b'P') => self.colors + 1,
+                    (0, _) => self.colors,
+                    (place, _) => place,
+                };
+                let most = STACK_MAX as u16;
+                if at > most || *last == b'Q' && (at == 0 || at > self.colors) {
+                    return;
+                }
+                self.colors = if *last == b'P' { at } else { at - 1 };
+                let said = format!("\x1b[{}#{}", at + 1, char::from(*last));
+                return out.extend_from_slice(if place == 0 { sequence } else { said.as_bytes() });
+            }
+            [0x1b, b'[', .., b'#', b'p' | b'{'] => self.looks = (self.looks + 1).min(STACK_MAX),
+            [0x1b, b'[', b'#', b'q' | b'}'] => match self.looks.checked_sub(1) {
+                Some(looks) => self.looks = looks,
+                None => return,
+            },
             [0x1b, b'[', what @ .., b't'] => {
                 let what = numbers(what).unwrap_or_default();
                 let which = what.get(1).copied().unwrap_or(0);
@@ -285,6 +356,16 @@ impl Borrowed {
         // Whatever was half said ends first.
         out.extend_from_slice(b"\x18\x1b\\");
         self.pop_titles(out);
+        self.pop_stacks(out);
+    }
+
+    fn pop_stacks(&mut self, out: &mut Vec<u8>) {
+        for _ in 0..std::mem::take(&mut self.looks) {
+            out.extend_from_slice(b"\x1b[#}");
+        }
+        for _ in 0..std::mem::take(&mut self.colors) {
+            out.extend_from_slice(b"\x1b[#Q");
+        }
     }
 
     fn pop_titles(&mut self, out: &mut Vec<u8>) {
@@ -306,12 +387,20 @@ impl Borrowed {
         if self.keyboard[0] + ours > 0 {
             out.extend_from_slice(format!("\x1b[<{}u", self.keyboard[0] + ours).as_bytes());
         }
+        // How the cursor blinks is a part of its shape where that is known, and comes after it where it is not.
+        let shape_is_known = self.before.knows_shape();
+        if !shape_is_known {
+            self.before.give_back(out);
+        }
         for (mode, _) in PREFERENCES.iter().zip(self.touched).filter(|(_, touched)| *touched) {
-            if matches!(mode, 12 | 1007) {
+            if matches!(mode, 12 | 1007) && !(*mode == 12 && shape_is_known) {
                 // For terminals that save no modes: off is the common default of these.
                 out.extend_from_slice(format!("\x1b[?{mode}l").as_bytes());
             }
             out.extend_from_slice(format!("\x1b[?{mode}r").as_bytes());
+        }
+        if shape_is_known {
+            self.before.give_back(out);
         }
         for (mode, set, saved) in self.modes.drain(..) {
             // For terminals that save no modes: as they begin.
@@ -328,7 +417,57 @@ impl Borrowed {
             out.extend_from_slice(undo);
         }
         self.pop_titles(out);
+        self.pop_stacks(out);
+        for mode in SAVED.iter().filter(|mode| !self.saved_over.contains(mode)) {
+            out.extend_from_slice(format!("\x1b[?{mode}r").as_bytes());
+        }
         out.extend_from_slice(b"\x1b[#Q\x1b[23;0t");
+    }
+
+    /// All that gives the terminal back, in this size, with the cursor below so many rows of text; `None`: below all.
+    pub(super) fn all_back(&mut self, size: Option<(u16, u16)>, text_rows: Option<u16>) -> Vec<u8> {
+        // A CAN ends whatever was half said, in any mode.
+        let mut undo = b"\x18".to_vec();
+        self.give_back_first(&mut undo);
+        undo.extend_from_slice(CLOSE);
+        self.give_back_alternate(&mut undo);
+        undo.extend_from_slice(FIRST_SCREEN);
+        undo.extend_from_slice(UNDO);
+        self.give_back_columns(&mut undo);
+        self.give_back(&mut undo);
+        let (cols, rows) = size.unwrap_or((80, 999));
+        // Tab stops where terminals begin with them: one by one, since few know a sequence that sets them all.
+        undo.extend_from_slice(b"\x1b[3g");
+        for column in (1..=cols).step_by(8) {
+            undo.extend_from_slice(format!("\x1b[{column}G\x1bH").as_bytes());
+        }
+        let below = match text_rows {
+            // On the line below the text; a terminal full of it makes room for one.
+            Some(text_rows) if text_rows < rows => format!("\x1b[{};1H", text_rows + 1),
+            _ => format!("\x1b[{rows};1H\r\n"),
+        };
+        undo.extend_from_slice(below.as_bytes());
+        undo
+    }
+
+    /// What is typed, without what the terminal answers to questions of our own.
+    pub(super) fn typed(&mut self, bytes: &[u8], now_ms: u64) -> Vec<u8> {
+        self.before.typed(bytes, now_ms)
+    }
+
+    /// When [`Self::expire_typed`] must be asked.
+    pub(super) fn deadline_ms(&self) -> Option<u64> {
+        self.before.deadline_ms()
+    }
+
+    /// What was held back of what is typed, once its time has passed.
+    pub(super) fn expire_typed(&mut self, now_ms: u64) -> Vec<u8> {
+        self.before.expire(now_ms)
+    }
+
+    /// Whether such an answer may come still.
+    pub(super) fn awaits_answers(&self) -> bool {
+        self.before.is_open()
     }
 
     /// The terminal's width, if the session had it changed. Said while changes of it are allowed still.
@@ -342,6 +481,33 @@ impl Borrowed {
             out.extend_from_slice(format!("\x1b[8;{rows};{cols}t").as_bytes());
         }
     }
+}
+
+/// At an ESC: an OSC that is about colours, with its length, its number and what follows that; `Some(None)` if its end is not here.
+/// One that something else cuts off has no effect and is none.
+#[allow(clippy::option_option)]
+fn color_osc(bytes: &[u8]) -> Option<Option<(usize, u16, &[u8])>> {
+    let body = bytes.strip_prefix(b"\x1b]")?;
+    let digits = body.iter().take(4).take_while(|b| b.is_ascii_digit()).count();
+    if digits == body.len() {
+        return (digits < 4).then_some(None);
+    }
+    let number = std::str::from_utf8(&body[..digits]).ok()?.parse().ok()?;
+    if !matches!(number, 4 | 10..=19 | 104 | 110..=119) {
+        return None;
+    }
+    let Some(end) = body.iter().position(|b| matches!(b, 0x07 | 0x18 | 0x1a | 0x1b)) else {
+        return (body.len() < COLORS_MAX).then_some(None);
+    };
+    let length = match (body[end], body.get(end + 1)) {
+        (0x07, _) => 2 + end + 1,
+        (0x1b, Some(b'\\')) => 2 + end + 2,
+        (0x1b, None) => return Some(None),
+        _ => return None,
+    };
+    let rest = &body[digits..end];
+    let rest = rest.strip_prefix(b";").or(rest.is_empty().then_some(rest))?;
+    Some(Some((length, number, rest)))
 }
 
 /// Belongs to the head of an OSC.
@@ -386,6 +552,10 @@ fn numbers(text: &[u8]) -> Option<Vec<u16>> {
 }
 
 #[cfg(test)]
+#[path = "borrowed_terminals.rs"]
+mod terminals;
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
@@ -399,8 +569,9 @@ mod tests {
         borrowed.give_back_alternate(&mut back);
         borrowed.give_back_columns(&mut back);
         borrowed.give_back(&mut back);
-        let text =
-            |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\x1b', "^").replace("^[#Q^[23;0t", "");
+        let saved: String = SAVED.iter().map(|mode| format!("^[?{mode}r")).collect();
+        let end = format!("{saved}^[#Q^[23;0t");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\x1b', "^").replace(&end, "");
         (text(&out), text(&back))
     }
 
@@ -437,7 +608,7 @@ mod tests {
 
     #[test]
     fn preferences_are_restored_if_they_were_touched() {
-        both(&[b"\x1b[?12;25h"], "^[?12;25h", "^[<1u^[?12l^[?12r");
+        both(&[b"\x1b[?12;25h"], "^P$q q^\\^[?12;25h", "^[<1u^[0 q^[?12l^[?12r");
         both(&[b"\x1b[?67h"], "^[?67h", "^[<1u^[?67r");
     }
 
@@ -477,7 +648,11 @@ mod tests {
             "^[<1u^]22;^\\^]9;4;0^\\",
         );
         both(&[b"\x1b]2;a title\x07\x1b]8;;http://a\x1b\\"], "^]2;a title\u{7}^]8;;http://a^\\", "^[<1u");
-        both(&[b"\x1b[38;5;1m\x1b[1;2H\x1b[3 q\x1b[1;5r"], "^[38;5;1m^[1;2H^[3 q^[1;5r", "^[<1u");
+        both(
+            &[b"\x1b[38;5;1m\x1b[1;2H\x1b[3 q\x1b[1;5r"],
+            "^[38;5;1m^[1;2H^P$q q^\\^[3 q^[1;5r",
+            "^[<1u^[0 q",
+        );
         both(&[b"\x1b(0\x1b)A\x1b#8\x1b%G"], "^(0^)A^#8^%G", "^[<1u");
     }
 
@@ -499,6 +674,13 @@ mod tests {
             assert_eq!(borrowed.take_asked(), asks, "{}", bytes.escape_ascii());
             assert!(!borrowed.take_asked());
         }
+    }
+
+    #[test]
+    fn what_was_pushed_of_colours_and_looks_is_taken_away_and_no_more() {
+        both(&[b"\x1b[#P\x1b[#P\x1b[#Q\x1b[#Q\x1b[#Qx"], "^[#P^[#P^[#Q^[#Qx", "^[<1u");
+        both(&[b"\x1b[#P\x1b[3#P\x1b[1#Qx"], "^[#P^[4#P^[2#Qx", "^[<1u");
+        both(&[b"\x1b[#P\x1b[1;30#{\x1b[#}\x1b[#}\x1b[#p"], "^[#P^[1;30#{^[#}^[#p", "^[<1u^[#}^[#Q");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //!   terminal's stacks, pure
 
 pub mod attach;
+mod before;
 mod borrowed;
 pub mod plain;
 pub mod terminal;

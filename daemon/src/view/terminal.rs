@@ -19,21 +19,6 @@ struct Taken {
     plain: Option<Plain>,
 }
 
-/// Ends whatever was half said, a link and a synchronized update.
-const CLOSE: &[u8] = b"\x18\x1b\\\x1b]8;;\x1b\\\x1b[?2026l";
-
-/// `DECSC` before leaving the alternate screen: where that was not on, leaving it restores the cursor we save here instead
-/// of an old one. `?1047` too, because some terminals leave that only by its own number.
-const FIRST_SCREEN: &[u8] = b"\x1b7\x1b[?1049l\x1b[?1047l\x1b[?47l";
-
-/// Undoes every mode a job may have set (xterm ctlseqs). modifyOtherKeys goes to what the terminal began with, which may
-/// be the user's choice.
-const UNDO: &[u8] = b"\x1b[m\x1b[0\"q\x1b[r\x1b[?69l\x1b[?6l\x1b[4l\x1b[20l\
-\x1b[?5l\x1b[?7h\x1b[?25h\x1b[?45l\x1b[?1l\x1b[?66l\x1b>\x1b(B\x1b)B\x1b*B\x1b+B\x0f\
-\x1b[?9l\x1b[?1000l\x1b[?1001l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l\
-\x1b[?2004l\x1b[?2027l\x1b[?2031l\x1b[?2048l\x1b[>4m\x1b[0 q\
-\x1b]104\x1b\\\x1b]110\x1b\\\x1b]111\x1b\\\x1b]112\x1b\\\x1b]117\x1b\\\x1b]119\x1b\\";
-
 /// The terminal, raw as long as this lives.
 #[derive(Debug)]
 pub struct Raw {
@@ -82,6 +67,26 @@ pub fn take_asked() -> bool {
     taken().as_mut().is_some_and(|taken| taken.borrowed.take_asked())
 }
 
+/// What is typed, without what the terminal answers to questions of our own. Times in the view's milliseconds.
+pub fn typed(bytes: &[u8], now_ms: u64) -> Vec<u8> {
+    taken().as_mut().map_or_else(|| bytes.to_vec(), |taken| taken.borrowed.typed(bytes, now_ms))
+}
+
+/// When [`expire_typed`] must be asked.
+pub fn deadline_ms() -> Option<u64> {
+    taken().as_ref().and_then(|taken| taken.borrowed.deadline_ms())
+}
+
+/// What was held back of what is typed, once its time has passed.
+pub fn expire_typed(now_ms: u64) -> Vec<u8> {
+    taken().as_mut().map_or_else(Vec::new, |taken| taken.borrowed.expire_typed(now_ms))
+}
+
+/// Whether the terminal may answer a question of our own still.
+pub fn awaits_answers() -> bool {
+    taken().as_ref().is_some_and(|taken| taken.borrowed.awaits_answers())
+}
+
 /// As [`pass`], for a whole snapshot.
 pub fn pass_snapshot(snapshot: &[u8], out: &mut Vec<u8>) {
     match &mut *taken() {
@@ -114,27 +119,7 @@ fn give_back() {
         let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &before);
         return;
     }
-    // A CAN ends whatever was half said, in any mode.
-    let mut undo = b"\x18".to_vec();
-    borrowed.give_back_first(&mut undo);
-    undo.extend_from_slice(CLOSE);
-    borrowed.give_back_alternate(&mut undo);
-    undo.extend_from_slice(FIRST_SCREEN);
-    undo.extend_from_slice(UNDO);
-    borrowed.give_back_columns(&mut undo);
-    borrowed.give_back(&mut undo);
-    let (cols, rows) = size().unwrap_or((80, 999));
-    // Tab stops where terminals begin with them: one by one, since few know a sequence that sets them all.
-    undo.extend_from_slice(b"\x1b[3g");
-    for column in (1..=cols).step_by(8) {
-        undo.extend_from_slice(format!("\x1b[{column}G\x1bH").as_bytes());
-    }
-    let below = match text_rows {
-        // On the line below the text; a terminal full of it makes room for one.
-        Some(text_rows) if text_rows < rows => format!("\x1b[{};1H", text_rows + 1),
-        _ => format!("\x1b[{rows};1H\r\n"),
-    };
-    undo.extend_from_slice(below.as_bytes());
+    let undo = borrowed.all_back(size(), text_rows);
     put(&undo);
     let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &before);
 }

@@ -113,13 +113,16 @@ impl View<'_> {
         let now = self.now();
         let fresh = |at: u64| now < at + ANSWER_MS;
         let asked = self.unanswered > 0 && fresh(self.asked_at);
-        if self.plain || (!asked && !self.maybe_asked_at.is_some_and(fresh)) {
+        let asked = asked || self.maybe_asked_at.is_some_and(fresh);
+        // What was there before the session is worth a moment, so that it can be given back.
+        if self.plain || !(asked || terminal::awaits_answers()) {
             return;
         }
         self.to_terminal.extend_from_slice(LAST_QUESTION);
         self.write_terminal(true);
         let most = match self.slowest_answer {
             _ if told_to_go => LATE_ANSWER.end / 8,
+            0 if !asked => LATE_ANSWER.start,
             0 => LATE_ANSWER.end / 2,
             slowest => Duration::from_millis(4 * slowest).clamp(LATE_ANSWER.start, LATE_ANSWER.end),
         };
@@ -130,7 +133,7 @@ impl View<'_> {
             let mut buffer = [0; 4096];
             match read_within(left, &mut buffer) {
                 Some(n) if !left.is_zero() => {
-                    self.keys.swallow(&buffer[..n]);
+                    self.keys.swallow(&terminal::typed(&buffer[..n], self.now()));
                     answers.extend_from_slice(&buffer[..n]);
                 }
                 _ => return,

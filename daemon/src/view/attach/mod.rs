@@ -395,10 +395,19 @@ impl View<'_> {
         let look = self.lost.as_ref().and_then(Lost::looks_at);
         let owed = Some(self.silence.due_ms(self.unanswered_since(), now)).filter(|_| self.lost.is_none());
         let settled = self.settling_since.map(|at| at + SETTLE_MS);
-        let deadline = [self.keys.deadline_ms(), said, escape, look, owed, settled, self.part_at]
-            .into_iter()
-            .flatten()
-            .min();
+        let deadline = [
+            self.keys.deadline_ms(),
+            terminal::deadline_ms(),
+            said,
+            escape,
+            look,
+            owed,
+            settled,
+            self.part_at,
+        ]
+        .into_iter()
+        .flatten()
+        .min();
         let timeout = deadline.map(|at| {
             let ms = at.saturating_sub(now).min(3_600_000);
             Timespec { tv_sec: (ms / 1000) as i64, tv_nsec: (ms % 1000 * 1_000_000) as i64 }
@@ -464,14 +473,15 @@ impl View<'_> {
         };
         let now = self.now();
         self.burst.read(read.len(), now);
-        let typed = self.keys.typed(read, now);
+        let typed = self.keys.typed(&terminal::typed(read, now), now);
         self.take_typed(typed, now)
     }
 
     /// What was held back of what is typed, once its time has passed.
     fn expire_keys(&mut self) -> Option<Outcome> {
         let now = self.now();
-        let typed = self.keys.expire(now);
+        let held = terminal::expire_typed(now);
+        let typed = if held.is_empty() { self.keys.expire(now) } else { self.keys.typed(&held, now) };
         self.take_typed(typed, now)
     }
 
