@@ -3,7 +3,7 @@
 //! The question goes before the sequence that changes the setting, so what is answered is what was there. Where a terminal does
 //! not answer it gets its own default back. Answers come among what is typed; only those that were asked for are taken out.
 
-use crate::view::keys::ESCAPE_MS;
+use sessd_client::keys::ESCAPE_MS;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest answer, in bytes.
