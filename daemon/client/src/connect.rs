@@ -1,5 +1,6 @@
 //! The blocking client: one connection to the manager, which is started if it does not run.
 
+use crate::core::{too_old, waited_for};
 use crate::question;
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -318,6 +319,11 @@ impl Client {
                         question = Some(asked);
                         break;
                     }
+                    Ok(Frame::Unsupported(what)) => {
+                        if let Some(what) = waited_for(what.kind) {
+                            return Err(too_old(what));
+                        }
+                    }
                     _ => {}
                 }
             }
@@ -376,19 +382,21 @@ impl Client {
         written.map_err(|e| self.lost(&e))
     }
 
-    /// Asks this manager and waits for the answer, a JSON document.
+    /// Asks this manager and waits for the answer, a JSON document; `None`: it is gone without one.
     ///
     /// # Errors
-    /// What the manager answers, or that it is gone.
-    pub fn ask(&mut self, act: Act) -> Result<String> {
-        self.send(&Frame::Request(Request { id: 1, act: Some(act) }))?;
+    /// What the manager answers, or that it is silent.
+    pub fn request(&mut self, act: Act) -> Result<Option<String>> {
+        if !self.tell(&Frame::Request(Request { id: 1, act: Some(act) }))? {
+            return Ok(None);
+        }
         let mut document = String::new();
         loop {
             match self.hear()? {
                 Heard::Reply(m::Reply { answer: Some(Answer::Json(part)), more, .. }) => {
                     document.push_str(&part);
                     if !more {
-                        return Ok(document);
+                        return Ok(Some(document));
                     }
                 }
                 Heard::Reply(m::Reply { answer: Some(Answer::Error(error)), .. }) => return Err(error.into()),
@@ -399,9 +407,20 @@ impl Client {
                         "`sessd daemon restart`",
                     ));
                 }
-                Heard::Gone => return Err(self.lost(&io::ErrorKind::UnexpectedEof.into())),
+                Heard::Gone => return Ok(None),
                 Heard::Event(_) | Heard::Attached(_) => {}
             }
+        }
+    }
+
+    /// The same, where a manager that goes is a failure.
+    ///
+    /// # Errors
+    /// What the manager answers, or that it is gone.
+    pub fn ask(&mut self, act: Act) -> Result<String> {
+        match self.request(act)? {
+            Some(document) => Ok(document),
+            None => Err(self.lost(&io::ErrorKind::UnexpectedEof.into())),
         }
     }
 

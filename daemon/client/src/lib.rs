@@ -1,6 +1,8 @@
 //! # What it takes to be a view or a script
 //!
-//! * [`connect`]: a connection to the manager, which is started if it does not run
+//! * [`core`]: one view, pure: what it asks for, what it makes of what it hears, what it owes
+//! * [`connect`]: a connection to the manager, which is started if it does not run · [`looker`]: a view driven by `poll(2)` · `driver`: one
+//!   driven by tokio
 //! * [`question`]: what a login wants of the person here
 //! * [`keys`]: the detach key, pure · [`typed`]: input until it is acknowledged, pure · [`silence`]: who owes an answer, pure
 //!
@@ -10,7 +12,11 @@
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod connect;
+pub mod core;
+#[cfg(feature = "tokio")]
+pub mod driver;
 pub mod keys;
+pub mod looker;
 pub mod question;
 pub mod silence;
 pub mod typed;

@@ -97,8 +97,6 @@ impl Status {
 pub enum HostNews {
     /// The link is up; this is what the host knows.
     Up {
-        /// It.
-        link: Rc<Link>,
         /// The host's inventory.
         seen: Rc<Seen>,
     },
@@ -535,8 +533,8 @@ impl Task {
                 *host.place.borrow_mut() = Some(Inventory { machine_id, folder, ..Inventory::default() });
             }
             Effect::Up(member, number, seen) => {
-                if let Some(live) = self.live.as_ref().filter(|live| live.number == number) {
-                    host.tell_member(member, HostNews::Up { link: live.link.clone(), seen });
+                if self.live.as_ref().is_some_and(|live| live.number == number) {
+                    host.tell_member(member, HostNews::Up { seen });
                 }
             }
             Effect::News(member, seen) => host.tell_member(member, HostNews::Looked { seen }),

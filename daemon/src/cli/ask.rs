@@ -16,13 +16,6 @@ const ATTEMPTS: usize = 4;
 /// How long `events` looks for another manager when its own is gone. It starts none: it only listens.
 const LISTEN_AGAIN: Duration = Duration::from_secs(10);
 
-/// What a talk came to.
-enum Talk {
-    Answer(Result<String>),
-    /// The manager is gone without an answer.
-    Gone,
-}
-
 /// Asks for `act` and gives the answer, a JSON document.
 ///
 /// # Errors
@@ -34,15 +27,16 @@ pub fn ask(paths: &Paths, act: &Act) -> Result<String> {
         let whole = dials(act);
         let asked = whole && question::is_answered();
         let _ = client.send(&Frame::Environment(Asking::here(paths, whole).of_person(asked)));
-        match talk(&mut client, act) {
+        match client.request(act.clone()) {
             // The first manager did it before it died.
-            Talk::Answer(Err(error))
+            Err(error)
                 if attempt > 0 && error.kind == Kind::NoSuchSession && matches!(act, Act::Delete(_)) =>
             {
                 return Ok("null".to_owned());
             }
-            Talk::Answer(answer) => return answer,
-            Talk::Gone => {}
+            Ok(Some(answer)) => return Ok(answer),
+            Err(error) => return Err(error),
+            Ok(None) => {}
         }
     }
     Err(Error::failed("the manager ends before it answers", format!("see {}", paths.log.display())))
@@ -53,10 +47,7 @@ pub fn ask_running(paths: &Paths, act: &Act, limit: Duration) -> Option<String> 
     let mut client = Client::connect_running(paths).ok()??;
     client.stream.set_read_timeout(Some(limit)).ok()?;
     client.stream.set_write_timeout(Some(limit)).ok()?;
-    match talk(&mut client, act) {
-        Talk::Answer(answer) => answer.ok(),
-        Talk::Gone => None,
-    }
+    client.request(act.clone()).ok()?
 }
 
 /// Whether a host may have to be dialled for it.
@@ -65,39 +56,6 @@ fn dials(act: &Act) -> bool {
         act,
         Act::Create(_) | Act::Restart(_) | Act::Adopt(_) | Act::Delete(_) | Act::Type(_) | Act::Connect(_)
     )
-}
-
-fn talk(client: &mut Client, act: &Act) -> Talk {
-    let request = Frame::Request(Request { id: 1, act: Some(act.clone()) });
-    match client.tell(&request) {
-        Ok(true) => {}
-        Ok(false) => return Talk::Gone,
-        Err(silent) => return Talk::Answer(Err(silent)),
-    }
-    let mut document = String::new();
-    loop {
-        match client.hear() {
-            Ok(Heard::Reply(Reply { answer: Some(Answer::Json(part)), more, .. })) => {
-                document.push_str(&part);
-                if !more {
-                    return Talk::Answer(Ok(document));
-                }
-            }
-            Ok(Heard::Reply(Reply { answer: Some(Answer::Error(error)), .. })) => {
-                return Talk::Answer(Err(error.into()));
-            }
-            Ok(Heard::Reply(Reply { answer: None, .. })) => {
-                return Talk::Answer(Err(Error::new(
-                    Kind::VersionSkew,
-                    "the manager's answer is from a newer version",
-                    "`sessd daemon restart`",
-                )));
-            }
-            Ok(Heard::Event(_) | Heard::Attached(_)) => {}
-            Ok(Heard::Gone) => return Talk::Gone,
-            Err(error) => return Talk::Answer(Err(error)),
-        }
-    }
 }
 
 /// Gives every event to `tell`, until the manager is gone for good, or nobody reads any more.

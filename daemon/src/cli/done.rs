@@ -5,11 +5,10 @@ use crate::cli::when::Wall;
 use rustix::termios::{OptionalActions, SpecialCodeIndex, Termios};
 use sessd_base::out;
 use sessd_base::paths::Paths;
-use sessd_client::connect::Client;
-use sessd_proto::docs::{Error, InfoDoc, Result};
-use sessd_proto::limits::{SCROLLBACK_LINES, VIEW_WINDOW};
-use sessd_proto::messages::{self as m, Answer};
-use sessd_proto::{Frame, Uuid};
+use sessd_client::core::{Output, Told, Wants};
+use sessd_client::looker::Looker;
+use sessd_proto::docs::{InfoDoc, Result};
+use sessd_proto::limits::SCROLLBACK_LINES;
 use sessd_terminal::{Size, Terminal};
 use std::io::{IsTerminal, Read};
 
@@ -66,44 +65,18 @@ fn without_quit(stdin: &std::io::Stdin) -> Option<Termios> {
 }
 
 fn last_screen(paths: &Paths, id: &str) -> Result<Option<Terminal>> {
-    let gone = || Error::failed("the manager went away", "try again: it starts by itself");
-    let mut client = Client::connect(paths)?;
-    client.send(&Frame::Attach(m::Attach {
-        session: id.to_owned(),
-        view_id: Uuid::now_v7().as_bytes().to_vec(),
-        read_only: true,
-        kind: "cli".into(),
-        credit: VIEW_WINDOW,
-        scrollback_lines: SCROLLBACK_LINES as u32,
-        ..m::Attach::default()
-    }))?;
-    let (mut snapshot, mut screen) = (Vec::new(), None);
-    let mut buffer = [0; 64 * 1024];
+    let wants = Wants::looker(Output::Stream, SCROLLBACK_LINES as u32);
+    let mut looker = Looker::at(paths, id, wants, None)?;
+    let mut screen = None;
     loop {
-        while let Some(frame) =
-            client.decoder.next_frame().map_err(|e| Error::failed(e.to_string(), "`sessd daemon restart`"))?
-        {
-            match frame.parse() {
-                Ok(Frame::Snapshot { cols, rows, more, bytes, .. }) => {
-                    snapshot.extend_from_slice(bytes);
-                    if !more {
-                        let mut terminal = Terminal::new(Size { cols, rows }.clamped(), SCROLLBACK_LINES);
-                        terminal.feed(&std::mem::take(&mut snapshot));
-                        screen = Some(terminal);
-                    }
-                }
-                Ok(Frame::Ended(_)) => return Ok(screen),
-                Ok(Frame::Reply(m::Reply { answer: Some(Answer::Error(error)), .. })) => {
-                    return Err(error.into());
-                }
-                Ok(Frame::Close(close)) => return Err(Error::failed(close.detail, "")),
-                _ => {}
+        match looker.next(None, None)? {
+            Some(Told::Screen { size: (cols, rows), snapshot, .. }) => {
+                let mut terminal = Terminal::new(Size { cols, rows }.clamped(), SCROLLBACK_LINES);
+                terminal.feed(&snapshot);
+                screen = Some(terminal);
             }
-        }
-        match client.stream.read(&mut buffer) {
-            Ok(n) if n > 0 => client.decoder.push(&buffer[..n]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            _ => return Err(gone()),
+            Some(Told::Ended(_) | Told::Gone) => return Ok(screen),
+            _ => {}
         }
     }
 }

@@ -150,7 +150,7 @@ impl HostMember for Member {
     fn hear(&self, news: HostNews) {
         let Some(session) = self.0.upgrade() else { return };
         session.mailbox.send(match news {
-            HostNews::Up { seen, .. } => ToSession::LinkUp { seen },
+            HostNews::Up { seen } => ToSession::LinkUp { seen },
             HostNews::Looked { seen } => ToSession::Looked { seen },
             HostNews::Changed => ToSession::LinkChanged,
         });

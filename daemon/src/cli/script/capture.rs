@@ -1,10 +1,11 @@
 //! `sessd capture`: the screen of a session, without attaching to it.
 
-use super::{Looker, Told, Wants, out_of_reach};
+use super::{Looker, Told, Wants, model, out_of_reach};
 use crate::cli::args::CaptureArgs;
 use serde_json::{Value, json};
 use sessd_base::out;
 use sessd_base::paths::Paths;
+use sessd_client::core::Output;
 use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::limits::{HOLDER_RING, SCROLLBACK_LINES};
 use sessd_terminal::{CellView, Colour, Size, Terminal};
@@ -35,12 +36,8 @@ pub fn capture(paths: &Paths, args: &CaptureArgs, json: bool) -> Result<u8> {
     if let Some(since) = args.since {
         return output_since(paths, args, since, format);
     }
-    let mut looker = Looker::at(
-        paths,
-        &args.session,
-        Wants { output: true, scrollback_lines: lines, whole: false },
-        None,
-    )?;
+    let wants = Wants::looker(Output::Stream, u32::try_from(lines).unwrap_or(u32::MAX));
+    let mut looker = Looker::at(paths, &args.session, wants, None)?;
     let (at, screen) = screen(&mut looker, lines)?;
     match format {
         "json" => out::json(&document(&looker, at, &screen, lines).to_string())?,
@@ -55,23 +52,19 @@ fn screen(looker: &mut Looker, lines: usize) -> Result<(u64, Terminal)> {
     let until = Instant::now() + PATIENCE;
     loop {
         match looker.next(Some(until), None)? {
-            Told::Screen { at, size, snapshot, .. } => {
-                let mut terminal = Terminal::new(size, lines);
-                terminal.feed(&snapshot);
-                return Ok((at, terminal));
-            }
-            Told::State(state) => {
+            Some(Told::Screen { at, size, snapshot, .. }) => return Ok((at, model(size, &snapshot, lines))),
+            Some(Told::State(state)) => {
                 if let Some(error) = out_of_reach(&looker.session().host, &state) {
                     return Err(error);
                 }
             }
-            Told::Ended(_) => {
+            Some(Told::Ended(_)) => {
                 let message = format!("{} has ended, and its last screen was not kept", looker.label());
                 return Err(Error::failed(message, ""));
             }
-            Told::Gone => return Err(Error::no_such_session(&looker.label())),
-            Told::SentAway(why) => return Err(Error::failed(why, "try again")),
-            Told::Nothing if Instant::now() >= until => {
+            Some(Told::Gone) => return Err(Error::no_such_session(&looker.label())),
+            Some(Told::SentAway(why)) => return Err(Error::failed(why, "try again")),
+            None if Instant::now() >= until => {
                 let host = &looker.session().host;
                 return Err(Error::new(
                     Kind::Unreachable,
@@ -79,14 +72,14 @@ fn screen(looker: &mut Looker, lines: usize) -> Result<(u64, Terminal)> {
                     "try again later",
                 ));
             }
-            Told::Output(_) | Told::Written(_) | Told::Nothing => {}
+            _ => {}
         }
     }
 }
 
 /// The output from an offset on, to where it stands now.
 fn output_since(paths: &Paths, args: &CaptureArgs, since: u64, format: &str) -> Result<u8> {
-    let wants = Wants { output: true, ..Wants::default() };
+    let wants = Wants::looker(Output::Stream, 0);
     let mut looker = Looker::at(paths, &args.session, wants, None)?;
     let (head, screen) = screen(&mut looker, 0)?;
     let (session, label) = (looker.session().clone(), looker.label());
@@ -144,22 +137,22 @@ fn output_since(paths: &Paths, args: &CaptureArgs, since: u64, format: &str) -> 
 
 /// All output from `from` to `to`; `None`: it is not all held any more.
 fn output_between(paths: &Paths, session: &str, job: &str, from: u64, to: u64) -> Result<Option<Vec<u8>>> {
-    let wants = Wants { output: true, ..Wants::default() };
+    let wants = Wants::looker(Output::Stream, 0);
     let mut looker = Looker::at(paths, session, wants, Some((from, job)))?;
     let until = Instant::now() + PATIENCE;
     let mut bytes = Vec::new();
     while looker.offset().is_some_and(|at| at < to) {
         match looker.next(Some(until), None)? {
-            Told::Output(more) => bytes.extend_from_slice(&more),
-            Told::Screen { .. } => return Ok(None),
-            Told::State(state) => {
+            Some(Told::Output(more)) => bytes.extend_from_slice(&more),
+            Some(Told::Screen { .. }) => return Ok(None),
+            Some(Told::State(state)) => {
                 if let Some(error) = out_of_reach(&looker.session().host, &state) {
                     return Err(error);
                 }
             }
-            Told::Ended(_) | Told::Gone => break,
-            Told::SentAway(why) => return Err(Error::failed(why, "try again")),
-            Told::Nothing if Instant::now() >= until => {
+            Some(Told::Ended(_) | Told::Gone) => break,
+            Some(Told::SentAway(why)) => return Err(Error::failed(why, "try again")),
+            None if Instant::now() >= until => {
                 let host = &looker.session().host;
                 return Err(Error::new(
                     Kind::Unreachable,
@@ -167,8 +160,12 @@ fn output_between(paths: &Paths, session: &str, job: &str, from: u64, to: u64) -
                     "try again later",
                 ));
             }
-            Told::Written(_) | Told::Nothing => {}
+            _ => {}
         }
+    }
+    if looker.offset().is_none() {
+        // Another job began meanwhile.
+        return Ok(None);
     }
     bytes.truncate(usize::try_from(to - from).unwrap_or(usize::MAX));
     Ok(Some(bytes))

@@ -1,10 +1,11 @@
 //! `sessd wait`: until a session's job has ended, is idle, works, waits, or shows a text.
 
-use super::{Looker, Told, Wants, out_of_reach};
+use super::{Looker, Told, Wants, model, out_of_reach};
 use crate::cli::args::WaitArgs;
 use sessd_base::config::duration_or_never;
 use sessd_base::out;
 use sessd_base::paths::Paths;
+use sessd_client::core::Output;
 use sessd_core::wait::{Outcome, Seen, Until, Wait};
 use sessd_proto::docs::{EndDoc, Error, Kind, Result};
 use sessd_proto::limits::SCROLLBACK_LINES;
@@ -24,7 +25,8 @@ pub fn wait(paths: &Paths, args: &WaitArgs, json: bool) -> Result<u8> {
         .map_err(|e| Error::usage(e.to_string()))?;
     let timeout = args.timeout.as_deref().map(duration_or_never).transpose()?.flatten();
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    let wants = Wants { output: until.needs_output(), ..Wants::default() };
+    let output = if until.needs_output() { Output::Stream } else { Output::None };
+    let wants = Wants::looker(output, 0);
     let mut waiting = Waiting {
         looker: Looker::at(paths, &args.session, wants, None)?,
         wait: Wait::new(until, args.changed),
@@ -35,7 +37,9 @@ pub fn wait(paths: &Paths, args: &WaitArgs, json: bool) -> Result<u8> {
     };
     let code = loop {
         let told = waiting.looker.next(deadline, None)?;
-        if let Some(code) = waiting.see(told)? {
+        if let Some(told) = told
+            && let Some(code) = waiting.see(told)?
+        {
             break code;
         }
         if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
@@ -62,14 +66,12 @@ struct Waiting {
 
 impl Waiting {
     /// The code to end with, once there is one.
-    fn see(&mut self, told: Told) -> Result<Option<u8>> {
+    fn see(&mut self, told: Told<'_>) -> Result<Option<u8>> {
         let outcome = match told {
             Told::Screen { size, snapshot, skipped, .. } => {
                 // Where output was skipped, or the size changed, it stands for what came meanwhile.
                 let new = self.screen.is_some() && skipped > 0;
-                let mut screen = Terminal::new(size, SCROLLBACK_LINES);
-                screen.feed(&snapshot);
-                let model = self.screen.insert(screen);
+                let model = self.screen.insert(model(size, &snapshot, SCROLLBACK_LINES));
                 self.wait.look(Seen::Screen { model, new })
             }
             Told::Output(bytes) => match &mut self.screen {
@@ -94,7 +96,7 @@ impl Waiting {
             },
             Told::Gone => self.wait.look(Seen::Gone),
             Told::SentAway(why) => return Err(Error::failed(why, "")),
-            Told::Written(_) | Told::Nothing => None,
+            _ => None,
         };
         match outcome {
             None => Ok(None),

@@ -1,0 +1,595 @@
+//! One view of a session, as a value: what it asks for, what it makes of what it hears, and what it owes. No I/O, no clock: who
+//! drives it hands in frames and the time, in milliseconds of a clock of its own, and sends what it is handed.
+//!
+//! ```text
+//!              attach()                       handle(frame)
+//!   absent ─────────────▶ asked for ─────────────────────────▶ attached ──▶ ended, gone or sent away
+//!      ▲                                                           │
+//!      └───────────────────────────  lost()  ──────────────────────┘
+//! ```
+//!
+//! The view is the end that counts: it knows which output byte it needs next, so that it goes on with the next manager where it
+//! was. What has arrived twice is trimmed; what it was given is paid for with credit.
+
+use sessd_proto::docs::{EndDoc, Error, Kind, LinkState, Reason, Result, Vocabulary};
+use sessd_proto::frame::kind;
+use sessd_proto::limits::VIEW_WINDOW;
+use sessd_proto::messages::{self as m, Answer};
+use sessd_proto::{Decoder, Frame, Uuid, hello};
+use std::borrow::Cow;
+
+/// What of a job's output a view wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Output {
+    /// The bytes, behind a first screen.
+    #[default]
+    Stream,
+    /// None: only how the session is, and how its job ends.
+    None,
+}
+
+/// What a view wants of its session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wants {
+    /// What it is sent.
+    pub output: Output,
+    /// Nothing that it types reaches the job.
+    pub read_only: bool,
+    /// It may lead: its size is the job's, and its terminal answers the job's questions. Who is no terminal does neither.
+    pub leads: bool,
+    /// It is listed and counted among those who look.
+    pub counts: bool,
+    /// The job waits for it rather than skip output.
+    pub lossless: bool,
+    /// The other views are sent away.
+    pub take: bool,
+    /// Lines of scrollback with the first screen.
+    pub scrollback_lines: u32,
+    /// What it is: "cli", "web", "script".
+    pub kind: &'static str,
+}
+
+impl Wants {
+    /// A person's terminal.
+    pub fn terminal(scrollback_lines: u32) -> Self {
+        Self {
+            output: Output::Stream,
+            read_only: false,
+            leads: true,
+            counts: true,
+            lossless: false,
+            take: false,
+            scrollback_lines,
+            kind: "cli",
+        }
+    }
+
+    /// A script that types and misses nothing: the job waits for it, and it is one of its views. It is no terminal.
+    pub fn whole() -> Self {
+        Self { leads: false, lossless: true, kind: "run", ..Self::terminal(0) }
+    }
+
+    /// A script that looks: nobody notices it.
+    pub fn looker(output: Output, scrollback_lines: u32) -> Self {
+        Self {
+            output,
+            read_only: true,
+            leads: false,
+            counts: false,
+            kind: "script",
+            ..Self::terminal(scrollback_lines)
+        }
+    }
+}
+
+/// What is told of a session.
+#[derive(Debug, PartialEq)]
+pub enum Told<'a> {
+    /// The view is attached, for the first time or again. `restarted`: to another job than before, of which nothing is
+    /// known yet.
+    Attached {
+        /// See above.
+        restarted: bool,
+    },
+    /// The whole screen: what was shown before counts no more.
+    Screen {
+        /// The offset of the first output byte that is not in it.
+        at: u64,
+        /// Bytes that were promised and never come.
+        skipped: u64,
+        /// Columns and rows.
+        size: (u16, u16),
+        /// What draws it.
+        snapshot: Vec<u8>,
+    },
+    /// Output that follows on what was told.
+    Output(Cow<'a, [u8]>),
+    /// Output is missing, which must not be: a screen was asked for.
+    Gap,
+    /// How the session stands is another: see [`ViewCore::state`].
+    State(m::ViewState),
+    /// What it typed was written to the job up to here.
+    Written(u64),
+    /// What it typed from the first of these offsets to the second will never be written.
+    Withdrawn(u64, u64),
+    /// To be answered with [`ViewCore::pong`] once all that was told before is shown.
+    Ping(u64),
+    /// The job has ended.
+    Ended(EndDoc),
+    /// The session is deleted.
+    Gone,
+    /// The view is sent away, and why; empty: it left by itself.
+    SentAway(String),
+}
+
+impl Told<'_> {
+    /// The same without the buffer it was read from.
+    pub fn into_owned(self) -> Told<'static> {
+        match self {
+            Self::Output(bytes) => Told::Output(bytes.into_owned().into()),
+            Self::Attached { restarted } => Told::Attached { restarted },
+            Self::Screen { at, skipped, size, snapshot } => Told::Screen { at, skipped, size, snapshot },
+            Self::Gap => Told::Gap,
+            Self::State(state) => Told::State(state),
+            Self::Written(seq) => Told::Written(seq),
+            Self::Withdrawn(from, to) => Told::Withdrawn(from, to),
+            Self::Ping(token) => Told::Ping(token),
+            Self::Ended(end) => Told::Ended(end),
+            Self::Gone => Told::Gone,
+            Self::SentAway(why) => Told::SentAway(why),
+        }
+    }
+}
+
+/// One view.
+#[derive(Debug)]
+pub struct ViewCore {
+    session: String,
+    id: Uuid,
+    wants: Wants,
+    size: Option<(u16, u16)>,
+    /// The manager's features, once it has greeted.
+    features: Option<u64>,
+    attached: m::Attached,
+    is_attached: bool,
+    state: m::ViewState,
+    /// The next output byte that is needed; none: a screen comes first.
+    need: Option<u64>,
+    /// A screen of which not all parts are here.
+    partial: Vec<u8>,
+    received: u64,
+    granted: u64,
+    to_send: Vec<u8>,
+}
+
+/// The manager cannot do what is asked of it.
+pub(crate) fn too_old(what: &str) -> Error {
+    Error::new(
+        Kind::VersionSkew,
+        format!("the running manager is older than this sessd and does not know {what}"),
+        "`sessd daemon restart` starts the newer one; sessions run on",
+    )
+}
+
+/// What was sent by this kind of frame and was not understood, if somebody waits for an answer to it.
+pub(crate) fn waited_for(kind: u32) -> Option<&'static str> {
+    match u8::try_from(kind).ok()? {
+        kind::REQUEST => Some("what it was asked for"),
+        kind::ATTACH => Some("views of this kind"),
+        kind::INPUT => Some("how this view types"),
+        _ => None,
+    }
+}
+
+fn broken(why: &dyn std::fmt::Display) -> Error {
+    Error::failed(why.to_string(), "`sessd daemon restart`")
+}
+
+impl ViewCore {
+    /// A view of `session`, by any selector. `size`: of its terminal, columns and rows; none: it has none.
+    pub fn new(session: &str, wants: Wants, size: Option<(u16, u16)>) -> Self {
+        Self {
+            session: session.to_owned(),
+            id: Uuid::now_v7(),
+            wants,
+            size,
+            features: None,
+            attached: m::Attached::default(),
+            is_attached: false,
+            state: m::ViewState::default(),
+            need: None,
+            partial: Vec::new(),
+            received: 0,
+            granted: VIEW_WINDOW,
+            to_send: Vec::new(),
+        }
+    }
+
+    /// Begins at output byte `from` of job `job` instead of at a screen.
+    pub fn from_offset(mut self, from: u64, job: &str) -> Self {
+        (self.need, self.attached.job_id) = (Some(from), job.to_owned());
+        self
+    }
+
+    /// What a manager is to be asked, the first one or the next.
+    pub fn attach(&self) -> m::Attach {
+        let (cols, rows) = self.size.unwrap_or((0, 0));
+        let again = !self.attached.session_id.is_empty();
+        let resume = self.need.filter(|_| self.wants.output == Output::Stream);
+        m::Attach {
+            session: if again { self.attached.session_id.clone() } else { self.session.clone() },
+            view_id: self.id.as_bytes().to_vec(),
+            cols: cols.into(),
+            rows: rows.into(),
+            read_only: self.wants.read_only,
+            // Once: whoever came since is not to be sent away by a manager's end.
+            take: self.wants.take && !again,
+            lossless: self.wants.lossless,
+            kind: self.wants.kind.to_owned(),
+            resume,
+            credit: VIEW_WINDOW,
+            scrollback_lines: if resume.is_some() { 0 } else { self.wants.scrollback_lines },
+            job_id: self.attached.job_id.clone(),
+            passive: !self.wants.leads,
+            uncounted: !self.wants.counts,
+            no_output: self.wants.output == Output::None,
+        }
+    }
+
+    /// Takes what the manager says.
+    ///
+    /// # Errors
+    /// What the manager refuses, why it ends the connection, or that it cannot be understood: this view is over.
+    pub fn handle<'a>(&mut self, frame: Frame<'a>) -> Result<Option<Told<'a>>> {
+        Ok(match frame {
+            Frame::Hello(theirs) => {
+                hello::negotiate(&theirs).map_err(|skew| {
+                    Error::new(
+                        Kind::VersionSkew,
+                        skew.to_string(),
+                        "`sessd daemon restart` starts this version",
+                    )
+                })?;
+                self.features = Some(theirs.features);
+                None
+            }
+            Frame::Attached(attached) => {
+                let restarted = self.is_attached || !self.attached.job_id.is_empty();
+                let restarted = restarted && attached.job_id != self.attached.job_id;
+                if restarted {
+                    self.need = None;
+                }
+                (self.attached, self.is_attached) = (attached, true);
+                Some(Told::Attached { restarted })
+            }
+            Frame::Snapshot { at, skipped, cols, rows, more, bytes } => {
+                self.received(bytes.len());
+                self.partial.extend_from_slice(bytes);
+                (!more).then(|| {
+                    self.need = Some(at);
+                    let snapshot = std::mem::take(&mut self.partial);
+                    Told::Screen { at, skipped, size: (cols, rows), snapshot }
+                })
+            }
+            Frame::Output { offset, bytes } => {
+                self.received(bytes.len());
+                let need = *self.need.get_or_insert(offset);
+                match need.checked_sub(offset) {
+                    Some(held) => {
+                        let held = usize::try_from(held).unwrap_or(usize::MAX);
+                        let fresh = bytes.get(held..).unwrap_or_default();
+                        self.need = Some(need + fresh.len() as u64);
+                        (!fresh.is_empty()).then_some(Told::Output(fresh.into()))
+                    }
+                    None => {
+                        // The whole screen again is right in any case.
+                        self.redraw();
+                        Some(Told::Gap)
+                    }
+                }
+            }
+            Frame::ViewState(state) => {
+                // What is told to one that leaves is no news of the session.
+                if state.text_rows.is_none() {
+                    self.state.clone_from(&state);
+                }
+                Some(Told::State(state))
+            }
+            Frame::InputAck { view, seq } if view == self.id => Some(Told::Written(seq)),
+            Frame::Withdrawn { view, from, to } if view == self.id => Some(Told::Withdrawn(from, to)),
+            Frame::Ping(token) => Some(Told::Ping(token)),
+            Frame::Ended(exit) => {
+                let end = EndDoc::from(&exit);
+                // Of a deleted session without an exit nothing is left to be told.
+                let gone = end.reason == Reason::Deleted && end.code.is_none() && end.signal.is_none();
+                Some(if gone { Told::Gone } else { Told::Ended(end) })
+            }
+            Frame::Detach(detach) => Some(Told::SentAway(detach.detail)),
+            Frame::Close(close) => return Err(Error::failed(close.detail, "attach again, or try once more")),
+            Frame::Reply(m::Reply { answer: Some(Answer::Error(error)), .. }) => return Err(error.into()),
+            Frame::Unsupported(what) => match waited_for(what.kind) {
+                Some(what) => return Err(too_old(what)),
+                None => None,
+            },
+            Frame::Unknown(kind) => {
+                if kind & sessd_proto::frame::IGNORABLE == 0 {
+                    self.send(&Frame::Unsupported(m::Unsupported { kind: kind.into() }));
+                }
+                None
+            }
+            _ => None,
+        })
+    }
+
+    /// Takes the next frame of what was read, if there is a whole one.
+    ///
+    /// # Errors
+    /// As [`Self::handle`].
+    pub fn decode<'a>(&mut self, decoder: &'a mut Decoder) -> Result<Option<Option<Told<'a>>>> {
+        match decoder.next_frame().map_err(|e| broken(&e))? {
+            None => Ok(None),
+            Some(raw) => self.handle(raw.parse().map_err(|e| broken(&e))?).map(Some),
+        }
+    }
+
+    fn received(&mut self, bytes: usize) {
+        self.received += bytes as u64;
+        if self.granted - self.received.min(self.granted) <= VIEW_WINDOW / 2 {
+            self.granted = self.received + VIEW_WINDOW;
+            self.send(&Frame::Credit(self.granted));
+        }
+    }
+
+    /// The connection is gone: what was to be said on it is, too. With the next one begins [`Self::attach`].
+    pub fn lost(&mut self) {
+        (self.is_attached, self.features) = (false, None);
+        (self.received, self.granted) = (0, VIEW_WINDOW);
+        self.partial.clear();
+        self.to_send.clear();
+    }
+
+    /// Sends a frame with the next bytes.
+    pub fn send(&mut self, frame: &Frame<'_>) {
+        frame.put(0, &mut self.to_send);
+    }
+
+    /// Asks for the whole screen.
+    pub fn redraw(&mut self) {
+        self.send(&Frame::Subscribe(m::Subscribe::default()));
+    }
+
+    /// What was told before the heartbeat `token` is shown.
+    pub fn pong(&mut self, token: u64) {
+        self.send(&Frame::Pong(token));
+    }
+
+    /// The terminal has another size.
+    pub fn resize(&mut self, size: (u16, u16)) {
+        if self.size.replace(size) != Some(size) {
+            self.send(&Frame::Resize(m::Resize { cols: size.0.into(), rows: size.1.into() }));
+        }
+    }
+
+    /// Leaves on purpose.
+    pub fn leave(&mut self) {
+        self.send(&Frame::Detach(m::Detach::default()));
+    }
+
+    /// What is to be sent now; what of it was taken is drained.
+    pub fn poll(&mut self) -> &mut Vec<u8> {
+        &mut self.to_send
+    }
+
+    /// Is there something to be sent?
+    pub fn has_to_send(&self) -> bool {
+        !self.to_send.is_empty()
+    }
+
+    /// Who it is, the same over its whole life.
+    pub fn id(&self) -> Uuid {
+        self.id
+    }
+
+    /// Which session it shows, once it is attached.
+    pub fn session(&self) -> &m::Attached {
+        &self.attached
+    }
+
+    /// How the session stood when that was told last.
+    pub fn state(&self) -> &m::ViewState {
+        &self.state
+    }
+
+    /// Where the link to the session's host stands; none: it was not told yet, or is a word of a newer manager.
+    pub fn link(&self) -> Option<LinkState> {
+        LinkState::from_word(&self.state.link)
+    }
+
+    /// The offset of the next output byte that is needed; none: a screen comes first.
+    pub fn offset(&self) -> Option<u64> {
+        self.need
+    }
+
+    /// What the manager can do, bits of `hello::feature`; none: it has not greeted yet.
+    pub fn features(&self) -> Option<u64> {
+        self.features
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attached(job: &str) -> Frame<'static> {
+        Frame::Attached(m::Attached {
+            session_id: "s".into(),
+            name: "dev".into(),
+            host: "box".into(),
+            job_id: job.into(),
+        })
+    }
+
+    fn output(offset: u64, bytes: &[u8]) -> Frame<'_> {
+        Frame::Output { offset, bytes }
+    }
+
+    fn screen(at: u64, more: bool, bytes: &[u8]) -> Frame<'_> {
+        Frame::Snapshot { at, skipped: 0, cols: 80, rows: 24, more, bytes }
+    }
+
+    fn view() -> ViewCore {
+        let mut view = ViewCore::new("dev", Wants::terminal(100), Some((80, 24)));
+        assert_eq!(view.handle(attached("j")).unwrap(), Some(Told::Attached { restarted: false }));
+        view
+    }
+
+    fn sent(view: &mut ViewCore) -> Vec<Frame<'static>> {
+        let mut decoder = Decoder::new();
+        decoder.push(&std::mem::take(view.poll()));
+        let mut frames = Vec::new();
+        while let Some(raw) = decoder.next_frame().unwrap() {
+            frames.push(match raw.parse().unwrap() {
+                Frame::Credit(total) => Frame::Credit(total),
+                Frame::Subscribe(_) => Frame::Subscribe(m::Subscribe::default()),
+                Frame::Unsupported(what) => Frame::Unsupported(what),
+                Frame::Pong(token) => Frame::Pong(token),
+                other => panic!("{other:?}"),
+            });
+        }
+        frames
+    }
+
+    #[test]
+    fn output_is_told_once_however_often_it_comes() {
+        let mut view = view();
+        for (frame, want) in [
+            (screen(10, false, b"s"), Some("screen")),
+            (output(10, b"abc"), Some("abc")),
+            (output(11, b"bcd"), Some("d")),
+            (output(10, b"abcd"), None),
+            (output(3, b"xyz"), None),
+            (output(14, b"e"), Some("e")),
+        ] {
+            let told = view.handle(frame).unwrap().map(|told| match told {
+                Told::Output(bytes) => String::from_utf8(bytes.into_owned()).unwrap(),
+                Told::Screen { .. } => "screen".to_owned(),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(told.as_deref(), want);
+        }
+        assert_eq!((view.offset(), view.has_to_send()), (Some(15), false));
+    }
+
+    #[test]
+    fn what_is_missing_is_asked_for_as_a_screen() {
+        let mut view = view();
+        view.handle(screen(10, false, b"")).unwrap();
+        assert_eq!(view.handle(output(12, b"c")).unwrap(), Some(Told::Gap));
+        assert_eq!(sent(&mut view), [Frame::Subscribe(m::Subscribe::default())]);
+        assert_eq!(view.offset(), Some(10), "nothing was shown");
+    }
+
+    #[test]
+    fn a_screen_in_parts_is_told_whole() {
+        let mut view = view();
+        assert_eq!(view.handle(screen(7, true, b"ab")).unwrap(), None);
+        let whole = Told::Screen { at: 7, skipped: 0, size: (80, 24), snapshot: b"abcd".to_vec() };
+        assert_eq!(view.handle(screen(7, false, b"cd")).unwrap(), Some(whole));
+    }
+
+    #[test]
+    fn a_sender_is_never_kept_waiting_by_what_has_arrived() {
+        let mut view = view();
+        let (piece, mut at, mut granted) = (vec![b'x'; 10_000], 0, VIEW_WINDOW);
+        while at < 5 * VIEW_WINDOW {
+            assert!(at + 10_000 <= granted, "at {at} of {granted}");
+            view.handle(output(at, &piece)).unwrap();
+            at += 10_000;
+            for frame in sent(&mut view) {
+                let Frame::Credit(total) = frame else { panic!("{frame:?}") };
+                assert!(total > granted && total <= at + VIEW_WINDOW);
+                granted = total;
+            }
+        }
+    }
+
+    #[test]
+    fn the_next_manager_is_asked_for_what_follows_and_a_restarted_job_for_all() {
+        let mut view = ViewCore::new("dev", Wants { take: true, ..Wants::terminal(100) }, Some((80, 24)));
+        let first = view.attach();
+        assert_eq!(
+            (first.session.as_str(), first.resume, first.scrollback_lines, first.take),
+            ("dev", None, 100, true)
+        );
+        view.handle(attached("j")).unwrap();
+        view.handle(screen(10, false, b"")).unwrap();
+        view.handle(output(10, b"abc")).unwrap();
+        view.redraw();
+        view.lost();
+        let again = view.attach();
+        assert_eq!((again.session.as_str(), again.job_id.as_str(), again.resume), ("s", "j", Some(13)));
+        assert_eq!((again.scrollback_lines, again.take, again.view_id), (0, false, first.view_id));
+        assert!(!view.has_to_send(), "what was to be said was for the one that is gone");
+        // Bytes of the same job go on, and what comes twice is trimmed.
+        assert_eq!(view.handle(attached("j")).unwrap(), Some(Told::Attached { restarted: false }));
+        assert_eq!(view.handle(output(12, b"cd")).unwrap(), Some(Told::Output(b"d".into())));
+        // Those of another are none that follow.
+        view.lost();
+        assert_eq!(view.handle(attached("k")).unwrap(), Some(Told::Attached { restarted: true }));
+        assert_eq!(view.attach().resume, None);
+        assert_eq!(view.handle(output(0, b"x")).unwrap(), Some(Told::Output(b"x".into())));
+    }
+
+    #[test]
+    fn what_a_view_wants_is_said_to_the_manager_and_an_old_view_is_as_ever() {
+        let attach = |wants| ViewCore::new("dev", wants, None).attach();
+        for (wants, want) in [
+            (Wants::terminal(0), (false, false, false, false)),
+            (Wants { read_only: true, ..Wants::terminal(0) }, (true, false, false, false)),
+            (Wants::looker(Output::Stream, 0), (true, true, true, false)),
+            (Wants::looker(Output::None, 0), (true, true, true, true)),
+            (Wants::whole(), (false, true, false, false)),
+        ] {
+            let m::Attach { read_only, passive, uncounted, no_output, .. } = attach(wants);
+            assert_eq!((read_only, passive, uncounted, no_output), want);
+        }
+    }
+
+    #[test]
+    fn an_older_manager_is_said_to_be_older_and_its_questions_are_answered() {
+        let mut view = view();
+        let old = view.handle(Frame::Unsupported(m::Unsupported { kind: kind::ATTACH.into() })).unwrap_err();
+        assert_eq!(old.kind, Kind::VersionSkew);
+        assert!(
+            old.line().contains("older than this sessd") && old.line().contains("daemon restart"),
+            "{old}"
+        );
+        // Nobody waits for an answer to a heartbeat of a later kind.
+        assert_eq!(view.handle(Frame::Unsupported(m::Unsupported { kind: 0x7e })).unwrap(), None);
+        assert_eq!(view.handle(Frame::Unknown(0x7e)).unwrap(), None);
+        assert_eq!(view.handle(Frame::Unknown(0x80 | 0x7e)).unwrap(), None);
+        assert_eq!(sent(&mut view), [Frame::Unsupported(m::Unsupported { kind: 0x7e })]);
+        let theirs = m::Hello { proto_min: 9, proto_max: 9, ..hello::hello("9.0.0", "") };
+        assert_eq!(view.handle(Frame::Hello(theirs)).unwrap_err().kind, Kind::VersionSkew);
+    }
+
+    #[test]
+    fn every_way_out_is_told_apart() {
+        let ended = |reason: m::EndReason, code| {
+            Frame::Ended(m::ExitRecord { reason: reason as i32, code, ..Default::default() })
+        };
+        let mut view = view();
+        assert!(
+            matches!(view.handle(ended(m::EndReason::Exited, Some(3))).unwrap(), Some(Told::Ended(end)) if end.exit_code() == 3)
+        );
+        assert_eq!(view.handle(ended(m::EndReason::Deleted, None)).unwrap(), Some(Told::Gone));
+        let away = Frame::Detach(m::Detach { detail: "sent away".into(), ..Default::default() });
+        assert_eq!(view.handle(away).unwrap(), Some(Told::SentAway("sent away".into())));
+        let refused = m::Reply {
+            id: 0,
+            answer: Some(Answer::Error(Error::no_such_session("dev").into())),
+            more: false,
+        };
+        assert_eq!(view.handle(Frame::Reply(refused)).unwrap_err().kind, Kind::NoSuchSession);
+    }
+}

@@ -1,0 +1,123 @@
+//! A view driven by tokio, over any stream that leads to a manager.
+
+use crate::core::{Told, ViewCore};
+use sessd_proto::docs::{Error, Result};
+use sessd_proto::{Decoder, Frame, hello};
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::task::{Poll, ready};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes read at a time.
+const READ_MAX: usize = 64 * 1024;
+
+/// A view and its connection. When that ends, [`Self::into_core`] goes on with the next.
+#[derive(Debug)]
+pub struct Driver<S> {
+    stream: S,
+    decoder: Decoder,
+    core: ViewCore,
+    buffer: Vec<u8>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
+    /// Greets the manager at the other end of `stream` and asks it for what the view wants. `version`: of whoever asks.
+    pub fn new(stream: S, mut core: ViewCore, version: &str) -> Self {
+        core.lost();
+        core.send(&Frame::Hello(hello::hello(version, "")));
+        let attach = core.attach();
+        core.send(&Frame::Attach(attach));
+        Self { stream, decoder: Decoder::new(), core, buffer: vec![0; READ_MAX] }
+    }
+
+    /// What is told next; `None`: the connection has ended. Cancel-safe.
+    ///
+    /// # Errors
+    /// When this view is over, or the connection fails.
+    pub async fn next(&mut self) -> Result<Option<Told<'static>>> {
+        loop {
+            match self.core.decode(&mut self.decoder)? {
+                Some(Some(told)) => return Ok(Some(told.into_owned())),
+                Some(None) => {}
+                None => {
+                    let moved = self.move_bytes().await;
+                    match moved
+                        .map_err(|e| Error::failed(format!("the manager went away ({e})"), "try again"))?
+                    {
+                        true => {}
+                        false => return Ok(None),
+                    }
+                }
+            }
+        }
+    }
+
+    /// Writes what is to be sent, as far as it is taken, and reads what there is. False: the other end has closed. Both at once:
+    /// a manager whose answers are not taken reads no more.
+    async fn move_bytes(&mut self) -> io::Result<bool> {
+        let Self { stream, decoder, core, buffer } = self;
+        poll_fn(|cx| {
+            while core.has_to_send() {
+                match Pin::new(&mut *stream).poll_write(cx, core.poll())? {
+                    Poll::Ready(written) => drop(core.poll().drain(..written)),
+                    Poll::Pending => break,
+                }
+            }
+            let mut read = ReadBuf::new(buffer);
+            ready!(Pin::new(&mut *stream).poll_read(cx, &mut read))?;
+            decoder.push(read.filled());
+            Poll::Ready(Ok(!read.filled().is_empty()))
+        })
+        .await
+    }
+
+    /// The view.
+    pub fn core(&mut self) -> &mut ViewCore {
+        &mut self.core
+    }
+
+    /// The view without its connection, to go on with another.
+    pub fn into_core(mut self) -> ViewCore {
+        self.core.lost();
+        self.core
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{Output, Wants};
+    use sessd_proto::messages as m;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    #[tokio::test]
+    async fn a_view_goes_on_over_the_next_connection_where_it_was() {
+        let mut core = ViewCore::new("dev", Wants::looker(Output::Stream, 10), None);
+        for (resume, offset, told) in [(None, 0, "abc"), (Some(3), 2, "de")] {
+            let (near, mut far) = tokio::io::duplex(1 << 16);
+            let mut view = Driver::new(near, core, "0.0.0");
+            let attached = m::Attached { session_id: "s".into(), job_id: "j".into(), ..Default::default() };
+            let mut bytes = Frame::Attached(attached).to_bytes(0);
+            Frame::Output { offset, bytes: if offset == 0 { b"abc" } else { b"cde" } }.put(0, &mut bytes);
+            far.write_all(&bytes).await.unwrap();
+            assert_eq!(view.next().await.unwrap(), Some(Told::Attached { restarted: false }));
+            assert_eq!(view.next().await.unwrap(), Some(Told::Output(told.as_bytes().into())));
+            let (mut decoder, mut asked) = (Decoder::new(), None);
+            while asked.is_none() {
+                let mut piece = [0; 4096];
+                let n = far.read(&mut piece).await.unwrap();
+                decoder.push(&piece[..n]);
+                while let Some(frame) = decoder.next_frame().unwrap() {
+                    if let Ok(Frame::Attach(attach)) = frame.parse() {
+                        asked = Some(attach.resume);
+                    }
+                }
+            }
+            assert_eq!(asked, Some(resume));
+            drop(far);
+            assert_eq!(view.next().await.unwrap(), None);
+            core = view.into_core();
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! A view driven by `poll(2)`, for whoever waits for what a session does: over as many managers as it takes.
+
+use crate::connect::{Client, Heard};
+use crate::core::{Output, Told, ViewCore, Wants};
+use rustix::event::{PollFd, PollFlags, Timespec};
+use sessd_base::asking::Asking;
+use sessd_base::paths::Paths;
+use sessd_proto::docs::names::{HANDLE, handle};
+use sessd_proto::docs::{Error, Kind, Result};
+use sessd_proto::messages::{self as m, Answer};
+use sessd_proto::{Decoder, Frame};
+use std::io::{self, Read, Write};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
+use std::time::{Duration, Instant};
+
+/// How often a manager that ended is looked for again.
+const AGAIN: Duration = Duration::from_millis(100);
+
+/// A view and its connection.
+#[derive(Debug)]
+pub struct Looker {
+    paths: Paths,
+    stream: UnixStream,
+    decoder: Decoder,
+    core: ViewCore,
+    /// The manager ended, and another is looked for.
+    lost: bool,
+}
+
+fn cannot(error: &io::Error) -> Error {
+    Error::failed(format!("the manager cannot be heard ({error})"), "")
+}
+
+/// Connects a view, starting the manager if there is none, and waits until it is attached.
+fn attach(paths: &Paths, core: &mut ViewCore) -> Result<(UnixStream, Decoder)> {
+    let mut client = Client::connect(paths)?;
+    client.send(&Frame::Environment(Asking::here(paths, true).message()))?;
+    client.send(&Frame::Attach(core.attach()))?;
+    loop {
+        match client.hear()? {
+            Heard::Attached(attached) => {
+                core.handle(Frame::Attached(attached))?;
+                client.for_a_loop().map_err(|e| cannot(&e))?;
+                return Ok((client.stream, client.decoder));
+            }
+            Heard::Reply(m::Reply { answer: Some(Answer::Error(error)), .. }) => return Err(error.into()),
+            Heard::Gone => {
+                return Err(Error::failed("the manager went away", "try again: it starts by itself"));
+            }
+            Heard::Reply(_) | Heard::Event(_) => {}
+        }
+    }
+}
+
+impl Looker {
+    /// Looks at a session, from its screen on, or from output byte `from` of a job.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn at(paths: &Paths, session: &str, wants: Wants, from: Option<(u64, &str)>) -> Result<Self> {
+        let mut core = ViewCore::new(session, wants, None);
+        if let Some((from, job)) = from {
+            core = core.from_offset(from, job);
+        }
+        let (stream, decoder) = attach(paths, &mut core)?;
+        Ok(Self { paths: paths.clone(), stream, decoder, core, lost: false })
+    }
+
+    /// The same for one who only wants to know how the session is, and how it ends.
+    ///
+    /// # Errors
+    /// Why it cannot.
+    pub fn at_state(paths: &Paths, session: &str) -> Result<Self> {
+        Self::at(paths, session, Wants::looker(Output::None, 0), None)
+    }
+
+    /// The view.
+    pub fn core(&mut self) -> &mut ViewCore {
+        &mut self.core
+    }
+
+    /// Which session it is.
+    pub fn session(&self) -> &m::Attached {
+        self.core.session()
+    }
+
+    /// The session as people call it.
+    pub fn label(&self) -> String {
+        let m::Attached { name, session_id, .. } = self.session();
+        if name.is_empty() { handle(session_id, HANDLE) } else { name.clone() }
+    }
+
+    /// The offset of the next output byte.
+    pub fn offset(&self) -> Option<u64> {
+        self.core.offset()
+    }
+
+    /// What is told next, waiting until `until`, or until `other` has something to read: then it is `None`.
+    ///
+    /// # Errors
+    /// When the session cannot be looked at any more.
+    pub fn next(
+        &mut self,
+        until: Option<Instant>,
+        other: Option<BorrowedFd<'_>>,
+    ) -> Result<Option<Told<'static>>> {
+        loop {
+            if self.lost {
+                match self.come_again() {
+                    Ok(true) => {}
+                    Ok(false) if until.is_some_and(|until| Instant::now() >= until) => return Ok(None),
+                    Ok(false) => std::thread::sleep(AGAIN),
+                    Err(error) if error.kind == Kind::NoSuchSession => return Ok(Some(Told::Gone)),
+                    Err(error) => return Err(error),
+                }
+                continue;
+            }
+            match self.core.decode(&mut self.decoder)? {
+                // There is nothing to be shown first.
+                Some(Some(Told::Ping(token))) => self.core.pong(token),
+                Some(Some(told)) => return Ok(Some(told.into_owned())),
+                Some(None) => {}
+                None => {
+                    self.write();
+                    if self.lost {
+                        continue;
+                    }
+                    match self.wait(until, other)? {
+                        (_, true) => self.read(),
+                        (true, false) => return Ok(None),
+                        (false, false) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Whether the time is up or the other descriptor is ready, and whether the manager has said something.
+    fn wait(&self, until: Option<Instant>, other: Option<BorrowedFd<'_>>) -> Result<(bool, bool)> {
+        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+        let timeout =
+            left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
+        let mut flags = PollFlags::IN;
+        if self.core.has_to_send() {
+            flags |= PollFlags::OUT;
+        }
+        let mut fds = vec![PollFd::from_borrowed_fd(self.stream.as_fd(), flags)];
+        fds.extend(other.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
+        match rustix::event::poll(&mut fds, timeout.as_ref()) {
+            Ok(0) => Ok((true, false)),
+            Ok(_) => {
+                let said = fds[0].revents();
+                let others = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
+                Ok((others, said.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)))
+            }
+            // A signal: whoever waits for one looks.
+            Err(rustix::io::Errno::INTR) => Ok((true, false)),
+            Err(error) => Err(Error::failed(format!("it cannot be waited ({error})"), "")),
+        }
+    }
+
+    fn write(&mut self) {
+        while self.core.has_to_send() {
+            match self.stream.write(self.core.poll()) {
+                Ok(n) => drop(self.core.poll().drain(..n)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(_) => return self.lose(),
+            }
+        }
+    }
+
+    fn read(&mut self) {
+        let mut buffer = [0; 64 * 1024];
+        match self.stream.read(&mut buffer) {
+            Ok(0) => self.lose(),
+            Ok(n) => self.decoder.push(&buffer[..n]),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+            Err(_) => self.lose(),
+        }
+    }
+
+    fn lose(&mut self) {
+        self.lost = true;
+        self.core.lost();
+    }
+
+    /// The manager ended: the next one is asked for what follows on what we have.
+    fn come_again(&mut self) -> Result<bool> {
+        match attach(&self.paths, &mut self.core) {
+            Ok((stream, decoder)) => {
+                (self.stream, self.decoder, self.lost) = (stream, decoder, false);
+                Ok(true)
+            }
+            Err(error) if error.kind == Kind::Failed => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+}
