@@ -218,18 +218,23 @@ fn typed(
         let before = question.echo.then(|| editor.shown());
         let answer = editor.feed(&buffer[..read]);
         buffer[..read].zeroize();
-        if answer.is_some() {
-            return answer;
+        if let Some(answer) = answer {
+            if let (Some(before), Answer::Given(given)) = (&before, &answer) {
+                redraw(tty, before, given);
+            }
+            return Some(answer);
         }
         if let Some(before) = before {
-            let (width, shown) =
-                (sessd_proto::docs::text::clean(&before, MAX_ANSWER).chars().count(), editor.shown());
-            let back = "\u{8} \u{8}".repeat(width);
-            let _ = tty.write_all(
-                format!("{back}{}", sessd_proto::docs::text::clean(&shown, MAX_ANSWER)).as_bytes(),
-            );
+            redraw(tty, &before, &editor.shown());
         }
     }
+}
+
+/// What is typed and may be seen, in the place of what was there before.
+fn redraw(tty: &mut File, before: &str, now: &str) {
+    let clean = |text: &str| sessd_proto::docs::text::clean(text, MAX_ANSWER);
+    let back = "\u{8} \u{8}".repeat(clean(before).chars().count());
+    let _ = tty.write_all(format!("{back}{}", clean(now)).as_bytes());
 }
 
 #[cfg(test)]

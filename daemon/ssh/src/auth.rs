@@ -569,9 +569,7 @@ fn needs_login(
     if remarks.no_agent && !partial && !remarks.declined && methods.contains(&MethodKind::PublicKey) {
         return no_agent(host, detail);
     }
-    if remarks.unasked || !remarks.locked.is_empty() {
-        detail.push_str(&format!("; `sessd host connect {}` asks you for it", host.name()));
-    } else if !remarks.declined {
+    if !remarks.unasked && !remarks.declined && remarks.locked.is_empty() {
         detail.push_str(&format!("; see what `ssh {}` asks for", host.name()));
     }
     Failure::NeedsLogin { host: host.name(), detail }

@@ -16,8 +16,9 @@
 //! ExecStream whose first byte is the agent's
 //! ```
 //!
-//! Nothing here knows frames, sessions or views, or tries again; a person is asked through a [`Prompter`]: a dial ends in a connection or in a
-//! [`Failure`], typed by who must act. Only `russh.rs`, `auth.rs` and `known_hosts.rs` name the library's types.
+//! Nothing here knows frames, sessions or views, or tries again; a person is asked through a [`Prompter`]: a dial ends in a
+//! connection or in a [`Failure`], typed by who must act. Only `russh.rs`, `preferred.rs`, `auth` and `known_hosts.rs` name
+//! the library's types.
 //!
 //! Every future is `Send` and none blocks: small files are read through `tokio::fs`, key derivation and file locks run
 //! on the blocking pool. All text from the far side passes [`clean`] before it reaches a message.
@@ -174,7 +175,7 @@ impl From<Failure> for Error {
             Failure::NeedsLogin { host, .. } => Self::new(
                 Kind::NeedsLogin,
                 message,
-                format!("try `{}`, or add the key to your ssh agent", ssh_command(&host)),
+                format!("answer it with `sessd host connect {host}`, or add the key to your ssh-agent"),
             ),
             Failure::NoAgent { host, .. } => Self::new(
                 Kind::NeedsLogin,

@@ -7,47 +7,42 @@
 //! What a connection consists of (the socket, the connections it goes through, a proxy process) hangs on one [`Alive`];
 //! when the connection and its last stream are gone, so is all of it, whatever state its tasks are in.
 
+mod channel;
+mod handler;
+mod streams;
+
 use std::{
     borrow::Cow,
     future::Future,
     io,
-    net::SocketAddr,
-    pin::{Pin, pin},
     process::Stdio,
     sync::{
         Arc, Mutex,
         atomic::{AtomicBool, Ordering},
     },
-    task::{Context, Poll, ready},
     time::Duration,
 };
 
 use ::russh::{
-    ChannelMsg, ChannelReadHalf, ChannelWriteHalf, SshId,
-    client::{self, ChannelOpenHandle, DisconnectReason, Handle, Handler, Msg, Session},
-    keys::PublicKeyOrCertificate,
+    ChannelReadHalf, ChannelWriteHalf, SshId,
+    client::{self, Handle, Msg},
 };
-use bytes::Bytes;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, BufReader, ReadBuf},
-    net::{TcpSocket, TcpStream},
-    process::Child,
-    sync::oneshot,
-    task::{JoinHandle, JoinSet},
-    time::timeout,
-};
+use tokio::{io::BufReader, process::Child, sync::oneshot, task::JoinHandle, time::timeout};
 
+use channel::{Channel, ChannelSource};
+use handler::{Client, Stop};
 use sessd_base::turn::Turns;
+use streams::{BoxedStream, Guarded, Socket, os_words, proxy, tcp};
 
 use super::{
     BoxFuture, Connection, ExecStream, Exit, Failure, Refusal, Transport,
     auth::{self, Notes},
     clean,
-    config::{Family, HostConfig},
-    known_hosts::{KnownHosts, Trust},
+    config::HostConfig,
+    known_hosts::KnownHosts,
     preferred,
-    prompt::{Asker, lines},
-    stream::{Source, Tail},
+    prompt::Asker,
+    stream::Tail,
 };
 
 /// Bytes a host may send on a channel before we say we took some.
@@ -66,14 +61,8 @@ const OPEN_TIMEOUT: Duration = Duration::from_secs(30);
 const REFUSED_AGAIN: [u64; 5] = [5, 20, 80, 200, 500];
 /// The goodbye of [`Connection::close`].
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Channels a host may try to open towards us before it is hung up on. None is ever granted.
-const UNASKED_MAX: u32 = 8;
-/// How long one address of a name has before the next is tried beside it (RFC 8305).
-const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
 /// Reads of a new socket that are acknowledged at once: the whole of set-up and login, and the first command's start.
 const PROMPT_READS: u8 = 64;
-/// Addresses of one name that are tried.
-const MAX_ADDRESSES: usize = 16;
 
 /// The transport that speaks ssh itself. Has no state: each dial is a connection of its own.
 #[derive(Clone, Copy, Debug, Default)]
@@ -215,387 +204,6 @@ impl Alive {
                 Failure::Unreachable { host, detail: format!("{detail}; the ProxyCommand says: {said}") }
             }
             other => other,
-        }
-    }
-}
-
-/// A stream a connection can run over.
-trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
-type BoxedStream = Box<dyn Stream>;
-
-/// A socket that acknowledges the first packets at once. Until a session runs, sshd's end still has Nagle's algorithm:
-/// together with the kernel's delayed acknowledgement each small packet of the set-up would cost 40 ms.
-struct Socket {
-    inner: TcpStream,
-    /// Reads for which this is still done.
-    prompt: u8,
-}
-
-impl AsyncRead for Socket {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
-        if self.prompt > 0 && polled.is_ready() {
-            self.prompt -= 1;
-            // The kernel forgets it after a while, so it is said after each read. Only faster with it.
-            #[cfg(target_os = "linux")]
-            rustix::net::sockopt::set_tcp_quickack(&self.inner, true).ok();
-        }
-        polled
-    }
-}
-
-impl AsyncWrite for Socket {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-/// A stream that fails as soon as its [`Alive`] is gone.
-struct Guarded {
-    inner: BoxedStream,
-    stop: Option<oneshot::Receiver<()>>,
-}
-
-impl Guarded {
-    fn check(&mut self, cx: &mut Context<'_>) -> io::Result<()> {
-        if let Some(stop) = &mut self.stop
-            && Pin::new(stop).poll(cx).is_ready()
-        {
-            self.stop = None;
-        }
-        if self.stop.is_none() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
-    }
-}
-
-impl AsyncRead for Guarded {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        self.check(cx)?;
-        Pin::new(&mut self.inner).poll_read(cx, buf)
-    }
-}
-
-impl AsyncWrite for Guarded {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        self.check(cx)?;
-        Pin::new(&mut self.inner).poll_write(cx, buf)
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.check(cx)?;
-        Pin::new(&mut self.inner).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.inner).poll_shutdown(cx)
-    }
-}
-
-/// Dials the addresses of a name, each a moment after the one before, and takes the first that answers.
-async fn tcp(host: &HostConfig) -> Result<TcpStream, Failure> {
-    let unreachable = |detail: String| Failure::Unreachable { host: host.name(), detail };
-    let found = tokio::net::lookup_host((host.hostname.as_str(), host.port))
-        .await
-        .map_err(|e| unreachable(format!("the name {} is not found ({e})", clean(&host.hostname, 80))))?;
-    let mut addresses: Vec<SocketAddr> = found
-        .filter(|a| match host.family {
-            Family::Any => true,
-            Family::Inet => a.is_ipv4(),
-            Family::Inet6 => a.is_ipv6(),
-        })
-        .collect();
-    addresses.truncate(MAX_ADDRESSES);
-    let bind = match &host.bind_address {
-        None => None,
-        Some(name) => tokio::net::lookup_host((name.as_str(), 0))
-            .await
-            .map_err(|e| Failure::Config { detail: format!("BindAddress {}: {e}", clean(name, 80)) })?
-            .next(),
-    };
-    let mut waiting = addresses.into_iter();
-    let mut attempts: JoinSet<io::Result<TcpStream>> = JoinSet::new();
-    let mut last: Option<io::Error> = None;
-    loop {
-        let more = match waiting.next() {
-            Some(address) => {
-                attempts.spawn(connect(address, bind));
-                true
-            }
-            None => false,
-        };
-        let answer = if more && waiting.len() > 0 {
-            match timeout(NEXT_ADDRESS_AFTER, attempts.join_next()).await {
-                Ok(answer) => answer,
-                Err(_) => continue,
-            }
-        } else {
-            attempts.join_next().await
-        };
-        match answer {
-            Some(Ok(Ok(stream))) => {
-                // Best effort: without it echoes are slower, not wrong.
-                stream.set_nodelay(true).ok();
-                // A connection nobody uses is found dead some day.
-                rustix::net::sockopt::set_socket_keepalive(&stream, host.policy.tcp_keepalive).ok();
-                if let Some(class) = host.policy.service {
-                    if stream.peer_addr().is_ok_and(|a| a.is_ipv6()) {
-                        rustix::net::sockopt::set_ipv6_tclass(&stream, u32::from(class)).ok();
-                    } else {
-                        rustix::net::sockopt::set_ip_tos(&stream, class).ok();
-                    }
-                }
-                return Ok(stream);
-            }
-            Some(Ok(Err(e))) => last = Some(e),
-            Some(Err(e)) => last = Some(io::Error::other(e)),
-            None if waiting.len() == 0 => {
-                return Err(unreachable(match last {
-                    Some(e) => {
-                        format!("port {} of {}: {}", host.port, clean(&host.hostname, 80), os_words(&e))
-                    }
-                    None => format!("the name {} has no address of that family", clean(&host.hostname, 80)),
-                }));
-            }
-            None => {}
-        }
-    }
-}
-
-async fn connect(address: SocketAddr, bind: Option<SocketAddr>) -> io::Result<TcpStream> {
-    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-    if let Some(bind) = bind {
-        socket.bind(bind)?;
-    }
-    socket.connect(address).await
-}
-
-/// `connection refused` rather than `Connection refused (os error 111)`.
-fn os_words(e: &io::Error) -> String {
-    let text = e.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_lowercase()
-}
-
-/// Starts a ProxyCommand; its stdio is the connection.
-fn proxy(command: &str, host: &HostConfig, alive: &mut Alive) -> Result<BoxedStream, Failure> {
-    let broken = |e: &dyn std::fmt::Display| Failure::Config {
-        detail: format!("the ProxyCommand of {} does not start: {e}", host.name()),
-    };
-    let mut shell = host.environment.command("/bin/sh");
-    shell.arg("-c").arg(format!("exec {command}"));
-    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
-    // In a group of its own: what a terminal or a signal does to it, it does not do to the manager.
-    shell.process_group(0);
-    let mut child = shell.spawn().map_err(|e| broken(&e))?;
-    let (Some(stdin), Some(stdout), Some(mut stderr)) =
-        (child.stdin.take(), child.stdout.take(), child.stderr.take())
-    else {
-        return Err(broken(&"it has no pipes"));
-    };
-    // Ends with the process, which ends with the connection.
-    let said = tokio::spawn(async move {
-        let mut tail = Tail::default();
-        let mut buffer = [0u8; 1024];
-        while let Ok(n @ 1..) = stderr.read(&mut buffer).await {
-            tail.push(&buffer[..n]);
-        }
-        tail
-    });
-    alive.proxy = Some((child, said));
-    Ok(Box::new(tokio::io::join(stdout, stdin)))
-}
-
-/// Why a handshake ended: the library's word, or our refusal of the key.
-#[derive(Debug)]
-enum Stop {
-    Ssh(::russh::Error),
-    Refused(Failure),
-}
-
-impl From<::russh::Error> for Stop {
-    fn from(e: ::russh::Error) -> Self {
-        Self::Ssh(e)
-    }
-}
-
-/// Our side of one connection's events.
-struct Client {
-    known: KnownHosts,
-    config: HostConfig,
-    asker: Arc<Asker>,
-    notes: Arc<Mutex<Notes>>,
-    /// Channels it tried to open towards us.
-    unasked: u32,
-}
-
-impl Client {
-    fn note(&self, write: impl FnOnce(&mut Notes)) {
-        if let Ok(mut notes) = self.notes.lock() {
-            write(&mut notes);
-        }
-    }
-
-    /// The host opens a channel towards us. We forward nothing, so there is nothing it could be for: it is refused (its
-    /// handle does so when it is dropped), and who goes on is hung up on.
-    fn refuse(&mut self) -> Result<(), Stop> {
-        self.unasked += 1;
-        if self.unasked <= UNASKED_MAX {
-            return Ok(());
-        }
-        let detail = "it keeps opening channels towards this machine, which forwards nothing".to_owned();
-        self.note(|n| n.fault = Some(detail.clone()));
-        Err(Stop::Refused(Failure::Protocol { host: self.config.name(), detail }))
-    }
-}
-
-impl Handler for Client {
-    type Error = Stop;
-
-    async fn server_channel_open_forwarded_tcpip(
-        &mut self,
-        _: ::russh::Channel<Msg>,
-        _: &str,
-        _: u32,
-        _: &str,
-        _: u32,
-        _: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), Stop> {
-        self.refuse()
-    }
-
-    async fn server_channel_open_forwarded_streamlocal(
-        &mut self,
-        _: ::russh::Channel<Msg>,
-        _: &str,
-        _: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), Stop> {
-        self.refuse()
-    }
-
-    async fn server_channel_open_agent_forward(
-        &mut self,
-        _: ::russh::Channel<Msg>,
-        _: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), Stop> {
-        self.refuse()
-    }
-
-    async fn server_channel_open_session(
-        &mut self,
-        _: ::russh::Channel<Msg>,
-        _: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), Stop> {
-        self.refuse()
-    }
-
-    async fn server_channel_open_direct_tcpip(
-        &mut self,
-        _: ::russh::Channel<Msg>,
-        _: &str,
-        _: u32,
-        _: &str,
-        _: u32,
-        _: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), Stop> {
-        self.refuse()
-    }
-
-    async fn server_channel_open_direct_streamlocal(
-        &mut self,
-        _: ::russh::Channel<Msg>,
-        _: &str,
-        _: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), Stop> {
-        self.refuse()
-    }
-
-    async fn server_channel_open_x11(
-        &mut self,
-        _: ::russh::Channel<Msg>,
-        _: &str,
-        _: u32,
-        _: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), Stop> {
-        self.refuse()
-    }
-
-    async fn should_accept_unknown_server_channel(&mut self, _: ::russh::ChannelId, _: &str) -> bool {
-        // The library can be told to stop only by what follows a yes, which refuses as well.
-        true
-    }
-
-    async fn server_channel_open_unknown(
-        &mut self,
-        _: ::russh::Channel<Msg>,
-        _: ChannelOpenHandle,
-        _: &mut Session,
-    ) -> Result<(), Stop> {
-        self.refuse()
-    }
-
-    async fn check_server_key(&mut self, shown: &PublicKeyOrCertificate) -> Result<bool, Stop> {
-        let trust = self.known.decide(shown, &self.config, &self.asker).await.map_err(Stop::Refused)?;
-        self.note(|n| n.changed = trust == Trust::Changed);
-        Ok(true)
-    }
-
-    async fn auth_banner(&mut self, banner: &str, _: &mut client::Session) -> Result<(), Stop> {
-        self.note(|n| {
-            n.banner = Some(clean(banner, 200)).filter(|b| !b.is_empty());
-            n.shown = Some(lines(banner)).filter(|b| !b.is_empty());
-        });
-        Ok(())
-    }
-
-    async fn kex_done(
-        &mut self,
-        _: Option<&[u8]>,
-        names: &::russh::Names,
-        _: &mut client::Session,
-    ) -> Result<(), Stop> {
-        self.note(|n| n.cipher = Some(names.cipher.as_ref().to_owned()));
-        Ok(())
-    }
-
-    async fn disconnected(&mut self, reason: DisconnectReason<Stop>) -> Result<(), Stop> {
-        self.note(|n| n.ended.notify_one());
-        match reason {
-            DisconnectReason::ReceivedDisconnect(info) => {
-                self.note(|n| n.goodbye = Some(clean(&info.message, 120)));
-                Ok(())
-            }
-            DisconnectReason::Error(e) => {
-                self.note(|n| {
-                    n.no_method = matches!(e, Stop::Ssh(::russh::Error::NoAuthMethod));
-                    n.broken = Some(match &e {
-                        Stop::Ssh(e) => clean(&e.to_string(), 120),
-                        Stop::Refused(e) => e.to_string(),
-                    });
-                });
-                Err(e)
-            }
         }
     }
 }
@@ -796,102 +404,5 @@ impl Connection for RusshConnection {
             };
             timeout(CLOSE_TIMEOUT, goodbye).await.ok();
         })
-    }
-}
-
-/// How far a channel has come.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Channel {
-    Open,
-    /// No more stdout; the exit status may still come.
-    Eof,
-    /// Nothing more will come.
-    Closed,
-}
-
-/// The reading side of a channel. stdout, stderr and the exit status arrive on one queue, in the host's order.
-struct ChannelSource {
-    read: ChannelReadHalf,
-    /// Present until the host has closed: dropping the source closes the channel.
-    write: Option<ChannelWriteHalf<Msg>>,
-    tail: Tail,
-    state: Channel,
-    exit: Exit,
-    notes: Arc<Mutex<Notes>>,
-    _alive: Arc<Alive>,
-}
-
-impl ChannelSource {
-    /// Takes in one message; `Some` is stdout.
-    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
-        // The future holds nothing between polls (a queue's receive), so a fresh one each time loses nothing.
-        let message = ready!(pin!(self.read.wait()).poll(cx));
-        match message {
-            Some(ChannelMsg::Data { data }) if !data.is_empty() => return Poll::Ready(Ok(Some(data))),
-            Some(ChannelMsg::ExtendedData { data, ext: 1 }) => self.tail.push(&data),
-            Some(ChannelMsg::Eof) => self.state = Channel::Eof,
-            Some(ChannelMsg::ExitStatus { exit_status }) => self.exit = Exit::Code(exit_status),
-            Some(ChannelMsg::ExitSignal { signal_name, .. }) => {
-                self.exit = Exit::Signal(clean(&format!("{signal_name:?}"), 20));
-            }
-            Some(ChannelMsg::Failure) => {
-                return Poll::Ready(Err(io::Error::other("the host refuses to run commands")));
-            }
-            Some(ChannelMsg::Close) => {
-                self.state = Channel::Closed;
-                self.write = None;
-            }
-            None => {
-                let before = std::mem::replace(&mut self.state, Channel::Closed);
-                self.write = None;
-                if before == Channel::Open {
-                    // Where it was we who hung up, that is why.
-                    let fault = self.notes.lock().ok().and_then(|n| n.fault.clone());
-                    return Poll::Ready(Err(match fault {
-                        Some(why) => io::Error::new(io::ErrorKind::ConnectionReset, why),
-                        None => io::ErrorKind::ConnectionReset.into(),
-                    }));
-                }
-            }
-            Some(_) => {}
-        }
-        Poll::Ready(Ok(None))
-    }
-}
-
-impl Source for ChannelSource {
-    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Option<Bytes>>> {
-        while self.state == Channel::Open {
-            if let Some(data) = ready!(self.poll_message(cx))? {
-                return Poll::Ready(Ok(Some(data)));
-            }
-        }
-        Poll::Ready(Ok(None))
-    }
-
-    fn poll_exit(&mut self, cx: &mut Context<'_>) -> Poll<Exit> {
-        while self.state != Channel::Closed {
-            if ready!(self.poll_message(cx)).is_err() {
-                break;
-            }
-        }
-        Poll::Ready(self.exit.clone())
-    }
-
-    fn stderr(&self) -> &[u8] {
-        self.tail.bytes()
-    }
-}
-
-impl Drop for ChannelSource {
-    fn drop(&mut self) {
-        // A host lets few channels be open at a time: one we are done with is closed, not left to the connection's end.
-        if let (Some(write), Ok(runtime)) = (self.write.take(), tokio::runtime::Handle::try_current()) {
-            let alive = self._alive.clone();
-            runtime.spawn(async move {
-                write.close().await.ok();
-                drop(alive);
-            });
-        }
     }
 }
