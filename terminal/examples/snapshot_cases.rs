@@ -141,8 +141,8 @@ fn hand_made() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
     add("progress-bar", b"\r10% [#    ]\r50% [##   ]\r\x1b[K\x1b[32m100% [#####]\x1b[m\r\ndone\r\n", PROBE);
     add("invalid-utf8", b"a\xff\xfeb\xe2\x28c", b"x");
     add("keypad-by-number", b"\x1b[?66hx", b"y");
-    add("encoded-twice", "Ã\u{85}x\u{9d}y\u{9b}31mz".as_bytes(), b"w");
-    add("cut-off-title", b"\x1b]2;one\x07\x1b]2;two\x1b[31mred", b"x");
+    add("xterm-encoded-twice", "Ã\u{85}x\u{9d}y\u{9b}31mz".as_bytes(), b"w");
+    add("xterm-cut-off-title", b"\x1b]2;one\x07\x1b]2;two\x1b[31mred", b"x");
     add("rep-in-graphics", b"\x1b(0lq", b"\x1b[5bx");
     // Of these xterm is the only judge: few others know them.
     const LETTERS: &str = "\x1b[1;1Haaaaaaaa\x1b[2;1Hbbbbbbbb\x1b[3;1Hcccccccc\x1b[4;1Hdddddddd\x1b[4;9H";
