@@ -48,6 +48,7 @@ struct File {
     idle_timeout: Option<Spanned<String>>,
     keep_done: Option<Spanned<String>>,
     scrollback: Option<u32>,
+    event_command: Option<String>,
     hosts: BTreeMap<String, HostSettings>,
 }
 
@@ -64,6 +65,8 @@ pub struct Config {
     pub keep_done: Duration,
     /// Lines of scrollback a view gets when it attaches.
     pub scrollback_lines: u32,
+    /// A line for the shell, run with each event that people are told of.
+    pub event_command: Option<String>,
     /// What is there and has no effect, one sentence each.
     pub warnings: Vec<String>,
     hosts: Vec<Entry>,
@@ -92,6 +95,7 @@ impl Default for Config {
             idle_timeout: Some(2 * DAY),
             keep_done: 7 * DAY,
             scrollback_lines: 10_000,
+            event_command: None,
             warnings: Vec::new(),
             hosts: Vec::new(),
         }
@@ -186,6 +190,7 @@ impl Config {
         if let Some(lines) = file.scrollback {
             config.scrollback_lines = lines;
         }
+        config.event_command = file.event_command.filter(|line| !line.trim().is_empty());
         Ok(config)
     }
 

@@ -1,6 +1,7 @@
 //! What `sessd events` prints: every change of state, told by the place that makes it. A subscriber that does not read
 //! skips events and is told how many; nobody waits for it.
 
+use crate::event_command::Waiting;
 use crate::wire::OutQueue;
 use sessd_base::clock;
 use sessd_core::Record;
@@ -10,6 +11,11 @@ use sessd_proto::docs::time::rfc3339;
 use sessd_proto::docs::{ActivityDoc, EndDoc, Event, LinkState, Reap, ViewDoc};
 use sessd_proto::messages as m;
 use std::cell::RefCell;
+use std::collections::VecDeque;
+
+/// Events that are held for who asks for them later, and the bytes of them all.
+const PAST_MAX: usize = 5_000;
+const PAST_BYTES: usize = 2 << 20;
 
 /// Bytes that may wait for one subscriber.
 const WAITING_MAX: usize = 256 * 1024;
@@ -38,34 +44,74 @@ impl Subscriber {
     }
 }
 
-/// Who wants to hear.
+/// What was told, for who asks for it later: the newest, by number and bytes.
 #[derive(Debug, Default)]
-pub struct Events(RefCell<Vec<Subscriber>>);
+struct Past {
+    told: VecDeque<(i64, String)>,
+    bytes: usize,
+    /// How many are not held any more.
+    gone: u64,
+}
+
+impl Past {
+    fn put(&mut self, at_ms: i64, json: String) {
+        self.bytes += json.len();
+        self.told.push_back((at_ms, json));
+        while self.told.len() > PAST_MAX || self.bytes > PAST_BYTES {
+            let Some((_, json)) = self.told.pop_front() else { return };
+            self.bytes -= json.len();
+            self.gone += 1;
+        }
+    }
+}
+
+/// Who wants to hear, and what was told.
+#[derive(Debug, Default)]
+pub struct Events {
+    subscribers: RefCell<Vec<Subscriber>>,
+    past: RefCell<Past>,
+    command: RefCell<Option<Waiting>>,
+}
 
 impl Events {
-    /// One more hears, from now on until its connection ends.
-    pub fn subscribe(&self, out: &OutQueue) {
-        if self.0.borrow().iter().any(|subscriber| subscriber.out.is(out)) {
+    /// One more hears, from now on until its connection ends, and first of what was since `since_ms`, as far as that is held.
+    pub fn subscribe(&self, out: &OutQueue, since_ms: Option<i64>) {
+        if self.subscribers.borrow().iter().any(|subscriber| subscriber.out.is(out)) {
             return;
         }
-        self.0.borrow_mut().push(Subscriber { out: out.clone(), skipped: 0 });
+        let mut subscriber = Subscriber { out: out.clone(), skipped: 0 };
+        if let Some(since_ms) = since_ms {
+            let past = self.past.borrow();
+            if past.gone > 0 && past.told.front().is_some_and(|(at, _)| since_ms < *at) {
+                subscriber.skipped = past.gone;
+            }
+            past.told.iter().filter(|(at, _)| *at >= since_ms).for_each(|(_, json)| subscriber.put(json));
+        }
+        self.subscribers.borrow_mut().push(subscriber);
+    }
+
+    /// What is told from now on also waits here, for a command of the user's.
+    pub(super) fn also_for(&self, waiting: Waiting) {
+        *self.command.borrow_mut() = Some(waiting);
     }
 
     /// Now and then: those who have caught up hear what they missed, and those who left are forgotten.
     pub fn tick(&self) {
-        let mut all = self.0.borrow_mut();
+        let mut all = self.subscribers.borrow_mut();
         all.retain(|subscriber| !subscriber.out.is_closed());
         all.iter_mut().for_each(Subscriber::catch_up);
     }
 
     fn tell(&self, what: impl FnOnce() -> What) {
-        let mut all = self.0.borrow_mut();
+        let event = now(what());
+        let json = event.json();
+        let mut all = self.subscribers.borrow_mut();
         all.retain(|subscriber| !subscriber.out.is_closed());
-        if all.is_empty() {
-            return;
-        }
-        let json = now(what()).json();
         all.iter_mut().for_each(|subscriber| subscriber.put(&json));
+        if let Some(waiting) = &*self.command.borrow() {
+            waiting.put(&event.what, &json);
+        }
+        self.past.borrow_mut().put(clock::wall_ms(), json);
     }
 
     /// Something happened to a whole session: [`What::Created`], [`What::Deleted`], …
@@ -183,7 +229,7 @@ mod tests {
     #[test]
     fn a_subscriber_that_does_not_read_skips_and_is_told_how_many() {
         let (events, out) = (Events::default(), OutQueue::new());
-        events.subscribe(&out);
+        events.subscribe(&out, None);
         let mut heard = 0;
         while out.len() <= WAITING_MAX {
             events.link("box", LinkState::Up, LinkState::Down, Some("pulled"));
@@ -212,7 +258,7 @@ mod tests {
     #[test]
     fn the_warning_before_an_end_for_idleness_is_told_once_and_taken_back() {
         let (events, out) = (Events::default(), OutQueue::new());
-        events.subscribe(&out);
+        events.subscribe(&out, None);
         let spec = sessd_proto::messages::JobSpec {
             job_id: sessd_proto::Uuid::from_u128(1).to_string(),
             session_id: sessd_proto::Uuid::from_u128(2).to_string(),

@@ -22,6 +22,7 @@ mod api;
 mod desk;
 mod dial;
 mod doc;
+mod event_command;
 mod events;
 mod faults;
 mod host;

@@ -112,6 +112,7 @@ impl Manager {
         if manager.store.ended_since(LOCAL, manager.started_at_ms - RECENT_MS).await? {
             manager.host(LOCAL).person_is_here(None);
         }
+        crate::event_command::begin(&manager);
         tokio::task::spawn_local(keep_house(Rc::downgrade(&manager)));
         Ok(manager)
     }

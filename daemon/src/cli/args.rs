@@ -52,12 +52,18 @@ pub enum Verb {
     Restart(RestartArgs),
     /// Type text or keys into a session, without attaching to it
     Send(SendArgs),
+    /// Run a command on a host as if it ran here: its input, its output, its exit code
+    Run(RunArgs),
+    /// Said inside a job, of itself: that it works, waits for somebody, or is done
+    Report(ReportArgs),
+    /// Print the lines that make Claude Code and Codex call `sessd report`
+    Hooks(HooksArgs),
     /// Print a session's screen, without attaching to it
     Capture(CaptureArgs),
     /// Wait until a session's job has ended, is idle, works, waits, or shows a text
     Wait(WaitArgs),
     /// A line for every change of state, until interrupted
-    Events,
+    Events(EventsArgs),
     /// Hosts and their links
     Host(HostArgs),
     /// The manager itself; it starts when a verb needs it
@@ -263,6 +269,76 @@ pub struct RestartArgs {
     pub session: String,
 }
 
+/// Flags of `run`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sessd run -H box -- uname -a\n  \
+    sessd run -H box --timeout 10m -- make -C src test && echo it works\n  \
+    tar c src | sessd run -H box -- tar x -C /tmp\n\n\
+    The job has pipes and no terminal. What it writes to stdout and stderr comes out of stdout, byte by byte. It goes on over a\n\
+    lost link and a manager that ends. Without a name it leaves no record, and ends with this command.")]
+pub struct RunArgs {
+    /// `local`, an alias of the ssh config, user@host, user@host:port or ssh://user@host:port
+    #[arg(short = 'H', long, default_value = "local", add = ArgValueCandidates::new(tab::hosts))]
+    pub host: String,
+    /// Its record stays under this name, and the job when this command is ended
+    #[arg(short, long)]
+    pub name: Option<String>,
+    /// It is ended after so long, and this command exits with 124
+    #[arg(long, value_name = "DURATION")]
+    pub timeout: Option<String>,
+    /// Where it starts; default the home, on this machine the folder you are in
+    #[arg(short = 'C', long, value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
+    pub cwd: Option<String>,
+    /// A variable of its environment, any number of times
+    #[arg(short, long = "env", value_name = "KEY=VALUE")]
+    pub env: Vec<String>,
+    /// Its stdin is empty; this command reads none
+    #[arg(long)]
+    pub no_stdin: bool,
+    /// The command and its arguments
+    #[arg(last = true, value_name = "COMMAND", required = true)]
+    pub command: Vec<String>,
+}
+
+impl CreateArgs {
+    /// A session as `run` makes it.
+    pub fn for_run(args: &RunArgs) -> Self {
+        Self {
+            name: args.name.clone(),
+            host: args.host.clone(),
+            tags: Vec::new(),
+            cwd: args.cwd.clone(),
+            env: args.env.clone(),
+            idle_timeout: None,
+            reap: "idle".to_owned(),
+            size: None,
+            attach: false,
+            detached: true,
+            command: args.command.clone(),
+        }
+    }
+}
+
+/// Flags of `report`.
+#[derive(Debug, Args)]
+pub struct ReportArgs {
+    /// working, waiting or done
+    #[arg(value_parser = ["working", "waiting", "done"])]
+    pub state: String,
+    /// What to tell with it
+    #[arg(short, long)]
+    pub note: Option<String>,
+}
+
+/// Flags of `hooks`.
+#[derive(Debug, Args)]
+pub struct HooksArgs {
+    /// Only those of this one: claude or codex
+    #[arg(value_parser = ["claude", "codex"])]
+    pub agent: Option<String>,
+}
+
 /// Flags of `send`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -347,6 +423,14 @@ pub struct WaitArgs {
     /// How long at the most
     #[arg(short, long, value_name = "DURATION")]
     pub timeout: Option<String>,
+}
+
+/// Flags of `events`.
+#[derive(Debug, Args)]
+pub struct EventsArgs {
+    /// Those since then too, as far as the manager that runs has them: 10m ago, or 2026-11-27T03:40:00Z
+    #[arg(short, long, value_name = "DURATION|TIME")]
+    pub since: Option<String>,
 }
 
 /// Flags of `host`.

@@ -62,10 +62,14 @@ fn dials(act: &Act) -> bool {
 ///
 /// # Errors
 /// When that is so, or it cannot be heard at all.
-pub fn events(paths: &Paths, tell: impl Fn(&str) -> Result<Printed>) -> Result<()> {
+pub fn events(paths: &Paths, since_ms: Option<u64>, tell: impl Fn(&str) -> Result<Printed>) -> Result<()> {
     let mut client = Client::connect(paths)?;
+    // The next manager knows of nothing before it.
+    let mut from = EventsFrom { since_ms };
     loop {
-        if client.tell(&Frame::Request(Request { id: 1, act: Some(Act::Events(EventsFrom::default())) }))? {
+        if client
+            .tell(&Frame::Request(Request { id: 1, act: Some(Act::Events(std::mem::take(&mut from))) }))?
+        {
             loop {
                 match client.hear()? {
                     Heard::Event(json) => {

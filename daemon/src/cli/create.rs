@@ -49,7 +49,7 @@ pub(super) fn environment_for(host: &str) -> HashMap<String, String> {
     }
 }
 
-fn create_message(args: &CreateArgs) -> Result<m::Create> {
+pub(super) fn create_message(args: &CreateArgs) -> Result<m::Create> {
     let (cols, rows) = match &args.size {
         Some(text) => size(text)?,
         None => terminal::size().map_or((0, 0), |(cols, rows)| (cols.into(), rows.into())),

@@ -23,6 +23,12 @@ pub fn run(verb: Verb, json: bool) -> Result<u8> {
     if let Verb::Completion { shell } = verb {
         return complete::script(shell).map(|()| 0);
     }
+    match &verb {
+        // Inside a job there may be no manager, and no home.
+        Verb::Report(args) => return script::report::report(args),
+        Verb::Hooks(args) => return script::report::print_hooks(args),
+        _ => {}
+    }
     let paths = Paths::from_environment()?;
     if !json {
         paths.notes.iter().for_each(|note| out::note(note));
@@ -37,16 +43,34 @@ pub fn run(verb: Verb, json: bool) -> Result<u8> {
         Verb::Delete(args) => delete::delete(&paths, &args, json),
         Verb::Restart(args) => restart(&paths, args, json),
         Verb::Send(args) => script::send::send(&paths, &args, json),
+        Verb::Run(args) => script::run::run(&paths, &args),
         Verb::Capture(args) => script::capture::capture(&paths, &args, json),
         Verb::Wait(args) => script::wait::wait(&paths, &args, json),
-        Verb::Events => ask::events(&paths, |event| {
+        Verb::Events(args) => ask::events(&paths, args.since.as_deref().map(moment).transpose()?, |event| {
             if json { out::json(event) } else { out::line(&events::line(event, &Wall::here())) }
         })
         .map(|()| 0),
         Verb::Host(args) => host(&paths, args, json),
         Verb::Daemon(args) => daemon::run(paths, args, json),
-        Verb::Completion { .. } => Ok(0),
+        Verb::Completion { .. } | Verb::Report(_) | Verb::Hooks(_) => Ok(0),
     }
+}
+
+/// A moment, or how long ago it was, in milliseconds since the epoch.
+fn moment(text: &str) -> Result<u64> {
+    let wrong = || {
+        Error::usage(format!(
+            "`{text}` is neither a time such as 2026-11-27T03:40:00Z nor a duration such as 10m"
+        ))
+    };
+    let at = match humantime::parse_rfc3339_weak(text) {
+        Ok(at) => at,
+        Err(_) => {
+            let ago = humantime::parse_duration(text.trim_end_matches("ago").trim()).map_err(|_| wrong())?;
+            std::time::SystemTime::now().checked_sub(ago).unwrap_or(std::time::UNIX_EPOCH)
+        }
+    };
+    Ok(at.duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64))
 }
 
 pub(super) fn read<T: DeserializeOwned>(json: &str) -> Result<T> {

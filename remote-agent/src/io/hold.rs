@@ -480,12 +480,12 @@ fn own_variables(folder: &JobFolder, spec: &JobSpec) -> Vec<(&'static str, OsStr
         std::fs::create_dir(&bin).and_then(|()| std::os::unix::fs::symlink(&program, bin.join("sessd")));
     if made.is_ok() {
         let asked = spec.env.get("PATH").map(OsString::from);
-        let mut path = asked.or_else(|| std::env::var_os("PATH")).unwrap_or_default();
-        if !path.is_empty() {
+        // Where there is none the system has one, which is better than ours alone.
+        if let Some(mut path) = asked.or_else(|| std::env::var_os("PATH")).filter(|path| !path.is_empty()) {
             path.push(":");
+            path.push(&bin);
+            variables.push(("PATH", path));
         }
-        path.push(&bin);
-        variables.push(("PATH", path));
     }
     variables.push(("SESSD_AGENT", program.into()));
     variables

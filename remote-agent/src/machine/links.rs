@@ -325,7 +325,9 @@ impl HolderMachine {
         self.ask_for_status(now);
         self.notices.tell(&mut self.links, now);
         let waits = |link: &Link| link.watch.subscribed && !link.watch.exit_sent;
-        let told = self.keep.may_tell_exit(now.ms) && self.links.iter().any(waits);
+        self.look_at_readers(now);
+        let may = self.keep.may_tell_exit(now.ms) && self.may_tell_plain_end(now);
+        let told = may && self.links.iter().any(waits);
         let exit = if told { self.told_exit() } else { None };
         let acks_due = self.acks.due_ms().is_some_and(|at| now.ms >= at);
         for link in self.links.iter_mut().filter(|link| !link.closing) {

@@ -21,13 +21,21 @@ pub(super) struct Plain {
     /// How far whoever is to miss nothing was sent its output, and until when one is waited for.
     read_to: u64,
     reader_until_ms: u64,
+    /// One was there.
+    was_read: bool,
     /// It waits for its reader.
     pub(super) waits: bool,
 }
 
 impl Plain {
     pub(super) fn new(now: Now) -> Self {
-        Self { input_end: None, read_to: 0, reader_until_ms: now.ms + EXPECTED_MS, waits: false }
+        Self {
+            input_end: None,
+            read_to: 0,
+            reader_until_ms: now.ms + EXPECTED_MS,
+            was_read: false,
+            waits: false,
+        }
     }
 
     /// The last reader left on purpose: it does not come back.
@@ -50,9 +58,16 @@ impl HolderMachine {
         for offset in self.links.iter().filter_map(super::Link::reads_all_to) {
             self.plain.read_to = self.plain.read_to.max(offset);
             self.plain.reader_until_ms = now.ms + EXPECTED_MS;
+            self.plain.was_read = true;
         }
         let ahead = self.hub.head().saturating_sub(self.plain.read_to) > AHEAD_MAX;
         self.plain.waits = ahead && now.ms < self.plain.reader_until_ms;
+    }
+
+    /// May its end be told? Of one that ends before anybody could come, not before somebody has: with the end goes what it
+    /// wrote.
+    pub(super) fn may_tell_plain_end(&self, now: Now) -> bool {
+        !self.job.spec.plain || self.plain.was_read || now.ms >= self.plain.reader_until_ms
     }
 
     /// Its input ends once all of it is written.

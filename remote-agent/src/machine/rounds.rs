@@ -83,7 +83,7 @@ impl HolderMachine {
     pub(super) fn ask_for_status(&mut self, now: Now) {
         let to_all = self.status_due_ms.is_some_and(|at| now.ms >= at);
         let first = self.links.iter().any(|link| link.watch.status_due);
-        if self.exit.is_some() {
+        if self.exit.is_some() && self.may_tell_plain_end(now) {
             self.status_due_ms = None;
             self.links.iter_mut().for_each(|link| link.watch.status_due = false);
         } else if let Some(for_all) = &mut self.observing {
@@ -106,7 +106,9 @@ impl HolderMachine {
     pub(super) fn observed(&mut self, seen: Observed, now: Now) {
         self.memory.counted(seen.memory_kills, now.ms);
         self.activity.hides(seen.hides, now.ms);
-        let Some(to_all) = self.observing.take().filter(|_| self.exit.is_none()) else { return };
+        // While the end of a plain job waits for its reader, that it ran is all that can be told.
+        let untold = self.exit.is_none() || !self.may_tell_plain_end(now);
+        let Some(to_all) = self.observing.take().filter(|_| untold) else { return };
         let status = self.status(seen, now);
         for link in &mut self.links {
             if std::mem::take(&mut link.watch.status_due) || to_all {

@@ -628,3 +628,37 @@ fn a_plain_job_waits_for_its_reader_its_input_ends_and_so_does_its_time() {
     world.handle(Event::Tick);
     assert!(world.done.iter().any(|(_, what)| what.contains("Signal")), "{:?}", world.done);
 }
+
+#[test]
+fn the_end_of_a_plain_job_that_ended_at_once_waits_for_its_reader() {
+    let mut world = World::new(JobSpec { plain: true, ..JobSpec::default() });
+    world.handle(Event::Opened(ONE));
+    let nothing = m::Subscribe { status_only: true, from: Some(u64::MAX), ..m::Subscribe::default() };
+    world.handle(Event::Frame(ONE, Frame::Subscribe(nothing)));
+    let room = world.machine.room();
+    room[..2].copy_from_slice(b"hi");
+    world.handle(Event::Output(2));
+    world.handle(Event::HungUp);
+    world.handle(Event::Exited { code: Some(3), signal: None, memory_kills: None });
+    world.now.ms += MINUTE;
+    world.handle(Event::Tick);
+    assert!(world.machine.exit().is_some());
+    let told = |world: &World| world.sent.iter().any(|(_, what)| what.starts_with("exited"));
+    assert!(!told(&world), "{:?}", world.sent);
+    // That it ran is told all the same: whoever made it waits for that before it comes to read.
+    let two = m::Subscribe { status_only: true, from: Some(u64::MAX), ..m::Subscribe::default() };
+    world.handle(Event::Opened(TWO));
+    world.handle(Event::Frame(TWO, Frame::Subscribe(two)));
+    assert!(
+        world.sent.iter().any(|(link, what)| *link == TWO && what.starts_with("status")),
+        "{:?}",
+        world.sent
+    );
+    let reader = m::Presence { views: 1, lossless: true, ..m::Presence::default() };
+    world.handle(Event::Frame(ONE, Frame::Presence(reader)));
+    world.handle(Event::Frame(
+        ONE,
+        Frame::Subscribe(m::Subscribe { credit: 1 << 20, ..m::Subscribe::default() }),
+    ));
+    assert!(told(&world), "{:?}", world.sent);
+}

@@ -203,6 +203,10 @@ async fn asked(
             talk.asking = Some(Rc::new(sent));
         }
         Ok(Frame::Request(request)) => {
+            let since = match &request.act {
+                Some(Act::Events(from)) => from.since_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
+                _ => None,
+            };
             let listens = matches!(request.act, Some(Act::Events(_)));
             let is_document = matches!(
                 request.act,
@@ -223,7 +227,7 @@ async fn asked(
                 Err(error) => put_error(out, request.id, error),
             }
             if listens {
-                manager.events.subscribe(out);
+                manager.events.subscribe(out, since);
             }
         }
         Ok(Frame::Attach(_)) if !place.stay() => put_error(out, 0, too_many_stay()),

@@ -1,9 +1,12 @@
 //! Verbs for scripts. None of them is a view that anybody notices: they take neither the lead nor the size nor the job's
 //! questions to its terminal ([`Wants::looker`]).
 //!
-//! [`send`]: what is typed by no view. [`capture`], [`wait`]: what is on the screen, and until when it is waited for.
+//! [`run`]: a command as if it ran here. [`report`]: what is said inside a job. [`send`]: what is typed by no view.
+//! [`capture`], [`wait`]: what is on the screen, and until when it is waited for.
 
 pub mod capture;
+pub mod report;
+pub mod run;
 pub mod send;
 pub mod wait;
 
