@@ -39,7 +39,7 @@ fn look(session: &str) -> Result<u8> {
                 out::say(&format!("[{}]", end.phrase()));
                 return Ok(end.exit_code());
             }
-            Some(Told::Gone) => return Err(Error::no_such_session(session)),
+            Some(Told::Gone(_)) => return Err(Error::no_such_session(session)),
             Some(Told::SentAway(why)) => return Err(Error::failed(why, "")),
             _ => {}
         }

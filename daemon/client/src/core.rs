@@ -97,6 +97,8 @@ pub enum Told<'a> {
         at: u64,
         /// Bytes that were promised and never come.
         skipped: u64,
+        /// It is of the byte up to which output was told.
+        known: bool,
         /// Columns and rows.
         size: (u16, u16),
         /// What draws it.
@@ -116,10 +118,14 @@ pub enum Told<'a> {
     Ping(u64),
     /// The job has ended.
     Ended(EndDoc),
-    /// The session is deleted.
-    Gone,
+    /// The session is deleted, and nothing is known of how its job ended.
+    Gone(EndDoc),
     /// The view is sent away, and why; empty: it left by itself.
     SentAway(String),
+    /// A login wants something of the person here.
+    Question(m::Question),
+    /// The question of that id is not open any more.
+    QuestionOver(u64),
 }
 
 impl Told<'_> {
@@ -128,15 +134,19 @@ impl Told<'_> {
         match self {
             Self::Output(bytes) => Told::Output(bytes.into_owned().into()),
             Self::Attached { restarted } => Told::Attached { restarted },
-            Self::Screen { at, skipped, size, snapshot } => Told::Screen { at, skipped, size, snapshot },
+            Self::Screen { at, skipped, known, size, snapshot } => {
+                Told::Screen { at, skipped, known, size, snapshot }
+            }
             Self::Gap => Told::Gap,
             Self::State(state) => Told::State(state),
             Self::Written(seq) => Told::Written(seq),
             Self::Withdrawn(from, to) => Told::Withdrawn(from, to),
             Self::Ping(token) => Told::Ping(token),
             Self::Ended(end) => Told::Ended(end),
-            Self::Gone => Told::Gone,
+            Self::Gone(end) => Told::Gone(end),
             Self::SentAway(why) => Told::SentAway(why),
+            Self::Question(asked) => Told::Question(asked),
+            Self::QuestionOver(id) => Told::QuestionOver(id),
         }
     }
 }
@@ -228,7 +238,8 @@ impl ViewCore {
             kind: self.wants.kind.to_owned(),
             resume,
             credit: VIEW_WINDOW,
-            scrollback_lines: if resume.is_some() { 0 } else { self.wants.scrollback_lines },
+            // What was shown has its scrollback where it was shown.
+            scrollback_lines: if self.need.is_some() { 0 } else { self.wants.scrollback_lines },
             job_id: self.attached.job_id.clone(),
             passive: !self.wants.leads,
             uncounted: !self.wants.counts,
@@ -266,9 +277,9 @@ impl ViewCore {
                 self.received(bytes.len());
                 self.partial.extend_from_slice(bytes);
                 (!more).then(|| {
-                    self.need = Some(at);
+                    let known = self.need.replace(at) == Some(at);
                     let snapshot = std::mem::take(&mut self.partial);
-                    Told::Screen { at, skipped, size: (cols, rows), snapshot }
+                    Told::Screen { at, skipped, known, size: (cols, rows), snapshot }
                 })
             }
             Frame::Output { offset, bytes } => {
@@ -302,10 +313,15 @@ impl ViewCore {
                 let end = EndDoc::from(&exit);
                 // Of a deleted session without an exit nothing is left to be told.
                 let gone = end.reason == Reason::Deleted && end.code.is_none() && end.signal.is_none();
-                Some(if gone { Told::Gone } else { Told::Ended(end) })
+                Some(if gone { Told::Gone(end) } else { Told::Ended(end) })
             }
             Frame::Detach(detach) => Some(Told::SentAway(detach.detail)),
-            Frame::Close(close) => return Err(Error::failed(close.detail, "attach again, or try once more")),
+            Frame::Question(asked) => Some(Told::Question(asked)),
+            Frame::QuestionOver(over) => Some(Told::QuestionOver(over.id)),
+            Frame::Close(close) => {
+                let hint = if self.wants.counts { "attach again" } else { "try once more" };
+                return Err(Error::failed(close.detail, hint));
+            }
             Frame::Reply(m::Reply { answer: Some(Answer::Error(error)), .. }) => return Err(error.into()),
             Frame::Unsupported(what) => match waited_for(what.kind) {
                 Some(what) => return Err(too_old(what)),
@@ -368,6 +384,11 @@ impl ViewCore {
         if self.size.replace(size) != Some(size) {
             self.send(&Frame::Resize(m::Resize { cols: size.0.into(), rows: size.1.into() }));
         }
+    }
+
+    /// The same before [`Self::attach`], which says it.
+    pub fn measured(&mut self, size: Option<(u16, u16)>) {
+        self.size = size;
     }
 
     /// Leaves on purpose.
@@ -493,7 +514,8 @@ mod tests {
     fn a_screen_in_parts_is_told_whole() {
         let mut view = view();
         assert_eq!(view.handle(screen(7, true, b"ab")).unwrap(), None);
-        let whole = Told::Screen { at: 7, skipped: 0, size: (80, 24), snapshot: b"abcd".to_vec() };
+        let whole =
+            Told::Screen { at: 7, skipped: 0, known: false, size: (80, 24), snapshot: b"abcd".to_vec() };
         assert_eq!(view.handle(screen(7, false, b"cd")).unwrap(), Some(whole));
     }
 
@@ -582,7 +604,7 @@ mod tests {
         assert!(
             matches!(view.handle(ended(m::EndReason::Exited, Some(3))).unwrap(), Some(Told::Ended(end)) if end.exit_code() == 3)
         );
-        assert_eq!(view.handle(ended(m::EndReason::Deleted, None)).unwrap(), Some(Told::Gone));
+        assert!(matches!(view.handle(ended(m::EndReason::Deleted, None)).unwrap(), Some(Told::Gone(_))));
         let away = Frame::Detach(m::Detach { detail: "sent away".into(), ..Default::default() });
         assert_eq!(view.handle(away).unwrap(), Some(Told::SentAway("sent away".into())));
         let refused = m::Reply {

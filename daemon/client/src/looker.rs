@@ -6,7 +6,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use sessd_base::asking::Asking;
 use sessd_base::paths::Paths;
 use sessd_proto::docs::names::{HANDLE, handle};
-use sessd_proto::docs::{Error, Kind, Result};
+use sessd_proto::docs::{EndDoc, Error, Kind, Reason, Result};
 use sessd_proto::messages::{self as m, Answer};
 use sessd_proto::{Decoder, Frame};
 use std::io::{self, Read, Write};
@@ -35,7 +35,7 @@ fn cannot(error: &io::Error) -> Error {
 /// Connects a view, starting the manager if there is none, and waits until it is attached.
 fn attach(paths: &Paths, core: &mut ViewCore) -> Result<(UnixStream, Decoder)> {
     let mut client = Client::connect(paths)?;
-    client.send(&Frame::Environment(Asking::here(paths, true).message()))?;
+    client.send(&Frame::Environment(Asking::here(paths, true).of_person(false)))?;
     client.send(&Frame::Attach(core.attach()))?;
     loop {
         match client.hear()? {
@@ -51,6 +51,12 @@ fn attach(paths: &Paths, core: &mut ViewCore) -> Result<(UnixStream, Decoder)> {
             Heard::Reply(_) | Heard::Event(_) => {}
         }
     }
+}
+
+/// The next manager knows no such session.
+fn gone() -> Told<'static> {
+    let reason = Reason::Deleted.into();
+    Told::Gone(EndDoc { reason, code: None, signal: None, at: String::new(), detail: None })
 }
 
 impl Looker {
@@ -111,7 +117,7 @@ impl Looker {
                     Ok(true) => {}
                     Ok(false) if until.is_some_and(|until| Instant::now() >= until) => return Ok(None),
                     Ok(false) => std::thread::sleep(AGAIN),
-                    Err(error) if error.kind == Kind::NoSuchSession => return Ok(Some(Told::Gone)),
+                    Err(error) if error.kind == Kind::NoSuchSession => return Ok(Some(gone())),
                     Err(error) => return Err(error),
                 }
                 continue;

@@ -75,7 +75,7 @@ fn last_screen(paths: &Paths, id: &str) -> Result<Option<Terminal>> {
                 terminal.feed(&snapshot);
                 screen = Some(terminal);
             }
-            Some(Told::Ended(_) | Told::Gone) => return Ok(screen),
+            Some(Told::Ended(_) | Told::Gone(_)) => return Ok(screen),
             _ => {}
         }
     }

@@ -62,7 +62,7 @@ fn screen(looker: &mut Looker, lines: usize) -> Result<(u64, Terminal)> {
                 let message = format!("{} has ended, and its last screen was not kept", looker.label());
                 return Err(Error::failed(message, ""));
             }
-            Some(Told::Gone) => return Err(Error::no_such_session(&looker.label())),
+            Some(Told::Gone(_)) => return Err(Error::no_such_session(&looker.label())),
             Some(Told::SentAway(why)) => return Err(Error::failed(why, "try again")),
             None if Instant::now() >= until => {
                 let host = &looker.session().host;
@@ -150,7 +150,7 @@ fn output_between(paths: &Paths, session: &str, job: &str, from: u64, to: u64) -
                     return Err(error);
                 }
             }
-            Some(Told::Ended(_) | Told::Gone) => break,
+            Some(Told::Ended(_) | Told::Gone(_)) => break,
             Some(Told::SentAway(why)) => return Err(Error::failed(why, "try again")),
             None if Instant::now() >= until => {
                 let host = &looker.session().host;

@@ -186,7 +186,7 @@ impl Running {
                 }
                 Some(Told::Written(to)) => self.input.was_written(to),
                 Some(Told::Ended(end)) => return Ok(self.ended(&end)),
-                Some(Told::Gone) => {
+                Some(Told::Gone(_)) => {
                     return Err(Error::new(
                         Kind::NoSuchSession,
                         format!("{} was deleted", self.looker.label()),
@@ -238,7 +238,7 @@ impl Running {
         let until = Instant::now() + ENDING;
         while Instant::now() < until {
             match self.looker.next(Some(until), None) {
-                Ok(Some(Told::Ended(_) | Told::Gone | Told::SentAway(_))) | Err(_) => return,
+                Ok(Some(Told::Ended(_) | Told::Gone(_) | Told::SentAway(_))) | Err(_) => return,
                 Ok(_) => {}
             }
         }

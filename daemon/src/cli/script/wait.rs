@@ -94,7 +94,7 @@ impl Waiting {
                 Some(Outcome::Met) => return Ok(Some(end.exit_code())),
                 other => other,
             },
-            Told::Gone => self.wait.look(Seen::Gone),
+            Told::Gone(_) => self.wait.look(Seen::Gone),
             Told::SentAway(why) => return Err(Error::failed(why, "")),
             _ => None,
         };

@@ -4,7 +4,6 @@ use super::View;
 use crate::view::{terminal, words};
 use sessd_base::prompt::{Answer, Question};
 use sessd_client::question::{self, Editor};
-use sessd_proto::Frame;
 use sessd_proto::messages as m;
 use unicode_width::UnicodeWidthChar as _;
 use zeroize::Zeroize as _;
@@ -67,7 +66,7 @@ impl View<'_> {
             Some(answer) => {
                 let given = if let Answer::Given(given) = answer { Some(given) } else { None };
                 let mut frame = question::answer_frame(id, given);
-                self.to_manager.extend_from_slice(&frame);
+                self.core.poll().extend_from_slice(&frame);
                 frame.zeroize();
                 self.end_question();
             }
@@ -113,7 +112,7 @@ impl View<'_> {
         }
         out.push_str("\x1b8");
         self.to_terminal.extend_from_slice(out.as_bytes());
-        Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+        self.core.redraw();
     }
 }
 

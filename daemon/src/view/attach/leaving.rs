@@ -4,9 +4,7 @@
 use super::{ANSWER_MS, Outcome, View};
 use crate::view::terminal;
 use rustix::event::{PollFd, PollFlags, Timespec};
-use sessd_proto::Frame;
 use sessd_proto::docs::error::Result;
-use sessd_proto::messages as m;
 use std::time::{Duration, Instant};
 
 /// When the view leaves: how long the manager may take to hear that and to say where the text ends.
@@ -88,7 +86,7 @@ impl View<'_> {
         if self.lost.is_some() {
             return;
         }
-        self.to_manager.extend_from_slice(&Frame::Detach(m::Detach::default()).to_bytes(0));
+        self.core.leave();
         let silent = self.silence.of_manager(self.now()).is_some();
         let _ = self.client.stream.set_nonblocking(false);
         let _ = self.client.stream.set_write_timeout(Some(if silent { BRIEFLY } else { FAREWELL }));

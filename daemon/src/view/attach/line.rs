@@ -3,8 +3,6 @@
 use super::{SAY_AGAIN_MS, View};
 use crate::view::terminal;
 use crate::view::words::{self, Facts, Trouble};
-use sessd_proto::Frame;
-use sessd_proto::messages as m;
 use sessd_terminal::QueryScanner;
 
 /// How long a notice is shown, and for how long of that the output waits beneath it; a key ends both.
@@ -72,18 +70,17 @@ impl View<'_> {
         }
     }
 
-    /// A whole screen for the terminal.
-    pub(super) fn show_screen(&mut self, at: u64, skipped: u64, screen: Vec<u8>, now: u64) {
+    /// A whole screen for the terminal. `known`: it is of the byte up to which output was shown.
+    pub(super) fn show_screen(&mut self, known: bool, skipped: u64, screen: Vec<u8>, now: u64) {
         self.questions = QueryScanner::default();
-        if matches!(self.line, Line::Asked(_)) && self.need == Some(at) {
+        if matches!(self.line, Line::Asked(_)) && known {
             // What the line will hide, to be drawn when it goes.
             self.line = Line::Shown { at: 0, beneath: screen };
             return;
         }
-        if !self.plain || self.need != Some(at) {
+        if !self.plain || !known {
             terminal::pass_snapshot(&screen, &mut self.to_terminal);
         }
-        self.need = Some(at);
         let mut text = std::mem::take(&mut self.to_say);
         if self.asked_to_tell {
             text = self.tell_lost();
@@ -130,7 +127,7 @@ impl View<'_> {
         match self.line {
             Line::Away if !answers => self.line = Line::Shown { at: 0, beneath: Vec::new() },
             Line::Away => {
-                Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+                self.core.redraw();
                 self.flush_manager();
                 self.line = Line::Asked(now);
                 return;
@@ -195,7 +192,7 @@ impl View<'_> {
                 self.to_terminal.extend_from_slice(
                     format!("\x1b7\x1b[?6l\x1b[r\x1b[{rows};1H\x1b[0m\x1b[K\x1b8").as_bytes(),
                 );
-                Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+                self.core.redraw();
             }
             Line::Shown { beneath, .. } => terminal::pass_snapshot(&beneath, &mut self.to_terminal),
             Line::Notice(notice) => {

@@ -1,16 +1,16 @@
 //! What a view and the manager say to each other, and what the view does when the manager is gone.
 
 use super::line::Line;
-use super::{Outcome, Outgoing, Request, SETTLE_MS, View};
+use super::{Outcome, Outgoing, SETTLE_MS, View};
 use crate::view::{terminal, words};
 use rustix::io::Errno;
 use sessd_base::asking::Asking;
 use sessd_base::paths::Paths;
 use sessd_client::connect::{Client, Heard, no_answer};
-use sessd_proto::docs::{EndDoc, Error, Kind, LinkState, Result, Vocabulary};
-use sessd_proto::limits::VIEW_WINDOW;
+use sessd_client::core::Told;
+use sessd_proto::Frame;
+use sessd_proto::docs::{Error, Kind, LinkState, Result, Vocabulary};
 use sessd_proto::messages::{self as m, Answer};
-use sessd_proto::{Frame, Uuid};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -76,10 +76,10 @@ impl Lost {
 impl View<'_> {
     /// False when the manager is gone.
     pub(super) fn flush_manager(&mut self) -> bool {
-        while !self.to_manager.is_empty() && self.lost.is_none() {
-            match self.client.stream.write(&self.to_manager) {
+        while self.core.has_to_send() && self.lost.is_none() {
+            match self.client.stream.write(self.core.poll()) {
                 Ok(n) => {
-                    self.to_manager.drain(..n);
+                    self.core.poll().drain(..n);
                 }
                 Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return true,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
@@ -105,85 +105,44 @@ impl View<'_> {
     pub(super) fn take_frames(&mut self) -> Result<Option<Outcome>> {
         let mut decoder = std::mem::take(&mut self.client.decoder);
         let mut outcome = None;
-        while let Some(raw) =
-            decoder.next_frame().map_err(|e| Error::failed(e.to_string(), "`sessd daemon restart`"))?
-        {
-            let frame = raw.parse().map_err(|e| Error::failed(e.to_string(), "`sessd daemon restart`"))?;
-            outcome = self.handle(frame)?;
-            if outcome.is_some() {
-                break;
-            }
+        while let (None, Some(told)) = (&outcome, self.core.decode(&mut decoder)?) {
+            let now = self.now();
+            self.silence.manager_spoke(now);
+            outcome = told.and_then(|told| self.hear(told, now));
         }
         self.client.decoder = decoder;
-        self.grant();
         Ok(outcome)
     }
 
-    fn grant(&mut self) {
-        let total = self.shown + VIEW_WINDOW;
-        if total - self.granted >= VIEW_WINDOW / 2 {
-            self.granted = total;
-            Frame::Credit(total).put(0, &mut self.to_manager);
-        }
-    }
-
-    fn handle(&mut self, frame: Frame<'_>) -> Result<Option<Outcome>> {
-        let now = self.now();
-        self.silence.manager_spoke(now);
-        match frame {
-            Frame::Output { offset, bytes } => {
+    fn hear(&mut self, told: Told<'_>, now: u64) -> Option<Outcome> {
+        match told {
+            Told::Output(bytes) => {
                 self.host_spoke(now);
-                self.shown += bytes.len() as u64;
-                let need = *self.need.get_or_insert(offset);
-                if let Some(fresh) = need.checked_sub(offset).and_then(|held| bytes.get(held as usize..)) {
-                    self.show(fresh, now);
-                    self.need = Some(need + fresh.len() as u64);
-                } else if offset > need {
-                    // Bytes are missing, which must not be: the whole screen again is right in any case.
-                    Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
-                }
+                self.show(&bytes, now);
             }
-            Frame::Snapshot { at, skipped, more, bytes, .. } => {
-                self.shown += bytes.len() as u64;
-                self.partial.extend_from_slice(bytes);
-                if !more {
-                    let screen = std::mem::take(&mut self.partial);
-                    self.show_screen(at, skipped, screen, now);
-                }
-            }
-            Frame::InputAck { view, seq } if view == self.id => {
+            Told::Gap => self.host_spoke(now),
+            Told::Screen { skipped, known, snapshot, .. } => self.show_screen(known, skipped, snapshot, now),
+            Told::Written(seq) => {
                 self.host_spoke(now);
                 self.outgoing.acknowledged(seq);
             }
-            Frame::Withdrawn { view, from, to } if view == self.id => {
+            Told::Withdrawn(from, to) => {
                 self.host_spoke(now);
                 self.outgoing.withdrawn(from, to);
             }
             // Answered when what came before it is on the terminal: the manager draws no faster than that is.
-            Frame::Ping(token) => self.pong = Some((token, self.to_terminal.len())),
-            Frame::ViewState(state) => {
-                if state.text_rows.is_some() {
-                    self.text_rows = state.text_rows;
-                    return Ok(None);
-                }
-                self.state_changed(state);
-            }
-            Frame::Attached(attached) if attached.job_id != self.job => {
-                // A restart made a new job: nothing old is of use to it.
-                (self.job, self.need) = (attached.job_id, None);
-                self.outgoing = Outgoing::new();
-            }
-            Frame::Ended(exit) => return Ok(Some(Outcome::Ended(self.label.clone(), EndDoc::from(&exit)))),
-            Frame::Detach(detach) => {
-                return Ok(Some(Outcome::Detached { label: self.label.clone(), why: detach.detail }));
-            }
-            Frame::Question(asked) => self.put_question(&asked),
-            Frame::QuestionOver(over) => self.question_over(over.id),
-            Frame::Reply(m::Reply { answer: Some(Answer::Error(error)), .. }) => return Err(error.into()),
-            Frame::Close(close) => return Err(Error::failed(close.detail, "attach again")),
-            _ => {}
+            Told::Ping(token) => self.pong = Some((token, self.to_terminal.len())),
+            Told::State(state) if state.text_rows.is_some() => self.text_rows = state.text_rows,
+            Told::State(state) => self.state_changed(state),
+            // A restart made a new job: nothing old is of use to it.
+            Told::Attached { restarted: true } => self.outgoing = Outgoing::new(),
+            Told::Attached { restarted: false } => {}
+            Told::Ended(end) | Told::Gone(end) => return Some(Outcome::Ended(self.label.clone(), end)),
+            Told::SentAway(why) => return Some(Outcome::Detached { label: self.label.clone(), why }),
+            Told::Question(asked) => self.put_question(&asked),
+            Told::QuestionOver(id) => self.question_over(id),
         }
-        Ok(None)
+        None
     }
 
     fn host_spoke(&mut self, now: u64) {
@@ -254,7 +213,7 @@ impl View<'_> {
             // Over the newest screen, which is asked for.
             self.asked_to_tell = true;
             self.settling_since = Some(now);
-            Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+            self.core.redraw();
         } else {
             // There is no screen to say it over: with the next one.
             self.to_say = self.tell_lost();
@@ -284,7 +243,7 @@ impl View<'_> {
         self.asked_to_tell = false;
         // Its host has nobody to tell the answer to.
         self.asked = None;
-        self.partial.clear();
+        self.core.lost();
         if matches!(self.line, Line::Asked(_)) {
             self.line = Line::Away;
         }
@@ -296,7 +255,7 @@ impl View<'_> {
         let now = self.now();
         let Some(mut lost) = self.lost.take() else { return Ok(()) };
         // Whatever was to be said was for the one that is gone.
-        self.to_manager.clear();
+        self.core.poll().clear();
         let found = lost.look.as_ref().map(|look| look.found.try_recv());
         match found {
             None if now >= lost.look_at => {
@@ -330,13 +289,14 @@ impl View<'_> {
         Err(error)
     }
 
-    fn look(&self, now: u64) -> Option<Look> {
-        let request = Request { session: self.session.clone(), take: false, ..self.request.clone() };
-        // What was drawn for this terminal cannot be gone on with in bytes.
-        let resume = self.need.filter(|_| !self.is_drawn());
-        let lines = if self.need.is_some() { 0 } else { self.scrollback_lines };
+    fn look(&mut self, now: u64) -> Option<Look> {
         let size = terminal::size();
-        let attach = attach_message(&request, self.id, size, resume, self.job.clone(), lines);
+        self.core.measured(size);
+        let mut attach = self.core.attach();
+        if self.is_drawn() {
+            // What was drawn for this terminal cannot be gone on with in bytes.
+            attach.resume = None;
+        }
         let paths = self.paths.clone();
         let (bell, done) = UnixStream::pair().ok()?;
         let (tell, found) = mpsc::channel();
@@ -356,14 +316,17 @@ impl View<'_> {
         client.for_a_loop().map_err(|e| Error::failed(e.to_string(), ""))?;
         self.client = client;
         self.silence = sessd_client::silence::Silence::new(self.now());
-        (self.shown, self.granted) = (0, VIEW_WINDOW);
         self.state.detail = String::new();
         // The numbers of paths begin anew with each manager.
         self.state.epoch = u64::MAX;
-        self.handle(Frame::Attached(attached))?;
+        let now = self.now();
+        self.silence.manager_spoke(now);
+        if let Some(told) = self.core.handle(Frame::Attached(attached))? {
+            self.hear(told, now);
+        }
         // It may have changed while we waited.
         if let Some((cols, rows)) = terminal::size().filter(|size| Some(*size) != said) {
-            Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() }).put(0, &mut self.to_manager);
+            self.core.send(&Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() }));
         }
         // What came together with the answer.
         self.read_on = true;
@@ -375,7 +338,7 @@ impl View<'_> {
         if let Some((token, _)) =
             self.pong.take_if(|(_, at)| self.to_terminal.is_empty() || self.written >= *at)
         {
-            Frame::Pong(token).put(0, &mut self.to_manager);
+            self.core.send(&Frame::Pong(token));
             self.flush_manager();
         }
     }
@@ -406,7 +369,7 @@ impl View<'_> {
             } else {
                 format!("{label} is {cols}x{rows}, you see {own_cols}x{own_rows}")
             };
-            Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+            self.core.redraw();
         }
     }
 
@@ -424,32 +387,6 @@ fn connect_again(paths: &Paths, attach: m::Attach, pid: &AtomicI32) -> Result<(C
     client.send(&Frame::Attach(attach))?;
     let attached = wait_attached(&mut client)?;
     Ok((client, attached))
-}
-
-pub(super) fn attach_message(
-    request: &Request,
-    id: Uuid,
-    size: Option<(u16, u16)>,
-    resume: Option<u64>,
-    job_id: String,
-    scrollback_lines: u32,
-) -> m::Attach {
-    let (cols, rows) = size.unwrap_or((0, 0));
-    m::Attach {
-        session: request.session.clone(),
-        view_id: id.as_bytes().to_vec(),
-        cols: cols.into(),
-        rows: rows.into(),
-        read_only: request.read_only,
-        take: request.take,
-        lossless: request.lossless,
-        kind: "cli".into(),
-        resume,
-        credit: VIEW_WINDOW,
-        scrollback_lines,
-        job_id,
-        ..m::Attach::default()
-    }
 }
 
 pub(super) fn wait_attached(client: &mut Client) -> Result<m::Attached> {

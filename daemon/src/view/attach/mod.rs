@@ -19,7 +19,7 @@ use crate::view::words::{self, Trouble};
 use asked::Asked;
 use leaving::Burst;
 use line::Line;
-use manager::{Lost, attach_message, wait_attached};
+use manager::{Lost, wait_attached};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use sessd_base::asking::Asking;
@@ -27,14 +27,15 @@ use sessd_base::clock;
 use sessd_base::config::Config;
 use sessd_base::paths::Paths;
 use sessd_client::connect::Client;
+use sessd_client::core::{ViewCore, Wants};
 use sessd_client::keys::{ESCAPE_MS, Keys, Typed};
 use sessd_client::silence::Silence;
 use sessd_client::typed::{AHEAD_MAX, Outgoing};
+use sessd_proto::Frame;
 use sessd_proto::docs::names::{HANDLE, handle};
 use sessd_proto::docs::{EndDoc, Error, LinkState, Result, Vocabulary};
 use sessd_proto::limits::VIEW_WINDOW;
 use sessd_proto::messages as m;
-use sessd_proto::{Frame, Uuid};
 use sessd_terminal::{Outstanding, QueryScanner, ReplyFilter};
 use signals::Signals;
 use std::time::Instant;
@@ -89,26 +90,16 @@ pub enum Outcome {
 struct View<'a> {
     paths: &'a Paths,
     request: Request,
-    id: Uuid,
+    core: ViewCore,
     began: Instant,
     client: Client,
     /// The manager is gone, and is looked for.
     lost: Option<Lost>,
     label: String,
     host: String,
-    session: String,
-    job: String,
-    /// The next output byte needed; none: nothing was shown yet.
-    need: Option<u64>,
-    /// A snapshot of which not all parts are here.
-    partial: Vec<u8>,
-    /// Bytes shown since this connection began, and how many were allowed.
-    shown: u64,
-    granted: u64,
     keys: Keys,
     burst: Burst,
     outgoing: Outgoing,
-    to_manager: Vec<u8>,
     to_terminal: Vec<u8>,
     written: usize,
     state: m::ViewState,
@@ -161,7 +152,6 @@ struct View<'a> {
     noticed_at: Option<u64>,
     /// When a lone ESC that may begin an answer was held back.
     escape_held_at: Option<u64>,
-    scrollback_lines: u32,
     stdin_open: bool,
     /// A question of the host that is open.
     asked: Option<Asked>,
@@ -174,12 +164,18 @@ struct View<'a> {
 pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> {
     let mut client = Client::connect(paths)?;
     // Whether there is such a session is found out before the terminal is touched.
-    let id = Uuid::now_v7();
     let size = terminal::size();
-    let attach = attach_message(&request, id, size, None, String::new(), config.scrollback_lines);
+    let wants = Wants {
+        read_only: request.read_only,
+        lossless: request.lossless,
+        take: request.take,
+        ..Wants::terminal(config.scrollback_lines)
+    };
+    let mut core = ViewCore::new(&request.session, wants, size);
     client.send(&Frame::Environment(Asking::here(paths, true).of_person(true)))?;
-    client.send(&Frame::Attach(attach))?;
+    client.send(&Frame::Attach(core.attach()))?;
     let attached = wait_attached(&mut client)?;
+    core.handle(Frame::Attached(attached.clone()))?;
     if std::env::var("SESSD_SESSION").is_ok_and(|id| id == attached.session_id) {
         return Err(Error::failed(
             "this terminal is inside that session",
@@ -192,7 +188,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
     let keys = Keys::new(detach_key);
     let mut view = View {
         paths,
-        id,
+        core,
         began: Instant::now(),
         client,
         lost: None,
@@ -202,16 +198,9 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
             attached.name.clone()
         },
         host: attached.host,
-        session: attached.session_id,
-        job: attached.job_id,
-        need: None,
-        partial: Vec::new(),
-        shown: 0,
-        granted: VIEW_WINDOW,
         keys,
         burst: Burst::default(),
         outgoing: Outgoing::new(),
-        to_manager: Vec::new(),
         to_terminal: Vec::new(),
         written: 0,
         state: m::ViewState::default(),
@@ -242,7 +231,6 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         told_read_only_at: None,
         noticed_at: None,
         escape_held_at: None,
-        scrollback_lines: config.scrollback_lines,
         stdin_open: true,
         asked: None,
         request,
@@ -279,11 +267,10 @@ impl View<'_> {
                 let new = terminal::size();
                 // What the terminal made of its screen is anybody's guess. A leader's new size brings a new screen by itself.
                 if new == size || !self.state.leader {
-                    Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+                    self.core.redraw();
                 }
                 if let Some((cols, rows)) = new.filter(|_| new != size) {
-                    Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() })
-                        .put(0, &mut self.to_manager);
+                    self.core.send(&Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() }));
                 }
                 size = new;
                 self.size_seen(self.now());
@@ -374,10 +361,11 @@ impl View<'_> {
         let ask = self.silence.ask(unanswered, now);
         if ask.holder {
             let seq = self.outgoing.sent();
-            Frame::Input { view: self.id, seq, withdrawn: false, bytes: &[] }.put(0, &mut self.to_manager);
+            let view = self.core.id();
+            self.core.send(&Frame::Input { view, seq, withdrawn: false, bytes: &[] });
         }
         if ask.manager {
-            Frame::Ping(now).put(0, &mut self.to_manager);
+            self.core.send(&Frame::Ping(now));
         }
     }
 
@@ -421,7 +409,7 @@ impl View<'_> {
         if self.to_terminal.len() - self.written + self.line.holds() < VIEW_WINDOW as usize {
             flags |= PollFlags::IN;
         }
-        if !self.to_manager.is_empty() {
+        if self.core.has_to_send() {
             flags |= PollFlags::OUT;
         }
         match &self.lost {
@@ -558,7 +546,7 @@ impl View<'_> {
         self.wanted_at = Some(now);
         match &mut self.lost {
             Some(lost) => lost.hasten(now),
-            None => Frame::TryNow(m::Empty {}).put(0, &mut self.to_manager),
+            None => self.core.send(&Frame::TryNow(m::Empty {})),
         }
     }
 
@@ -581,7 +569,7 @@ impl View<'_> {
                 Some(key) => format!("read only: keys go nowhere, {key} leaves"),
                 None => "read only: keys go nowhere".to_owned(),
             };
-            Frame::Subscribe(m::Subscribe::default()).put(0, &mut self.to_manager);
+            self.core.redraw();
         }
     }
 
@@ -604,9 +592,10 @@ impl View<'_> {
         if !self.path_is_up() {
             return;
         }
+        let view = self.core.id();
         while let Some(next) = self.outgoing.next_to_send() {
-            Frame::Input { view: self.id, seq: next.seq, withdrawn: next.withdrawn, bytes: next.bytes }
-                .put(0, &mut self.to_manager);
+            let (seq, withdrawn, bytes) = (next.seq, next.withdrawn, next.bytes);
+            self.core.send(&Frame::Input { view, seq, withdrawn, bytes });
         }
         self.flush_manager();
     }
