@@ -505,7 +505,10 @@ fn what_the_first_holder_left_on_disk_is_read() {
     world.wait_state("probe", "running", SOON);
     let mut jobs = None;
     files_below(&world.home().join(".local/state/sessd-agent/jobs"), &mut |path| {
-        jobs = path.parent().and_then(Path::parent).map(Path::to_owned);
+        // A job's folder has folders of its own.
+        if path.file_name().is_some_and(|name| name == "spec") {
+            jobs = path.parent().and_then(Path::parent).map(Path::to_owned);
+        }
     });
     let folder = jobs.expect("the folder of jobs").join("01a1fce5-f688-74b2-95be-d8b6447e603e");
     fs::create_dir(&folder).expect("a job's folder");
