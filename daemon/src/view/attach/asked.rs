@@ -128,10 +128,10 @@ mod tests {
             prompt: "Continue (yes/no)?".into(),
             echo: true,
         };
-        let all = rows(&question, "ye", 20, 23);
+        let all = rows(&question, "ye", 19, 23);
         assert_eq!(all[0], "sessd: box");
         assert_eq!(all.last().unwrap(), "ye");
-        assert!(all.iter().all(|row| row.chars().count() <= 20));
+        assert!(all.iter().all(|row| row.chars().count() <= 19));
         assert_eq!(rows(&question, "ye", 80, 2), ["SHA256:abc", "Continue (yes/no)? ye"]);
         let secret = Question { echo: false, ..question };
         assert!(!rows(&secret, "hidden", 80, 23).concat().contains("hidden"));
