@@ -605,7 +605,7 @@ mod tests {
             matches!(view.handle(ended(m::EndReason::Exited, Some(3))).unwrap(), Some(Told::Ended(end)) if end.exit_code() == 3)
         );
         assert!(matches!(view.handle(ended(m::EndReason::Deleted, None)).unwrap(), Some(Told::Gone(_))));
-        let away = Frame::Detach(m::Detach { detail: "sent away".into(), ..Default::default() });
+        let away = Frame::Detach(m::Detach { detail: "sent away".into() });
         assert_eq!(view.handle(away).unwrap(), Some(Told::SentAway("sent away".into())));
         let refused = m::Reply {
             id: 0,

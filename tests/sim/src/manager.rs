@@ -162,7 +162,7 @@ impl Process {
             number,
             life,
             id: Uuid::from_u128(0x1000 + number as u128).to_string(),
-            version: if life % 2 == 0 { "1.0" } else { "1.1" },
+            version: if life.is_multiple_of(2) { "1.0" } else { "1.1" },
             began: now,
             wall_ahead_ms,
             ids: StreamIds::default(),
@@ -505,7 +505,7 @@ impl Process {
                     self.doing.push_back(Doing::Refused(view));
                 }
             }
-            session::Effect::Ask(asked, act) => self.ask(host, Request::Of(task, asked), act),
+            session::Effect::Ask(asked, act) => self.ask(host, Request::Of(task, asked), *act),
             session::Effect::Open => {
                 let stream = self.ids.next();
                 if let Some(live) = &mut self.host(host).live {

@@ -154,7 +154,7 @@ impl Plan {
             let (a, b, c) = arguments(deed, &mut rng);
             all.push(Step { at_ms, deed, a, b, c });
         }
-        Self { weather: rng.next(), managers, hosts, steps: all }
+        Self { weather: rng.next_u64(), managers, hosts, steps: all }
     }
 }
 

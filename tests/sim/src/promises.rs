@@ -59,7 +59,7 @@ pub fn all(world: &mut World) -> Kept {
     an_upgrade_costs_no_session(world)
 }
 
-/// 1. Nothing says that it runs without evidence younger than a heartbeat allows, and an error is evidence of nothing.
+/// Promise 1: Nothing says that it runs without evidence younger than a heartbeat allows, and an error is evidence of nothing.
 fn the_state_shown_is_the_state(world: &World) -> Kept {
     for (number, manager) in world.managers.iter().enumerate() {
         let Some(process) = manager.process.as_ref().filter(|_| manager.asleep_until <= world.now) else {
@@ -93,7 +93,7 @@ fn the_state_shown_is_the_state(world: &World) -> Kept {
     Ok(())
 }
 
-/// 2. Of output, see [`view_found`]. Of input: what a job reads of a view is what was typed, each key once and in order, and
+/// Promise 2: Of output, see [`view_found`]. Of input: what a job reads of a view is what was typed, each key once and in order, and
 /// what is left out is no more than the view was told.
 fn no_byte_is_lost_or_doubled_in_silence(world: &mut World) -> Kept {
     for host in &world.hosts {
@@ -117,7 +117,7 @@ fn no_byte_is_lost_or_doubled_in_silence(world: &mut World) -> Kept {
     Ok(())
 }
 
-/// 3. A view that has all of the output shows what the job's own terminal shows.
+/// Promise 3: A view that has all of the output shows what the job's own terminal shows.
 fn the_screen_is_exact(world: &World) -> Kept {
     for view in &world.views {
         let (Some(shows), Some(next)) = (&view.shows, view.next) else { continue };
@@ -133,7 +133,7 @@ fn the_screen_is_exact(world: &World) -> Kept {
     Ok(())
 }
 
-/// 4. A view that did nothing wrong and whose session is there is not sent away: see [`view_was_closed`]. And what one does
+/// Promise 4: A view that did nothing wrong and whose session is there is not sent away: see [`view_was_closed`]. And what one does
 /// not read, another gets.
 fn no_view_can_hurt_another(world: &World) -> Kept {
     for view in world.views.iter().filter(|view| view.life.is_some() && view.slow_until <= world.now) {
@@ -148,7 +148,7 @@ fn no_view_can_hurt_another(world: &World) -> Kept {
     Ok(())
 }
 
-/// 5. What a record says of an end is how it was; nothing ends a job that nobody wanted ended; and one session has one job.
+/// Promise 5: What a record says of an end is how it was; nothing ends a job that nobody wanted ended; and one session has one job.
 fn a_job_dies_for_a_reason_that_the_record_says(world: &World) -> Kept {
     for (number, manager) in world.managers.iter().enumerate() {
         for record in manager.store.records.values() {
@@ -185,7 +185,7 @@ fn a_job_dies_for_a_reason_that_the_record_says(world: &World) -> Kept {
     Ok(())
 }
 
-/// 6. Any host that can be reached is: no way that is well stays unused by whoever needs it.
+/// Promise 6: Any host that can be reached is: no way that is well stays unused by whoever needs it.
 fn a_host_that_can_be_reached_is_reached(world: &World) -> Kept {
     for ((number, host), (since, _)) in &world.checks.well {
         let Some(process) = &world.managers[*number].process else { continue };
@@ -199,7 +199,7 @@ fn a_host_that_can_be_reached_is_reached(world: &World) -> Kept {
     Ok(())
 }
 
-/// 7. Whatever becomes of managers, what is on record goes on: a session has a task, and one whose job runs is found.
+/// Promise 7: Whatever becomes of managers, what is on record goes on: a session has a task, and one whose job runs is found.
 fn an_upgrade_costs_no_session(world: &mut World) -> Kept {
     let mut unknown = BTreeMap::new();
     for (number, manager) in world.managers.iter().enumerate() {

@@ -313,7 +313,7 @@ pub enum Effect {
     /// Whoever asked has to look for the session again: it ended, or has another task.
     LookForAnother(Asker),
     /// Ask the agent, and say what it answered: [`Event::Answered`].
-    Ask(Asked, LinkAct),
+    Ask(Asked, Box<LinkAct>),
     /// Open a stream to the job's holder, and say which: [`Event::Opened`], before anything else.
     Open,
     /// Close a stream.
@@ -408,7 +408,7 @@ impl Effects {
     }
 
     /// What `write` appends goes to a view, in one piece with what went there just before. How many bytes that were.
-    pub(crate) fn to_view(&mut self, view: Uuid, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+    pub(crate) fn append_to_view(&mut self, view: Uuid, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         if let Some(Effect::ToView(last, bytes)) = self.0.back_mut()
             && *last == view
         {

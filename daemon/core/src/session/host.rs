@@ -76,7 +76,7 @@ impl Session {
     }
 
     pub(super) fn ask_agent(&mut self, asked: Asked, act: LinkAct) {
-        self.out.push(Effect::Ask(asked, act));
+        self.out.push(Effect::Ask(asked, Box::new(act)));
     }
 
     fn spawn(&mut self) {

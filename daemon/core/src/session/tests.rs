@@ -171,13 +171,14 @@ impl Rig {
                 Effect::Reply(asker, Ok(answer)) => format!("reply {} {answer:?}", asker.0),
                 Effect::Reply(asker, Err(error)) => format!("refuse {} {}", asker.0, error.message),
                 Effect::LookForAnother(asker) => format!("look-again {}", asker.0),
-                Effect::Ask(asked, LinkAct::Spawn(spawn)) => {
-                    format!(
-                        "ask {asked:?} {}",
-                        spawn.spec.unwrap_or_default().job_id.chars().last().unwrap_or(' ')
-                    )
+                Effect::Ask(asked, act) => {
+                    if let LinkAct::Spawn(spawn) = *act {
+                        let job = spawn.spec.unwrap_or_default().job_id;
+                        format!("ask {asked:?} {}", job.chars().last().unwrap_or(' '))
+                    } else {
+                        format!("ask {asked:?}")
+                    }
                 }
-                Effect::Ask(asked, _) => format!("ask {asked:?}"),
                 Effect::Open => {
                     let stream = self.streams.next();
                     self.did.push("open".into());
@@ -998,10 +999,10 @@ mod any_order {
                 rig.holder(Frame::Exited(exit(7, n)));
             }
             6 if rig.waiting.is_some() => {
-                rig.let_write(if n % 3 == 0 { full() } else { Ok(()) });
+                rig.let_write(if n.is_multiple_of(3) { full() } else { Ok(()) });
             }
             7 => {
-                rig.delete(n, n % 2 == 0);
+                rig.delete(n, n.is_multiple_of(2));
             }
             8 => {
                 rig.restart(n, Uuid::from_u128(0xb));
@@ -1012,7 +1013,7 @@ mod any_order {
             10 => {
                 rig.tell(Event::ViewGone {
                     view: Uuid::from_u128(u128::from(n % 3 + 1)),
-                    on_purpose: n % 2 == 0,
+                    on_purpose: n.is_multiple_of(2),
                 });
             }
             11 => {

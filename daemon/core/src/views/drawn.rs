@@ -86,7 +86,7 @@ impl Member {
         next.charge(drawing.len() as u64);
         self.place = ViewPosition::Follows(next);
         let paced = self.view.paced;
-        self.way.waiting += out.to_view(self.view.id, |bytes| {
+        self.way.waiting += out.append_to_view(self.view.id, |bytes| {
             put_snapshot(0, at, 0, (session.cols, session.rows), &drawing, bytes);
             if paced {
                 Frame::Ping(at).put(0, bytes);

@@ -472,7 +472,7 @@ impl Views {
 
 impl Member {
     fn put(&mut self, frame: &Frame<'_>, out: &mut Effects) {
-        self.way.waiting += out.to_view(self.view.id, |bytes| frame.put(0, bytes));
+        self.way.waiting += out.append_to_view(self.view.id, |bytes| frame.put(0, bytes));
     }
 
     /// May more go there now? If not, it is heard of when it may.
@@ -538,7 +538,7 @@ impl Member {
                     screen.snapshot(options, &mut snapshot);
                     next.charge(snapshot.len() as u64);
                     let Size { cols, rows } = screen.size();
-                    self.way.waiting += out.to_view(self.view.id, |bytes| {
+                    self.way.waiting += out.append_to_view(self.view.id, |bytes| {
                         put_snapshot(0, at, skipped, (cols, rows), &snapshot, bytes);
                     });
                 }

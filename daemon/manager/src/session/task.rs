@@ -265,7 +265,7 @@ impl Task {
                 Effect::Reply(asker, answer) => self.reply(asker, answer),
                 // Their answer never comes, and the session is gone.
                 Effect::LookForAnother(asker) => drop(self.askers.remove(&asker)),
-                Effect::Ask(asked, act) => self.ask(asked, act),
+                Effect::Ask(asked, act) => self.ask(asked, *act),
                 Effect::Open => {
                     let sink = Rc::new(self.handle.mailbox.clone());
                     let stream = self.link().and_then(|link| link.open(self.job_id.clone(), sink));

@@ -49,7 +49,7 @@ pub fn run(paths: &Paths, args: &RunArgs) -> Result<u8> {
         said: String::new(),
         lost: false,
     };
-    let code = running.to_the_end(&signal, deadline, args.timeout.as_deref().unwrap_or_default())?;
+    let code = running.until_it_ends(&signal, deadline, args.timeout.as_deref().unwrap_or_default())?;
     running.forget();
     Ok(code)
 }
@@ -155,7 +155,12 @@ struct Running {
 }
 
 impl Running {
-    fn to_the_end(&mut self, signal: &AtomicUsize, deadline: Option<Instant>, timeout: &str) -> Result<u8> {
+    fn until_it_ends(
+        &mut self,
+        signal: &AtomicUsize,
+        deadline: Option<Instant>,
+        timeout: &str,
+    ) -> Result<u8> {
         loop {
             self.input.give(&mut self.looker);
             let stdin = io::stdin();
