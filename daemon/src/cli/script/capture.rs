@@ -60,7 +60,7 @@ fn screen(looker: &mut Looker, lines: usize) -> Result<(u64, Terminal)> {
             }
             Some(Told::Ended(_)) => {
                 let message = format!("{} has ended, and its last screen was not kept", looker.label());
-                return Err(Error::failed(message, ""));
+                return Err(Error::failed(message, "`sessd info` shows how"));
             }
             Some(Told::Gone(_)) => return Err(Error::no_such_session(&looker.label())),
             Some(Told::SentAway(why)) => return Err(Error::failed(why, "try again")),

@@ -59,7 +59,7 @@ fn signals() -> Result<Arc<AtomicUsize>> {
     let last = Arc::new(AtomicUsize::new(0));
     for signal in [SIGHUP, SIGINT, SIGTERM] {
         signal_hook::flag::register_usize(signal, last.clone(), signal as usize)
-            .map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), ""))?;
+            .map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), "try again"))?;
     }
     Ok(last)
 }
@@ -195,16 +195,16 @@ impl Running {
                     return Err(Error::new(
                         Kind::NoSuchSession,
                         format!("{} was deleted", self.looker.label()),
-                        "",
+                        "`sessd list` shows what there is",
                     ));
                 }
-                Some(Told::SentAway(why)) => return Err(Error::failed(why, "")),
+                Some(Told::SentAway(why)) => return Err(Error::failed(why, "run it again when it is back")),
                 None if deadline.is_some_and(|deadline| Instant::now() >= deadline) => {
                     self.end();
                     return Err(Error::new(
                         Kind::TimedOut,
                         format!("the job has not ended in {timeout}, and was ended"),
-                        "",
+                        "--timeout gives it longer",
                     ));
                 }
                 Some(_) => {}

@@ -136,7 +136,9 @@ impl Sender<'_> {
     /// Types stdin to its end, and then `keys`. What is there at once is one piece; what comes later is typed as it comes, but
     /// for a paste, or what waits for its time.
     fn stdin(&self, how: How, keys: Vec<SendWhat>) -> Result<SentDoc> {
-        let unread = |e: std::io::Error| Error::failed(format!("stdin cannot be read ({e})"), "");
+        let unread = |e: std::io::Error| {
+            Error::failed(format!("stdin cannot be read ({e})"), "what was typed before stays typed")
+        };
         let (mut stdin, mut bytes) = (std::io::stdin().lock(), Vec::new());
         let whole = how == How::Paste || self.when != SendWhen::Now;
         let mut buffer = vec![0; PIECE];

@@ -7,7 +7,7 @@ use sessd_base::out;
 use sessd_base::paths::Paths;
 use sessd_client::core::Output;
 use sessd_core::wait::{Outcome, Seen, Until, Wait};
-use sessd_proto::docs::{EndDoc, Error, Kind, Result};
+use sessd_proto::docs::{EndDoc, Error, Kind, Reason, Result};
 use sessd_proto::limits::SCROLLBACK_LINES;
 use sessd_proto::messages::ViewState;
 use sessd_terminal::Terminal;
@@ -95,15 +95,21 @@ impl Waiting {
                 other => other,
             },
             Told::Gone(_) => self.wait.look(Seen::Gone),
-            Told::SentAway(why) => return Err(Error::failed(why, "")),
+            Told::SentAway(why) => return Err(Error::failed(why, "wait again when it is back")),
             _ => None,
         };
         match outcome {
             None => Ok(None),
             Some(Outcome::Met) => Ok(Some(0)),
+            Some(Outcome::Gone) => Err(self.deleted()),
+            // The job was ended for that.
+            Some(Outcome::Ended(end)) if end.reason.known() == Some(Reason::Deleted) => Err(self.deleted()),
             Some(Outcome::Ended(end)) => Ok(Some(self.ended(&end))),
-            Some(Outcome::Gone) => Err(Error::new(Kind::NoSuchSession, self.before("was deleted"), "")),
         }
+    }
+
+    fn deleted(&self) -> Error {
+        Error::new(Kind::NoSuchSession, self.before("was deleted"), "`sessd list` shows what there is")
     }
 
     fn before(&self, what: &str) -> String {
@@ -155,6 +161,6 @@ impl Waiting {
             Until::Exit => format!("{label} has not ended in {timeout}{why}"),
             until => format!("{label}: {timeout} were over before {}{why}", until.words()),
         };
-        Error::new(Kind::TimedOut, what, "")
+        Error::new(Kind::TimedOut, what, format!("`sessd capture {label}` shows where it stands"))
     }
 }
