@@ -423,6 +423,40 @@ fn watching_does_not_resize_and_typing_does() {
     world.wait_session("dev", "the size of the view that stayed", SOON, |info| info["size"]["cols"] == 100);
 }
 
+/// Who sizes a session is said for each, is on record, and coming alone changes nothing for who is there.
+#[test]
+fn a_session_is_sized_by_whom_its_user_says() {
+    let world = World::new();
+    let job = "trap 'echo \"size $(stty size)\"' WINCH; echo ready; while :; do read -r line && echo \"now $(stty size)\"; done";
+    world.create("dev", job);
+    let big = world.view_sized(&["attach", "dev"], 100, 30);
+    big.wait_text("ready", SOON);
+    let tall = world.view_sized(&["attach", "dev"], 60, 40);
+    wait_views(&world, "dev", 2);
+    world.ok(&["size", "dev", "largest"]);
+    big.wait_text("size 40 100", SOON);
+    world.ok(&["size", "dev", "smallest"]);
+    big.wait_text("size 30 60", SOON);
+    world.ok(&["size", "dev", "111x33"]);
+    big.wait_text("size 33 111", SOON);
+    // Neither typing nor another window is asked any more, and another manager knows it.
+    tall.type_("\r");
+    big.wait_text("now 33 111", SOON);
+    world.ok(&["daemon", "restart"]);
+    wait_views(&world, "dev", 2);
+    let info = world.wait_session("dev", "it runs", SOON, |info| info["state"] == "running");
+    assert_eq!((&info["size_policy"], &info["size"]["cols"]), (&"fixed".into(), &111.into()));
+    world.ok(&["size", "dev", "latest"]);
+    tall.type_("\r");
+    tall.wait_text("now 40 60", SOON);
+    tall.close();
+    world.wait_session("dev", "the size of who stayed", SOON, |info| info["size"]["cols"] == 100);
+    for wrong in ["huge", "0x5", "12", "2000x10"] {
+        world.fails(&["size", "dev", wrong], 2);
+    }
+    world.fails(&["size", "nothing", "latest"], 3);
+}
+
 /// A later view shows what the view that never left shows: text, colours, attributes, cursor, both screens.
 fn same_screen(name: &str, script: &str) {
     let world = World::new();

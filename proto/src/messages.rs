@@ -724,7 +724,7 @@ pub struct Request {
     /// Comes back in the reply.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 21, 30, 40")]
+    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 21, 30, 40, 41")]
     pub act: Option<Act>,
 }
 
@@ -768,6 +768,9 @@ pub enum Act {
     /// Dial a host now, asking whoever asks for this what only a person knows. The answer comes with the link.
     #[prost(message, tag = "40")]
     Connect(HostName),
+    /// Who sizes a session.
+    #[prost(message, tag = "41")]
+    SetSize(SetSize),
 }
 
 /// Which events are wanted.
@@ -879,6 +882,24 @@ pub struct Create {
     pub plain: bool,
     #[prost(uint64, optional, tag = "31")]
     pub run_for_ms: Option<u64>,
+    /// Who sizes it, by the contract's word; empty: the view typed in last.
+    #[prost(string, tag = "40")]
+    pub size_policy: String,
+}
+
+/// Who sizes a session.
+#[derive(Clone, PartialEq, Message)]
+pub struct SetSize {
+    #[prost(string, tag = "1")]
+    pub session: String,
+    /// By the contract's word.
+    #[prost(string, tag = "2")]
+    pub policy: String,
+    /// With `fixed`: its size; 0: the one it has.
+    #[prost(uint32, tag = "3")]
+    pub cols: u32,
+    #[prost(uint32, tag = "4")]
+    pub rows: u32,
 }
 
 /// A limit that may be off.

@@ -194,6 +194,8 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("answer", Frame::Answer(m::QuestionAnswer { id: 1, given: Some("a".into()) })),
         ("question-over", Frame::QuestionOver(m::QuestionOver { id: 1 })),
         ("connect?", Frame::Request(m::Request { id: 1, act: Some(m::Act::Connect(m::HostName { host: "h".into(), all: false })) })),
+        ("create-sized?", ask(m::Act::Create(m::Create { size_policy: "fixed".into(), ..m::Create::default() }))),
+        ("set-size?", ask(m::Act::SetSize(m::SetSize { session: "s".into(), policy: "fixed".into(), cols: 120, rows: 40 }))),
     ]
 }
 

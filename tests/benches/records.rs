@@ -38,6 +38,7 @@ fn done_records(count: usize, now_ms: i64) -> Vec<Record> {
             plain: false,
             run_for_ms: None,
             restart: None,
+            size_policy: sessd_proto::docs::SizePolicy::Latest,
         };
         let end = End {
             reason: EndReason::Exited,

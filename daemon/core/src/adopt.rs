@@ -3,6 +3,7 @@
 
 use crate::record::{Record, State, Untold};
 use sessd_proto::Uuid;
+use sessd_proto::docs::SizePolicy;
 use sessd_proto::docs::names::{check_name, check_tags};
 use sessd_proto::docs::text::stripped;
 use sessd_proto::limits::SIDE_MAX;
@@ -101,6 +102,7 @@ pub fn record(
         plain: spec.plain,
         run_for_ms: spec.run_for_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
         restart: None,
+        size_policy: SizePolicy::Latest,
     })
 }
 

@@ -1,9 +1,14 @@
-//! Which view leads: its terminal sets the PTY's size (policy `latest`) and answers the job's terminal queries.
+//! Which view leads, and what size the PTY has.
 //!
-//! The view that was typed in last leads. A read-only view never does; one that was not measured never sets a size. When
-//! the leader leaves, whoever led before it leads again.
+//! The leader's terminal answers the job's terminal queries: it is the view that came or was typed in last. A read-only view
+//! and a script never lead. When the leader leaves, whoever led before it leads again.
+//!
+//! By the policy `latest` the size is that of the view typed in last, or of the first that may type; one that comes where
+//! somebody else may type changes nothing for them. When it leaves, whoever had the size before it has it again, and of those
+//! that never did the one that came last. By the others all that may lead count. One that was not measured never sets a size.
 
 use sessd_proto::Uuid;
+use sessd_proto::docs::SizePolicy;
 
 /// A view, as far as leading goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -11,19 +16,30 @@ struct Member {
     id: Uuid,
     size: Option<(u16, u16)>,
     may_lead: bool,
+    /// The later it took the size, the more; 0: it never did.
+    sized: u64,
 }
 
 /// The views of a session in the order they led, last leader last.
 #[derive(Debug, Clone, Default)]
 pub struct Leaders {
     order: Vec<Member>,
+    /// How often the size was taken.
+    taken: u64,
 }
 
 impl Leaders {
     /// A view came. A terminal a person just opened leads from its first moment.
     pub fn join(&mut self, id: Uuid, size: Option<(u16, u16)>, may_lead: bool) {
         self.order.retain(|m| m.id != id);
-        self.order.push(Member { id, size, may_lead });
+        let is_first = may_lead && self.leader().is_none();
+        let sized = if is_first { self.take() } else { 0 };
+        self.order.push(Member { id, size, may_lead, sized });
+    }
+
+    fn take(&mut self) -> u64 {
+        self.taken += 1;
+        self.taken
     }
 
     /// A view left.
@@ -31,14 +47,15 @@ impl Leaders {
         self.order.retain(|m| m.id != id);
     }
 
-    /// A view was typed in. True if it leads only now.
+    /// A view was typed in. True if it leads, or has the size, only now.
     pub fn typed(&mut self, id: Uuid) -> bool {
-        if self.leader() == Some(id) {
+        if self.leader() == Some(id) && self.latest().is_some_and(|m| m.id == id) {
             return false;
         }
         let Some(at) = self.order.iter().position(|m| m.id == id && m.may_lead) else { return false };
         let member = self.order.remove(at);
-        self.order.push(member);
+        let sized = self.take();
+        self.order.push(Member { sized, ..member });
         true
     }
 
@@ -54,9 +71,25 @@ impl Leaders {
         self.order.iter().rev().find(|m| m.may_lead).map(|m| m.id)
     }
 
+    fn may_lead(&self) -> impl Iterator<Item = &Member> {
+        self.order.iter().filter(|m| m.may_lead)
+    }
+
+    /// Who took the size last, measured or not. The last of equals came last.
+    fn latest(&self) -> Option<&Member> {
+        self.may_lead().max_by_key(|m| m.sized)
+    }
+
     /// The size the PTY should have; `None`: leave it as it is.
-    pub fn size(&self) -> Option<(u16, u16)> {
-        self.order.iter().rev().filter(|m| m.may_lead).find_map(|m| m.size)
+    pub fn size(&self, policy: SizePolicy) -> Option<(u16, u16)> {
+        let measured = || self.may_lead().filter_map(|m| Some((m.sized, m.size?)));
+        let sizes = measured().map(|(_, size)| size);
+        match policy {
+            SizePolicy::Latest => measured().max_by_key(|(sized, _)| *sized).map(|(_, size)| size),
+            SizePolicy::Largest => sizes.reduce(|a, b| (a.0.max(b.0), a.1.max(b.1))),
+            SizePolicy::Smallest => sizes.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1))),
+            SizePolicy::Fixed => None,
+        }
     }
 }
 
@@ -64,30 +97,69 @@ impl Leaders {
 mod tests {
     use super::*;
 
-    #[test]
-    fn the_view_typed_in_last_leads_and_gives_it_back_when_it_leaves() {
-        let (a, b, watcher) = (Uuid::from_u128(1), Uuid::from_u128(2), Uuid::from_u128(3));
-        let mut leaders = Leaders::default();
-        leaders.join(a, Some((200, 50)), true);
-        leaders.join(b, Some((80, 24)), true);
-        leaders.join(watcher, Some((10, 5)), false);
-        assert_eq!((leaders.leader(), leaders.size()), (Some(b), Some((80, 24))));
-        assert!(leaders.typed(a));
-        assert!(!leaders.typed(a), "once");
-        assert!(!leaders.typed(watcher), "a read-only view never leads");
-        assert_eq!(leaders.size(), Some((200, 50)));
-        leaders.leave(a);
-        assert_eq!((leaders.leader(), leaders.size()), (Some(b), Some((80, 24))));
-        leaders.leave(b);
-        assert_eq!((leaders.leader(), leaders.size()), (None, None));
+    const A: Uuid = Uuid::from_u128(1);
+    const B: Uuid = Uuid::from_u128(2);
+    const C: Uuid = Uuid::from_u128(3);
+    const WATCHER: Uuid = Uuid::from_u128(4);
+
+    /// What happens, and then who leads and the size by each policy: latest, largest, smallest.
+    #[derive(Clone, Copy)]
+    enum Step {
+        Joins(Uuid, Option<(u16, u16)>),
+        Watches(Uuid, (u16, u16)),
+        Types(Uuid),
+        Leaves(Uuid),
+        Resizes(Uuid, (u16, u16)),
     }
 
     #[test]
-    fn a_view_that_was_not_measured_sets_no_size() {
-        let (a, b) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    fn the_table() {
+        use Step::{Joins, Leaves, Resizes, Types, Watches};
+        type Size = Option<(u16, u16)>;
+        let table: &[(Step, Option<Uuid>, Size, Size, Size)] = &[
+            (Watches(WATCHER, (10, 5)), None, None, None, None),
+            // One that was not measured leads and sizes nothing.
+            (Joins(C, None), Some(C), None, None, None),
+            (Leaves(C), None, None, None, None),
+            (Joins(A, Some((100, 30))), Some(A), Some((100, 30)), Some((100, 30)), Some((100, 30))),
+            // Coming changes nothing for those who are there, but where all count.
+            (Joins(B, Some((90, 40))), Some(B), Some((100, 30)), Some((100, 40)), Some((90, 30))),
+            (Joins(C, Some((80, 24))), Some(C), Some((100, 30)), Some((100, 40)), Some((80, 24))),
+            (Types(WATCHER), Some(C), Some((100, 30)), Some((100, 40)), Some((80, 24))),
+            (Types(B), Some(B), Some((90, 40)), Some((100, 40)), Some((80, 24))),
+            (Resizes(B, (120, 50)), Some(B), Some((120, 50)), Some((120, 50)), Some((80, 24))),
+            // The one that had it before, and not the one that came last.
+            (Leaves(B), Some(C), Some((100, 30)), Some((100, 30)), Some((80, 24))),
+            // Of those that never had it the one that came last.
+            (Joins(B, Some((90, 40))), Some(B), Some((100, 30)), Some((100, 40)), Some((80, 24))),
+            (Leaves(A), Some(B), Some((90, 40)), Some((90, 40)), Some((80, 24))),
+            (Leaves(B), Some(C), Some((80, 24)), Some((80, 24)), Some((80, 24))),
+            (Leaves(C), None, None, None, None),
+        ];
         let mut leaders = Leaders::default();
-        leaders.join(a, Some((80, 24)), true);
-        leaders.join(b, None, true);
-        assert_eq!((leaders.leader(), leaders.size()), (Some(b), Some((80, 24))));
+        for (n, (step, leader, latest, largest, smallest)) in table.iter().enumerate() {
+            match *step {
+                Joins(id, size) => leaders.join(id, size, true),
+                Watches(id, size) => leaders.join(id, Some(size), false),
+                Types(id) => drop(leaders.typed(id)),
+                Leaves(id) => leaders.leave(id),
+                Resizes(id, size) => leaders.resized(id, size),
+            }
+            assert_eq!(leaders.leader(), *leader, "step {n}");
+            assert_eq!(leaders.size(SizePolicy::Latest), *latest, "step {n}");
+            assert_eq!(leaders.size(SizePolicy::Largest), *largest, "step {n}");
+            assert_eq!(leaders.size(SizePolicy::Smallest), *smallest, "step {n}");
+            assert_eq!(leaders.size(SizePolicy::Fixed), None, "step {n}");
+        }
+    }
+
+    #[test]
+    fn a_view_that_types_leads_once() {
+        let mut leaders = Leaders::default();
+        leaders.join(A, Some((80, 24)), true);
+        leaders.join(B, None, true);
+        assert!(leaders.typed(B));
+        assert!(!leaders.typed(B), "once");
+        assert_eq!((leaders.leader(), leaders.size(SizePolicy::Latest)), (Some(B), Some((80, 24))));
     }
 }

@@ -12,7 +12,7 @@
 use sessd_proto::Uuid;
 pub use sessd_proto::docs::State;
 use sessd_proto::docs::time::rfc3339;
-use sessd_proto::docs::{EndDoc, Reason};
+use sessd_proto::docs::{EndDoc, Reason, SizePolicy};
 use sessd_proto::messages::{Describe, EndReason, ExitRecord, JobSpec};
 use std::collections::BTreeMap;
 
@@ -117,6 +117,8 @@ pub struct Record {
     pub run_for_ms: Option<i64>,
     /// The job that is to take the present one's place, once that has ended.
     pub restart: Option<Uuid>,
+    /// Who sizes it; with `fixed` its size is `size`.
+    pub size_policy: SizePolicy,
 }
 
 impl Record {
@@ -235,6 +237,7 @@ mod tests {
             plain: false,
             run_for_ms: None,
             restart: None,
+            size_policy: SizePolicy::Latest,
         }
     }
 

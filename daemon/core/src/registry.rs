@@ -195,6 +195,7 @@ mod tests {
             plain: false,
             run_for_ms: None,
             restart: None,
+            size_policy: sessd_proto::docs::SizePolicy::Latest,
         }
     }
 

@@ -112,5 +112,6 @@ pub fn more_of(record: &Record, status: &Status) -> MoreDoc {
         notes: Vec::new(),
         held_by: Vec::new(),
         queued: None,
+        size_policy: Some(record.size_policy.into()),
     }
 }

@@ -48,6 +48,8 @@ pub enum Verb {
     /// End jobs and forget their records
     #[command(visible_alias = "rm")]
     Delete(DeleteArgs),
+    /// Who sizes a session: its views, or nobody
+    Size(SizeArgs),
     /// A new job under the same session
     Restart(RestartArgs),
     /// Type text or keys into a session, without attaching to it
@@ -111,6 +113,9 @@ pub struct CreateArgs {
     /// Size of its terminal until a view is attached
     #[arg(long, value_name = "COLSxROWS")]
     pub size: Option<String>,
+    /// Who sizes it: the view typed in `latest`, the `largest` or `smallest` of its views, or `fixed`: as `--size` says
+    #[arg(long, value_name = "POLICY", default_value = "latest", value_parser = ["latest", "largest", "smallest", "fixed"])]
+    pub size_policy: String,
     /// Attach to it at once
     #[arg(short, long)]
     pub attach: bool,
@@ -228,6 +233,26 @@ pub struct TagArgs {
     pub changes: Vec<String>,
 }
 
+/// Flags of `size`.
+#[derive(Debug, Args)]
+#[command(after_help = "Policies:\n  \
+    latest      the view typed in last, which is the default; a view that comes or watches changes nothing\n  \
+    largest     the largest of the views that may type, in columns and in rows\n  \
+    smallest    the smallest of them\n  \
+    fixed       no view: it stays as it is\n  \
+    COLSxROWS   no view: it has this size\n\n\
+    Examples:\n  \
+    sessd size dev 120x40\n  \
+    sessd size dev latest")]
+pub struct SizeArgs {
+    /// Name, id, or the beginning or end of one
+    #[arg(add = ArgValueCandidates::new(tab::sessions))]
+    pub session: String,
+    /// latest, largest, smallest, fixed, or a size
+    #[arg(value_name = "POLICY|COLSxROWS")]
+    pub size: String,
+}
+
 /// Flags of `delete`.
 #[derive(Debug, Args)]
 #[command(after_help = "Examples:\n  \
@@ -313,6 +338,7 @@ impl CreateArgs {
             idle_timeout: None,
             reap: "idle".to_owned(),
             size: None,
+            size_policy: "latest".to_owned(),
             attach: false,
             detached: true,
             command: args.command.clone(),

@@ -13,7 +13,9 @@ use sessd_base::process;
 use sessd_proto::docs::host::Destination;
 use sessd_proto::docs::host::LOCAL;
 use sessd_proto::docs::names::{HANDLE, handle};
-use sessd_proto::docs::{EndDoc, Error, InfoDoc, Kind, Reap, Reason, Result, SessionDoc, State, Vocabulary};
+use sessd_proto::docs::{
+    EndDoc, Error, InfoDoc, Kind, Reap, Reason, Result, SessionDoc, SizePolicy, State, Vocabulary,
+};
 use sessd_proto::messages::{self as m, Act};
 use sessd_proto::{Uuid, bounds};
 use std::collections::HashMap;
@@ -23,7 +25,7 @@ const CHOICES: usize = 8;
 /// The byte of Ctrl-\\, which on many keyboards is reached as Ctrl-4.
 const QUIT: u8 = 0x1c;
 
-fn size(text: &str) -> Result<(u32, u32)> {
+pub(super) fn size(text: &str) -> Result<(u32, u32)> {
     let wrong = || {
         Error::usage(format!(
             "`{text}` is not a size such as 120x40, at most {0}x{0}",
@@ -96,6 +98,7 @@ pub(super) fn create_message(args: &CreateArgs) -> Result<m::Create> {
         job_id: Uuid::now_v7().to_string(),
         plain: false,
         run_for_ms: None,
+        size_policy: args.size_policy.clone(),
     };
     // Here, where it is said; the manager is not even asked.
     bounds::check_create(&create).map_err(Error::too_long)?;
@@ -157,6 +160,7 @@ pub(super) fn attach(paths: &Paths, args: AttachArgs, json: bool) -> Result<u8> 
             idle_timeout: None,
             reap: Reap::Idle.word().to_owned(),
             size: None,
+            size_policy: SizePolicy::Latest.word().to_owned(),
             attach: true,
             detached: false,
             command: Vec::new(),

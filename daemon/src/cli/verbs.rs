@@ -1,6 +1,6 @@
 //! What each verb does: a request to the manager, and its answer printed.
 
-use super::args::{DetachArgs, HostArgs, HostVerb, InfoArgs, ListArgs, RestartArgs, TagArgs, Verb};
+use super::args::{DetachArgs, HostArgs, HostVerb, InfoArgs, ListArgs, RestartArgs, SizeArgs, TagArgs, Verb};
 use super::when::Wall;
 use super::{ask, complete, create, daemon, delete, events, print, script};
 use crate::view::terminal;
@@ -11,7 +11,9 @@ use sessd_base::paths::Paths;
 use sessd_base::process;
 use sessd_proto::Uuid;
 use sessd_proto::docs::host::LOCAL;
-use sessd_proto::docs::{AdoptDoc, Error, HostDoc, InfoDoc, Kind, LinkDoc, RenameDoc, Result, SessionDoc};
+use sessd_proto::docs::{
+    AdoptDoc, Error, HostDoc, InfoDoc, Kind, LinkDoc, RenameDoc, Result, SessionDoc, SizePolicy, Vocabulary,
+};
 use sessd_proto::messages::{self as m, Act};
 use std::collections::HashMap;
 
@@ -40,6 +42,7 @@ pub fn run(verb: Verb, json: bool) -> Result<u8> {
         Verb::List(args) => list(&paths, args, json),
         Verb::Info(args) => info(&paths, args, json),
         Verb::Tag(args) => tag(&paths, args, json),
+        Verb::Size(args) => size(&paths, args, json),
         Verb::Delete(args) => delete::delete(&paths, &args, json),
         Verb::Restart(args) => restart(&paths, args, json),
         Verb::Send(args) => script::send::send(&paths, &args, json),
@@ -210,6 +213,28 @@ fn tag(paths: &Paths, args: TagArgs, json: bool) -> Result<u8> {
     let remove = remove.into_iter().map(|key| key.trim_end_matches('-').to_owned()).collect();
     let set = pairs(&set, "a tag such as KEY, KEY=VALUE or KEY-", false)?;
     let answer = ask(paths, Act::Tag(m::Tag { session: session.id, name: args.name, set, remove }))?;
+    if json {
+        out::json(&answer)?;
+    }
+    Ok(0)
+}
+
+fn size(paths: &Paths, args: SizeArgs, json: bool) -> Result<u8> {
+    let (policy, (cols, rows)) = match SizePolicy::from_word(&args.size) {
+        Some(policy) => (policy, (0, 0)),
+        None if args.size.starts_with(|c: char| c.is_ascii_digit()) => {
+            (SizePolicy::Fixed, super::create::size(&args.size)?)
+        }
+        None => {
+            let what = format!(
+                "`{}` is none of latest, largest, smallest, fixed, and no size such as 120x40",
+                args.size
+            );
+            return Err(Error::usage(what));
+        }
+    };
+    let policy = policy.word().to_owned();
+    let answer = ask(paths, Act::SetSize(m::SetSize { session: args.session, policy, cols, rows }))?;
     if json {
         out::json(&answer)?;
     }

@@ -1,7 +1,7 @@
 //! One session, as JSON. The table on the terminal and the web view read the same.
 
 use super::end::EndDoc;
-use super::word::{LinkState, Reap, State, Word};
+use super::word::{LinkState, Reap, SizePolicy, State, Word};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -118,4 +118,7 @@ pub struct MoreDoc {
     /// How many `sessd send --when` wait on the host.
     #[serde(default)]
     pub queued: Option<u32>,
+    /// Who sizes it; null in what a manager says that is older than this.
+    #[serde(default)]
+    pub size_policy: Option<Word<SizePolicy>>,
 }

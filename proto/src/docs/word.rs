@@ -125,6 +125,20 @@ impl From<Reason> for EndReason {
 }
 
 vocabulary! {
+    /// Who sizes a session.
+    SizePolicy {
+        /// The view typed in last.
+        Latest = "latest",
+        /// The largest of the views that may type, in columns and in rows.
+        Largest = "largest",
+        /// The smallest of them.
+        Smallest = "smallest",
+        /// No view: it has the size that was asked for.
+        Fixed = "fixed",
+    }
+}
+
+vocabulary! {
     /// The rule by which an idle session ends.
     Reap {
         /// When neither job nor person did anything.

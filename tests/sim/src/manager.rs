@@ -705,6 +705,7 @@ impl Process {
             end: None,
             untold: Default::default(),
             restart: None,
+            size_policy: sessd_proto::docs::SizePolicy::Latest,
             plain: false,
             run_for_ms: None,
         };

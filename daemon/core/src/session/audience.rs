@@ -6,11 +6,12 @@ use super::{Answer, Asker, Effect, Packet, Session, Write, failed};
 use crate::pace::Tell;
 use crate::record::{Record, Untold};
 use crate::views::View;
-use sessd_proto::docs::Result;
 use sessd_proto::docs::names;
+use sessd_proto::docs::{Result, SizePolicy};
 use sessd_proto::limits::SHORT_CUT_SILENCE_MS;
 use sessd_proto::messages as m;
 use sessd_proto::{Frame, RawFrame, Uuid};
+use sessd_terminal::Size;
 
 impl Session {
     pub(super) fn attach(&mut self, view: View, asker: Asker) {
@@ -160,10 +161,25 @@ impl Session {
         self.send(&Frame::Presence(presence));
     }
 
-    /// The PTY gets the leader's size, the newest. It is the holder that knows whether that is another.
+    /// Who sizes the session: first the database, then the host.
+    pub(super) fn set_size(&mut self, policy: SizePolicy, size: Option<(u16, u16)>, asker: Asker) {
+        let mut sized = Box::new(self.record.clone());
+        sized.size_policy = policy;
+        if let Some((cols, rows)) = size.filter(|_| policy == SizePolicy::Fixed) {
+            let Size { cols, rows } = Size { cols, rows }.clamped();
+            sized.size = (cols, rows);
+        }
+        self.write(Write::Save(sized.clone()), Then::Sized { sized, asker });
+    }
+
+    /// The PTY gets the size that the policy gives it, the newest. It is the holder that knows whether that is another.
     pub(super) fn send_size(&mut self) {
         self.size_due_ms = None;
-        let Some((cols, rows)) = self.views.leaders.size() else { return };
+        let size = match self.record.size_policy {
+            SizePolicy::Fixed => Some(self.record.size),
+            policy => self.views.leaders.size(policy),
+        };
+        let Some((cols, rows)) = size else { return };
         self.record.size = (cols, rows);
         match self.size_told.tell((cols, rows), self.now.steady_ms) {
             Tell::Now => self.send(&Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() })),

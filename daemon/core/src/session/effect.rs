@@ -6,7 +6,7 @@ use crate::reconcile::Seen;
 use crate::record::Record;
 use crate::stream::StreamId;
 use crate::views::View;
-use sessd_proto::docs::{Error, Result, ViewDoc};
+use sessd_proto::docs::{Error, Result, SizePolicy, ViewDoc};
 use sessd_proto::frame::IGNORABLE;
 use sessd_proto::header::Header;
 use sessd_proto::messages::{self as m, LinkAct, LinkAnswer};
@@ -170,6 +170,8 @@ pub enum Event<'a> {
     Type(m::Send, Asker),
     /// The answer to [`Effect::Claim`].
     Claimed(Result<()>),
+    /// Who sizes the session from now on; with `fixed` and a size, that.
+    SetSize(SizePolicy, Option<(u16, u16)>, Asker),
     /// End the job, forget the record.
     Delete {
         /// Kill at once.
@@ -207,6 +209,7 @@ impl<'a> Event<'a> {
                 | Self::Looked(_)
                 | Self::Answered(..)
                 | Self::Tag(..)
+                | Self::SetSize(..)
                 | Self::Delete { .. }
                 | Self::Restart { .. }
                 | Self::MoveTo(..)
@@ -219,6 +222,7 @@ impl<'a> Event<'a> {
         matches!(
             self,
             Self::Tag(..)
+                | Self::SetSize(..)
                 | Self::Delete { .. }
                 | Self::Restart { .. }
                 | Self::MoveTo(..)
@@ -246,6 +250,7 @@ impl<'a> Event<'a> {
             Self::SendAway { which, why, scripts, asker } => Event::SendAway { which, why, scripts, asker },
             Self::Tag(tag, asker) => Event::Tag(tag, asker),
             Self::Type(send, asker) => Event::Type(send, asker),
+            Self::SetSize(policy, size, asker) => Event::SetSize(policy, size, asker),
             Self::Claimed(result) => Event::Claimed(result),
             Self::Delete { force, asker } => Event::Delete { force, asker },
             Self::Restart { job_id, caller, asker } => Event::Restart { job_id, caller, asker },

@@ -294,6 +294,7 @@ impl Session {
             Event::SendAway { which, why, scripts, asker } => self.send_away(&which, &why, scripts, asker),
             Event::Tag(tag, asker) => self.tag(tag, asker),
             Event::Type(send, asker) => self.type_in(send, asker),
+            Event::SetSize(policy, size, asker) => self.set_size(policy, size, asker),
             Event::Claimed(result) => self.claimed(result),
             Event::Delete { force, asker } => self.delete(force, asker),
             Event::Restart { job_id, caller, asker } => self.begin_restart(job_id, caller, asker),

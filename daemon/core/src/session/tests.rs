@@ -4,7 +4,7 @@ use super::*;
 use crate::reconcile::Seen;
 use crate::stream::{StreamId, StreamIds};
 use crate::views::View;
-use sessd_proto::docs::{Kind, Vocabulary};
+use sessd_proto::docs::{Kind, SizePolicy, Vocabulary};
 use sessd_proto::frame::kind;
 use sessd_proto::messages::{
     EndReason, ExitRecord, Inventory, JobReport, JobSpec, JobStatus, LinkAct, LinkAnswer, Liveness,
@@ -41,6 +41,7 @@ fn record(state: State) -> Record {
         plain: false,
         run_for_ms: None,
         restart: None,
+        size_policy: SizePolicy::Latest,
     }
 }
 
@@ -947,14 +948,42 @@ fn each_view_has_an_id_of_its_own_and_those_that_leave_are_told_to_the_holder() 
     let mut rig = Rig::running();
     rig.attach(VIEW, (80, 24)).did_also(&["holder RESIZE 80x24"]);
     rig.attach(VIEW, (80, 24)).did(&["refuse 100 a view with this id is attached to the session already"]);
-    rig.attach(OTHER_VIEW, (100, 30)).later(25).did_also(&["holder RESIZE 100x30"]);
-    rig.tell(Event::ViewGone { view: OTHER_VIEW, on_purpose: true })
-        .later(25)
-        .did_also(&["holder RESIZE 80x24"]);
+    rig.attach(OTHER_VIEW, (100, 30)).tell(Event::ViewGone { view: VIEW, on_purpose: true }).later(25);
+    rig.did_also(&["holder RESIZE 100x30"]);
+    rig.attach(VIEW, (80, 24)).tell(Event::ViewGone { view: OTHER_VIEW, on_purpose: true }).later(25);
+    rig.did_also(&["holder RESIZE 80x24"]);
     rig.tell(Event::SendAway { which: "zz".into(), why: "x".into(), scripts: false, asker: Asker(1) });
     rig.did(&["refuse 1 `dev` has no view `zz`"]);
     rig.tell(Event::SendAway { which: String::new(), why: "x".into(), scripts: false, asker: Asker(2) });
     rig.did_also(&["close-view 1", "reply 2 SentAway(1)"]);
+}
+
+#[test]
+fn who_sizes_a_session_is_written_and_then_the_job_is_told() {
+    let mut rig = Rig::running();
+    rig.attach(VIEW, (100, 30)).did_also(&["holder RESIZE 100x30"]);
+    // Coming takes no size from whoever is there; typing does, before what is typed.
+    rig.attach(OTHER_VIEW, (90, 24)).later(25).never("RESIZE").took();
+    rig.view(OTHER_VIEW, Frame::Input { view: OTHER_VIEW, seq: 0, withdrawn: false, bytes: b"x" });
+    rig.did(&["holder RESIZE 90x24", "holder INPUT x"]);
+    rig.tell(Event::ViewGone { view: OTHER_VIEW, on_purpose: true })
+        .later(25)
+        .did_also(&["holder RESIZE 100x30"]);
+    rig.attach(OTHER_VIEW, (90, 40)).took();
+    rig.holds_writes = true;
+    rig.tell(Event::SetSize(SizePolicy::Largest, None, Asker(1))).did(&["save running 10"]);
+    rig.let_write(Ok(())).did(&["holder RESIZE 100x40", "reply 1 Done"]);
+    rig.tell(Event::SetSize(SizePolicy::Smallest, Some((7, 7)), Asker(2))).let_write(Ok(()));
+    rig.did_also(&["holder RESIZE 90x30", "reply 2 Done"]);
+    rig.tell(Event::SetSize(SizePolicy::Fixed, Some((120, 50)), Asker(3))).let_write(full());
+    rig.did(&["save running 10", "refuse 3 the disk is full"]);
+    rig.tell(Event::SetSize(SizePolicy::Fixed, Some((120, 50)), Asker(4))).let_write(Ok(()));
+    rig.did_also(&["holder RESIZE 120x50", "reply 4 Done"]);
+    // No view changes it any more, and a job that begins has it from the first.
+    rig.types(0, b"x").did(&["holder INPUT x"]);
+    rig.view(VIEW, Frame::Resize(m::Resize { cols: 60, rows: 20 })).later(25).never("RESIZE");
+    let mut next = rig.dies();
+    next.link(alive()).did_also(&["holder RESIZE 120x50"]);
 }
 
 #[test]

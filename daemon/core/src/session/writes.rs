@@ -6,7 +6,7 @@ use super::{
     Write, WriteId,
 };
 use crate::record::{Record, State};
-use sessd_proto::docs::{Error, Kind, Result};
+use sessd_proto::docs::{Error, Kind, Result, SizePolicy};
 
 /// A write on its way, or the claim of a name that goes before it.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(super) enum Then {
     },
     /// The session has a new name, or other tags.
     Tagged { tagged: Box<Record>, claimed: bool, asker: Asker },
+    /// Another sizes the session.
+    Sized { sized: Box<Record>, asker: Asker },
     /// The session is to go: its job is ended.
     ToGo { force: bool, asker: Asker },
     /// The job is to end for a new one.
@@ -117,6 +119,16 @@ impl Session {
                 self.describe();
                 self.reply(asker, Ok(Answer::Done));
             }
+            Then::Sized { sized, asker } => {
+                self.record.size_policy = sized.size_policy;
+                if sized.size_policy == SizePolicy::Fixed {
+                    self.record.size = sized.size;
+                }
+                self.size_told.hurry();
+                self.send_size();
+                self.pump();
+                self.reply(asker, Ok(Answer::Done));
+            }
             Then::ToGo { force, asker } => {
                 // A restart that was on its way is overtaken.
                 let before = std::mem::replace(
@@ -160,7 +172,9 @@ impl Session {
                 }
                 return self.reply(asker, Err(error));
             }
-            Then::Moved { asker, .. } | Then::ToGo { asker, .. } => return self.reply(asker, Err(error)),
+            Then::Moved { asker, .. } | Then::Sized { asker, .. } | Then::ToGo { asker, .. } => {
+                return self.reply(asker, Err(error));
+            }
             Then::ToRestart(restart) => return self.reply_all(restart.waiting, &Err(error)),
             // The job has ended, and that is tried again until it is written.
             Then::Ended(_) | Then::Restarted(_) => {}

@@ -560,6 +560,7 @@ impl Member {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sessd_proto::docs::SizePolicy;
 
     fn view(id: u128, terminal: bool) -> View {
         View {
@@ -587,7 +588,10 @@ mod tests {
         views.join(view(1, true), "j", 0);
         views.join(view(2, false), "j", 0);
         for _ in 0..2 {
-            assert_eq!((views.leaders.leader(), views.leaders.size()), (Some(person), Some((80, 24))));
+            assert_eq!(
+                (views.leaders.leader(), views.leaders.size(SizePolicy::Latest)),
+                (Some(person), Some((80, 24)))
+            );
             let presence = views.presence();
             assert_eq!((presence.views, presence.interactive), (1, true));
             assert!(!views.leaders.typed(script), "typing does not make it lead");
@@ -595,7 +599,7 @@ mod tests {
         assert_eq!(views.docs().len(), 1, "nobody sees it in a list");
         views.leave(person);
         // Alone it is nobody's terminal: the holder answers the job's questions, and the size stays what it is.
-        assert_eq!((views.leaders.leader(), views.leaders.size()), (None, None));
+        assert_eq!((views.leaders.leader(), views.leaders.size(SizePolicy::Latest)), (None, None));
         assert_eq!((views.presence().views, views.presence().interactive), (0, false));
     }
 }

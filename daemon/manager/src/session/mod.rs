@@ -18,7 +18,7 @@ use sessd_core::session::WriteId;
 use sessd_core::stream::StreamId;
 use sessd_core::views::View;
 use sessd_proto::Uuid;
-use sessd_proto::docs::{Error, Result, ViewDoc};
+use sessd_proto::docs::{Error, Result, SizePolicy, ViewDoc};
 use sessd_proto::messages::{self as m, LinkAnswer};
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
@@ -91,6 +91,8 @@ pub enum ToSession {
     },
     /// Name, rename, tag.
     Tag(m::Tag, Answer<()>),
+    /// Who sizes it from now on; with `fixed` and a size, that.
+    SetSize(SizePolicy, Option<(u16, u16)>, Answer<()>),
     /// End the job, forget the record.
     Delete {
         /// Kill at once.

@@ -197,6 +197,10 @@ impl Task {
                 let asker = self.asker(Waiting::Done(done));
                 self.tell(Event::Tag(tag, asker));
             }
+            ToSession::SetSize(policy, size, done) => {
+                let asker = self.asker(Waiting::Done(done));
+                self.tell(Event::SetSize(policy, size, asker));
+            }
             ToSession::Delete { force, done } => {
                 let asker = self.asker(Waiting::Removed(done));
                 self.tell(Event::Delete { force, asker });
@@ -442,6 +446,10 @@ impl Task {
             Event::AskedAgain(caller) => Some(ToSession::AskedAgain(caller)),
             Event::Tag(tag, asker) => match self.askers.remove(&asker) {
                 Some(Waiting::Done(done)) => Some(ToSession::Tag(tag, done)),
+                _ => None,
+            },
+            Event::SetSize(policy, size, asker) => match self.askers.remove(&asker) {
+                Some(Waiting::Done(done)) => Some(ToSession::SetSize(policy, size, done)),
                 _ => None,
             },
             Event::WhenRunning(asker) => match self.askers.remove(&asker) {

@@ -9,7 +9,7 @@ use sessd_core::record::Untold;
 use sessd_core::{End, Record};
 use sessd_proto::Uuid;
 use sessd_proto::docs::names::PREFIX_MIN;
-use sessd_proto::docs::{Error, Kind, Reason, Result, State, Vocabulary};
+use sessd_proto::docs::{Error, Kind, Reason, Result, SizePolicy, State, Vocabulary};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqliteLockingMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
@@ -42,7 +42,7 @@ pub struct Opened {
 
 const COLUMNS: &str = "id, name, host, command, cwd, env, cols, rows, idle_timeout_ms, reap_unattended, created_at_ms, job_id, \
      state, delete_requested, last_active_ms, place, end_reason, end_code, end_signal, end_at_ms, end_detail, name_untold, \
-     tags_untold, plain, run_for_ms, restart_job_id";
+     tags_untold, plain, run_for_ms, restart_job_id, size_policy";
 
 impl Store {
     /// Opens the database at `path`, making or migrating it.
@@ -504,9 +504,9 @@ async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::
     sqlx::query(
         "INSERT INTO sessions (id, name, host, command, cwd, env, cols, rows, idle_timeout_ms, reap_unattended, created_at_ms, \
          job_id, state, delete_requested, last_active_ms, place, end_reason, end_code, end_signal, end_at_ms, end_detail, \
-         name_untold, tags_untold, plain, run_for_ms, restart_job_id) \
+         name_untold, tags_untold, plain, run_for_ms, restart_job_id, size_policy) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
-         $24, $25, $26) \
+         $24, $25, $26, $27) \
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, host = excluded.host, command = excluded.command, \
          cwd = excluded.cwd, env = excluded.env, cols = excluded.cols, rows = excluded.rows, \
          idle_timeout_ms = excluded.idle_timeout_ms, reap_unattended = excluded.reap_unattended, \
@@ -515,7 +515,7 @@ async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::
          end_reason = excluded.end_reason, end_code = excluded.end_code, end_signal = excluded.end_signal, \
          end_at_ms = excluded.end_at_ms, end_detail = excluded.end_detail, name_untold = excluded.name_untold, \
          tags_untold = excluded.tags_untold, plain = excluded.plain, run_for_ms = excluded.run_for_ms, \
-         restart_job_id = excluded.restart_job_id",
+         restart_job_id = excluded.restart_job_id, size_policy = excluded.size_policy",
     )
     .bind(record.id.to_string())
     .bind(record.name.as_deref())
@@ -543,6 +543,7 @@ async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::
     .bind(i64::from(record.plain))
     .bind(record.run_for_ms)
     .bind(record.restart.map(|id| id.to_string()))
+    .bind(record.size_policy.word())
     .execute(&mut *db)
     .await?;
     sqlx::query("DELETE FROM tags WHERE session_id = $1")
@@ -654,6 +655,8 @@ fn record(row: &SqliteRow) -> Result<Record, Trouble> {
         },
         plain: row.try_get::<i64, _>("plain")? != 0,
         run_for_ms: row.try_get("run_for_ms")?,
+        size_policy: SizePolicy::from_word(row.try_get("size_policy")?)
+            .ok_or_else(|| wrong("size_policy"))?,
         restart: match row.try_get::<Option<&str>, _>("restart_job_id")? {
             Some(id) => Some(Uuid::parse_str(id).map_err(|_| wrong("restart_job_id"))?),
             None => None,
@@ -695,6 +698,7 @@ mod tests {
             plain: true,
             run_for_ms: Some(7),
             restart: Some(Uuid::now_v7()),
+            size_policy: SizePolicy::Smallest,
         }
     }
 

@@ -99,6 +99,7 @@ impl Manager {
             plain: create.plain,
             run_for_ms: create.run_for_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
             restart: None,
+            size_policy: super::size::policy(&create.size_policy)?,
         };
         point("create-before-save");
         self.store.save(&record).await?;

@@ -9,6 +9,7 @@ mod list;
 pub mod rename;
 mod restart;
 pub mod send;
+mod size;
 mod tag;
 
 use sessd_proto::Uuid;
