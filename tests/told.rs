@@ -109,7 +109,10 @@ fn of_two_terminals_that_say_something_one_is_heard_and_saying_takes_no_lead() {
     let world = World::new();
     create(&world);
     let (first, second) = (attach(&world, 1), attach(&world, 2));
-    let mut all = Vec::new();
+    // Coming is not typing: the size is the first one's until the second types.
+    second.type_("y");
+    let mut all = b"y".to_vec();
+    wait_heard(&world, &all);
     let answers: [&[u8]; 10] = [
         b"\x1b_Gi=31;OK\x1b\\",
         b"\x1b[?2;0;800;600S",

@@ -1,0 +1,1 @@
+//! Every session on every host, to look at and to choose from.

@@ -1,0 +1,1 @@
+//! The web view: a process of its own between browsers and the manager.
