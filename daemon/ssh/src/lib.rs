@@ -12,7 +12,7 @@
 //!    |          Prompter                  prompt.rs      questions, on their way to whoever can answer them
 //!    |                                    here.rs        this machine: a shell of our own
 //!    |      Connection::exec              stream.rs      one channel: reader, writer, tail of stderr, exit status
-//!    v      bootstrap::start_agent        bootstrap.rs   find or install the agent, start it, skip the noise
+//!    v      bootstrap::start_agent        bootstrap/     find or install the agent, start it, skip the noise
 //! ExecStream whose first byte is the agent's
 //! ```
 //!

@@ -1,0 +1,352 @@
+//! From a connection to the agent's first byte: find it, install it where it is missing, start it.
+//!
+//! ```text
+//! exec 1   find and start      the right agent is there: its first byte follows the mark       (warm: the only one)
+//!             missing          first folder that can be written and run from, and `uname -sm`
+//! exec 2   upload              stdin -> temporary file, size, sha256, one trial run, rename    (refused: the next folder)
+//! exec 3   find and start      as exec 1
+//! ```
+//!
+//! The login shell is unknown and its start files may print anything, so every command is `exec /bin/sh -c '…'` in words
+//! that bash, zsh, fish, tcsh, dash and nushell read alike (one line, single quotes only, no `'`, `\` or `!` inside),
+//! and nothing counts before a random mark. The command carries the mark in two halves, so that a shell which echoes
+//! what it runs does not fake it. One channel at a time: `MaxSessions 1` suffices.
+//!
+//! Shell variables start with `_`: one that the user has exported must not change on its way to the jobs.
+//! What the host prints is never put into a command: folders are named by their number. In folders that others can
+//! write to (`/tmp`, `/var/tmp`, `$XDG_RUNTIME_DIR`) ours must be a real folder, owned by us, mode 0700. A host whose
+//! `/var/tmp` and `/tmp` will not do either names another folder in `SESSD_FALLBACK_DIR`, in the login's environment.
+
+mod scripts;
+mod search;
+
+use std::time::Duration;
+
+use tokio::{
+    io::AsyncWriteExt as _,
+    time::{Instant, timeout},
+};
+
+use super::{Connection, ExecReader, ExecStream, Failure, clean};
+use scripts::{Folders, Mark, TOOLS, probe_script, start_script, upload_script, wrapped};
+use search::Search;
+
+/// Noise of start files that is skipped before the mark, in bytes.
+const MAX_NOISE: usize = 256 << 10;
+/// The longest line that may follow the mark.
+const MAX_ANSWER: usize = 8 << 10;
+/// How long a host may take from exec to the mark: a loaded host with slow start files. ssh waits for them without end.
+const START_TIMEOUT: Duration = Duration::from_secs(180);
+/// The slowest link an upload is waited for, in bytes per second.
+const SLOWEST_UPLOAD: u64 = 8 << 10;
+/// How long the end of a finished command is waited for.
+const EXIT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Characters of the hash that make the file's name.
+const HASH_IN_NAME: usize = 16;
+
+/// One agent binary this program carries.
+#[derive(Clone, Copy, Debug)]
+pub struct AgentImage {
+    /// The target it was built for, as rustc names it: `x86_64-unknown-linux-musl`.
+    pub triple: &'static str,
+    /// SHA-256 of `bytes` in lower-case hex, 64 characters; the first 16 make the file's name.
+    pub hash: &'static str,
+    /// The executable. It answers the verbs `serve` and `version` (exit code 0: it can run here).
+    pub bytes: &'static [u8],
+}
+
+impl AgentImage {
+    /// The `uname -sm` answers this image is for.
+    fn platforms(&self) -> Vec<String> {
+        let parts: Vec<&str> = self.triple.split('-').collect();
+        let os = parts.get(2).map_or("", |os| match *os {
+            "linux" => "Linux",
+            "darwin" => "Darwin",
+            "freebsd" => "FreeBSD",
+            other => other,
+        });
+        let machines: &[&str] = match parts.first().copied().unwrap_or_default() {
+            "x86_64" => &["x86_64", "amd64"],
+            "aarch64" => &["aarch64", "arm64"],
+            "i686" | "i586" => &["i686", "i586", "i386"],
+            "armv7" => &["armv7l", "armv8l"],
+            "riscv64gc" => &["riscv64"],
+            "powerpc64le" => &["ppc64le"],
+            "s390x" => &["s390x"],
+            _ => &[],
+        };
+        machines.iter().map(|m| format!("{os} {m}")).collect()
+    }
+
+    /// What tells it apart in the name of its file.
+    pub(super) fn name(&self) -> &str {
+        &self.hash[..HASH_IN_NAME]
+    }
+}
+
+/// What a host's entry in the configuration may change.
+#[derive(Clone, Debug, Default)]
+pub struct StartOptions {
+    /// `agent_dir`: the only folder to use, absolute or starting with `~/`.
+    pub agent_dir: Option<String>,
+}
+
+/// A running agent, positioned at its first byte.
+pub struct AgentChannel {
+    /// Its stdout and stdin.
+    pub stream: ExecStream,
+    /// Whether it had to be uploaded first.
+    pub uploaded: bool,
+    /// The folder it was found in, as a person knows it. Where jobs lie is another thing.
+    pub folder: String,
+}
+
+/// Starts the agent over `conn`, installing it where it is missing.
+///
+/// Bounded: 3 minutes for each start, as long and 8 kB/s for the upload, 256 kB of noise before the mark.
+///
+/// # Errors
+/// `AgentInstall` with the cause and the one thing to do about it; whatever `exec` fails with; `Unreachable` when the
+/// connection breaks on the way.
+pub async fn start_agent(
+    conn: &mut dyn Connection,
+    images: &[AgentImage],
+    options: &StartOptions,
+) -> Result<AgentChannel, Failure> {
+    check_images(images)?;
+    let folders = Folders::new(options)?;
+    let missing = match find_and_start(conn, images, &folders).await? {
+        Found::Started(stream, number) => {
+            return Ok(AgentChannel { stream, uploaded: false, folder: folders.shown(number) });
+        }
+        Found::Missing(missing) => missing,
+    };
+    install(conn, images, &folders, missing).await?;
+    match find_and_start(conn, images, &folders).await? {
+        Found::Started(stream, number) => {
+            Ok(AgentChannel { stream, uploaded: true, folder: folders.shown(number) })
+        }
+        Found::Missing(_) => Err(Failure::AgentInstall {
+            detail: "it was uploaded and is gone again".to_owned(),
+            hint: folders.hint(),
+        }),
+    }
+}
+
+/// Tries the images that may fit in the folders that may do, until one is in place.
+async fn install(
+    conn: &mut dyn Connection,
+    images: &[AgentImage],
+    folders: &Folders,
+    mut missing: Missing,
+) -> Result<(), Failure> {
+    let fitting: Vec<&AgentImage> = images
+        .iter()
+        // A host without uname: whatever runs there is the right one.
+        .filter(|i| missing.platform.is_empty() || i.platforms().contains(&missing.platform))
+        .collect();
+    if fitting.is_empty() {
+        let carried: Vec<&str> = images.iter().map(|i| i.triple).collect();
+        return Err(Failure::AgentInstall {
+            detail: format!("there is no agent for {} in this sessd", missing.platform),
+            hint: format!("it carries {}; build it with that target added", carried.join(", ")),
+        });
+    }
+    let mut reasons: Vec<String> = Vec::new();
+    loop {
+        reasons.extend(missing.refused.iter().map(|(n, why)| {
+            let place = if *why == 'p' && !missing.place.is_empty() {
+                format!(" ({}: try `chmod go-w` there)", missing.place)
+            } else {
+                String::new()
+            };
+            format!("{} {}{place}", folders.shown(*n), refusal(*why))
+        }));
+        let Some(number) = missing.usable else {
+            return Err(Failure::AgentInstall {
+                detail: format!("no folder will do: {}", clean(&reasons.join(", "), 500)),
+                hint: folders.hint(),
+            });
+        };
+        let mut last = String::new();
+        for image in &fitting {
+            match upload(conn, image, folders, number).await? {
+                Ok(()) => return Ok(()),
+                Err(why) => last = why,
+            }
+        }
+        reasons.push(format!("{} {last}", folders.shown(number)));
+        if number >= folders.list.len() {
+            return Err(Failure::AgentInstall {
+                detail: clean(&reasons.join(", "), 500),
+                hint: folders.hint(),
+            });
+        }
+        missing = probe(conn, folders, number + 1).await?;
+    }
+}
+
+fn refusal(why: char) -> &'static str {
+    match why {
+        'f' => "belongs to another user",
+        'p' => "is not safe: it, or what it lies in, belongs to another user or can be written by others",
+        'n' => "is on a file system mounted noexec",
+        'r' => "cannot be made (read-only?)",
+        'w' => "cannot be written (read-only or full?)",
+        _ => "will not do",
+    }
+}
+
+/// What a host without our agent said.
+struct Missing {
+    /// The first folder that will do.
+    usable: Option<usize>,
+    /// The ones before it, with the letter for why not.
+    refused: Vec<(usize, char)>,
+    /// `uname -sm`, cleaned; empty where there is none.
+    platform: String,
+    /// The folder that makes one unsafe, cleaned.
+    place: String,
+}
+
+enum Found {
+    Started(ExecStream, usize),
+    Missing(Missing),
+}
+
+async fn find_and_start(
+    conn: &mut dyn Connection,
+    images: &[AgentImage],
+    folders: &Folders,
+) -> Result<Found, Failure> {
+    let mark = Mark::new()?;
+    let stream = conn.exec(&wrapped(&start_script(&mark, images, folders))).await?;
+    let (mut reader, writer) = stream.into_parts();
+    let mut search = Search::new(conn);
+    let answer = search.answer(&mut reader, &mark, Instant::now() + START_TIMEOUT).await?;
+    if let Some(number) = answer.strip_prefix("START ") {
+        let number = number.trim().parse().unwrap_or(0);
+        reader.unread(search.rest());
+        return Ok(Found::Started(ExecStream::from_parts(reader, writer), number));
+    }
+    let missing = parse_missing(&answer, folders)?;
+    finish(reader).await;
+    Ok(Found::Missing(missing))
+}
+
+/// Asks again, from a later folder on.
+async fn probe(conn: &mut dyn Connection, folders: &Folders, first: usize) -> Result<Missing, Failure> {
+    let mark = Mark::new()?;
+    let script = format!("{TOOLS}{}{}", folders.prelude(), probe_script(&mark, folders, first));
+    let (mut reader, _writer) = conn.exec(&wrapped(&script)).await?.into_parts();
+    let answer = Search::new(conn).answer(&mut reader, &mark, Instant::now() + START_TIMEOUT).await?;
+    let missing = parse_missing(&answer, folders)?;
+    finish(reader).await;
+    Ok(missing)
+}
+
+/// `MISSING 3 .1r2n Linux x86_64`.
+fn parse_missing(answer: &str, folders: &Folders) -> Result<Missing, Failure> {
+    let odd = || Failure::AgentInstall {
+        detail: format!("the host answered '{}'", clean(answer, 80)),
+        hint: "run `sessd doctor` on it".to_owned(),
+    };
+    let mut words = answer.strip_prefix("MISSING ").ok_or_else(odd)?.splitn(3, ' ');
+    let usable: usize = words.next().and_then(|w| w.parse().ok()).ok_or_else(odd)?;
+    let letters = words.next().and_then(|w| w.strip_prefix('.')).ok_or_else(odd)?.as_bytes();
+    let refused = letters
+        .as_chunks::<2>()
+        .0
+        .iter()
+        .take(folders.list.len())
+        .map(|[digit, why]| (usize::from(digit.wrapping_sub(b'0')), char::from(*why)))
+        .collect();
+    if usable > folders.list.len() {
+        return Err(odd());
+    }
+    let rest = words.next().unwrap_or_default();
+    let (platform, place) = rest.split_once(':').unwrap_or((rest, ""));
+    let (platform, place) = (clean(platform, 64), clean(place, 200));
+    Ok(Missing { usable: (usable > 0).then_some(usable), refused, platform, place })
+}
+
+/// Uploads one image into one folder. The inner error is why this folder will not do.
+async fn upload(
+    conn: &mut dyn Connection,
+    image: &AgentImage,
+    folders: &Folders,
+    number: usize,
+) -> Result<Result<(), String>, Failure> {
+    let mark = Mark::new()?;
+    let stream = conn.exec(&wrapped(&upload_script(&mark, image, folders, number))).await?;
+    let (mut reader, mut writer) = stream.into_parts();
+    let mut search = Search::new(conn);
+    // Nothing is sent before the host is ready: a start file that reads stdin must not eat the agent.
+    let mut answer = search.answer(&mut reader, &mark, Instant::now() + START_TIMEOUT).await?;
+    if answer == "READY" {
+        let size = u64::try_from(image.bytes.len()).unwrap_or(u64::MAX);
+        let deadline = Instant::now() + START_TIMEOUT + Duration::from_secs(size / SLOWEST_UPLOAD);
+        let send = async {
+            // A host that gives up early says why on the other pipe; the write's own error tells less.
+            if writer.write_all(image.bytes).await.is_ok() {
+                writer.shutdown().await.ok();
+            }
+            std::future::pending::<()>().await;
+        };
+        answer = tokio::select! {
+            answer = search.answer(&mut reader, &mark, deadline) => answer?,
+            () = send => String::new(),
+        };
+    }
+    let said = reader.stderr_line(160);
+    finish(reader).await;
+    if answer == "DONE" {
+        return Ok(Ok(()));
+    }
+    let why = match answer.strip_prefix("FAIL ").unwrap_or_default() {
+        "owner" => "belongs to another user".to_owned(),
+        "write" | "size" if said.contains("No space") || said.contains("quota") => "is full".to_owned(),
+        "write" => format!("cannot be written ({said})"),
+        "size" => "got an incomplete upload".to_owned(),
+        "hash" => "got a damaged upload (sha256 differs)".to_owned(),
+        "run" => format!("has an agent that does not run there ({})", image.triple),
+        _ => format!("refused the agent ({said})"),
+    };
+    Ok(Err(why))
+}
+
+/// Lets a command end, so that its channel is free before the next.
+async fn finish(mut reader: ExecReader) {
+    timeout(EXIT_TIMEOUT, reader.exit()).await.ok();
+}
+
+fn check_images(images: &[AgentImage]) -> Result<(), Failure> {
+    if images.is_empty() {
+        return Err(Failure::AgentInstall {
+            detail: "this sessd carries no agent".to_owned(),
+            hint: "build it with the agent's targets".to_owned(),
+        });
+    }
+    let hex = |i: &AgentImage| {
+        i.hash.len() >= HASH_IN_NAME && i.hash.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'))
+    };
+    match images.iter().find(|i| !hex(i)) {
+        Some(image) => {
+            Err(Failure::Config { detail: format!("the agent for {} has no proper hash", image.triple) })
+        }
+        None => Ok(()),
+    }
+}
+
+/// The probe's command from one folder on, for tests that look at its words.
+#[cfg(test)]
+pub(super) fn probe_for_test(first: usize) -> String {
+    let folders = Folders::new(&StartOptions::default()).unwrap();
+    // No folder after it: a test must not leave things in /tmp.
+    let folders = Folders { list: folders.list.into_iter().take(first).collect(), ..folders };
+    let script = format!("{}{}", folders.prelude(), probe_script(&Mark::new().unwrap(), &folders, first));
+    wrapped(&script)
+}
+
+#[cfg(test)]
+mod tests;

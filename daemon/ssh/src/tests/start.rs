@@ -1,0 +1,262 @@
+//! The agent's start.
+
+use super::*;
+
+/// Starts the stand-in and talks to it: what it said first, and whether it was uploaded.
+async fn start(conn: &mut dyn Connection, image: AgentImage) -> Result<(String, bool), Failure> {
+    let channel = start_agent(conn, &[image], &StartOptions::default()).await?;
+    let uploaded = channel.uploaded;
+    let (mut reader, mut writer) = channel.stream.into_parts();
+    let mut first = String::new();
+    reader.read_line(&mut first).await.unwrap();
+    writer.write_all(b"ping\n").await.unwrap();
+    let mut echo = String::new();
+    reader.read_line(&mut echo).await.unwrap();
+    assert_eq!(echo, "ping\n");
+    writer.shutdown().await.unwrap();
+    assert_eq!(reader.exit().await, Exit::Code(0));
+    Ok((first.trim().to_owned(), uploaded))
+}
+
+#[tokio::test]
+async fn the_agent_is_installed_once_over_one_session_at_a_time() {
+    let (world, _sshd) = World::with_box("MaxSessions 1\nAllowTcpForwarding no");
+    let host = world.resolve("box").await;
+    let image = stand_in("");
+    let folder = world.path("home/.local/state/sessd-agent");
+    let expected = format!("agent {}", folder.display());
+    for (name, transport) in transports() {
+        let mut conn = transport.dial(&host).await.unwrap();
+        std::fs::remove_dir_all(world.path("home/.local")).ok();
+        assert_eq!(start(&mut *conn, image).await.unwrap(), (expected.clone(), true), "{name}");
+        assert_eq!(start(&mut *conn, image).await.unwrap(), (expected.clone(), false), "{name}");
+        let names: Vec<_> =
+            std::fs::read_dir(folder.join("bin")).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(names, [format!("sessd-agent-{}", &image.hash[..16]).as_str()], "{name}");
+        assert_eq!(mode(&folder.join("bin").join(&names[0])), 0o700, "{name}");
+        assert_eq!(mode(&folder), 0o700, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn noisy_start_files_do_not_matter() {
+    let (world, _sshd) = World::with_box("");
+    let noise = "x".repeat(10_000);
+    std::fs::write(
+        world.path("home/.bashrc"),
+        format!("echo {noise}; echo {noise} >&2; printf 'no newline at the end'; set -v; umask 022\n"),
+    )
+    .unwrap();
+    let host = world.resolve("box").await;
+    let image = stand_in("noisy");
+    for (name, transport) in transports() {
+        std::fs::remove_dir_all(world.path("home/.local")).ok();
+        let mut conn = transport.dial(&host).await.unwrap();
+        for uploaded in [true, false] {
+            assert_eq!(start(&mut *conn, image).await.unwrap().1, uploaded, "{name}");
+        }
+    }
+    // A start file that ends the shell is named, not waited for.
+    std::fs::write(world.path("home/.bashrc"), "echo go away >&2; exit 3\n").unwrap();
+    let mut conn = RusshTransport.dial(&host).await.unwrap();
+    let e = start(&mut *conn, image).await.unwrap_err();
+    assert!(
+        matches!(&e, Failure::AgentInstall { detail, .. } if detail.contains("code 3") && detail.contains("go away")),
+        "{e}"
+    );
+    // One that never ends printing is cut.
+    std::fs::write(world.path("home/.bashrc"), "yes noise\n").unwrap();
+    let e = start(&mut *conn, image).await.unwrap_err();
+    assert!(matches!(&e, Failure::AgentInstall { detail, .. } if detail.contains("256 kB")), "{e}");
+}
+
+#[tokio::test]
+async fn every_login_shell_starts_the_agent() {
+    let shells = ["bash", "dash", "zsh", "fish", "tcsh", "sh"];
+    let present: Vec<&str> = shells
+        .into_iter()
+        .filter(|s| std::process::Command::new(s).args(["-c", "exit 0"]).status().is_ok_and(|s| s.success()))
+        .collect();
+    assert!(present.contains(&"fish") && present.contains(&"tcsh"), "fish or tcsh is missing: install both");
+    for shell in present {
+        let home = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(home.path().join(".config/fish")).unwrap();
+        std::fs::write(home.path().join(".config/fish/config.fish"), "echo fishy; echo oops >&2\n").unwrap();
+        std::fs::write(home.path().join(".cshrc"), "echo seashell\n").unwrap();
+        std::fs::write(home.path().join(".zshenv"), "echo zzz\n").unwrap();
+        let mut conn = Shell::new(shell, home.path());
+        let image = stand_in(shell);
+        let expected = format!("agent {}/.local/state/sessd-agent", home.path().display());
+        assert_eq!(start(&mut conn, image).await.unwrap(), (expected.clone(), true), "{shell}");
+        assert_eq!(conn.execs, 3, "{shell}");
+        assert_eq!(start(&mut conn, image).await.unwrap(), (expected, false), "{shell}");
+        assert_eq!(conn.execs, 4, "{shell}: the warm path is one exec");
+    }
+}
+
+#[tokio::test]
+async fn a_damaged_upload_is_never_run() {
+    let home = tempfile::tempdir().unwrap();
+    let good = stand_in("good");
+    let bad = AgentImage { bytes: stand_in("evil").bytes, ..good };
+    let mut conn = Shell::new("sh", home.path());
+    let options = StartOptions { agent_dir: Some("~/agent".to_owned()) };
+    let e = start_agent(&mut conn, &[bad], &options).await.err().unwrap();
+    assert!(matches!(&e, Failure::AgentInstall { detail, .. } if detail.contains("damaged")), "{e}");
+    assert_eq!(std::fs::read_dir(home.path().join("agent/bin")).unwrap().count(), 0);
+}
+
+#[tokio::test]
+async fn an_unusable_home_falls_back_and_foreign_folders_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let image = stand_in("");
+    // A home that is none, a state folder that works.
+    let mut conn = Shell::new("sh", std::path::Path::new("/dev/null/home"));
+    conn.variables.push(("XDG_STATE_HOME", folder.path().join("state")));
+    let (first, uploaded) = start(&mut conn, image).await.unwrap();
+    assert_eq!((first, uploaded), (format!("agent {}/state/sessd-agent", folder.path().display()), true));
+    assert!(!start(&mut conn, image).await.unwrap().1);
+
+    // A folder in a shared place that is not private to us is neither used nor run from, even with the agent in it.
+    let runtime = folder.path().join("run");
+    std::fs::create_dir_all(&runtime).unwrap();
+    std::os::unix::fs::symlink(folder.path().join("state/sessd-agent"), runtime.join("sessd-agent")).unwrap();
+    let mut conn = Shell::new("sh", std::path::Path::new("/dev/null/home"));
+    conn.variables.push(("XDG_RUNTIME_DIR", runtime));
+    let scripts = conn.exec(&bootstrap::probe_for_test(3)).await.unwrap();
+    let (mut reader, _writer) = scripts.into_parts();
+    let mut out = String::new();
+    reader.read_to_string(&mut out).await.unwrap();
+    assert!(out.contains(" .3f"), "{out}");
+}
+
+#[tokio::test]
+async fn an_agent_dir_that_others_can_write_to_is_neither_used_nor_run_from() {
+    let folder = tempfile::tempdir().unwrap();
+    let set = |path: &std::path::Path, mode| {
+        std::fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+    };
+    let (shared, image) = (folder.path().join("shared"), stand_in(""));
+    let agent = shared.join("agent");
+    std::fs::create_dir_all(agent.join("bin")).unwrap();
+    let program = agent.join("bin").join(format!("sessd-agent-{}", &image.hash[..16]));
+    // A program under the agent's name that is not the agent.
+    std::fs::write(&program, "#!/bin/sh\necho evil; exec cat\n").unwrap();
+    set(&program, 0o755);
+    let options = StartOptions { agent_dir: Some(agent.display().to_string()) };
+    for (path, mode, named) in [
+        (&shared, 0o777, Some(&shared)),
+        (&shared, 0o775, Some(&shared)),
+        (&agent, 0o1777, Some(&agent)),
+        (&program, 0o777, None),
+    ] {
+        set(path, mode);
+        let mut conn = Shell::new("sh", folder.path());
+        let result = start_agent(&mut conn, &[image], &options).await;
+        match named {
+            Some(named) => {
+                let e = result.err().unwrap().to_string();
+                assert!(e.contains("can be written by others"), "{mode:o}: {e}");
+                assert!(e.contains(&format!("({}:", named.display())), "{mode:o}: {e}");
+                set(path, 0o755);
+            }
+            // The folder is safe, and what lay in it is replaced.
+            None => assert!(result.unwrap().uploaded),
+        }
+    }
+    // A folder for everybody with the sticky bit is no danger to what is ours in it.
+    set(&shared, 0o1777);
+    let mut conn = Shell::new("sh", folder.path());
+    assert!(!start_agent(&mut conn, &[image], &options).await.unwrap().uploaded);
+}
+
+#[tokio::test]
+async fn a_login_without_tools_in_its_path_starts_the_agent_and_keeps_its_path() {
+    let home = tempfile::tempdir().unwrap();
+    let text = "#!/bin/sh\ncase $1 in version) ;; serve) echo \"agent $PATH\";; esac\n";
+    let image = AgentImage { bytes: text.as_bytes(), ..stand_in("") };
+    std::fs::write(home.path().join("image"), text).unwrap();
+    let hash = run("sha256sum", &[&home.path().join("image").display().to_string()]);
+    let image = AgentImage { hash: hash[..64].to_owned().leak(), ..image };
+    let mut conn = Shell::new("/bin/sh", home.path());
+    conn.variables.push(("PATH", "/nowhere".into()));
+    let channel = start_agent(&mut conn, &[image], &StartOptions::default()).await.unwrap();
+    let (mut reader, _writer) = channel.stream.into_parts();
+    let mut first = String::new();
+    reader.read_line(&mut first).await.unwrap();
+    assert_eq!(first, "agent /nowhere\n");
+}
+
+#[tokio::test]
+async fn this_machine_has_the_folders_of_any_host_and_repairs_a_damaged_program() {
+    let home = tempfile::tempdir().unwrap();
+    let image = stand_in("here");
+    let options = StartOptions { agent_dir: Some("~/mine".to_owned()) };
+    let mut here = Here::new(home.path());
+    assert!(start_agent(&mut here, &[image], &options).await.unwrap().uploaded);
+    let program = home.path().join("mine/bin").join(format!("sessd-agent-{}", &image.hash[..16]));
+    let whole = std::fs::read(&program).unwrap();
+    // It may still run, and its file cannot be written to.
+    std::fs::remove_file(&program).unwrap();
+    std::fs::write(&program, vec![b'#'; whole.len()]).unwrap();
+    here.remove_damaged(&image, &options);
+    assert!(start_agent(&mut here, &[image], &options).await.unwrap().uploaded);
+    assert_eq!(std::fs::read(&program).unwrap(), whole);
+    here.remove_damaged(&image, &options);
+    assert!(!start_agent(&mut here, &[image], &options).await.unwrap().uploaded, "a whole one stays");
+}
+
+#[tokio::test]
+#[ignore = "mounts file systems in a namespace of its own, which not every machine allows"]
+async fn noexec_read_only_and_full_homes_fall_back_and_are_named() {
+    for (options, words) in [("size=1m,noexec", "noexec"), ("ro", "cannot be made"), ("size=16k", "is full")]
+    {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        std::fs::create_dir(&home).unwrap();
+        let image = stand_in(&"x".repeat(100_000));
+        let mut conn = Shell::new("sh", &home);
+        let mount = format!("mount -t tmpfs -o {options} none $HOME && exec \"$0\" \"$@\"");
+        conn.within = vec!["unshare", "-rm", "sh", "-c", mount.leak()];
+        conn.variables.push(("XDG_STATE_HOME", folder.path().join("state")));
+        let (first, uploaded) = start(&mut conn, image).await.unwrap();
+        assert_eq!(
+            (first, uploaded),
+            (format!("agent {}/state/sessd-agent", folder.path().display()), true),
+            "{options}"
+        );
+        // With no other folder to go to, the reason is named.
+        let only = StartOptions { agent_dir: Some("~/agent".to_owned()) };
+        let e = start_agent(&mut conn, &[image], &only).await.err().unwrap();
+        assert!(
+            matches!(&e, Failure::AgentInstall { detail, .. } if detail.contains(words)),
+            "{options}: {e}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn no_agent_for_the_platform_is_said() {
+    let home = tempfile::tempdir().unwrap();
+    let image = AgentImage { triple: "s390x-unknown-linux-gnu", ..stand_in("") };
+    let other = AgentImage { triple: "armv7-unknown-linux-gnu", ..image };
+    let mut conn = Shell::new("sh", home.path());
+    let e = start_agent(&mut conn, &[image, other], &StartOptions::default()).await.err().unwrap();
+    assert!(
+        matches!(&e, Failure::AgentInstall { detail, .. } if detail.contains("no agent for Linux")),
+        "{e}"
+    );
+}
+
+#[tokio::test]
+async fn an_agent_that_does_not_run_there_is_not_installed() {
+    let home = tempfile::tempdir().unwrap();
+    let file = home.path().join("x");
+    std::fs::write(&file, "#!/bin/sh\nexit 1\n").unwrap();
+    let hash = run("sha256sum", &[&file.display().to_string()]).split(' ').next().unwrap().to_owned();
+    let image = AgentImage { hash: hash.leak(), bytes: b"#!/bin/sh\nexit 1\n", ..stand_in("") };
+    let mut conn = Shell::new("sh", home.path());
+    let options = StartOptions { agent_dir: Some("~/agent".to_owned()) };
+    let e = start_agent(&mut conn, &[image], &options).await.err().unwrap();
+    assert!(matches!(&e, Failure::AgentInstall { detail, .. } if detail.contains("does not run")), "{e}");
+}

@@ -1,0 +1,177 @@
+//! A connection to the manager: where it comes from, questions to its person, and what a view says and hears.
+
+use prost::Message;
+use std::collections::HashMap;
+
+/// What of the caller's environment counts for reaching a host; kept in memory only.
+#[derive(Clone, PartialEq, Message)]
+pub struct Environment {
+    #[prost(map = "string, string", tag = "1")]
+    pub variables: HashMap<String, String>,
+    /// Variables that would count and are not set there; also as patterns of `*` and `?`.
+    #[prost(string, repeated, tag = "2")]
+    pub unset: Vec<String>,
+    /// A person is there, who may be asked: `Question` is understood.
+    #[prost(bool, tag = "3")]
+    pub answers: bool,
+}
+
+/// Something that only a person knows: a password, a passphrase, whether a host's key is right.
+#[derive(Clone, PartialEq, Message)]
+pub struct Question {
+    /// Of this connection.
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    #[prost(string, tag = "2")]
+    pub host: String,
+    /// To be read before; may be empty, may have several lines.
+    #[prost(string, tag = "3")]
+    pub text: String,
+    /// One line.
+    #[prost(string, tag = "4")]
+    pub prompt: String,
+    /// What is typed may be seen.
+    #[prost(bool, tag = "5")]
+    pub echo: bool,
+}
+
+/// The answer. Neither kept nor logged, hence no `Debug` of its own.
+#[derive(Clone, PartialEq, Message)]
+#[prost(skip_debug)]
+pub struct QuestionAnswer {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+    /// None: the person would not answer.
+    #[prost(string, optional, tag = "2")]
+    pub given: Option<String>,
+}
+
+impl std::fmt::Debug for QuestionAnswer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("QuestionAnswer").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A question that is not wanted any more: it was answered elsewhere, or the host has hung up.
+#[derive(Clone, PartialEq, Message)]
+pub struct QuestionOver {
+    #[prost(uint64, tag = "1")]
+    pub id: u64,
+}
+
+/// Turn this connection into a view.
+#[derive(Clone, PartialEq, Message)]
+pub struct Attach {
+    #[prost(string, tag = "1")]
+    pub session: String,
+    /// 16 bytes, chosen by the view; the same over its whole life, whatever manager it talks to.
+    #[prost(bytes = "vec", tag = "2")]
+    pub view_id: Vec<u8>,
+    /// 0: the view was not measured and never resizes.
+    #[prost(uint32, tag = "3")]
+    pub cols: u32,
+    #[prost(uint32, tag = "4")]
+    pub rows: u32,
+    #[prost(bool, tag = "5")]
+    pub read_only: bool,
+    /// Send the other views away.
+    #[prost(bool, tag = "6")]
+    pub take: bool,
+    #[prost(bool, tag = "7")]
+    pub lossless: bool,
+    /// "cli", "web", …
+    #[prost(string, tag = "8")]
+    pub kind: String,
+    /// The next output byte the view needs; none: it has nothing yet.
+    #[prost(uint64, optional, tag = "9")]
+    pub resume: Option<u64>,
+    /// First cumulative credit.
+    #[prost(uint64, tag = "10")]
+    pub credit: u64,
+    /// Lines of scrollback the view wants with its first snapshot.
+    #[prost(uint32, tag = "11")]
+    pub scrollback_lines: u32,
+    /// With `resume`: the job it speaks of. A view never resumes another job's bytes.
+    #[prost(string, tag = "12")]
+    pub job_id: String,
+    /// It is no terminal: it never leads, sets no size and answers no queries.
+    #[prost(bool, tag = "30")]
+    pub passive: bool,
+    /// It only looks and goes: nobody counts or lists it.
+    #[prost(bool, tag = "31")]
+    pub uncounted: bool,
+    /// It wants no output, only how the session is and how its job ends.
+    #[prost(bool, tag = "32")]
+    pub no_output: bool,
+}
+
+/// The view is attached.
+#[derive(Clone, PartialEq, Message)]
+pub struct Attached {
+    #[prost(string, tag = "1")]
+    pub session_id: String,
+    #[prost(string, tag = "2")]
+    pub name: String,
+    #[prost(string, tag = "3")]
+    pub host: String,
+    #[prost(string, tag = "4")]
+    pub job_id: String,
+}
+
+/// What a view should know that is not in the stream.
+#[derive(Clone, PartialEq, Message)]
+pub struct ViewState {
+    /// A word of the contract: `up`, `local`, `connecting`, `stalled`, `down`, `needs-login`.
+    #[prost(string, tag = "1")]
+    pub link: String,
+    /// Rises with every new path to the holder: the view sends its unacknowledged input again when it changes.
+    #[prost(uint64, tag = "2")]
+    pub epoch: u64,
+    /// When the link is dialled next.
+    #[prost(uint64, optional, tag = "3")]
+    pub next_try_ms: Option<u64>,
+    /// Why the link is not up, one sentence.
+    #[prost(string, tag = "4")]
+    pub detail: String,
+    /// This view is the one whose terminal answers queries.
+    #[prost(bool, tag = "5")]
+    pub leader: bool,
+    /// The PTY's size now.
+    #[prost(uint32, tag = "6")]
+    pub cols: u32,
+    #[prost(uint32, tag = "7")]
+    pub rows: u32,
+    /// How long ago anything was heard of the host, in milliseconds; none: no longer than it may be silent.
+    #[prost(uint64, optional, tag = "8")]
+    pub silent_ms: Option<u64>,
+    /// Told when the view is about to leave: rows of its terminal from the top, below which there is no text.
+    #[prost(uint32, optional, tag = "9")]
+    pub text_rows: Option<u32>,
+    /// What the job is doing; none: not known, or no longer.
+    #[prost(message, optional, tag = "30")]
+    pub doing: Option<ViewDoing>,
+}
+
+/// What a job is doing, as a view is told.
+#[derive(Clone, PartialEq, Message)]
+pub struct ViewDoing {
+    /// A word of the contract: `working`, `waiting`, `done`, `secret`, `quiet`.
+    #[prost(string, tag = "1")]
+    pub state: String,
+    /// As in `Activity`.
+    #[prost(string, tag = "2")]
+    pub source: String,
+    /// Since when, by the manager's clock.
+    #[prost(uint64, tag = "3")]
+    pub since_ms: u64,
+    #[prost(string, tag = "4")]
+    pub note: String,
+}
+
+/// The view leaves (sent by it) or is sent away (sent to it).
+#[derive(Clone, PartialEq, Message)]
+pub struct Detach {
+    /// One sentence, or empty.
+    #[prost(string, tag = "1")]
+    pub detail: String,
+}
