@@ -255,6 +255,26 @@ fn a_proxy_command_is_used() {
 }
 
 #[test]
+fn who_waits_for_a_host_is_told_for_what() {
+    let mut world = World::new();
+    let host = Sshd::start_in(&world, "h1");
+    let mut config = SshConfig::new(&mut world);
+    let go = world.root().join("go");
+    // A tunnel that takes as long as it is not let go on.
+    let command = format!(
+        "ProxyCommand sh -c 'until [ -e {} ]; do sleep 0.05; done; exec ssh -F {} -o BatchMode=yes -W %h:%p gate'",
+        go.display(),
+        config.path().display()
+    );
+    config.host("gate", &host).host_at("box", &host, host.addr(), &[&command]);
+    let view = world.view(&["create", "--name", "dev", "--host", "box", "--", "cat"]);
+    view.wait_text("sessd: box is still being connected to and logged in to", SOON);
+    fs::write(go, "").expect("a file");
+    view.wait_text("dev", SOON);
+    assert!(!view.screen_text().contains("what the ssh config says"), "{}", view.describe());
+}
+
+#[test]
 fn a_host_can_be_named_in_every_way() {
     let mut world = World::new();
     let host = Sshd::start_in(&world, "h1");

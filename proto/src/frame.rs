@@ -163,6 +163,8 @@ frames! {
         ANSWER = 0xd2 => Answer(m::QuestionAnswer) if "views";
         /// A question is not wanted any more.
         QUESTION_OVER = 0xd3 => QuestionOver(m::QuestionOver) if "views";
+        /// What the manager waits for while it works at a request.
+        AWAITS = 0xd4 => Awaits(m::Awaits) if "views";
     }
     counts {
         /// "Are you there?", answered by `PONG` with the same token.

@@ -6,6 +6,7 @@
 use sessd_base::prompt::{Answer, Prompter, Question};
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::{mpsc, oneshot};
 use zeroize::Zeroizing;
@@ -63,10 +64,36 @@ impl Prompter for Person {
     }
 }
 
+/// How far an attempt to reach a host is: what those who wait for it are told that they wait for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// What the ssh config says of the host is found out, by programs that it names, maybe.
+    Config,
+    /// The connection and the login, through whatever is on the way.
+    Login,
+    /// The agent is looked for there, put there, started: the first that a login shell does.
+    Agent,
+}
+
+impl Step {
+    const ALL: [Self; 3] = [Self::Config, Self::Login, Self::Agent];
+
+    /// What `host` is waited for, one sentence.
+    pub fn words(self, host: &str) -> String {
+        match self {
+            Self::Config => format!("what the ssh config says of {host} is still being found out"),
+            Self::Login => format!("{host} is still being connected to and logged in to"),
+            Self::Agent => format!("logged in to {host}; its shell has not started the agent yet"),
+        }
+    }
+}
+
 /// The people who want one host, the latest first.
 #[derive(Default)]
 pub struct Desk {
     people: Mutex<Vec<Arc<dyn Prompter>>>,
+    /// Of [`Step::ALL`].
+    step: AtomicU8,
 }
 
 impl std::fmt::Debug for Desk {
@@ -82,6 +109,16 @@ impl Desk {
         people.retain(|other| other.is_there() && !Arc::ptr_eq(other, person));
         people.insert(0, person.clone());
         people.truncate(MAX_PEOPLE);
+    }
+
+    /// The attempt has come this far.
+    pub fn is_at(&self, step: Step) {
+        self.step.store(step as u8, Ordering::Relaxed);
+    }
+
+    /// How far the attempt has come.
+    pub fn step(&self) -> Step {
+        Step::ALL.get(usize::from(self.step.load(Ordering::Relaxed))).copied().unwrap_or(Step::Config)
     }
 
     fn first(&self) -> Option<Arc<dyn Prompter>> {

@@ -1,5 +1,6 @@
 //! From a host's name to the byte stream of an agent that runs there.
 
+use crate::desk::Step;
 use crate::link::{Pipe, Sockets};
 use crate::origins::first_with_keys;
 use sessd_base::asking::{AGENT, Asking, SSH_CONFIG};
@@ -130,7 +131,7 @@ pub fn ssh_config(config: &Config, asking: Option<&Asking>) -> Option<PathBuf> {
     named.or_else(|| config.ssh_config.clone())
 }
 
-/// Connects once. `images`: the agents there are to be installed.
+/// Connects once. `images`: the agents there are to be installed. `at` hears how far it is.
 ///
 /// # Errors
 /// Why there is no agent to talk to.
@@ -140,8 +141,10 @@ pub async fn dial(
     home: &Path,
     from: Environment,
     images: &'static [AgentImage],
+    at: impl Fn(Step),
 ) -> std::result::Result<Dialled, Failed> {
     if host == LOCAL {
+        at(Step::Agent);
         return Ok(local(home, StartOptions { agent_dir: config.host(LOCAL).agent_dir }, images).await?);
     }
     let destination = Destination::parse(host)?;
@@ -152,7 +155,7 @@ pub async fn dial(
     let settings = config.host_as(host, Some(&resolved.user), Some(resolved.port));
     let proxied = settings.transport == TransportName::Openssh
         || resolved.jumps.iter().chain([&resolved]).any(|hop| hop.proxy_command.is_some());
-    connect(&resolved, settings, images).await.map_err(|failure| Failed { failure, proxied })
+    connect(&resolved, settings, images, at).await.map_err(|failure| Failed { failure, proxied })
 }
 
 /// What of an ssh config is not honoured is noted once of each host.
@@ -168,13 +171,16 @@ async fn connect(
     resolved: &HostConfig,
     settings: HostSettings,
     images: &'static [AgentImage],
+    at: impl Fn(Step),
 ) -> std::result::Result<Dialled, Failure> {
+    at(Step::Login);
     let transport: Box<dyn Transport> = match settings.transport {
         TransportName::Auto => Box::new(OwnFirst),
         TransportName::Russh => Box::new(RusshTransport),
         TransportName::Openssh => Box::new(OpensshTransport),
     };
     let mut connection = transport.dial(resolved).await?;
+    at(Step::Agent);
     let options = StartOptions { agent_dir: settings.agent_dir };
     let channel = start_agent(connection.as_mut(), images, &options).await?;
     let (reader, writer) = channel.stream.into_parts();

@@ -339,6 +339,11 @@ impl Host {
         }
     }
 
+    /// What whoever wants the host waits for, one sentence; `None`: it is not being dialled.
+    pub fn doing(&self) -> Option<String> {
+        matches!(*self.status.borrow(), Status::Connecting).then(|| self.desk.step().words(&self.name))
+    }
+
     /// Where the link stands.
     pub fn status(&self) -> Status {
         self.status.borrow().clone()

@@ -1,6 +1,6 @@
 //! What the manager's hosts have of it.
 
-use crate::desk::Desk;
+use crate::desk::{Desk, Step};
 use crate::dial;
 use crate::host::{Coming, HostContext};
 use crate::link::Link;
@@ -31,14 +31,15 @@ impl HostContext for Manager {
     ) -> Coming<Result<dial::Dialled, dial::Failed>> {
         // Whoever asks is answered as ssh would be there; without anybody, an agent that is gone is not missed.
         let spare = if asked { Vec::new() } else { self.agents() };
+        person.is_at(Step::Config);
         Box::pin(async move {
             self.config.look(&self.paths).await;
             let (config, home, images) = (self.config.now(), self.paths.home.clone(), self.images);
             // Held no longer than that: an attempt may take minutes.
             drop(self);
             let mut from = dial::environment(&config, from.as_deref(), &spare).await;
-            from.person = Some(person);
-            dial::dial(&host, &config, &home, from, images).await
+            from.person = Some(person.clone());
+            dial::dial(&host, &config, &home, from, images, |step| person.is_at(step)).await
         })
     }
 

@@ -130,6 +130,11 @@ impl Manager {
         hosts.entry(name.to_owned()).or_insert_with(|| Host::start(name.to_owned(), context)).clone()
     }
 
+    /// What is waited for at a host that is being dialled, one sentence.
+    pub(crate) fn doing_at(&self, host: &str) -> Option<String> {
+        self.hosts.borrow().get(host)?.doing()
+    }
+
     /// Hosts that no session is on and nobody dials are forgotten: a name may have been a slip.
     pub(crate) fn let_hosts_go(&self) {
         let mut hosts = self.hosts.borrow_mut();

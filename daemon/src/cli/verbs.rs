@@ -142,6 +142,19 @@ fn detach(paths: &Paths, args: DetachArgs, json: bool) -> Result<u8> {
     Ok(0)
 }
 
+/// Folders of jobs that are looked at for a hint.
+const LOOKED_AT: usize = 256;
+
+/// Whether a job of this home began and has not ended, as its folder says: a state folder that was moved away leaves its
+/// jobs running. A hint and no more, since the job may be gone without a word.
+fn jobs_of_another_manager(home: &std::path::Path) -> bool {
+    let within = |folder: std::path::PathBuf| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    within(home.join(".local/state/sessd-agent/jobs"))
+        .flat_map(|machine| within(machine.path()))
+        .take(LOOKED_AT)
+        .any(|job| job.path().join("holder").exists() && !job.path().join("exit").exists())
+}
+
 fn list(paths: &Paths, args: ListArgs, json: bool) -> Result<u8> {
     // People are told of what they are not shown.
     let all = args.all || !(json || args.quiet);
@@ -173,7 +186,15 @@ fn list(paths: &Paths, args: ListArgs, json: bool) -> Result<u8> {
         out::lines(&print::sessions(&sessions, &Wall::here(), room, args.long))?;
     }
     match print::about_anonymous(sessions.len(), hidden) {
-        Some(text) if sessions.is_empty() => out::line(&text).map(|_| 0),
+        Some(text) if sessions.is_empty() => {
+            out::line(&text)?;
+            if hidden == 0 && out::is_terminal() && jobs_of_another_manager(&paths.home) {
+                out::note(
+                    "a job that this manager knows nothing of may run here: `sessd host adopt local` looks for it",
+                );
+            }
+            Ok(0)
+        }
         // Behind a table it is for eyes only.
         Some(text) if out::is_terminal() => {
             out::say(&text);

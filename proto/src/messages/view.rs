@@ -59,6 +59,14 @@ pub struct QuestionOver {
     pub id: u64,
 }
 
+/// What the manager waits for while it works at a request.
+#[derive(Clone, PartialEq, Message)]
+pub struct Awaits {
+    /// One sentence, without a full stop.
+    #[prost(string, tag = "1")]
+    pub what: String,
+}
+
 /// Turn this connection into a view.
 #[derive(Clone, PartialEq, Message)]
 pub struct Attach {

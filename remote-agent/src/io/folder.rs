@@ -49,8 +49,14 @@ pub fn remove_unused_agents(bin: &Path, programs: &[PathBuf]) {
     }
 }
 
-/// Names this machine among those that may share one home: the first digits of its machine id, else its host name.
+/// Names this machine among those that may share one home: the first digits of its machine id, else its host name. Read
+/// once, at the start: later nobody waits for the disk that has it.
 pub fn machine() -> String {
+    static NAME: std::sync::OnceLock<String> = std::sync::OnceLock::new();
+    NAME.get_or_init(read_machine).clone()
+}
+
+fn read_machine() -> String {
     let id: String = crate::platform::machine_id().chars().filter(char::is_ascii_hexdigit).take(12).collect();
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let host: String =

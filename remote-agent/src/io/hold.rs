@@ -10,7 +10,7 @@ use crate::io::folder::{HolderMark, JobFolder, context, fault};
 use crate::io::keep::{Done, Task};
 use crate::io::readiness::{Readiness, is_readable};
 use crate::io::upkeep::{self, Id};
-use crate::io::{detach, inventory, pty, report};
+use crate::io::{detach, inherit, inventory, pty, report};
 use crate::machine::ending::{Ending, Step};
 use crate::machine::idle::{Depth, Processes};
 use crate::machine::keep::{Keeping, Kept};
@@ -454,9 +454,14 @@ fn start_of(pid: u32) -> u64 {
     platform::process(pid).map_or(0, |process| process.start)
 }
 
-/// What a logout could do to this job.
+/// What a logout could do to this job, and what it did not get that whoever made it has.
 fn warnings() -> Vec<String> {
-    platform::login(std::process::id(), |name| std::env::var(name).ok()).warnings()
+    let mut warnings = platform::login(std::process::id(), |name| std::env::var(name).ok()).warnings();
+    // Who may raise limits has them as they were told.
+    if !rustix::process::geteuid().is_root() {
+        warnings.extend(inherit::Ready::new(&inherit::told()).shortfall());
+    }
+    warnings
 }
 
 /// Our socket for whoever is not inside the job's folder. A path that is too long for an address leads through our current

@@ -15,6 +15,19 @@ pub fn descriptor_limit() -> Limit {
     Limit { resource: NOFILE, soft: limit.current, hard: limit.maximum }
 }
 
+/// What people know by name and programs fail without.
+const WHAT: [(Resource, &str); 9] = [
+    (Resource::Cpu, "seconds of processor time"),
+    (Resource::Fsize, "bytes a file"),
+    (Resource::Data, "bytes of data"),
+    (Resource::Stack, "bytes of stack"),
+    (Resource::Core, "bytes of core file"),
+    (Resource::Nproc, "processes"),
+    (Resource::Nofile, "open files"),
+    (Resource::Memlock, "bytes of locked memory"),
+    (Resource::As, "bytes of address space"),
+];
+
 /// As text, for the variable.
 pub fn to_text(inherited: &Inherited) -> String {
     let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
@@ -78,6 +91,28 @@ impl Ready {
         Self { umask: inherited.umask, nice: inherited.nice, limits: limits.collect() }
     }
 
+    /// What is told and cannot be carried out, one sentence.
+    pub fn shortfall(&self) -> Option<String> {
+        let number = |limit: Option<u64>| limit.map_or_else(|| "unlimited".to_owned(), |n| n.to_string());
+        let less: Vec<String> = self
+            .limits
+            .iter()
+            .filter(|(_, told, possible)| told.current != possible.current)
+            .filter_map(|(resource, told, possible)| {
+                let what = WHAT.iter().find(|(of, _)| of == resource)?.1;
+                Some(format!("{} {what} instead of {}", number(possible.current), number(told.current)))
+            })
+            .collect();
+        if less.is_empty() {
+            return None;
+        }
+        Some(format!(
+            "the manager was started under lower limits than yours, so the job has {}; \
+             `sessd daemon restart` from here raises that for new sessions",
+            less.join(", ")
+        ))
+    }
+
     /// Carries it out, as far as this process may. Only system calls: nothing allocates.
     pub fn apply(&self) {
         if let Some(umask) = self.umask {
@@ -123,5 +158,19 @@ mod tests {
         let told = Limit { resource: 4, soft: None, hard: None };
         let ready = Ready::new(&Inherited { limits: vec![told], ..Inherited::default() });
         assert_eq!(ready.limits[0].2.maximum, Some(hard));
+    }
+
+    #[test]
+    fn a_limit_that_cannot_be_had_is_said_and_one_that_can_is_not() {
+        let limit = |current| Rlimit { current, maximum: current };
+        let ready = |told, possible| Ready {
+            limits: vec![(Resource::Nofile, limit(told), limit(possible))],
+            ..Ready::default()
+        };
+        assert_eq!(ready(Some(1024), Some(1024)).shortfall(), None);
+        let said = ready(Some(65536), Some(4096)).shortfall().unwrap();
+        assert!(said.contains("4096 open files instead of 65536;"), "{said}");
+        let said = ready(None, Some(4096)).shortfall().unwrap();
+        assert!(said.contains("4096 open files instead of unlimited;"), "{said}");
     }
 }

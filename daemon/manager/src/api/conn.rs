@@ -11,6 +11,7 @@ use crate::wire::{FrameReader, OutQueue, OwnedFrame};
 use sessd_base::asking::Asking;
 use sessd_core::Record;
 use sessd_core::views::View;
+use sessd_proto::docs::host::{LOCAL, spelled};
 use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::frame::put_snapshot;
 use sessd_proto::messages::{self as m, Act, Answer};
@@ -214,12 +215,14 @@ async fn asked(
             );
             let (left, gone) = tokio::sync::oneshot::channel();
             let gone = async move { gone.await.unwrap_or_default() };
+            let host = request.act.as_ref().and_then(|act| host_of(act, manager));
+            let doing = || host.as_deref().and_then(|host| manager.doing_at(host));
             let act = act(request.act, manager, talk.asking.as_ref(), gone);
             let act = attended(act, reader, talk.questions.as_ref(), &mut talk.ahead, left);
             let answer = match (is_document, listens && !place.stay()) {
                 (_, true) => Err(too_many_stay()),
-                (true, _) => at_work(out, place.in_turn(act)).await,
-                (false, _) => at_work(out, act).await,
+                (true, _) => at_work(out, doing, place.in_turn(act)).await,
+                (false, _) => at_work(out, doing, act).await,
             };
             let listens = listens && answer.is_ok();
             match answer {
@@ -232,7 +235,10 @@ async fn asked(
         }
         Ok(Frame::Attach(_)) if !place.stay() => put_error(out, 0, too_many_stay()),
         Ok(Frame::Attach(attach)) => {
-            match at_work(out, start_view(attach, out, manager, talk.asking.as_ref(), talk.features)).await {
+            let doing = || None;
+            match at_work(out, doing, start_view(attach, out, manager, talk.asking.as_ref(), talk.features))
+                .await
+            {
                 Ok(Some((session, view))) => return Next::Views(session, view),
                 Ok(None) => return Next::Ends,
                 Err(error) => put_error(out, 0, error),
@@ -256,13 +262,42 @@ const SENT_AWAY: std::time::Duration = std::time::Duration::from_secs(2);
 const AT_WORK: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// Does the work, and lets the peer know that somebody does: a host may take its time, a manager that is silent is stuck.
-async fn at_work<T>(out: &OutQueue, work: impl Future<Output = T>) -> T {
+/// `doing`: what it waits for now, which is said once.
+async fn at_work<T>(out: &OutQueue, doing: impl Fn() -> Option<String>, work: impl Future<Output = T>) -> T {
     let mut work = std::pin::pin!(work);
+    let mut said = None;
     loop {
         match tokio::time::timeout(AT_WORK, &mut work).await {
             Ok(done) => return done,
             Err(_) => out.put(0, &Frame::Pong(0)),
         }
+        let now = doing();
+        if now != said
+            && let Some(what) = &now
+        {
+            out.put(0, &Frame::Awaits(m::Awaits { what: what.clone() }));
+        }
+        said = now.or(said);
+    }
+}
+
+/// The host that an act may have to wait for.
+fn host_of(act: &Act, manager: &Manager) -> Option<String> {
+    let of_session = |name: &str| {
+        let sessions = manager.registry.all();
+        let mut of = sessions.iter().filter(|session| {
+            let record = &session.live.borrow().record;
+            record.name.as_deref() == Some(name) || record.id.to_string() == name
+        });
+        of.next().map(|session| session.host.name.clone())
+    };
+    match act {
+        Act::Create(create) if create.host.is_empty() => Some(LOCAL.to_owned()),
+        Act::Create(create) => spelled(&create.host).ok(),
+        Act::Connect(named) => spelled(&named.host).ok(),
+        Act::Adopt(host) => spelled(&host.host).ok(),
+        Act::Restart(select) => of_session(&select.session),
+        _ => None,
     }
 }
 
