@@ -437,7 +437,8 @@ fn a_session_is_sized_by_whom_its_user_says() {
     big.wait_text("size 40 100", SOON);
     world.ok(&["size", "dev", "smallest"]);
     big.wait_text("size 30 60", SOON);
-    world.ok(&["size", "dev", "111x33"]);
+    // What is answered is what is.
+    assert_eq!(world.json(&["size", "dev", "111x33"])["size"]["cols"], 111);
     big.wait_text("size 33 111", SOON);
     // Neither typing nor another window is asked any more, and another manager knows it.
     tall.type_("\r");

@@ -28,7 +28,7 @@ pub fn run(verb: Verb, json: bool) -> Result<u8> {
     match &verb {
         // Inside a job there may be no manager, and no home.
         Verb::Report(args) => return script::report::report(args),
-        Verb::Hooks(args) => return script::report::print_hooks(args),
+        Verb::Hooks(args) => return script::report::print_hooks(args, json),
         _ => {}
     }
     let paths = Paths::from_environment()?;

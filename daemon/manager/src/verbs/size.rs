@@ -7,6 +7,10 @@ use crate::verbs::{LOOKS, never_still};
 use sessd_proto::docs::{Error, InfoDoc, Result, SizePolicy, Vocabulary};
 use sessd_proto::limits::SIDE_MAX;
 use sessd_proto::messages as m;
+use std::time::{Duration, Instant};
+
+/// How long the holder may take to say that it has resized.
+const RESIZED: Duration = Duration::from_millis(500);
 
 /// A policy by its word; none: the default.
 ///
@@ -42,6 +46,16 @@ impl Manager {
             let session = self.find_live(&asked.session).await?;
             if let Some(answer) = session.ask_if_there(|done| ToSession::SetSize(policy, size, done)).await {
                 answer?;
+                // What is answered is what is, and not what was; over a link that is silent it may be the old one for long.
+                let began = Instant::now();
+                let is_other = |(cols, rows): (u16, u16)| {
+                    let live = session.live.borrow();
+                    let status = live.status.as_ref().map(|(status, _)| (status.cols, status.rows));
+                    status.is_some_and(|now| now != (cols.into(), rows.into()))
+                };
+                while size.is_some_and(is_other) && began.elapsed() < RESIZED {
+                    tokio::time::sleep(RESIZED / 100).await;
+                }
                 return Ok(doc::info_of_session(&session, &self.name));
             }
         }

@@ -42,11 +42,15 @@ fn hooks(events: &[(&str, &str)]) -> String {
     serde_json::to_string_pretty(&serde_json::json!({"hooks": all})).unwrap_or_default()
 }
 
+fn on_a_line(document: &str) -> String {
+    serde_json::from_str::<serde_json::Value>(document).unwrap_or_default().to_string()
+}
+
 /// Prints the lines that make an agent say what it does.
 ///
 /// # Errors
 /// When they could not be printed.
-pub fn print_hooks(args: &HooksArgs) -> Result<u8> {
+pub fn print_hooks(args: &HooksArgs, json: bool) -> Result<u8> {
     let claude = hooks(&[
         ("UserPromptSubmit", "working"),
         ("PreToolUse", "working"),
@@ -61,6 +65,9 @@ pub fn print_hooks(args: &HooksArgs) -> Result<u8> {
         ("Stop", "done"),
     ]);
     match args.agent.as_deref() {
+        None if json => {
+            out::json(&format!("{{\"claude\":{},\"codex\":{}}}", on_a_line(&claude), on_a_line(&codex)))?
+        }
         Some("claude") => out::lines(&(claude + "\n"))?,
         Some("codex") => out::lines(&(codex + "\n"))?,
         _ => out::lines(&format!(
