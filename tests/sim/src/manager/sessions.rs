@@ -1,0 +1,126 @@
+//! The machines of sessions, and what they have done.
+
+use super::{AskedFor, Doing, Process, Request};
+use sessd_core::host;
+use sessd_core::link::{self, Route};
+use sessd_core::session::{self, Answer, Asker};
+use sessd_proto::docs::{Error, Kind};
+
+impl Process {
+    pub(super) fn session_event(&mut self, task: u64, event: session::Event<'_>) {
+        let now = self.times();
+        let Some(there) = self.tasks.get_mut(&task) else { return };
+        there.machine.handle(now, event);
+        self.drain(task);
+    }
+
+    /// While nothing else is to be done, models follow the output.
+    pub fn work(&mut self) {
+        let now = self.times();
+        while let Some(task) =
+            self.tasks.iter().find(|(_, task)| task.machine.has_work()).map(|(number, _)| *number)
+        {
+            if let Some(there) = self.tasks.get_mut(&task) {
+                there.machine.work(now);
+            }
+            self.drain(task);
+        }
+    }
+
+    fn drain(&mut self, task: u64) {
+        while let Some(effect) = self.tasks.get_mut(&task).and_then(|there| there.machine.poll()) {
+            self.carry_out_for(task, effect);
+        }
+        if self.tasks.get(&task).is_some_and(|there| there.machine.is_over()) {
+            self.tasks.remove(&task);
+        }
+    }
+
+    fn carry_out_for(&mut self, task: u64, effect: session::Effect) {
+        let Some(there) = self.tasks.get_mut(&task) else { return };
+        let (host, id) = (there.host, there.shown.record.id);
+        let job = there.shown.record.job_id;
+        match effect {
+            session::Effect::Write(write, what) => self.doing.push_back(Doing::Write { task, write, what }),
+            session::Effect::Show(shown) => there.shown = *shown,
+            session::Effect::Reply(asker, answer) => match (self.askers.remove(&asker), answer) {
+                (Some(AskedFor::Attach(view)), Ok(Answer::Attached(_))) => {
+                    there.views.insert(view);
+                }
+                (Some(AskedFor::Attach(view)), _) => self.doing.push_back(Doing::Refused(view)),
+                _ => {}
+            },
+            session::Effect::LookForAnother(asker) => {
+                if let Some(AskedFor::Attach(view)) = self.askers.remove(&asker) {
+                    self.doing.push_back(Doing::Refused(view));
+                }
+            }
+            session::Effect::Ask(asked, act) => self.ask(host, Request::Of(task, asked), *act),
+            session::Effect::Open => {
+                let stream = self.ids.next();
+                if let Some(live) = &mut self.host(host).live {
+                    live.owners.insert(stream, task);
+                    self.link_event(host, link::Event::Open(stream, job.to_string()));
+                }
+                let live = self.hosts.get(&host).and_then(|host| host.live.as_ref());
+                let opened = live.filter(|live| live.machine.route(stream).is_some()).map(|_| stream);
+                self.session_event(task, session::Event::Opened(opened));
+            }
+            session::Effect::Close(stream) => self.link_event(host, link::Event::Close(stream)),
+            session::Effect::OpenShortCut { .. } => {}
+            session::Effect::ToHolder(stream, packet) => {
+                if let Some(live) = &self.host(host).live
+                    && let Some(Route::Agent(number)) = live.machine.route(stream)
+                {
+                    let conn = live.conn;
+                    let mut bytes = Vec::new();
+                    packet.raw().relay(number, &mut bytes);
+                    self.doing.push_back(Doing::Send(conn, bytes));
+                }
+            }
+            session::Effect::ToView(view, bytes) => self.doing.push_back(Doing::ToView(view, bytes)),
+            session::Effect::CloseView(view) => {
+                there.views.remove(&view);
+                self.doing.push_back(Doing::CloseView(view));
+            }
+            session::Effect::WhenDrained(view) => {
+                self.undrained.insert(view);
+            }
+            session::Effect::LookAgain => self.host_event(host, host::Event::LookAgain),
+            session::Effect::Hasten => self.host_event(host, host::Event::Hasten),
+            session::Effect::Warmed | session::Effect::Notice(_) | session::Effect::Point(_) => {}
+            session::Effect::Claim(name) => {
+                let is_free = self.names.insert(name);
+                let taken = Error::new(Kind::NameTaken, "taken", "");
+                self.session_event(task, session::Event::Claimed(if is_free { Ok(()) } else { Err(taken) }));
+            }
+            session::Effect::Unclaim | session::Effect::Deleted => {}
+            session::Effect::HandOn { record, caller, running, told } => {
+                let next = self.begin(*record, caller);
+                for asker in running {
+                    self.session_event(next, session::Event::WhenRunning(asker));
+                }
+                for asker in told {
+                    self.askers.remove(&asker);
+                }
+            }
+            session::Effect::Leave => {
+                self.dismiss(task);
+                if self.sessions.get(&id) == Some(&task) {
+                    self.sessions.remove(&id);
+                }
+            }
+            session::Effect::PassOn(event) => {
+                if let Some(next) = self.sessions.get(&id).copied().filter(|next| *next != task) {
+                    self.session_event(next, event);
+                }
+            }
+        }
+    }
+
+    pub(super) fn asker(&mut self, what: AskedFor) -> Asker {
+        let asker = Asker(self.number());
+        self.askers.insert(asker, what);
+        asker
+    }
+}

@@ -1,0 +1,124 @@
+//! What people ask a manager for.
+
+use super::{AskedFor, Doing, Process, Verb, host_number};
+use sessd_core::adopt::{self, Known, Verdict};
+use sessd_core::reconcile::{Seen, place_of};
+use sessd_core::session::{self, Caller};
+use sessd_core::{Record, State, host};
+use sessd_proto::Uuid;
+use sessd_proto::messages::Liveness;
+use std::collections::BTreeMap;
+
+impl Process {
+    /// `create`.
+    pub fn create(&mut self, host: usize, session: Uuid, job: Uuid) {
+        let record = Record {
+            id: session,
+            name: None,
+            host: format!("host{host}"),
+            tags: BTreeMap::new(),
+            command: vec!["sh".into()],
+            cwd: String::new(),
+            env: BTreeMap::new(),
+            size: (80, 24),
+            idle_timeout_ms: None,
+            reap_unattended: false,
+            created_at_ms: self.wall(),
+            job_id: job,
+            state: State::Init,
+            delete_requested: false,
+            last_active_ms: None,
+            place: String::new(),
+            end: None,
+            untold: Default::default(),
+            restart: None,
+            size_policy: sessd_proto::docs::SizePolicy::Latest,
+            plain: false,
+            run_for_ms: None,
+        };
+        self.alone.insert(session);
+        self.doing.push_back(Doing::Save(Box::new(record), Verb::Created(host)));
+    }
+
+    /// `host adopt`.
+    pub fn wants_to_adopt(&mut self, host: usize) {
+        let who = self.number();
+        self.host_event(host, host::Event::Want(who, 0));
+        self.host_event(host, host::Event::Look(host));
+    }
+
+    pub(super) fn adopt(&mut self, host: usize, seen: &Seen) {
+        for report in &seen.inventory().jobs {
+            let Some(spec) = &report.spec else { continue };
+            let Ok(id) = Uuid::parse_str(&spec.session_id) else { continue };
+            let over = [Liveness::Exited as i32, Liveness::Gone as i32].contains(&report.liveness);
+            let place = place_of(seen.inventory(), &report.folder);
+            let known = self.sessions.get(&id).and_then(|task| self.tasks.get(task)).map(|task| {
+                let record = &task.shown.record;
+                Known {
+                    done: record.ended().is_some(),
+                    same_job: record.job_id.to_string() == spec.job_id,
+                    same_host: true,
+                    same_place: record.place == place,
+                    reached: true,
+                }
+            });
+            if adopt::decide(over, known, false) == Verdict::Adopt
+                && !self.alone.contains(&id)
+                && let Some(record) = adopt::record(spec, &format!("host{host}"), place, None, self.wall())
+            {
+                self.alone.insert(id);
+                self.doing.push_back(Doing::Save(Box::new(record), Verb::Adopted(host)));
+            }
+        }
+    }
+
+    /// A verb's own record is saved, or not.
+    pub fn saved(&mut self, record: Record, verb: Verb, is_saved: bool) {
+        self.alone.remove(&record.id);
+        if !is_saved || self.sessions.contains_key(&record.id) {
+            return;
+        }
+        let (host, caller) = match verb {
+            Verb::Created(host) | Verb::Again(host) => (host, Some(Caller::default())),
+            Verb::Adopted(host) => (host, None),
+        };
+        let who = self.number();
+        self.host_event(host, host::Event::Want(who, 0));
+        self.begin(record, caller);
+    }
+
+    /// `restart`, of a session that has a task or of one that is done.
+    pub fn restart(&mut self, session: Uuid, job_id: Uuid, done: Option<&Record>) {
+        if let Some(task) = self.sessions.get(&session).copied() {
+            let asker = self.asker(AskedFor::Nothing);
+            let restart = session::Event::Restart { job_id, caller: Caller::default(), asker };
+            self.session_event(task, restart);
+        } else if let Some(done) = done
+            && self.alone.insert(session)
+        {
+            let mut again = done.clone();
+            again.begin_again(job_id);
+            let host = host_number(&again.host);
+            self.doing.push_back(Doing::Save(Box::new(again), Verb::Again(host)));
+        }
+    }
+
+    /// `delete`.
+    pub fn delete(&mut self, session: Uuid, force: bool) {
+        if let Some(task) = self.sessions.get(&session).copied() {
+            let asker = self.asker(AskedFor::Nothing);
+            self.session_event(task, session::Event::Delete { force, asker });
+        }
+    }
+
+    /// A view comes. False: there is no such session now.
+    pub fn attach(&mut self, session: Uuid, view: sessd_core::views::View) -> bool {
+        let Some(task) = self.sessions.get(&session).copied() else { return false };
+        let asker = self.asker(AskedFor::Attach(view.id));
+        let host = self.tasks[&task].host;
+        self.session_event(task, session::Event::Attach(Box::new(view), asker));
+        self.host_event(host, host::Event::Person(0));
+        true
+    }
+}
