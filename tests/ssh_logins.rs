@@ -275,6 +275,59 @@ fn who_waits_for_a_host_is_told_for_what() {
 }
 
 #[test]
+fn a_doctor_walks_the_whole_way_and_names_the_step_that_fails() {
+    let mut world = World::new();
+    let mut host = Sshd::start_in(&world, "h1");
+    SshConfig::new(&mut world).host("box", &host);
+    let doc = world.json(&["doctor", "box"]);
+    let steps: Vec<_> =
+        doc["steps"].as_array().expect("steps").iter().map(|s| (&s["step"], &s["ok"])).collect();
+    for step in ["config", "login", "agent", "clock", "job"] {
+        assert!(steps.iter().any(|(of, ok)| *of == step && **ok == true), "{step}: {doc}");
+    }
+    assert_eq!(world.list().len(), 0, "the job of a check leaves no record");
+    // What was found out is printed, up to what fails, and the code is that of the failure.
+    world.ok(&["host", "disconnect", "box"]);
+    host.stop();
+    let output = world.sessd(&["doctor", "box"]);
+    let text = output.stdout;
+    assert_eq!(output.code, 5, "{text}");
+    assert!(
+        text.contains("\u{2713} config") && text.contains("\u{2717} login") && text.contains("  do: "),
+        "{text}"
+    );
+    assert!(!text.contains("agent"), "{text}");
+    let here = world.json(&["doctor"]);
+    assert!(here["steps"].as_array().is_some_and(|steps| steps.iter().any(|s| s["step"] == "job")), "{here}");
+}
+
+#[test]
+fn what_a_person_disconnects_stays_so_until_a_person_wants_it() {
+    let mut world = World::new();
+    let host = Sshd::start_in(&world, "h1");
+    SshConfig::new(&mut world).host("box", &host);
+    works_on(&world, "box", "dev");
+    let link = world.json(&["host", "disconnect", "box"]);
+    assert_eq!((&link["link"], &link["next_try_at"]), (&"down".into(), &serde_json::Value::Null), "{link}");
+    let info = world.wait_session("dev", "no link", SOON, |info| info["state"] == "disconnected");
+    assert_eq!(info["link"], "down");
+    assert_eq!((host.connections(), world.agents(&host.home(), "hold").len()), (0, 1), "its job runs on");
+    let line = world.fails(&["host", "forget", "box"], 1);
+    assert!(line.contains("dev on box is not done"), "{line}");
+    let view = world.attach("dev");
+    view.type_("again\r");
+    view.wait_text("got <again>", SOON);
+    view.close();
+    world.ok(&["delete", "dev"]);
+    world.create_on("box", "short", "exit 3");
+    world.wait_state("short", "done", SOON);
+    let forgotten = world.json(&["host", "forget", "box"]);
+    assert_eq!((&forgotten["host"], &forgotten["done"]), (&"box".into(), &1.into()));
+    assert_eq!(world.json(&["host", "list"]), serde_json::json!([]));
+    world.fails(&["host", "forget", "box"], 3);
+}
+
+#[test]
 fn a_host_can_be_named_in_every_way() {
     let mut world = World::new();
     let host = Sshd::start_in(&world, "h1");

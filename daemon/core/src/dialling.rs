@@ -64,6 +64,8 @@ pub enum Event<W> {
     Watched(bool),
     /// This machine slept, or its network changed.
     Woke,
+    /// A person wants no link, until one does.
+    Disconnect,
     /// A configuration file has changed, or an ssh-agent answers.
     News,
     /// The attempt succeeded: the agent greeted, and what the host has is known.
@@ -97,7 +99,7 @@ pub enum Effect<W> {
     Abandon,
     /// Tell whoever waits that the link is up, or why the last attempt failed.
     Tell(W, bool),
-    /// End the link, which nobody needs.
+    /// End the link, which nobody needs, or wants.
     HangUp,
 }
 
@@ -114,6 +116,8 @@ pub enum Stage {
     Waiting(u64),
     /// Not dialled again by itself. True: but as soon as an ssh-agent answers.
     Parked(bool),
+    /// Not dialled again until somebody wants it: a person said so.
+    Disconnected,
 }
 
 /// What came while an attempt is on its way.
@@ -223,6 +227,7 @@ impl<W> Dialling<W> {
             }
             (Stage::Dialling, Event::Woke) => self.attempt.woke = true,
             (Stage::Parked(true), Event::News) if now >= self.news_after => self.dial(now, self.next, false),
+            (_, Event::Disconnect) => self.disconnect(),
             (Stage::Dialling, Event::Up) => self.up(now),
             (Stage::Dialling, Event::Failed { why, by_environment, took_ms }) => {
                 self.failed(now, why, by_environment, took_ms);
@@ -255,9 +260,24 @@ impl<W> Dialling<W> {
                 self.stage = Stage::Dormant;
             }
             // Nobody is left whom it could be of use to, and its name may have been a slip.
-            (Stage::Waiting(_) | Stage::Parked(_), false) => self.stage = Stage::Dormant,
+            (Stage::Waiting(_) | Stage::Parked(_) | Stage::Disconnected, false) => {
+                self.stage = Stage::Dormant
+            }
             _ => {}
         }
+    }
+
+    fn disconnect(&mut self) {
+        match self.stage {
+            Stage::Dialling => self.effects.push_back(Effect::Abandon),
+            Stage::Up => self.effects.push_back(Effect::HangUp),
+            _ => {}
+        }
+        for (who, _) in self.waiting.drain(..) {
+            self.effects.push_back(Effect::Tell(who, false));
+        }
+        self.backoff.reset();
+        self.stage = if self.members { Stage::Disconnected } else { Stage::Dormant };
     }
 
     fn tick(&mut self, now: u64) {
@@ -398,6 +418,46 @@ mod tests {
             assert_eq!(told, expected);
             assert_ne!(host.stage(), Stage::Dialling);
         }
+    }
+
+    #[test]
+    fn what_a_person_disconnects_stays_so_until_somebody_wants_it() {
+        for stage in ["up", "dialling", "waiting", "parked"] {
+            let mut host = host();
+            after(&mut host, 0, Event::Members(true));
+            let effect = match stage {
+                "up" => {
+                    after(&mut host, 1, Event::Up);
+                    vec![Effect::HangUp]
+                }
+                "waiting" => {
+                    after(&mut host, 1, failed(Why::Network));
+                    vec![]
+                }
+                "parked" => {
+                    after(&mut host, 1, failed(Why::Agent));
+                    vec![]
+                }
+                _ => {
+                    after(&mut host, 1, Event::Want("me", 0));
+                    vec![Effect::Abandon, Effect::Tell("me", false)]
+                }
+            };
+            assert_eq!(after(&mut host, 2, Event::Disconnect), effect, "{stage}");
+            assert_eq!((host.stage(), host.deadline()), (Stage::Disconnected, None), "{stage}");
+            for event in
+                [Event::Woke, Event::News, Event::Hasten, Event::Tick, Event::Members(true), Event::Lost]
+            {
+                assert_eq!(after(&mut host, 1_000_000, event), [], "{stage} {event:?}");
+            }
+            assert_eq!(after(&mut host, 2_000_000, Event::Person(0)), [asked(0)], "{stage}");
+        }
+        // With nobody there it is as if it had never been.
+        let mut host = host();
+        after(&mut host, 0, Event::Want("me", 0));
+        after(&mut host, 1, Event::Up);
+        assert_eq!(after(&mut host, 2, Event::Disconnect), [Effect::HangUp]);
+        assert_eq!(host.stage(), Stage::Dormant);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! What is done when, and what each who lives there or waits is told, is [`sessd_core::host`]. The task has the clock, the
 //! attempt and the link, tells the machine what comes of them, and carries out what it says.
 
-use crate::desk::Desk;
+use crate::desk::{Desk, Step};
 use crate::dial;
 use crate::faults::point;
 use crate::link::{Link, LinkEnd, NoAnswer};
@@ -55,6 +55,8 @@ pub enum Status {
     },
     /// Not dialled again without a person.
     NeedsPerson(Error),
+    /// Not dialled again until somebody wants it: a person said so.
+    Disconnected(Error),
 }
 
 impl Status {
@@ -65,9 +67,14 @@ impl Status {
             Self::Up(_) if host == LOCAL => LinkState::Local,
             Self::Up(_) => LinkState::Up,
             Self::Connecting => LinkState::Connecting,
-            Self::Dormant | Self::Down { .. } => LinkState::Down,
+            Self::Dormant | Self::Down { .. } | Self::Disconnected(_) => LinkState::Down,
             Self::NeedsPerson(_) => LinkState::NeedsLogin,
         }
+    }
+
+    /// Is there a link?
+    pub fn is_up(&self) -> bool {
+        matches!(self, Self::Up(_))
     }
 
     /// Is the link there, and silent?
@@ -86,7 +93,7 @@ impl Status {
     /// Why it is not up, one sentence.
     pub fn why(&self) -> Option<&Error> {
         match self {
-            Self::Down { why, .. } | Self::NeedsPerson(why) => Some(why),
+            Self::Down { why, .. } | Self::NeedsPerson(why) | Self::Disconnected(why) => Some(why),
             _ => None,
         }
     }
@@ -155,6 +162,8 @@ pub enum ToHost {
     Person(Origin),
     /// A person is there, and does something else.
     Hasten,
+    /// A person wants no link there, until one does.
+    Disconnect,
     /// A session waits for firm news: take another inventory soon.
     LookAgain,
     /// Take an inventory now, and tell what it says.
@@ -321,6 +330,16 @@ impl Host {
         if !matches!(self.status(), Status::Up(_)) {
             self.tell(ToHost::Person(self.origin(asking)));
         }
+    }
+
+    /// A person wants no link there, until one does.
+    pub fn disconnect(&self) {
+        self.tell(ToHost::Disconnect);
+    }
+
+    /// How far the attempt is that is on its way, or was the last.
+    pub fn step(&self) -> Step {
+        self.desk.step()
     }
 
     /// A person is there, and does not ask for the host by that: what is tried again by itself is tried soon, at most
@@ -490,6 +509,7 @@ impl Task {
             ToHost::Want(from, asker) => Event::Want(asker, from),
             ToHost::Person(from) => Event::Person(from),
             ToHost::Hasten => Event::Hasten,
+            ToHost::Disconnect => Event::Disconnect,
             ToHost::LookAgain => Event::LookAgain,
             ToHost::Look(looker) => Event::Look(looker),
             ToHost::Woke => Event::Woke,
@@ -569,6 +589,7 @@ impl Task {
                 Status::Down { next_try_ms: clock::wall_ms() + left as i64, why: error() }
             }
             (Phase::Parked, _) => Status::NeedsPerson(error()),
+            (Phase::Disconnected, _) => Status::Disconnected(error()),
         };
         if matches!(status, Status::Up(_)) && !matches!(&*host.status.borrow(), Status::Up(_)) {
             point("host-up");
@@ -632,6 +653,11 @@ impl Task {
 fn error_of(host: &str, cause: &Cause<Error>) -> Error {
     match cause {
         Cause::NotDialled => Error::failed("it was not dialled yet", ""),
+        Cause::Disconnected => Error::new(
+            Kind::Unreachable,
+            format!("{host} was disconnected by `sessd host disconnect`"),
+            format!("`sessd host connect {host}`, or attach to a session there"),
+        ),
         Cause::Attempt(error) => error.clone(),
         Cause::Refused(why) => Error::failed(why.clone(), ""),
         Cause::Link(LinkEnd::Lost(why)) => Error::new(

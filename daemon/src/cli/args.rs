@@ -68,6 +68,8 @@ pub enum Verb {
     Events(EventsArgs),
     /// Hosts and their links
     Host(HostArgs),
+    /// Say what would not work, and the one thing to do about it: here, or on the way to a host
+    Doctor(DoctorArgs),
     /// The manager itself; it starts when a verb needs it
     Daemon(DaemonArgs),
     /// Completion of verbs, sessions, hosts and tags for a shell
@@ -459,6 +461,17 @@ pub struct EventsArgs {
     pub since: Option<String>,
 }
 
+/// Flags of `doctor`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sessd doctor                                  this machine, and how the hosts are that have sessions\n  \
+    sessd doctor box                              every step to a job on box; a job that does nothing is run there")]
+pub struct DoctorArgs {
+    /// The host; without one, this machine
+    #[arg(add = ArgValueCandidates::new(tab::hosts))]
+    pub host: Option<String>,
+}
+
 /// Flags of `host`.
 #[derive(Debug, Args)]
 pub struct HostArgs {
@@ -475,6 +488,24 @@ pub enum HostVerb {
     List,
     /// Log in on a host now, answering what it asks; its sessions go on over that link
     Connect {
+        /// The host
+        #[arg(add = ArgValueCandidates::new(tab::hosts))]
+        host: String,
+    },
+    /// Log in on a host and look at it, step by step; `sessd doctor` runs a job there, too
+    Check {
+        /// The host
+        #[arg(add = ArgValueCandidates::new(tab::hosts))]
+        host: String,
+    },
+    /// End the link to a host until somebody wants it; its sessions run on
+    Disconnect {
+        /// The host
+        #[arg(add = ArgValueCandidates::new(tab::hosts))]
+        host: String,
+    },
+    /// Forget a host that no session lives on, and what ended there
+    Forget {
         /// The host
         #[arg(add = ArgValueCandidates::new(tab::hosts))]
         host: String,

@@ -54,7 +54,13 @@ pub fn ask_running(paths: &Paths, act: &Act, limit: Duration) -> Option<String> 
 fn dials(act: &Act) -> bool {
     matches!(
         act,
-        Act::Create(_) | Act::Restart(_) | Act::Adopt(_) | Act::Delete(_) | Act::Type(_) | Act::Connect(_)
+        Act::Create(_)
+            | Act::Restart(_)
+            | Act::Adopt(_)
+            | Act::Delete(_)
+            | Act::Type(_)
+            | Act::Connect(_)
+            | Act::Check(_)
     )
 }
 

@@ -1,8 +1,8 @@
 //! What each verb does: a request to the manager, and its answer printed.
 
-use super::args::{DetachArgs, HostArgs, HostVerb, InfoArgs, ListArgs, RestartArgs, SizeArgs, TagArgs, Verb};
+use super::args::{DetachArgs, InfoArgs, ListArgs, RestartArgs, SizeArgs, TagArgs, Verb};
 use super::when::Wall;
-use super::{ask, complete, create, daemon, delete, events, print, script};
+use super::{ask, complete, create, daemon, delete, doctor, events, host, print, script};
 use crate::view::terminal;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -11,9 +11,7 @@ use sessd_base::paths::Paths;
 use sessd_base::process;
 use sessd_proto::Uuid;
 use sessd_proto::docs::host::LOCAL;
-use sessd_proto::docs::{
-    AdoptDoc, Error, HostDoc, InfoDoc, Kind, LinkDoc, RenameDoc, Result, SessionDoc, SizePolicy, Vocabulary,
-};
+use sessd_proto::docs::{Error, InfoDoc, Kind, Result, SessionDoc, SizePolicy, Vocabulary};
 use sessd_proto::messages::{self as m, Act};
 use std::collections::HashMap;
 
@@ -53,7 +51,8 @@ pub fn run(verb: Verb, json: bool) -> Result<u8> {
             if json { out::json(event) } else { out::line(&events::line(event, &Wall::here())) }
         })
         .map(|()| 0),
-        Verb::Host(args) => host(&paths, args, json),
+        Verb::Host(args) => host::host(&paths, args, json),
+        Verb::Doctor(args) => doctor::doctor(&paths, args, json),
         Verb::Daemon(args) => daemon::run(paths, args, json),
         Verb::Completion { .. } | Verb::Report(_) | Verb::Hooks(_) => Ok(0),
     }
@@ -270,61 +269,6 @@ fn restart(paths: &Paths, args: RestartArgs, json: bool) -> Result<u8> {
     } else {
         out::line(&format!("restarted {}", print::label(&session)))?;
         more.notes.iter().for_each(|note| out::note(note));
-    }
-    Ok(0)
-}
-
-fn host(paths: &Paths, args: HostArgs, json: bool) -> Result<u8> {
-    let wall = Wall::here();
-    match args.act {
-        HostVerb::List => {
-            let answer = ask(paths, Act::Hosts(m::Empty {}))?;
-            if json {
-                out::json(&answer)?;
-            } else {
-                let hosts: Vec<HostDoc> = read(&answer)?;
-                out::lines(&print::hosts(&hosts, &wall, room()))?;
-            }
-        }
-        HostVerb::Rename { old, new } => {
-            let answer = ask(paths, Act::RenameHost(m::RenameHost { from: old, to: new }))?;
-            let renamed: RenameDoc = read(&answer)?;
-            if json {
-                out::json(&answer)?;
-                return Ok(0);
-            }
-            let RenameDoc { from, to, sessions, done, notes } = renamed;
-            let s = |n: usize| if n == 1 { "" } else { "s" };
-            out::line(&format!(
-                "{from} is {to}: {sessions} session{}, and {done} that ended before",
-                s(sessions)
-            ))?;
-            notes.iter().for_each(|note| out::note(note));
-        }
-        HostVerb::Connect { host } => {
-            let answer = ask(paths, Act::Connect(m::HostName { host, all: false }))?;
-            let link: LinkDoc = read(&answer)?;
-            if json {
-                out::json(&answer)?;
-                return Ok(0);
-            }
-            out::line(&format!("{} is {}", link.host, link.link))?;
-        }
-        HostVerb::Adopt { host, all } => {
-            let answer = ask(paths, Act::Adopt(m::HostName { host, all }))?;
-            let adopted: AdoptDoc = read(&answer)?;
-            if json {
-                out::json(&answer)?;
-                return Ok(0);
-            }
-            for session in &adopted.adopted {
-                out::line(&print::adopted(session, &wall))?;
-            }
-            if adopted.adopted.is_empty() {
-                out::line(&format!("nothing new on {}", adopted.host))?;
-            }
-            adopted.notes.iter().for_each(|note| out::note(note));
-        }
     }
     Ok(0)
 }

@@ -30,7 +30,7 @@ pub use end::EndDoc;
 pub use error::{Error, Kind, Result};
 pub use event::Event;
 pub use session::{ActivityDoc, InfoDoc, MoreDoc, SessionDoc, SizeDoc, ViewDoc};
-pub use status::{HostDoc, LinkDoc, StatusDoc};
+pub use status::{CheckDoc, ForgetDoc, HostDoc, LinkDoc, StatusDoc, StepDoc};
 pub use word::{LinkState, Reap, Reason, SizePolicy, State, Vocabulary, Word};
 
 /// A document with its keys in the order of the alphabet, in which nothing acts on the terminal it is printed to.

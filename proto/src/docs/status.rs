@@ -63,6 +63,39 @@ pub struct HostDoc {
     pub sessions: u64,
 }
 
+/// A step of the way to a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct StepDoc {
+    /// `config`, `login`, `agent`, `clock`, `job` and the like.
+    pub step: String,
+    /// Null: it works, and something about it is worth knowing.
+    pub ok: Option<bool>,
+    pub detail: String,
+    /// The one thing to do.
+    pub hint: Option<String>,
+}
+
+/// The way to a host, as far as it goes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct CheckDoc {
+    pub host: String,
+    pub ok: bool,
+    pub steps: Vec<StepDoc>,
+    /// Of the error that ended it.
+    #[serde(default)]
+    pub kind: Option<String>,
+}
+
+/// What was forgotten of a host.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[allow(missing_docs)]
+pub struct ForgetDoc {
+    pub host: String,
+    pub done: usize,
+}
+
 /// The hosts, in the order of their names. `sessions`: the host of each session, and whether it has ended.
 pub fn hosts<'a>(sessions: impl Iterator<Item = (&'a str, bool)>, links: &'a [LinkDoc]) -> Vec<HostDoc> {
     let mut hosts: BTreeMap<&str, (u64, u64)> =

@@ -10,7 +10,7 @@ pub struct Request {
     /// Comes back in the reply.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 21, 30, 40, 41")]
+    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 21, 30, 40, 41, 60, 61, 62")]
     pub act: Option<Act>,
 }
 
@@ -57,6 +57,15 @@ pub enum Act {
     /// Who sizes a session.
     #[prost(message, tag = "41")]
     SetSize(SetSize),
+    /// End a host's link; it is not dialled again until somebody wants it.
+    #[prost(message, tag = "60")]
+    Disconnect(HostName),
+    /// Forget a host that no session lives on, and the records of those that ended there.
+    #[prost(message, tag = "61")]
+    ForgetHost(HostName),
+    /// Walk the way to a host step by step; `all`: a job is run there, too.
+    #[prost(message, tag = "62")]
+    Check(HostName),
 }
 
 /// Which events are wanted.

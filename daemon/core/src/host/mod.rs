@@ -47,6 +47,8 @@ pub enum Cause<E> {
     Link(LinkEnd),
     /// The agent does not say what is there.
     Refused(String),
+    /// A person wanted none.
+    Disconnected,
 }
 
 /// What happened. `W`: who waits for a link; `L`: who waits for an inventory.
@@ -68,6 +70,8 @@ pub enum Event<W, L, E> {
     LookAgain,
     /// Somebody looks at a session there, or nobody does; counts for the waits that begin after it.
     Watched(bool),
+    /// A person wants no link, until one does.
+    Disconnect,
     /// This machine slept, or its network changed.
     Woke,
     /// What may mend the last failure has come.
@@ -144,6 +148,8 @@ pub enum Phase {
     Waiting(u64),
     /// Not dialled again without a person, or what was missing.
     Parked,
+    /// Not dialled again until somebody wants it: a person said so.
+    Disconnected,
 }
 
 /// A look on its way.
@@ -237,6 +243,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
             (Stage::Dialling | Stage::Up, _) => Phase::Connecting,
             (Stage::Waiting(at), _) => Phase::Waiting(at),
             (Stage::Parked(_), _) => Phase::Parked,
+            (Stage::Disconnected, _) => Phase::Disconnected,
         }
     }
 
@@ -275,6 +282,10 @@ impl<W, L, E: Clone> Host<W, L, E> {
             }
             Event::Person(from) => self.decide(now, dialling::Event::Person(from)),
             Event::Hasten => self.decide(now, dialling::Event::Hasten),
+            Event::Disconnect => {
+                (self.cause, self.why) = (Cause::Disconnected, Why::Person);
+                self.decide(now, dialling::Event::Disconnect);
+            }
             Event::Watched(watched) => self.decide(now, dialling::Event::Watched(watched)),
             Event::Look(who) => match &mut self.way {
                 Way::Link(live) if live.seen.is_some() => {

@@ -407,7 +407,7 @@ proptest::proptest! {
             proptest::prop_assert!(wants == 0 || attempt || live.is_some(), "{} wait for nothing", wants);
             proptest::prop_assert!(looks == 0 || asked || host.deadline().is_some(), "{} look for nothing", looks);
             proptest::prop_assert!(members.is_empty() || attempt || live.is_some() || host.deadline().is_some()
-                || host.phase() == Phase::Parked, "nobody works at it");
+                || matches!(host.phase(), Phase::Parked | Phase::Disconnected), "nobody works at it");
         }
     }
 }

@@ -71,13 +71,17 @@ pub enum HostStage {
     },
     /// Not dialled again without a person.
     NeedsPerson(Error),
+    /// Not dialled again until somebody wants it: a person said so.
+    Disconnected(Error),
 }
 
 impl HostState {
     /// Why the link is not up, if that is known.
     pub fn why(&self) -> Option<&Error> {
         match &self.stage {
-            HostStage::Down { why, .. } | HostStage::NeedsPerson(why) => Some(why),
+            HostStage::Down { why, .. } | HostStage::NeedsPerson(why) | HostStage::Disconnected(why) => {
+                Some(why)
+            }
             HostStage::Dormant | HostStage::Connecting | HostStage::Up { .. } => None,
         }
     }

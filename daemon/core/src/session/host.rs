@@ -188,7 +188,7 @@ impl Session {
             HostStage::Up { .. } if self.record.host == LOCAL => LinkState::Local,
             HostStage::Up { .. } => LinkState::Up,
             HostStage::Connecting => LinkState::Connecting,
-            HostStage::Dormant | HostStage::Down { .. } => LinkState::Down,
+            HostStage::Dormant | HostStage::Down { .. } | HostStage::Disconnected(_) => LinkState::Down,
             HostStage::NeedsPerson(_) => LinkState::NeedsLogin,
         }
     }

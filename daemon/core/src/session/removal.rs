@@ -26,7 +26,7 @@ impl Session {
             _ if self.is_stalled() => Reach::Out,
             HostStage::Up { .. } => Reach::Up,
             HostStage::Dormant | HostStage::Connecting => Reach::Coming,
-            HostStage::Down { .. } | HostStage::NeedsPerson(_) => Reach::Out,
+            HostStage::Down { .. } | HostStage::NeedsPerson(_) | HostStage::Disconnected(_) => Reach::Out,
         }
     }
 

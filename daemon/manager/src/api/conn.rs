@@ -294,7 +294,7 @@ fn host_of(act: &Act, manager: &Manager) -> Option<String> {
     match act {
         Act::Create(create) if create.host.is_empty() => Some(LOCAL.to_owned()),
         Act::Create(create) => spelled(&create.host).ok(),
-        Act::Connect(named) => spelled(&named.host).ok(),
+        Act::Connect(named) | Act::Check(named) => spelled(&named.host).ok(),
         Act::Adopt(host) => spelled(&host.host).ok(),
         Act::Restart(select) => of_session(&select.session),
         _ => None,
@@ -420,6 +420,9 @@ async fn act(
         }
         Some(Act::Type(asked)) => json(&manager.type_in(asked, asking).await?),
         Some(Act::Connect(named)) => json(&manager.connect(&named.host, asking).await?),
+        Some(Act::Disconnect(named)) => json(&manager.disconnect(&named.host).await?),
+        Some(Act::ForgetHost(named)) => json(&manager.forget_host(&named.host).await?),
+        Some(Act::Check(named)) => json(&manager.check(&named.host, named.all, asking).await?),
         Some(Act::Adopt(host)) => json(&manager.adopt(&host, asking).await?),
         Some(Act::RenameHost(names)) => json(&manager.rename_host(&names.from, &names.to, asking).await?),
         Some(Act::Events(_)) => Ok("null".to_owned()),

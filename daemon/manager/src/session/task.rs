@@ -243,6 +243,7 @@ impl Task {
             Status::Up(link) => HostStage::Up { stalled: link.is_stalled() },
             Status::Down { next_try_ms, why } => HostStage::Down { next_try_ms, why },
             Status::NeedsPerson(why) => HostStage::NeedsPerson(why),
+            Status::Disconnected(why) => HostStage::Disconnected(why),
         };
         let silent_since = self.handle.host.silent_since();
         let silent_since_ms =

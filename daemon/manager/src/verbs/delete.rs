@@ -123,7 +123,7 @@ impl Manager {
     }
 
     /// Forgets records of sessions that are done: the ids of those that were, and the sessions that began again meanwhile.
-    async fn forget_those(
+    pub(super) async fn forget_those(
         self: &Rc<Self>,
         mut records: Vec<Record>,
     ) -> (Vec<Uuid>, Vec<Rc<Session>>, Option<Error>) {

@@ -1,6 +1,7 @@
 //! What people ask of the manager, a room for each: a verb looks, is alone with a session that it starts or removes, asks
 //! the session's own task, and tells what came of it.
 
+mod check;
 pub(crate) mod connect;
 mod create;
 pub mod delete;

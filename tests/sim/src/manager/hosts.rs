@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 fn error(cause: &Cause<String>) -> Error {
     let what = match cause {
         Cause::NotDialled => "it was not dialled yet".to_owned(),
+        Cause::Disconnected => "it was disconnected".to_owned(),
         Cause::Attempt(why) | Cause::Refused(why) => why.clone(),
         Cause::Link(LinkEnd::Lost(why) | LinkEnd::Unusable(why) | LinkEnd::Skew(why)) => why.clone(),
     };
@@ -38,6 +39,7 @@ impl Process {
                 (HostStage::Down { next_try_ms, why: error(task.machine.cause()) }, None)
             }
             (Phase::Parked, _) => (HostStage::NeedsPerson(error(task.machine.cause())), None),
+            (Phase::Disconnected, _) => (HostStage::Disconnected(error(task.machine.cause())), None),
         };
         HostState { stage, silent_since_ms: silent }
     }
