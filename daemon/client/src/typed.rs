@@ -280,6 +280,17 @@ impl Outgoing {
         self.held = 0;
     }
 
+    /// The job it was typed for has ended, and another is there, which nothing of it is for. Numbers begin anew.
+    pub fn job_is_new(&mut self) {
+        let mut lost = self.lost();
+        for piece in self.pieces.iter().filter(|piece| piece.what != What::Answer) {
+            let given = self.given.saturating_sub(piece.seq).min(piece.bytes.len() as u64) as usize;
+            let (given, never_given) = piece.bytes.split_at(given);
+            (lost.doubtful, lost.dropped) = (lost.doubtful + keys(given), lost.dropped + keys(never_given));
+        }
+        *self = Self { lost, ..Self::default() };
+    }
+
     /// Withdraws what is too old to be sent, while nothing can be sent, and all that was typed after it.
     pub fn withdraw_old(&mut self, now_ms: u64) {
         let too_old = |piece: &Piece| {
@@ -556,6 +567,24 @@ mod tests {
         out.acknowledged(INPUT_WINDOW);
         let second: usize = sent(&mut out).iter().map(|(.., b)| b.len()).sum();
         assert_eq!(second as u64, INPUT_WINDOW);
+    }
+
+    #[test]
+    fn what_was_typed_for_a_job_that_is_over_is_told_and_not_typed_into_the_next() {
+        let mut out = Outgoing::new();
+        out.typed(b"done", false, 0);
+        sent(&mut out);
+        out.acknowledged(4);
+        out.typed(b"on its way", false, 0);
+        sent(&mut out);
+        out.typed(b"kept", true, 1);
+        out.answered(b"\x1b[1;1R", 1);
+        out.job_is_new();
+        assert_eq!(out.lost(), Lost { dropped: 4, doubtful: 10 });
+        assert_eq!((out.waiting(), out.refuses(), out.next_to_send()), (0, false, None));
+        out.typed(b"new", false, 2);
+        assert_eq!(sent(&mut out), [(0, false, b"new".to_vec())]);
+        assert_eq!(out.told(), Lost { dropped: 4, doubtful: 10 });
     }
 
     #[test]

@@ -145,12 +145,14 @@ impl Session {
         caller: Option<Caller>,
         told: Vec<Asker>,
     ) {
-        self.phase = Phase::Done(exit);
+        (self.phase, self.goes_on) = (Phase::Done(exit), true);
         self.publish();
         let running = std::mem::take(&mut self.when_running);
         self.out.push(Effect::HandOn { record: Box::new(record), caller, running, told });
         self.whoever_waits_looks_for_another();
         self.pump();
+        // Those that were let go are here no more, before they are seen there.
+        self.publish();
     }
 
     /// The host says, firmly, that the job never began: the session is what it was before it was asked for.

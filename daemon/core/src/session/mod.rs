@@ -112,6 +112,8 @@ pub struct Session {
     again_after_ms: u64,
     /// Who waits for the job to run.
     when_running: Vec<Asker>,
+    /// Another task has taken this one's place: the session goes on there.
+    goes_on: bool,
 }
 
 impl Session {
@@ -161,6 +163,7 @@ impl Session {
             again_at_ms: None,
             again_after_ms: AGAIN_FIRST_MS,
             when_running: Vec::new(),
+            goes_on: false,
         }
     }
 

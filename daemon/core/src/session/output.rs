@@ -122,7 +122,7 @@ impl Session {
         let Some(ring) = self.replica.ring().filter(|_| !over) else {
             // There is nothing, and nothing will come.
             if let Some(exit) = exit {
-                self.views.end(None, None, exit, &mut self.out);
+                self.views.end(None, None, exit, self.goes_on, &mut self.out);
             }
             return;
         };
@@ -146,7 +146,7 @@ impl Session {
         let screen = self.replica.screen();
         self.needs = self.views.pump(ring, screen, size, self.now.steady_ms, &mut self.out);
         if let Some(exit) = exit {
-            self.views.end(Some(ring), screen, exit, &mut self.out);
+            self.views.end(Some(ring), screen, exit, self.goes_on, &mut self.out);
         }
         self.grant();
     }

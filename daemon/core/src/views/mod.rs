@@ -441,12 +441,15 @@ impl Views {
         needs
     }
 
-    /// The job has ended: each view that has all of its output is told so and let go.
+    /// The job has ended: each view that has all of its output is told so and let go. `goes_on`: the session has another
+    /// job already. Its views go on with that one: they are let go without a word, and come again. Only who waits for the end
+    /// of a job, a script, hears of it.
     pub fn end(
         &mut self,
         ring: Option<&Ring>,
         screen: Option<&Terminal>,
         exit: &ExitRecord,
+        goes_on: bool,
         out: &mut Effects,
     ) {
         let mut done = Vec::new();
@@ -458,8 +461,10 @@ impl Views {
                 (ViewPosition::Nothing | ViewPosition::Fetching(_) | ViewPosition::Has(_), Some(_)) => false,
             };
             if has_all {
-                member.tell_text_rows(screen, out);
-                member.put(&Frame::Ended(exit.clone()), out);
+                if !goes_on || member.view.passive {
+                    member.tell_text_rows(screen, out);
+                    member.put(&Frame::Ended(exit.clone()), out);
+                }
                 out.push(Effect::CloseView(member.view.id));
                 done.push(member.view.id);
             }

@@ -1,7 +1,7 @@
 //! What a view and the manager say to each other, and what the view does when the manager is gone.
 
 use super::line::Line;
-use super::{Outcome, Outgoing, SETTLE_MS, View};
+use super::{Outcome, SETTLE_MS, View};
 use crate::view::{terminal, words};
 use rustix::io::Errno;
 use sessd_base::asking::Asking;
@@ -134,8 +134,11 @@ impl View<'_> {
             Told::Ping(token) => self.pong = Some((token, self.to_terminal.len())),
             Told::State(state) if state.text_rows.is_some() => self.text_rows = state.text_rows,
             Told::State(state) => self.state_changed(state),
-            // A restart made a new job: nothing old is of use to it.
-            Told::Attached { restarted: true } => self.outgoing = Outgoing::new(),
+            // A restart made a new job: nothing old is of use to it, and its screen begins anew.
+            Told::Attached { restarted: true } => {
+                self.outgoing.job_is_new();
+                (self.outstanding, self.unanswered) = Default::default();
+            }
             Told::Attached { restarted: false } => {}
             Told::Ended(end) | Told::Gone(end) => return Some(Outcome::Ended(self.label.clone(), end)),
             Told::SentAway(why) => return Some(Outcome::Detached { label: self.label.clone(), why }),

@@ -88,6 +88,24 @@ fn up() -> HostState {
     HostState { stage: HostStage::Up { stalled: false }, silent_since_ms: None }
 }
 
+fn view_of(id: Uuid, size: (u16, u16)) -> View {
+    View {
+        id,
+        kind: "cli".into(),
+        read_only: false,
+        take: false,
+        lossless: false,
+        size: Some(size),
+        resume: None,
+        credit: 1 << 20,
+        scrollback_lines: 0,
+        paced: false,
+        passive: false,
+        uncounted: false,
+        no_output: false,
+    }
+}
+
 /// A session with its world: streams are opened and names claimed at once, writes succeed when they are let.
 struct Rig {
     session: Session,
@@ -304,22 +322,7 @@ impl Rig {
     }
 
     fn attach(&mut self, id: Uuid, size: (u16, u16)) -> &mut Self {
-        let view = View {
-            id,
-            kind: "cli".into(),
-            read_only: false,
-            take: false,
-            lossless: false,
-            size: Some(size),
-            resume: None,
-            credit: 1 << 20,
-            scrollback_lines: 0,
-            paced: false,
-            passive: false,
-            uncounted: false,
-            no_output: false,
-        };
-        self.tell(Event::Attach(Box::new(view), Asker(100)))
+        self.tell(Event::Attach(Box::new(view_of(id, size)), Asker(100)))
     }
 
     fn types(&mut self, seq: u64, bytes: &[u8]) -> &mut Self {

@@ -265,6 +265,37 @@ fn two_restarts_at_once_are_one_new_job() {
     next.restart(4, Uuid::from_u128(0xe)).did(&["reply 4 Here"]);
 }
 
+/// A person's view is let go without a word, and comes again; a script that waits for the end of a job is told of it.
+#[test]
+fn the_views_of_a_restarted_session_go_on_with_its_new_job() {
+    let mut rig = Rig::running();
+    let script = Uuid::from_u128(0x3);
+    let waits = View { passive: true, uncounted: true, no_output: true, ..view_of(script, (80, 24)) };
+    rig.attach(VIEW, (80, 24)).tell(Event::Attach(Box::new(waits), Asker(101)));
+    rig.holder(Frame::Snapshot { at: 0, skipped: 0, cols: 80, rows: 24, more: false, bytes: b"" });
+    rig.session.work(rig.now);
+    rig.carry_out();
+    rig.restart(1, NEXT_JOB).took();
+    // Its last words are shown first.
+    rig.holder(Frame::Output { offset: 0, bytes: b"bye" }).did(&["view 1 OUTPUT bye"]);
+    rig.holder(Frame::Exited(exit(0, 3)));
+    let did = rig.took();
+    let after: Vec<_> = did.iter().filter(|did| did.contains("view") || did.contains("hand-on")).collect();
+    assert_eq!(
+        after,
+        [
+            "hand-on init 11 running=[] told=[Asker(1)]",
+            "close-view 1",
+            "view 3 ENDED Some(0)",
+            "close-view 3"
+        ]
+    );
+    let (next, caller) = rig.handed_on.take().expect("a next task");
+    let mut next = Rig::of(next, caller);
+    next.attach(VIEW, (80, 24));
+    assert_eq!(next.session.shown().views.len(), 1, "it comes before there is the new job");
+}
+
 #[test]
 fn a_restart_outlives_the_link_and_the_manager() {
     let mut rig = Rig::running();
