@@ -425,6 +425,35 @@ fn watching_does_not_resize_and_typing_does() {
 
 /// Who sizes a session is said for each, is on record, and coming alone changes nothing for who is there.
 #[test]
+fn the_size_is_the_typists_after_any_restart_whoever_comes_back_first() {
+    let world = World::new();
+    world.create(
+        "dev",
+        "trap 'echo \"size $(stty size)\"' WINCH; echo \"new $(stty size)\"; while :; do read -r line; done",
+    );
+    let typist = world.view_sized(&["attach", "dev"], 100, 30);
+    typist.wait_text("new", SOON);
+    let others: Vec<_> = (0..3).map(|_| world.view_sized(&["attach", "dev"], 60, 15)).collect();
+    wait_views(&world, "dev", 4);
+    typist.type_("x\r");
+    for round in 0..3 {
+        let (job, restarted) = (world.info("dev").expect("it is there")["job_id"].clone(), round % 2 == 0);
+        if restarted {
+            world.ok(&["restart", "dev"]);
+        } else {
+            world.ok(&["daemon", "restart"]);
+        }
+        wait_views(&world, "dev", 4);
+        let info = world.wait_session("dev", "it runs", SOON, |info| info["state"] == "running");
+        assert_eq!(info["job_id"] != job, restarted);
+        assert_eq!(info["size"]["cols"], 100, "round {round}: {info}");
+    }
+    typist.wait_text("new 30 100", SOON);
+    assert!(!typist.screen_text().contains("size 15 60"), "{}", typist.describe());
+    drop(others);
+}
+
+#[test]
 fn a_session_is_sized_by_whom_its_user_says() {
     let world = World::new();
     let job = "trap 'echo \"size $(stty size)\"' WINCH; echo ready; while :; do read -r line && echo \"now $(stty size)\"; done";

@@ -244,6 +244,7 @@ impl ViewCore {
             passive: !self.wants.leads,
             uncounted: !self.wants.counts,
             no_output: self.wants.output == Output::None,
+            standing: again.then_some(m::Standing { leads: self.state.leader, sizes: self.state.sizes }),
         }
     }
 

@@ -304,6 +304,11 @@ impl Manager {
         self.stopping.send_replace(true);
     }
 
+    /// It was asked to stop.
+    pub fn is_stopping(&self) -> bool {
+        *self.stopping.borrow()
+    }
+
     /// Waits until it is asked to stop.
     pub async fn stopped(&self) {
         // Fails only without a sender, which we hold.

@@ -111,6 +111,20 @@ pub struct Attach {
     /// It wants no output, only how the session is and how its job ends.
     #[prost(bool, tag = "32")]
     pub no_output: bool,
+    /// What it was to the session before its connection ended; none: it comes for the first time.
+    #[prost(message, optional, tag = "40")]
+    pub standing: Option<Standing>,
+}
+
+/// What a view is to its session, beside being a view of it.
+#[derive(Clone, Copy, PartialEq, Eq, Message)]
+pub struct Standing {
+    /// Its terminal answers the job's queries.
+    #[prost(bool, tag = "1")]
+    pub leads: bool,
+    /// Its size is the job's.
+    #[prost(bool, tag = "2")]
+    pub sizes: bool,
 }
 
 /// The view is attached.
@@ -158,6 +172,9 @@ pub struct ViewState {
     /// What the job is doing; none: not known, or no longer.
     #[prost(message, optional, tag = "30")]
     pub doing: Option<ViewDoing>,
+    /// This view is the one whose size is the job's, or would be if the policy were `latest`.
+    #[prost(bool, tag = "31")]
+    pub sizes: bool,
 }
 
 /// What a job is doing, as a view is told.

@@ -107,6 +107,7 @@ impl View {
             scrollback_lines: 100,
             paced: false,
             no_output: false,
+            standing: None,
             passive: false,
             uncounted: false,
         }

@@ -210,6 +210,7 @@ impl Session {
             silent_ms: self.host.silent_since_ms.map(|since| self.now.steady_ms.saturating_sub(since)),
             text_rows: None,
             doing: self.doing_now(),
+            sizes: false,
         };
         self.views.tell(&state, &mut self.out);
     }

@@ -56,6 +56,8 @@ pub struct View {
     pub uncounted: bool,
     /// It wants no output.
     pub no_output: bool,
+    /// What it was, if it comes again.
+    pub standing: Option<sessd_proto::messages::Standing>,
 }
 
 /// Where a view's output stands.
@@ -142,7 +144,7 @@ impl Views {
             Some((offset, job)) if job == job_id => ViewPosition::Has(*offset),
             _ => ViewPosition::Nothing,
         };
-        self.leaders.join(view.id, view.size, !(view.read_only || view.passive));
+        self.leaders.join(view.id, view.size, !(view.read_only || view.passive), view.standing);
         self.members.push(Member {
             view,
             way: Way::default(),
@@ -331,9 +333,10 @@ impl Views {
 
     /// Tells each view where its session stands, if it does not know that already.
     pub fn tell(&mut self, state: &ViewState, out: &mut Effects) {
-        let leader = self.leaders.leader();
+        let (leader, sizes) = (self.leaders.leader(), self.leaders.sizes());
         for member in &mut self.members {
-            let state = ViewState { leader: leader == Some(member.view.id), ..state.clone() };
+            let id = Some(member.view.id);
+            let state = ViewState { leader: leader == id, sizes: sizes == id, ..state.clone() };
             if member.told.as_ref() == Some(&state) {
                 continue;
             }
@@ -582,6 +585,7 @@ mod tests {
             passive: !terminal,
             uncounted: !terminal,
             no_output: !terminal,
+            standing: None,
         }
     }
 

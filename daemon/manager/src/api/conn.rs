@@ -121,7 +121,8 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: Place) 
             break;
         }
     }
-    if let Some((session, view)) = viewing {
+    // It is we who go, and they come again: nobody else gets their size meanwhile.
+    if let Some((session, view)) = viewing.filter(|_| !manager.is_stopping()) {
         // A view that says nothing before it goes may come back.
         session.mailbox.send(ToSession::ViewGone { view, on_purpose: false });
     }
@@ -466,6 +467,7 @@ async fn start_view(
         passive: attach.passive,
         uncounted: attach.uncounted,
         no_output: attach.no_output,
+        standing: attach.standing,
     };
     let began = Instant::now();
     while session.live.borrow().views.iter().any(|view| view.id == id.to_string())

@@ -103,6 +103,7 @@ fn view_of(id: Uuid, size: (u16, u16)) -> View {
         passive: false,
         uncounted: false,
         no_output: false,
+        standing: None,
     }
 }
 
