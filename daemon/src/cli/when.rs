@@ -1,25 +1,28 @@
 //! Times as people read them: by the clock on their wall, and how long ago. Documents have them exactly, in UTC.
 
+use jiff::tz::TimeZone;
 use sessd_proto::docs::words;
+use std::cell::OnceCell;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// What a moment is told by: now, in milliseconds since the epoch, and where people are.
 #[derive(Debug, Clone)]
 pub struct Wall {
     now_ms: i64,
-    zone: jiff::tz::TimeZone,
+    /// Looked for when a time of day is to be said.
+    zone: OnceCell<TimeZone>,
 }
 
 impl Wall {
     /// This machine's.
     pub fn here() -> Self {
-        Self { now_ms: sessd_base::clock::wall_ms(), zone: jiff::tz::TimeZone::system() }
+        Self { now_ms: sessd_base::clock::wall_ms(), zone: OnceCell::new() }
     }
 
     /// A given one.
     #[cfg(test)]
-    pub fn at(now_ms: i64, zone: jiff::tz::TimeZone) -> Self {
-        Self { now_ms, zone }
+    pub fn at(now_ms: i64, zone: TimeZone) -> Self {
+        Self { now_ms, zone: zone.into() }
     }
 
     /// Seconds from a document's time to now; less than 0 when it is to come. `None`: it is no time.
@@ -41,7 +44,9 @@ impl Wall {
         let moment = milliseconds(time).and_then(|ms| jiff::Timestamp::from_millisecond(ms).ok());
         moment.map_or_else(
             || time.to_owned(),
-            |moment| moment.to_zoned(self.zone.clone()).strftime("%Y-%m-%d %H:%M:%S").to_string(),
+            |moment| {
+                moment.to_zoned(self.zone.get_or_init(zone).clone()).strftime("%Y-%m-%d %H:%M:%S").to_string()
+            },
         )
     }
 
@@ -52,6 +57,13 @@ impl Wall {
             None => time.to_owned(),
         }
     }
+}
+
+/// Where people are. The system's own zone is read from its file: looking it up by name reads every folder of zones.
+fn zone() -> TimeZone {
+    let named = std::env::var_os("TZ").is_some_and(|name| !name.is_empty());
+    let file = if named { None } else { std::fs::read("/etc/localtime").ok() };
+    file.and_then(|file| TimeZone::tzif("Local", &file).ok()).unwrap_or_else(TimeZone::system)
 }
 
 /// A document's time in milliseconds since the epoch.
@@ -66,7 +78,7 @@ mod tests {
 
     #[test]
     fn a_time_is_told_by_the_wall_and_by_its_age() {
-        let wall = Wall::at(1_800_000_000_000, jiff::tz::TimeZone::fixed(jiff::tz::offset(2)));
+        let wall = Wall::at(1_800_000_000_000, TimeZone::fixed(jiff::tz::offset(2)));
         let time = sessd_proto::docs::time::rfc3339;
         for (ms, relative, local) in [
             (1_800_000_000_000, "now", "2027-01-15 10:00:00"),
