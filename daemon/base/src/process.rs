@@ -3,11 +3,12 @@
 //! allowed.
 #![allow(unsafe_code)]
 
-use crate::files;
+use crate::{files, paths};
 use nix::libc;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, getrlimit, setrlimit};
 use sessd_proto::messages::{Inherited, Limit};
+use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
@@ -124,6 +125,14 @@ const RESOURCES: [(u32, Resource); 16] = [
     (14, Resource::Rtprio),
     (15, Resource::Rttime),
 ];
+
+/// The environment of a program that this process starts; paths in it as they are meant here: it may go to another folder.
+pub fn environment() -> HashMap<String, String> {
+    std::env::vars_os()
+        .chain(paths::absolute_variables().map(|(name, path)| (name.into(), path.into())))
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
 
 /// What a program that this process starts has from it, beside the environment. Called before there is a second thread.
 pub fn inherited() -> Inherited {

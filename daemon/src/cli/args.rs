@@ -66,6 +66,8 @@ pub enum Verb {
     Wait(WaitArgs),
     /// A line for every change of state, until interrupted
     Events(EventsArgs),
+    /// The web view: sessions in a browser, on this machine or a phone
+    Web(WebArgs),
     /// Hosts and their links
     Host(HostArgs),
     /// Say what would not work, and the one thing to do about it: here, or on the way to a host
@@ -559,4 +561,54 @@ pub enum DaemonVerb {
     Install,
     /// Take that back
     Uninstall,
+}
+
+/// Flags of `web`.
+#[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
+#[command(after_help = "Examples:\n  \
+    sessd web                                     prints the address, and opens it where there is a screen\n  \
+    ssh -L 7377:127.0.0.1:7377 box sessd web --no-open      the sessions of another machine, in the browser here\n  \
+    sessd web --listen 100.64.0.5:7377            for a phone in a private network\n\n\
+    The address is good for one browser, once. It stays let in for 30 days; `sessd web tokens` shows and ends that.")]
+pub struct WebArgs {
+    /// Where it listens [default: 127.0.0.1:7377, any port where that one is taken]
+    #[arg(long, value_name = "ADDR:PORT")]
+    pub listen: Option<std::net::SocketAddr>,
+    /// Only print the address
+    #[arg(long)]
+    pub no_open: bool,
+    /// Browsers only look
+    #[arg(long)]
+    pub read_only: bool,
+    /// Another name of this server, as where a proxy stands before it; any number of times
+    #[arg(long = "allow-host", value_name = "NAME[:PORT]")]
+    pub allow_host: Vec<String>,
+    /// What else.
+    #[command(subcommand)]
+    pub verb: Option<WebVerb>,
+}
+
+/// What is done about the web view.
+#[derive(Debug, Subcommand)]
+pub enum WebVerb {
+    /// The browsers that are let in; lets another in, or one no more
+    Tokens(WebTokensArgs),
+}
+
+/// Flags of `web tokens`.
+#[derive(Debug, Args)]
+pub struct WebTokensArgs {
+    /// Print a token for another browser, good once and for a day
+    #[arg(long, conflicts_with_all = ["revoke", "revoke_all"])]
+    pub new: bool,
+    /// With --new: that browser only looks
+    #[arg(long, requires = "new")]
+    pub read_only: bool,
+    /// The browser of that id is let in no more
+    #[arg(long, value_name = "ID")]
+    pub revoke: Option<String>,
+    /// No browser is, and no address that was printed
+    #[arg(long, conflicts_with = "revoke")]
+    pub revoke_all: bool,
 }

@@ -8,7 +8,7 @@ use crate::view::terminal;
 use serde_json::json;
 use sessd_base::config::{Config, duration_or_never};
 use sessd_base::out;
-use sessd_base::paths::{self, Paths};
+use sessd_base::paths::Paths;
 use sessd_base::process;
 use sessd_proto::docs::host::Destination;
 use sessd_proto::docs::host::LOCAL;
@@ -40,15 +40,7 @@ pub(super) fn size(text: &str) -> Result<(u32, u32)> {
 
 /// The caller's environment and folder belong to a session on the caller's own machine, as with any other program.
 pub(super) fn environment_for(host: &str) -> HashMap<String, String> {
-    if host == LOCAL {
-        // Paths in it as they are meant here: the job may go to another folder.
-        std::env::vars_os()
-            .chain(paths::absolute_variables().map(|(name, path)| (name.into(), path.into())))
-            .filter_map(|(k, v)| Some((k.into_string().ok()?, v.into_string().ok()?)))
-            .collect()
-    } else {
-        HashMap::new()
-    }
+    if host == LOCAL { process::environment() } else { HashMap::new() }
 }
 
 pub(super) fn create_message(args: &CreateArgs) -> Result<m::Create> {

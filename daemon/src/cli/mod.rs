@@ -1,7 +1,8 @@
 //! The command line. Flags and their help are in [`args`], wrong ones in [`usage`], what the shell's TAB offers in
 //! [`complete`]; what a verb does is in [`verbs`], [`create`] and [`delete`]; how it looks is in [`print`], [`table`],
 //! [`events`] and [`when`]; how the manager is asked, and asked again when it died, is in [`ask`]; how it is looked after,
-//! asked or not, in [`daemon`]; [`done`] shows a session that has ended; [`host`] is about hosts and [`doctor`] walks the way to one; [`script`] has the verbs that programs use.
+//! asked or not, in [`daemon`]; [`done`] shows a session that has ended; [`host`] is about hosts and [`doctor`] walks the way to
+//! one; [`script`] has the verbs that programs use; [`web`] starts the web view.
 
 pub mod args;
 pub mod ask;
@@ -19,6 +20,7 @@ pub mod service;
 pub mod table;
 pub mod usage;
 pub mod verbs;
+pub mod web;
 pub mod when;
 
 pub use args::Cli;

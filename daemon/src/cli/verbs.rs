@@ -2,7 +2,7 @@
 
 use super::args::{DetachArgs, InfoArgs, ListArgs, RestartArgs, SizeArgs, TagArgs, Verb};
 use super::when::Wall;
-use super::{ask, complete, create, daemon, delete, doctor, events, host, print, script};
+use super::{ask, complete, create, daemon, delete, doctor, events, host, print, script, web};
 use crate::view::terminal;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -51,6 +51,7 @@ pub fn run(verb: Verb, json: bool) -> Result<u8> {
             if json { out::json(event) } else { out::line(&events::line(event, &Wall::here())) }
         })
         .map(|()| 0),
+        Verb::Web(args) => web::web(&paths, args, json),
         Verb::Host(args) => host::host(&paths, args, json),
         Verb::Doctor(args) => doctor::doctor(&paths, args, json),
         Verb::Daemon(args) => daemon::run(paths, args, json),

@@ -1,0 +1,240 @@
+//! Packs the page: our own files as they are, and what `web/package.json` names, which npm brings by the lock file and
+//! nobody commits.
+//!
+//! Where `web/node_modules` is missing or older than the lock file, `npm ci` is run; where there is no npm, or no network, the
+//! program is built without the page and its `web` says what to install. `SESSD_WEB=none` leaves the page out. Nothing is
+//! bundled or translated: an import map gives the packages their names, and gzip makes them smaller where that program is there.
+
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::{env, fs};
+
+/// One file of the page.
+struct Page {
+    /// Where it is served, below the root.
+    path: String,
+    bytes: Vec<u8>,
+}
+
+fn main() {
+    println!("cargo:rerun-if-env-changed=SESSD_WEB");
+    println!("cargo:rerun-if-changed=build.rs");
+    let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
+    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web");
+    let modules = web.join("node_modules");
+    let wanted = env::var("SESSD_WEB").as_deref() != Ok("none");
+    let mut pages = Vec::new();
+    let mut index = String::new();
+    let mut map = String::new();
+    if wanted && bring_packages(&web, &modules) {
+        for folder in ["src", "style"] {
+            collect(&web.join(folder), folder, &mut pages);
+        }
+        map = packages(&web, &modules, &mut pages);
+        pages.sort_by(|a, b| a.path.cmp(&b.path));
+        index = fs::read_to_string(web.join("index.html")).unwrap_or_else(|e| fail("index.html", &e));
+    }
+    // What runs when the packages come later.
+    let seen = if modules.exists() { modules.join(".package-lock.json") } else { web.clone() };
+    println!("cargo:rerun-if-changed={}", seen.display());
+    for name in ["index.html", "package.json", "package-lock.json", "src", "style"] {
+        println!("cargo:rerun-if-changed={}", web.join(name).display());
+    }
+    write_table(&out, pages, &index, &map);
+}
+
+fn fail(what: &str, why: &dyn std::fmt::Display) -> ! {
+    println!("cargo:error={what}: {why}");
+    std::process::exit(1)
+}
+
+/// Whether what the lock file names is there, or could be brought.
+fn bring_packages(web: &Path, modules: &Path) -> bool {
+    let lock = web.join("package-lock.json");
+    let age = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
+    let is_fresh = || {
+        let (brought, wanted) = (age(&modules.join(".package-lock.json")), age(&lock));
+        matches!((brought, wanted), (Some(brought), Some(wanted)) if brought >= wanted)
+    };
+    // Two builds at a time must not bring them into the same folder.
+    let Ok(guard) = File::open(web.join("package.json")) else { return false };
+    let _ = guard.lock();
+    if is_fresh() {
+        return true;
+    }
+    let npm = Command::new("npm")
+        .args(["ci", "--ignore-scripts", "--no-audit", "--no-fund", "--silent", "--fetch-retries=1"])
+        .arg("--fetch-timeout=20000")
+        .current_dir(web)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status();
+    // Where the lock file is as old as what was brought.
+    if let (true, Ok(file)) = (npm.as_ref().is_ok_and(std::process::ExitStatus::success), {
+        File::options().append(true).open(modules.join(".package-lock.json"))
+    }) {
+        let _ = file.set_modified(std::time::SystemTime::now());
+    }
+    match npm {
+        Ok(status) if status.success() => true,
+        Ok(_) => {
+            println!(
+                "cargo:warning=built without the web view: `npm ci` in web/ failed (is there a network?)"
+            );
+            false
+        }
+        Err(_) => {
+            println!("cargo:warning=built without the web view: there is no npm (install Node.js with npm)");
+            false
+        }
+    }
+}
+
+fn collect(folder: &Path, name: &str, pages: &mut Vec<Page>) {
+    let entries = fs::read_dir(folder).unwrap_or_else(|e| fail(name, &e));
+    for entry in entries.flatten() {
+        let (path, name) = (entry.path(), format!("{name}/{}", entry.file_name().to_string_lossy()));
+        if path.is_dir() {
+            collect(&path, &name, pages);
+        } else if name.ends_with(".js") || name.ends_with(".css") || name.ends_with(".svg") {
+            let mut bytes = fs::read(&path).unwrap_or_else(|e| fail(&name, &e));
+            if name.ends_with(".js") {
+                bytes = without_comments(&String::from_utf8_lossy(&bytes)).into_bytes();
+            }
+            pages.push(Page { path: name, bytes });
+        }
+    }
+}
+
+/// Our own modules as they are sent: without what only people and the type checker read, every line in its place. Comments there
+/// stand alone in their lines, or are types in `/** */`, which no text of ours contains.
+fn without_comments(source: &str) -> String {
+    let mut out = String::with_capacity(source.len());
+    let mut inside = false;
+    for line in source.lines() {
+        let mut rest = line.trim();
+        if rest.starts_with("//") {
+            rest = "";
+        }
+        while !rest.is_empty() {
+            if inside {
+                match rest.split_once("*/") {
+                    Some((_, after)) => (inside, rest) = (false, after.trim_start()),
+                    None => break,
+                }
+            } else {
+                let (before, after) = rest.split_once("/**").map_or((rest, None), |(b, a)| (b, Some(a)));
+                out.push_str(before);
+                match after {
+                    Some(after) => (inside, rest) = (true, after),
+                    None => break,
+                }
+            }
+        }
+        out.push('\n');
+    }
+    out
+}
+
+/// Adds the modules and style sheets of the packages that the page names; the import map for them.
+fn packages(web: &Path, modules: &Path, pages: &mut Vec<Page>) -> String {
+    let json = |path: &Path| -> serde_json::Value {
+        let text = fs::read_to_string(path).unwrap_or_else(|e| fail(&path.display().to_string(), &e));
+        serde_json::from_str(&text).unwrap_or_else(|e| fail(&path.display().to_string(), &e))
+    };
+    let package = json(&web.join("package.json"));
+    let mut imports = serde_json::Map::new();
+    for name in package["dependencies"].as_object().into_iter().flat_map(|map| map.keys()) {
+        let folder = modules.join(name);
+        let described = json(&folder.join("package.json"));
+        for field in ["module", "style"] {
+            let Some(file) = described[field].as_str() else { continue };
+            let from = folder.join(file);
+            let last = from.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            let path = format!("packages/{last}");
+            let mut bytes = fs::read(&from).unwrap_or_else(|e| fail(name, &e));
+            if field == "module" {
+                imports.insert(name.clone(), format!("@ROOT@/{path}").into());
+                // Their maps are not served.
+                if let Some(at) = bytes.windows(21).rposition(|w| w == b"//# sourceMappingURL=") {
+                    bytes.truncate(at);
+                }
+            }
+            pages.push(Page { path, bytes });
+        }
+    }
+    serde_json::json!({ "imports": imports }).to_string()
+}
+
+/// Smaller, where the program `gzip` is there and it helps.
+fn gzipped(bytes: &[u8]) -> Option<Vec<u8>> {
+    let mut child = Command::new("gzip")
+        .args(["-9", "-n", "-c"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .ok()?;
+    let (mut input, mut output) = (child.stdin.take()?, child.stdout.take()?);
+    let mut small = Vec::new();
+    std::thread::scope(|scope| {
+        scope.spawn(move || input.write_all(bytes));
+        output.read_to_end(&mut small).ok()
+    })?;
+    (child.wait().ok()?.success() && small.len() < bytes.len()).then_some(small)
+}
+
+fn write_table(out: &Path, pages: Vec<Page>, index: &str, map: &str) {
+    let mut hash = Sha256::new();
+    for page in &pages {
+        hash.update(page.path.as_bytes());
+        hash.update(&page.bytes);
+    }
+    let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let root = format!("/at/{hash}");
+    let map = map.replace("@ROOT@", &root);
+    let preloads: String = pages
+        .iter()
+        .filter(|page| page.path.starts_with("src/"))
+        .map(|page| format!("<link rel=\"modulepreload\" href=\"{root}/{}\">\n", page.path))
+        .collect();
+    let index = index.replace("@IMPORTS@", &map).replace("@PRELOADS@", &preloads).replace("@ROOT@", &root);
+    let map_hash = format!("sha256-{}", BASE64_STANDARD.encode(Sha256::digest(map.as_bytes())));
+    let written = |name: &str, bytes: &[u8]| {
+        let path = out.join(name);
+        fs::write(&path, bytes).unwrap_or_else(|e| fail(name, &e));
+        path.display().to_string()
+    };
+    let mut table = String::new();
+    let _ = writeln!(table, "/// Below it every file is served, under a name that changes with them.");
+    let _ = writeln!(table, "pub(crate) const ROOT: &str = {root:?};");
+    let _ = writeln!(table, "/// Of the import map, the one script that stands in the page itself.");
+    let _ = writeln!(table, "pub(crate) const IMPORTS_HASH: &str = {map_hash:?};");
+    let _ = writeln!(table, "/// The page; empty: this program was built without it.");
+    let _ = writeln!(
+        table,
+        "pub(crate) const INDEX: &str = include_str!({:?});",
+        written("index.html", index.as_bytes())
+    );
+    let _ = writeln!(table, "pub(crate) static FILES: &[Asset] = &[");
+    for (n, page) in pages.iter().enumerate() {
+        let gzip = gzipped(&page.bytes).map_or("None".to_owned(), |small| {
+            format!("Some(include_bytes!({:?}))", written(&format!("{n}.gz"), &small))
+        });
+        let _ = writeln!(
+            table,
+            "    Asset {{ path: {:?}, bytes: include_bytes!({:?}), gzip: {gzip} }},",
+            page.path,
+            written(&n.to_string(), &page.bytes)
+        );
+    }
+    let _ = writeln!(table, "];");
+    written("assets.rs", table.as_bytes());
+}

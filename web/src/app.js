@@ -1,0 +1,262 @@
+/** The page: which sessions are shown where, and what a person does with them. */
+
+import { api } from './api.js';
+import { connect } from './host.js';
+import * as layouts from './layout.js';
+import { Notices } from './notices.js';
+import { Sessions } from './sessions.js';
+import { onSettings, isDark } from './settings.js';
+import { bindKeys } from './shortcuts.js';
+import { showDebug } from './ui/debug.js';
+import { confirms } from './ui/dialog.js';
+import { must } from './ui/dom.js';
+import { KeyBar } from './ui/keybar.js';
+import { asksNew } from './ui/new.js';
+import { Pane } from './ui/pane.js';
+import { showPicker } from './ui/picker.js';
+import { showSearch } from './ui/search.js';
+import { showStage } from './ui/stage.js';
+import { showTabs, showTools } from './ui/tabs.js';
+import { label } from './words.js';
+
+const KEPT = 'sessd.layout';
+
+/** @typedef {{ id: string, read_only: boolean, version: string }} Me */
+/** @typedef {'tab' | 'row' | 'column'} Where a session is shown: in a tab of its own, beside another, below it */
+
+export class App {
+  /** @type {Map<string, Pane>} */
+  panes = new Map();
+  layout = layouts.EMPTY;
+  #drawing = false;
+
+  /** @param {Me} me @param {() => void} revoked */
+  constructor(me, revoked) {
+    this.me = me;
+    this.revoked = () => {
+      for (const pane of this.panes.values()) pane.close();
+      revoked();
+    };
+    this.sessions = new Sessions({
+      changed: () => this.#sessionsChanged(),
+      notice: (event) => this.notices.hear(event),
+      failed: (error) => this.say(error.message),
+    });
+    this.notices = new Notices(this);
+    this.keyBar = new KeyBar(this);
+    onSettings(() => this.#dress());
+    this.#dress();
+    bindKeys(this);
+    showTools(this);
+    addEventListener('pagehide', () => {
+      // Closing the page leaves on purpose; one that comes back from the browser's memory is made anew.
+      for (const pane of this.panes.values()) pane.view?.leave();
+    });
+    addEventListener('pageshow', (event) => {
+      if (event.persisted) location.reload();
+    });
+  }
+
+  #dress() {
+    document.documentElement.dataset['theme'] = isDark() ? 'dark' : 'light';
+  }
+
+  /** The first look: what was shown before, what the address names, or what there is. */
+  async begin() {
+    try {
+      await this.sessions.fetch();
+    } catch (error) {
+      this.say(String(/** @type {Error} */ (error).message));
+    }
+    this.sessions.listen();
+    const kept = layouts.read(localStorage.getItem(KEPT));
+    this.layout = layouts.pruned(kept, (session) => this.sessions.get(session) !== undefined);
+    const named = location.pathname.match(/^\/s\/(.+)$/)?.[1];
+    const running = this.sessions.running();
+    if (named) {
+      const selector = decodeURIComponent(named);
+      this.open(this.sessions.find(selector)?.id ?? selector);
+    } else if (this.layout.tabs.length) {
+      this.show(this.layout);
+    } else if (this.isSmall() && running.length) {
+      this.pick();
+    } else if (running.length === 1 && running[0]) {
+      this.open(running[0].id);
+    } else if (running.length > 1) {
+      this.pick();
+    } else if (!this.me.read_only) {
+      await this.create({}, 'tab');
+    }
+    this.draw();
+    document.body.dataset['ready'] = 'yes';
+    performance.mark('ready');
+  }
+
+  /** A page of a hand's width. */
+  isSmall() {
+    return matchMedia('(max-width: 40rem)').matches;
+  }
+
+  /** @returns {Pane | undefined} the one that is typed in */
+  get focused() {
+    const tab = layouts.activeTab(this.layout);
+    return tab && this.panes.get(tab.focus);
+  }
+
+  /** Everything that is shown follows from the layout. @param {layouts.Layout} layout */
+  show(layout) {
+    this.layout = layout;
+    localStorage.setItem(KEPT, JSON.stringify(layout));
+    const shown = new Set(layout.tabs.flatMap((tab) => layouts.panesOf(tab.tree)));
+    for (const [session, pane] of this.panes) {
+      if (shown.has(session)) continue;
+      pane.close();
+      this.panes.delete(session);
+    }
+    for (const session of shown) if (!this.panes.has(session)) this.panes.set(session, this.#pane(session));
+    showStage(this);
+    const focus = layouts.activeTab(layout)?.focus;
+    history.replaceState(null, '', focus ? `/s/${focus}` : '/');
+    this.draw();
+  }
+
+  /** @param {string} session */
+  #pane(session) {
+    return new Pane(session, {
+      doc: () => this.sessions.get(session),
+      readOnly: this.me.read_only,
+      changed: () => this.draw(),
+      focused: () => {
+        if (this.focused?.session !== session) this.show(layouts.focus(this.layout, session));
+      },
+      closed: () => this.close(session),
+      revoked: this.revoked,
+      clipboard: (text) => this.notices.clipboard(text),
+    });
+  }
+
+  /** Tabs, title and panels are drawn again, once for all that changes at a time. */
+  draw() {
+    if (this.#drawing) return;
+    this.#drawing = true;
+    queueMicrotask(() => {
+      this.#drawing = false;
+      showTabs(this);
+      this.keyBar.draw();
+      const pane = this.focused;
+      const calls = [...this.panes.values()].filter((one) => one.calls).length;
+      const name = pane ? this.nameOf(pane.session) : 'sessd';
+      document.title = `${calls ? `(${calls}) ` : ''}${pane?.title || name}`;
+    });
+  }
+
+  /** @param {string} session */
+  nameOf(session) {
+    return label(this.sessions.get(session), session);
+  }
+
+  #sessionsChanged() {
+    for (const [session, pane] of this.panes) {
+      pane.drawBanner();
+      // It was restarted elsewhere.
+      if (pane.view?.standing === 'ended' && this.sessions.get(session)?.state === 'running') pane.view.again();
+    }
+    this.draw();
+    dispatchEvent(new Event('sessions'));
+  }
+
+  /** Shows a session; one that is shown already is gone to. @param {string} session @param {Where} [where] */
+  open(session, where = 'tab') {
+    const beside = this.focused?.session;
+    const layout =
+      where === 'tab' || !beside
+        ? layouts.open(this.layout, session)
+        : layouts.splitWith(this.layout, beside, session, where);
+    this.show(layout);
+    this.panes.get(session)?.focus();
+  }
+
+  /** @param {string} session */
+  close(session) {
+    this.show(layouts.close(this.layout, session));
+    this.focused?.focus();
+    if (!this.layout.tabs.length && this.sessions.running().length) this.pick();
+  }
+
+  /**
+   * A new session, shown. A host that wants a person asks first.
+   * @param {Record<string, unknown>} what @param {Where} where
+   */
+  async create(what, where) {
+    const stage = must('#stage');
+    const cell = { width: 8.4, height: 17 };
+    const size = {
+      cols: Math.max(2, Math.floor(stage.clientWidth / cell.width)),
+      rows: Math.max(1, Math.floor(stage.clientHeight / cell.height)),
+    };
+    const wanted = { ...size, ...what, id: newId() };
+    const make = () => api.create(wanted);
+    try {
+      const doc = await make().catch(async (error) => {
+        if (error.kind !== 'needs-login') throw error;
+        await connect(String(what['host']), stage);
+        return make();
+      });
+      this.sessions.all.set(doc.id, doc);
+      this.open(doc.id, where);
+    } catch (error) {
+      this.say(String(/** @type {Error} */ (error).message));
+    }
+  }
+
+  /** Asks for a name and a host first. @param {Where} where */
+  async asksNew(where = 'tab') {
+    if (this.me.read_only) return this.say('this browser may only look');
+    const what = await asksNew(this);
+    if (what) await this.create(what, where);
+  }
+
+  /** A fresh session beside or below the one that is typed in, on the same host. @param {'row' | 'column'} where */
+  async split(where) {
+    const host = this.sessions.get(this.focused?.session ?? '')?.host;
+    if (this.me.read_only) return this.pick(where);
+    await this.create(host ? { host } : {}, where);
+  }
+
+  /** Opens one that exists. @param {Where} [where] */
+  pick(where = 'tab') {
+    void showPicker(this, where);
+  }
+
+  /** @param {string} session */
+  async kill(session) {
+    if (!(await confirms(`End ${this.nameOf(session)} and its job?`, 'End it'))) return;
+    await api.remove(session).catch((error) => this.say(error.message));
+    this.sessions.fetchSoon();
+  }
+
+  search() {
+    if (this.focused) showSearch(this.focused);
+  }
+
+  debug() {
+    showDebug(this);
+  }
+
+  /** A sentence about the page. @param {string} text */
+  say(text) {
+    const status = must('#status');
+    status.textContent = text;
+    clearTimeout(this.saying);
+    this.saying = setTimeout(() => (status.textContent = ''), 6_000);
+  }
+}
+
+/** A UUIDv7, so that a request that was not answered can be made again. */
+function newId() {
+  const bytes = crypto.getRandomValues(new Uint8Array(16));
+  new DataView(bytes.buffer).setBigUint64(0, BigInt(Date.now()) << 16n | BigInt(0x7000 | (Math.random() * 0x1000)));
+  bytes[8] = (/** @type {number} */ (bytes[8]) & 0x3f) | 0x80;
+  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, '0')).join('');
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}

@@ -1,0 +1,329 @@
+/** A pane: one terminal that shows one session, with what is said about it. */
+
+import { api } from '../api.js';
+import { onSettings, settings } from '../settings.js';
+import { endPhrase, label } from '../words.js';
+import { View } from '../view/view.js';
+import { el } from './dom.js';
+import { askLogin } from './login.js';
+import { drawFast, makeTerminal, theme } from './terminal.js';
+
+/** How long a sentence about the pane stays, in milliseconds. */
+const NOTE_MS = 4_000;
+/** How long another size than ours must last before we show the session at that one. */
+const FOLLOW_MS = 150;
+/** The same where the session should have our size and does not: it has a fixed one, or its host is slow. */
+const OVERRULED_MS = 2_000;
+/** The smallest letters that a session of another size is shown in. */
+const FONT_MIN = 5;
+
+const encoder = new TextEncoder();
+
+/** @typedef {{ cols: number, rows: number }} Size */
+
+/** @param {Size | null | undefined} a @param {Size | null | undefined} b */
+const sameSize = (a, b) => a?.cols === b?.cols && a?.rows === b?.rows;
+
+export class Pane {
+  title = '';
+  progress = 0;
+  /** It wants to be looked at. */
+  calls = false;
+  /** What fits into the pane with letters as they are set. @type {Size | null} */
+  fits = null;
+  /** The session keeps this size though we ask for ours. @type {Size | null} */
+  #overruled = null;
+  #answering = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #following;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #noteTimer;
+  /** @type {(() => void) | null} */
+  #fast = null;
+  #shown = false;
+
+  /**
+   * @param {string} session its id
+   * @param {object} to
+   * @param {() => import('../documents').SessionDoc | undefined} to.doc what is known of the session
+   * @param {boolean} to.readOnly
+   * @param {() => void} to.changed its dot, title or sign is another
+   * @param {() => void} to.focused
+   * @param {() => void} to.closed the person closes it
+   * @param {() => void} to.revoked
+   * @param {(text: string) => void} to.clipboard a program wrote the clipboard
+   */
+  constructor(session, to) {
+    this.session = session;
+    this.to = to;
+    const pieces = makeTerminal({
+      leads: () => this.view?.core.state?.['leader'] === true,
+      answers: () => {
+        this.#answering = true;
+        queueMicrotask(() => (this.#answering = false));
+      },
+      copied: (text) => to.clipboard(text),
+      link: (uri) => this.#hint(uri),
+    });
+    const { terminal, progress } = pieces;
+    this.terminal = terminal;
+    this.fit = pieces.fit;
+    this.search = pieces.search;
+    this.screen = el('div', { class: 'screen' });
+    this.note = el('div', { class: 'note', role: 'status', hidden: true });
+    this.banner = el('div', { class: 'banner', hidden: true });
+    this.hint = el('div', { class: 'hint', hidden: true });
+    this.element = el(
+      'section',
+      { class: 'pane', 'data-session': session, tabIndex: -1, 'aria-label': 'Terminal' },
+      this.screen, this.note, this.banner, this.hint,
+    );
+    this.element.addEventListener('focusin', () => to.focused());
+    terminal.onTitleChange((title) => {
+      this.title = title;
+      to.changed();
+    });
+    terminal.onBell(() => this.call());
+    terminal.onData((data) => this.#said(data));
+    terminal.onBinary((data) => this.#typed(Uint8Array.from(data, (c) => c.charCodeAt(0))));
+    terminal.onSelectionChange(() => {
+      const text = terminal.getSelection();
+      if (settings().copyOnSelect && text) void navigator.clipboard?.writeText(text).catch(() => {});
+    });
+    progress.onChange(({ state, value }) => {
+      this.progress = state === 0 ? 0 : value;
+      to.changed();
+    });
+    this.observer = new ResizeObserver(() => this.#measure());
+    this.endSettings = onSettings(() => this.#set());
+  }
+
+  /** It is in the page now, and seen. */
+  show() {
+    if (!this.#shown) {
+      this.#shown = true;
+      this.terminal.open(this.screen);
+      const { textarea } = this.terminal;
+      textarea?.setAttribute('autocapitalize', 'off');
+      textarea?.setAttribute('autocomplete', 'off');
+      this.observer.observe(this.element);
+    }
+    this.#measure();
+    this.#connect();
+    if (!this.#fast) {
+      this.#fast = () => {};
+      void drawFast(this.terminal).then((end) => (this.#fast = end));
+    }
+  }
+
+  /** It is not seen. */
+  hide() {
+    this.#fast?.();
+    this.#fast = null;
+  }
+
+  #connect() {
+    if (this.view) return;
+    this.view = new View(
+      this.session,
+      { readOnly: this.to.readOnly, scrollback: 2_000, size: this.fits },
+      {
+        output: (bytes, took) => this.terminal.write(bytes, took),
+        screen: (screen, took) => this.#drawScreen(screen, took),
+        restarted: () => {
+          this.terminal.reset();
+          this.say('a new job runs here');
+        },
+        changed: () => this.#changed(),
+        note: (text) => this.say(text),
+        question: (question) => {
+          this.call();
+          this.endQuestion = askLogin(this.element, question, (given) => this.view?.reply(question['id'], given));
+        },
+        questionOver: () => this.endQuestion?.(),
+        revoked: () => this.to.revoked(),
+      },
+    );
+  }
+
+  /** @param {{ bytes: Uint8Array, skipped: number, cols: number, rows: number }} screen @param {() => void} took */
+  #drawScreen(screen, took) {
+    if (screen.skipped > 0) {
+      const size = screen.skipped < 1e6 ? `${Math.ceil(screen.skipped / 1e3)} kB` : `${(screen.skipped / 1e6).toFixed(1)} MB`;
+      this.say(`${size} of output skipped: this is the screen of now`);
+    }
+    this.terminal.write(screen.bytes, took);
+  }
+
+  /** What xterm.js says: keys, pastes and mouse of the person, or an answer to the job. @param {string} data */
+  #said(data) {
+    const bytes = encoder.encode(data);
+    if (this.#answering) this.view?.answer(bytes);
+    else this.#typed(bytes);
+  }
+
+  /** @param {Uint8Array} bytes */
+  #typed(bytes) {
+    if (this.view?.isOver) return;
+    this.calls = false;
+    this.lead();
+    this.view?.type(bytes);
+    if (this.view?.outgoing.refuses) this.say('what is typed now goes nowhere: what was typed before it is too old');
+    this.#changed();
+  }
+
+  /** Text that is pasted, with the marks that the job asked for. @param {string} text */
+  paste(text) {
+    this.terminal.paste(text);
+  }
+
+  /** The session gets the size of this pane, once. */
+  lead() {
+    clearTimeout(this.#following);
+    this.#overruled = null;
+    if (this.fits) this.#take(this.fits);
+    // Letters of another size may fit a little otherwise.
+    if (this.element.classList.contains('other-size')) queueMicrotask(() => this.#measure());
+  }
+
+  /** The view is of that size, and so is the terminal. @param {Size} size */
+  #take(size) {
+    this.view?.resize(size);
+    this.#draw(size);
+  }
+
+  /** The terminal has that size, in letters as they are set or, where it is none that fits, smaller. @param {Size} size */
+  #draw(size) {
+    const { terminal } = this;
+    const font = settings().fontSize;
+    let letters = font;
+    if (this.fits && !sameSize(size, this.fits)) {
+      const scale = Math.min(this.fits.cols / size.cols, this.fits.rows / size.rows, 1);
+      letters = Math.max(FONT_MIN, Math.floor(font * scale * 2) / 2);
+    }
+    if (terminal.options.fontSize !== letters) terminal.options.fontSize = letters;
+    if (terminal.cols !== size.cols || terminal.rows !== size.rows) terminal.resize(size.cols, size.rows);
+    this.element.classList.toggle('other-size', !!this.fits && !sameSize(size, this.fits));
+  }
+
+  #measure() {
+    if (!this.element.isConnected || this.element.clientWidth < 20) return;
+    const { terminal } = this;
+    const font = settings().fontSize;
+    const now = terminal.options.fontSize ?? font;
+    const dimensions = this.fit.proposeDimensions();
+    if (!dimensions || !Number.isFinite(dimensions.cols)) return;
+    const scale = now / font;
+    const fits = {
+      cols: Math.max(2, Math.floor(dimensions.cols * scale)),
+      rows: Math.max(1, Math.floor(dimensions.rows * scale)),
+    };
+    if (sameSize(fits, this.fits)) return;
+    this.fits = fits;
+    const size = this.view?.core.size;
+    const state = this.view?.core.state;
+    if (!size || !state || (state['sizes'] && !this.#overruled)) this.#take(fits);
+    else this.#draw(size);
+  }
+
+  /** The state of the view, or of the session, is another. */
+  #changed() {
+    const state = this.view?.core.state;
+    if (state?.['cols']) this.#fitTo({ cols: state['cols'], rows: state['rows'] }, state['sizes']);
+    this.drawBanner();
+    this.to.changed();
+  }
+
+  /**
+   * The session has that size. Where another view sizes it, this one is shown at that size: what is written for one size makes no
+   * sense at another. @param {Size} size @param {boolean} isOurs this view sizes it
+   */
+  #fitTo(size, isOurs) {
+    clearTimeout(this.#following);
+    const { view, fits } = this;
+    if (!view || !fits) return;
+    if (isOurs && !sameSize(size, this.#overruled)) {
+      this.#overruled = null;
+      if (!sameSize(view.core.size, fits)) this.#take(fits);
+      if (sameSize(size, fits)) return;
+      this.#following = setTimeout(() => {
+        this.#overruled = size;
+        this.#take(size);
+      }, OVERRULED_MS);
+    } else if (!sameSize(size, view.core.size)) {
+      this.#following = setTimeout(() => this.#take(size), FOLLOW_MS);
+    }
+  }
+
+  /** What stands over the screen: how the session ended, that it is away, that it cannot be shown. */
+  drawBanner() {
+    const { view } = this;
+    const children = [];
+    if (view?.standing === 'ended') {
+      const restart = async () => {
+        await api.restart(this.session).catch((error) => this.say(error.message));
+        view.again();
+      };
+      children.push(el('p', {}, `${label(this.to.doc(), this.session)}: ${endPhrase(view.end, this.to.doc()?.end)}`));
+      if (!this.to.readOnly) children.push(el('button', { type: 'button', onclick: restart }, 'Restart'));
+    } else if (view?.standing === 'away') {
+      children.push(el('p', {}, view.detail || 'detached'));
+      children.push(el('button', { type: 'button', onclick: () => view.again() }, 'Attach again'));
+    } else if (view?.standing === 'refused') {
+      children.push(el('p', {}, view.detail));
+    }
+    const key = children.map((child) => child.textContent).join();
+    if (this.banner.dataset['key'] === key) return;
+    this.banner.dataset['key'] = key;
+    if (children.length) children.push(el('button', { type: 'button', onclick: () => this.to.closed() }, 'Close'));
+    this.banner.replaceChildren(...children);
+    this.banner.hidden = !children.length;
+  }
+
+  /** A sentence for the person, for a while. @param {string} text */
+  say(text) {
+    clearTimeout(this.#noteTimer);
+    this.note.textContent = text;
+    this.note.hidden = false;
+    this.#noteTimer = setTimeout(() => (this.note.hidden = true), NOTE_MS);
+  }
+
+  /** @param {string} uri */
+  #hint(uri) {
+    this.hint.textContent = uri;
+    this.hint.hidden = uri === '';
+  }
+
+  /** The job wants somebody. */
+  call() {
+    this.calls = true;
+    this.to.changed();
+  }
+
+  #set() {
+    const { terminal } = this;
+    terminal.options.theme = theme();
+    terminal.options.screenReaderMode = settings().screenReader;
+    if (terminal.options.fontSize !== settings().fontSize) {
+      terminal.options.fontSize = settings().fontSize;
+      this.fits = null;
+      this.#measure();
+    }
+  }
+
+  focus() {
+    this.calls = false;
+    this.terminal.focus();
+  }
+
+  /** The view leaves; the job runs on. */
+  close() {
+    this.observer.disconnect();
+    this.endSettings();
+    this.hide();
+    clearTimeout(this.#following);
+    this.view?.leave();
+    this.terminal.dispose();
+    this.element.remove();
+  }
+}

@@ -1,0 +1,192 @@
+/** The list of sessions: filter, peek, open, rename, tag, end. It is live, and needs no mouse. */
+
+import { api } from '../api.js';
+import * as layouts from '../layout.js';
+import { since } from '../words.js';
+import { asksLine, confirms, dialog } from './dialog.js';
+import { button, el } from './dom.js';
+
+/** @typedef {import('../app.js').App} App */
+/** @typedef {import('../documents').SessionDoc} SessionDoc */
+
+/** Lines of a screen that are peeked at. */
+const PEEK_ROWS = 16;
+
+/** How well a text fits what is looked for: every letter in order, the closer the better; null: not. @param {string} text @param {string} wanted */
+export function fits(text, wanted) {
+  let [at, score] = [-1, 0];
+  const lower = text.toLowerCase();
+  for (const letter of wanted.toLowerCase().replaceAll(' ', '')) {
+    const next = lower.indexOf(letter, at + 1);
+    if (next < 0) return null;
+    score += next - at - 1;
+    at = next;
+  }
+  return score;
+}
+
+/** @param {SessionDoc} doc */
+const tagsOf = (doc) => Object.entries(doc.tags).map(([key, value]) => (value ? `${key}=${value}` : key));
+
+/** @param {App} app @param {SessionDoc} doc */
+const searched = (app, doc) =>
+  [app.nameOf(doc.id), doc.host, ...tagsOf(doc), doc.title ?? '', doc.foreground ?? '', doc.command.join(' ')].join(' ');
+
+/** Those that fit, the best first; of equals the one that was active last. @param {App} app @param {string} wanted */
+function found(app, wanted) {
+  return app.sessions
+    .sorted()
+    .flatMap((doc) => {
+      const score = fits(searched(app, doc), wanted);
+      return score === null ? [] : [{ doc, score: wanted ? score : 0 }];
+    })
+    .sort((a, b) => Number(a.doc.state === 'done') - Number(b.doc.state === 'done') || a.score - b.score)
+    .map(({ doc }) => doc);
+}
+
+/** @param {App} app @param {import('../app.js').Where} where */
+export async function showPicker(app, where) {
+  if (document.querySelector('dialog.picker')) return;
+  void app.sessions.fetch().catch((error) => app.say(error.message));
+  /** @type {string | null} */
+  let chosen = null;
+  const opened = await dialog('Sessions', (close) => fill(app, close, (id) => (chosen = id), () => chosen), 'picker');
+  if (opened === 'new') await app.asksNew(where);
+  else if (opened) app.open(opened, where);
+}
+
+/**
+ * @param {App} app @param {(value: string | null) => void} close
+ * @param {(id: string | null) => void} choose @param {() => string | null} chosen
+ */
+function fill(app, close, choose, chosen) {
+  const filter = el('input', { type: 'search', placeholder: 'Filter', 'aria-label': 'Filter', autofocus: true, autocapitalize: 'off', spellcheck: false, role: 'combobox', 'aria-controls': 'sessions', 'aria-expanded': 'true' });
+  const list = el('ul', { class: 'sessions', id: 'sessions', role: 'listbox', 'aria-label': 'Sessions' });
+  const peek = el('pre', { class: 'peek', 'aria-label': 'Its screen' });
+  /** @type {SessionDoc[]} */
+  let docs = [];
+  const doc = () => docs.find((one) => one.id === chosen());
+
+  const draw = () => {
+    if (!list.isConnected) {
+      removeEventListener('sessions', draw);
+      return;
+    }
+    docs = found(app, filter.value);
+    if (!doc()) choose(docs[0]?.id ?? null);
+    list.replaceChildren(...(docs.length ? docs.map(row) : [el('li', { class: 'faint' }, filter.value ? 'Nothing fits.' : 'There is no session.')]));
+    filter.setAttribute('aria-activedescendant', `session-${chosen()}`);
+    list.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' });
+  };
+  const select = (/** @type {string} */ id) => {
+    choose(id);
+    draw();
+    void look();
+  };
+  const look = async () => {
+    const id = chosen();
+    if (!id || app.isSmall()) return;
+    const page = await fetch(`/plain/${id}`).then((answer) => (answer.ok ? answer.text() : ''), () => '');
+    const text = new DOMParser().parseFromString(page, 'text/html').querySelector('pre')?.textContent ?? '';
+    if (chosen() === id) peek.textContent = text.split('\n').slice(-PEEK_ROWS).join('\n');
+  };
+  const isOpen = (/** @type {SessionDoc} */ one) => layouts.tabOf(app.layout, one.id) !== undefined;
+
+  /** @param {SessionDoc} one */
+  const row = (one) => {
+    const state = one.state === 'running' ? (one.activity?.state ?? 'running') : one.state;
+    const views = one.views.length;
+    return el(
+      'li',
+      {
+        role: 'option',
+        id: `session-${one.id}`,
+        'aria-selected': String(one.id === chosen()),
+        'data-session': one.id,
+        onclick: () => (chosen() === one.id || app.isSmall() ? close(one.id) : select(one.id)),
+        ondblclick: () => close(one.id),
+      },
+      el('span', { class: 'dot', 'data-standing': one.state === 'done' ? 'ended' : one.link === 'local' || one.link === 'up' ? 'live' : one.link }),
+      el('span', { class: 'what' },
+        el('strong', {}, app.nameOf(one.id)),
+        el('span', { class: 'faint' }, ` ${one.host}`),
+        isOpen(one) ? el('span', { class: 'open' }, ' (open)') : null,
+        ...tagsOf(one).map((tag) => el('span', { class: 'tag' }, tag)),
+        el('br'),
+        el('span', { class: 'faint' }, [one.title || one.foreground || one.command.join(' '), state, views ? `${views} view${views > 1 ? 's' : ''}` : '', since(one.last_active_at)].filter(Boolean).join(' · '))),
+      app.isSmall() ? null : acts(one),
+    );
+  };
+
+  /** @param {SessionDoc} one */
+  const acts = (one) =>
+    app.me.read_only
+      ? null
+      : el('span', { class: 'acts', onclick: (/** @type {Event} */ event) => event.stopPropagation() },
+          button('✎', 'Rename (F2)', () => void rename(one)),
+          button('#', 'Tags', () => void tag(one)),
+          one.state === 'done' ? button('↻', 'Restart', () => void attempt(api.restart(one.id))) : null,
+          button('✕', 'End it (Delete)', () => void kill(one)));
+
+  const attempt = async (/** @type {Promise<unknown>} */ act) => {
+    await act.catch((error) => app.say(error.message));
+    await app.sessions.fetch().catch(() => {});
+    draw();
+  };
+  const rename = async (/** @type {SessionDoc} */ one) => {
+    const name = await asksLine(`A name for ${app.nameOf(one.id)}`, { value: one.name ?? '', act: 'Rename', hint: 'Letters, digits, . _ -; empty: none' });
+    if (name !== null && name !== (one.name ?? '')) await attempt(api.tag(one.id, { name }));
+  };
+  const tag = async (/** @type {SessionDoc} */ one) => {
+    const line = await asksLine(`Tags of ${app.nameOf(one.id)}`, { value: tagsOf(one).join(' '), act: 'Set', hint: 'KEY or KEY=VALUE, with spaces between' });
+    if (line === null) return;
+    const set = Object.fromEntries(line.split(/\s+/).filter(Boolean).map((pair) => pair.match(/^([^=]+)=?(.*)$/s)?.slice(1) ?? [pair, '']));
+    await attempt(api.tag(one.id, { set, remove: Object.keys(one.tags).filter((key) => !(key in set)) }));
+  };
+  const kill = async (/** @type {SessionDoc} */ one) => {
+    const isOver = one.state === 'done';
+    if (await confirms(isOver ? `Forget ${app.nameOf(one.id)}?` : `End ${app.nameOf(one.id)} and its job?`, isOver ? 'Forget it' : 'End it')) await attempt(api.remove(one.id));
+  };
+  const killAll = async () => {
+    if (await confirms(`End all ${app.sessions.running().length} sessions and their jobs?`, 'End all')) await attempt(api.removeAll());
+  };
+
+  filter.addEventListener('input', () => {
+    choose(null);
+    draw();
+    void look();
+  });
+  filter.addEventListener('keydown', (event) => {
+    const at = docs.findIndex((one) => one.id === chosen());
+    const one = docs[at];
+    const steps = /** @type {Record<string, number>} */ ({ ArrowDown: 1, ArrowUp: -1, PageDown: 8, PageUp: -8 });
+    const step = steps[event.key];
+    if (step) {
+      const next = docs[Math.min(docs.length - 1, Math.max(0, at + step))];
+      if (next) select(next.id);
+    } else if (event.key === 'Enter') {
+      close(one?.id ?? (filter.value ? null : 'new'));
+    } else if (event.key === 'F2' && one && !app.me.read_only) {
+      void rename(one);
+    } else if (event.key === 'Delete' && filter.value === '' && one && !app.me.read_only) {
+      void kill(one);
+    } else {
+      return;
+    }
+    event.preventDefault();
+  });
+  addEventListener('sessions', draw);
+  queueMicrotask(() => {
+    draw();
+    void look();
+  });
+  return [
+    filter,
+    el('div', { class: 'both' }, list, peek),
+    el('div', { class: 'actions' },
+      app.me.read_only ? null : el('button', { type: 'button', class: 'danger', onclick: () => void killAll() }, 'End all…'),
+      el('span', { class: 'space' }),
+      app.me.read_only ? null : el('button', { type: 'button', onclick: () => close('new') }, 'New'),
+      el('button', { type: 'button', onclick: () => close(null) }, 'Close')),
+  ];
+}
