@@ -153,6 +153,12 @@ fn one_browser_is_let_in_by_the_printed_address_once_and_nothing_else_is() {
     assert_eq!(server.get("/api/sessions/dev", &cookie).json()["name"], "dev");
     assert_eq!(server.get("/api/sessions/nobody", &cookie).status, 404);
     assert_eq!(server.upgrade(&[("Origin", &server.origin()), ("Cookie", &cookie)]).status, 101);
+    // Followed by a program that runs no page: the token as a query, once.
+    let token = world.json(&["web", "tokens", "--new"])["token"].as_str().expect("a token").to_owned();
+    let followed = server.ask("GET", &format!("/?token={token}"), &[], "");
+    assert_eq!((followed.status, followed.header("location")), (303, Some("/")));
+    assert_eq!(server.get("/api/me", &followed.cookie()).status, 200);
+    assert_eq!(server.ask("GET", &format!("/?token={token}"), &[], "").header("set-cookie"), None);
     // For a script: the token as a bearer's, once.
     let another = world.json(&["web", "tokens", "--new"])["token"].as_str().expect("a token").to_owned();
     let bearer = format!("Bearer {another}");

@@ -1,7 +1,7 @@
 //! Packs the page: our own files as they are, and what `web/package.json` names, which npm brings by the lock file and
 //! nobody commits.
 //!
-//! Where `web/node_modules` is missing or older than the lock file, `npm ci` is run; where there is no npm, or no network, the
+//! Where `web/node_modules` has not what the lock file names, `npm ci` is run; where there is no npm, or no network, the
 //! program is built without the page and its `web` says what to install. `SESSD_WEB=none` leaves the page out. Nothing is
 //! bundled or translated: an import map gives the packages their names, and gzip makes them smaller where that program is there.
 
@@ -54,18 +54,24 @@ fn fail(what: &str, why: &dyn std::fmt::Display) -> ! {
     std::process::exit(1)
 }
 
+/// Is what the lock file names in the folder?
+fn is_brought(web: &Path, modules: &Path) -> bool {
+    let packages = |path: &Path| -> Option<serde_json::Value> {
+        let lock: serde_json::Value = serde_json::from_slice(&fs::read(path).ok()?).ok()?;
+        lock.get("packages").cloned()
+    };
+    let Some(wanted) = packages(&web.join("package-lock.json")) else { return false };
+    let Some(here) = packages(&modules.join(".package-lock.json")) else { return false };
+    let mut names = wanted.as_object().into_iter().flatten().filter(|(name, _)| !name.is_empty());
+    names.all(|(name, package)| here[name]["integrity"] == package["integrity"] && web.join(name).is_dir())
+}
+
 /// Whether what the lock file names is there, or could be brought.
 fn bring_packages(web: &Path, modules: &Path) -> bool {
-    let lock = web.join("package-lock.json");
-    let age = |path: &Path| fs::metadata(path).and_then(|meta| meta.modified()).ok();
-    let is_fresh = || {
-        let (brought, wanted) = (age(&modules.join(".package-lock.json")), age(&lock));
-        matches!((brought, wanted), (Some(brought), Some(wanted)) if brought >= wanted)
-    };
     // Two builds at a time must not bring them into the same folder.
     let Ok(guard) = File::open(web.join("package.json")) else { return false };
     let _ = guard.lock();
-    if is_fresh() {
+    if is_brought(web, modules) {
         return true;
     }
     let npm = Command::new("npm")
@@ -76,12 +82,6 @@ fn bring_packages(web: &Path, modules: &Path) -> bool {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .status();
-    // Where the lock file is as old as what was brought.
-    if let (true, Ok(file)) = (npm.as_ref().is_ok_and(std::process::ExitStatus::success), {
-        File::options().append(true).open(modules.join(".package-lock.json"))
-    }) {
-        let _ = file.set_modified(std::time::SystemTime::now());
-    }
     match npm {
         Ok(status) if status.success() => true,
         Ok(_) => {
@@ -191,6 +191,34 @@ fn gzipped(bytes: &[u8]) -> Option<Vec<u8>> {
     (child.wait().ok()?.success() && small.len() < bytes.len()).then_some(small)
 }
 
+/// Our modules that the page cannot do without, so that the browser asks for them all at a time.
+fn loaded_at_once(pages: &[Page]) -> Vec<String> {
+    let mut found = vec!["src/main.js".to_owned()];
+    let mut at = 0;
+    while let Some(path) = found.get(at).cloned() {
+        at += 1;
+        let Some(page) = pages.iter().find(|page| page.path == path) else { continue };
+        let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
+        let source = String::from_utf8_lossy(&page.bytes).into_owned();
+        let imports = source.lines().filter_map(|line| line.strip_suffix("';")?.split_once(" from '"));
+        for (_, name) in imports.filter(|(_, name)| name.starts_with('.')) {
+            let mut parts: Vec<&str> = folder.split('/').collect();
+            for part in name.split('/') {
+                match part {
+                    "." => {}
+                    ".." => drop(parts.pop()),
+                    part => parts.push(part),
+                }
+            }
+            let next = parts.join("/");
+            if !found.contains(&next) {
+                found.push(next);
+            }
+        }
+    }
+    found
+}
+
 fn write_table(out: &Path, pages: Vec<Page>, index: &str, map: &str) {
     let mut hash = Sha256::new();
     for page in &pages {
@@ -200,10 +228,9 @@ fn write_table(out: &Path, pages: Vec<Page>, index: &str, map: &str) {
     let hash: String = hash.finalize().iter().take(8).map(|byte| format!("{byte:02x}")).collect();
     let root = format!("/at/{hash}");
     let map = map.replace("@ROOT@", &root);
-    let preloads: String = pages
+    let preloads: String = loaded_at_once(&pages)
         .iter()
-        .filter(|page| page.path.starts_with("src/"))
-        .map(|page| format!("<link rel=\"modulepreload\" href=\"{root}/{}\">\n", page.path))
+        .map(|path| format!("<link rel=\"modulepreload\" href=\"{root}/{path}\">\n"))
         .collect();
     let index = index.replace("@IMPORTS@", &map).replace("@PRELOADS@", &preloads).replace("@ROOT@", &root);
     let map_hash = format!("sha256-{}", BASE64_STANDARD.encode(Sha256::digest(map.as_bytes())));

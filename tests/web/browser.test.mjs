@@ -92,18 +92,39 @@ describe('a pane', () => {
       return globalThis.cleared;
     });
     const { pid } = await world.json('daemon', 'status');
+    const said = page.locator('.note', { hasText: 'reattached' }).waitFor();
     process.kill(pid, 'SIGKILL');
     await until('the break to be seen', async () => (await standing(page)) !== 'live');
     await type(page, 'held');
     const begun = Date.now();
     await isLive(page);
     assert.ok(Date.now() - begun < 4_000, `it took ${Date.now() - begun} ms`);
-    await page.locator('.note', { hasText: 'reattached' }).waitFor();
+    await said;
     await page.keyboard.press('Enter');
     await shows(page, 'before\ntyped\ntyped\nheld\nheld');
     assert.equal(await page.evaluate(() => globalThis.cleared), resets);
     assert.equal(attaches.length, 1);
     assert.deepEqual(page.problems.filter((text) => !/WebSocket/.test(text)), []);
+  });
+
+  test('heals when its connection was dead for a while and nobody said so, as after a sleep', async () => {
+    await world.create('dev', 'exec cat');
+    const page = await world.page();
+    await isLive(page);
+    await enter(page, 'before');
+    await shows(page, 'before\nbefore');
+    world.web.kill('SIGSTOP');
+    try {
+      await type(page, 'asleep');
+      await until('the silence to be seen', async () => (await standing(page)) !== 'live');
+    } finally {
+      world.web.kill('SIGCONT');
+    }
+    const begun = Date.now();
+    await isLive(page);
+    assert.ok(Date.now() - begun < 4_000, `it took ${Date.now() - begun} ms`);
+    await page.keyboard.press('Enter');
+    await shows(page, 'asleep\nasleep');
   });
 
   test('heals when the web view itself is started again, and when its session is restarted elsewhere', async () => {
@@ -140,6 +161,7 @@ describe('a pane', () => {
     await shows(small, `${rows} ${cols}`);
     const letters = await small.evaluate(() => globalThis.sessd.focused.terminal.options.fontSize);
     assert.ok(letters < 14, `letters of ${letters}`);
+    await small.locator('.sized', { hasText: `${cols}×${rows}` }).waitFor();
     // Typing takes the size, and leaving gives it back.
     await small.keyboard.press('a');
     await until('the small one to lead', async () => (await sizeOf(small))[0] < cols);
@@ -174,6 +196,17 @@ describe('a pane', () => {
     await answer.press('Enter');
     await until('the session on the host', async () => (await world.list()).some((one) => one.name === 'secret' && one.state === 'running'));
     await isLive(page);
+    // The next manager knows no passphrase: it is asked for in the pane that wants the host, and typing goes on.
+    await enter(page, 'echo $((40+2))');
+    await shows(page, '42');
+    process.kill((await world.json('daemon', 'status')).pid, 'SIGKILL');
+    const again = page.locator('.pane .login input');
+    await again.waitFor();
+    await again.fill('opensesame');
+    await again.press('Enter');
+    await isLive(page);
+    await enter(page, 'echo $((50+2))');
+    await shows(page, '52');
   });
 });
 
@@ -306,7 +339,7 @@ describe('what a job says', () => {
         }
       };
     });
-    await page.getByLabel('More').click();
+    await page.getByLabel(/^More/).click();
     await page.getByLabel('Notifications of jobs').check();
     await page.keyboard.press('Escape');
     await world.sessd('send', 'agent', '--enter', 'go');
@@ -376,6 +409,9 @@ describe('without a mouse or eyes', () => {
     await page.locator('.search .faint', { hasText: '1 of 1' }).waitFor();
     await page.keyboard.press('Enter');
     await shows(page, 'needle in it');
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('Control+Shift+Comma');
+    await page.locator('dialog.menu').waitFor();
     await page.keyboard.press('Escape');
     await enter(page, 'typed again');
     await shows(page, 'typed again');
@@ -533,7 +569,8 @@ test('pictures', async () => {
     }
     await shows(page, '40');
     await page.screenshot({ path: `${PICTURES}/page-${scheme}.png` });
-    await page.getByLabel('More').click();
+    await page.getByLabel(/^More/).click();
     await page.screenshot({ path: `${PICTURES}/settings-${scheme}.png` });
+    await page.context().close();
   }
 });

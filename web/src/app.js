@@ -7,7 +7,6 @@ import { Notices } from './notices.js';
 import { Sessions } from './sessions.js';
 import { onSettings, isDark } from './settings.js';
 import { bindKeys } from './shortcuts.js';
-import { showDebug } from './ui/debug.js';
 import { confirms } from './ui/dialog.js';
 import { must } from './ui/dom.js';
 import { KeyBar } from './ui/keybar.js';
@@ -61,13 +60,10 @@ export class App {
     document.documentElement.dataset['theme'] = isDark() ? 'dark' : 'light';
   }
 
-  /** The first look: what was shown before, what the address names, or what there is. */
-  async begin() {
-    try {
-      await this.sessions.fetch();
-    } catch (error) {
-      this.say(String(/** @type {Error} */ (error).message));
-    }
+  /** The first look: what was shown before, what the address names, or what there is. @param {import('./documents').SessionDoc[] | null} docs */
+  async begin(docs) {
+    if (docs) this.sessions.take(docs);
+    else await this.sessions.fetch().catch((error) => this.say(error.message));
     this.sessions.listen();
     const kept = layouts.read(localStorage.getItem(KEPT));
     this.layout = layouts.pruned(kept, (session) => this.sessions.get(session) !== undefined);
@@ -239,8 +235,16 @@ export class App {
     if (this.focused) showSearch(this.focused);
   }
 
-  debug() {
+  // What is rarely wanted comes when it is.
+
+  async debug() {
+    const { showDebug } = await import('./ui/debug.js');
     showDebug(this);
+  }
+
+  async menu() {
+    const { showMenu } = await import('./ui/menu.js');
+    showMenu(this);
   }
 
   /** A sentence about the page. @param {string} text */

@@ -25,9 +25,8 @@ export function connect(host, over) {
         if (frame.kind !== 'message') return;
         const { name, message } = frame;
         if (name === 'question') {
-          endQuestion = askLogin(over, message, (given) => {
-            socket.send(putMessage('answer', given === null ? { id: message['id'] } : { id: message['id'], given }));
-          });
+          const id = message['id'];
+          endQuestion = askLogin(over, message, (given) => socket.send(putMessage('answer', given === null ? { id } : { id, given })));
         } else if (name === 'questionOver') {
           endQuestion();
         } else if (name === 'reply') {

@@ -47,6 +47,8 @@ async function begin() {
     // The browser may have been let in before with that very address.
     if (await api.me().then(() => false, () => true)) return showDoor(String(/** @type {Error} */ (error).message));
   }
+  // Both at a time: each is a way there and back.
+  const sessions = api.sessions().catch(() => null);
   let me;
   try {
     me = await api.me();
@@ -56,7 +58,7 @@ async function begin() {
   const app = new App(me, () => showDoor('this browser was signed out'));
   // For the browser's console.
   Object.assign(globalThis, { sessd: app });
-  await app.begin();
+  await app.begin(await sessions);
 }
 
 void begin();

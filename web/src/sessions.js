@@ -77,13 +77,17 @@ export class Sessions {
     try {
       do {
         this.#again = false;
-        const docs = await api.sessions();
-        this.all = new Map(docs.map((doc) => [doc.id, doc]));
-        this.to.changed();
+        this.take(await api.sessions());
       } while (this.#again);
     } finally {
       this.#asking = false;
     }
+  }
+
+  /** All of them are these now. @param {SessionDoc[]} docs */
+  take(docs) {
+    this.all = new Map(docs.map((doc) => [doc.id, doc]));
+    this.to.changed();
   }
 
   /** @param {string} id */

@@ -1,7 +1,7 @@
 //! The keyring's file in the state folder: ours alone, locked while it is changed, so that `sessd web tokens` and any number of
 //! servers mean the same browsers.
 
-use crate::keyring::Keyring;
+use crate::keyring::{Keyring, Secret};
 use sessd_base::files;
 use sessd_base::paths::Paths;
 use sessd_proto::docs::{Error, Result};
@@ -73,6 +73,18 @@ impl Kept {
         }
     }
 
+    /// A token was printed at `now`.
+    ///
+    /// # Errors
+    /// As [`Self::change`].
+    pub(crate) fn issue(&self, token: &Secret, read_only: bool, now: u64) -> Result<()> {
+        let issue = |ring: &mut Keyring| {
+            ring.issue(token, read_only, now);
+            Some(())
+        };
+        self.change(issue).map(|_| ())
+    }
+
     /// Changes it; nothing is written where `change` says so by `None`.
     ///
     /// # Errors
@@ -102,7 +114,6 @@ impl Kept {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyring::Secret;
     use std::os::unix::fs::PermissionsExt as _;
 
     #[test]
@@ -112,7 +123,7 @@ mod tests {
         let (one, other) = (kept(), kept());
         let (token, cookie) = (Secret::new().unwrap(), Secret::new().unwrap());
         assert_eq!(other.look(|ring| ring.browsers(0).len()), 0);
-        one.change(|ring| Some(ring.issue(&token, false, 0))).unwrap();
+        one.issue(&token, false, 0).unwrap();
         let admitted = other.change(|ring| ring.admit(token.shown(), &cookie, "", 0).then_some(())).unwrap();
         assert_eq!(admitted, Some(()));
         assert!(one.look(|ring| ring.who(cookie.shown(), 0).is_some()));

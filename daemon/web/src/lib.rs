@@ -75,7 +75,7 @@ pub fn serve(paths: &Paths, options: &Options) -> Result<()> {
         let listener = listen(options.listen).await?;
         let address = listener.local_addr().map_err(|e| trouble(options.listen, &e))?;
         let token = Secret::new().ok_or_else(|| Error::failed("no token can be made", "try again"))?;
-        kept.change(|ring| Some(ring.issue(&token, options.read_only, now())))?;
+        kept.issue(&token, options.read_only, now())?;
         let server = Arc::new(Server {
             manager: Manager::new(paths),
             kept,
@@ -156,7 +156,7 @@ pub fn tokens(paths: &Paths, what: &Tokens, json: bool) -> Result<()> {
     match what {
         Tokens::New { read_only } => {
             let token = Secret::new().ok_or_else(|| Error::failed("no token can be made", "try again"))?;
-            kept.change(|ring| Some(ring.issue(&token, *read_only, now())))?;
+            kept.issue(&token, *read_only, now())?;
             if json {
                 out::json(&json!({"token": token.shown()}).to_string())?;
             } else {

@@ -7,9 +7,9 @@ use crate::manager::Manager;
 use crate::{api, assets, plain, relay};
 use axum::extract::{FromRequestParts, Json, Query, Request, State, WebSocketUpgrade};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
-use axum::response::{IntoResponse, Response};
+use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Router, http};
 use serde::Deserialize;
@@ -180,7 +180,17 @@ async fn enter(State(server): State<Arc<Server>>, mut request: Request, next: Ne
             if let Some(visitor) = visitor {
                 request.extensions_mut().insert(visitor);
             }
-            let mut answer = next.run(request).await;
+            // For who follows an address without running the page: the token as a query, which goes at once.
+            let query = request.uri().query().filter(|_| request.uri().path() == "/").unwrap_or_default();
+            let queried = query.split('&').find_map(|pair| pair.strip_prefix("token="));
+            let queried = queried.filter(|_| *request.method() == Method::GET).map(str::to_owned);
+            let mut answer = match queried.and_then(|token| server.admit(&token, request.headers())) {
+                Some((_, set)) => {
+                    cookie = Some(set);
+                    Redirect::to("/").into_response()
+                }
+                None => next.run(request).await,
+            };
             if let Some(cookie) = cookie {
                 answer.headers_mut().insert(header::SET_COOKIE, cookie);
             }

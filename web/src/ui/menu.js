@@ -49,7 +49,7 @@ export function showMenu(app) {
       check('screenReader', 'For a screen reader'),
       check('keyBar', 'Keys and text box below the terminal'),
       el('div', { class: 'actions wrap' },
-        act('Links and sessions', () => app.debug()),
+        act('Links and sessions', () => void app.debug()),
         session ? act('Screen as text', () => void window.open(`/plain/${session}`, '_blank', 'noopener')) : null,
         session && !app.me.read_only ? act('End this session…', () => void app.kill(session)) : null,
         app.me.read_only ? null : act('Another device…', () => void anotherDevice(app)),

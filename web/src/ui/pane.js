@@ -1,6 +1,7 @@
 /** A pane: one terminal that shows one session, with what is said about it. */
 
 import { api } from '../api.js';
+import { connect } from '../host.js';
 import { onSettings, settings } from '../settings.js';
 import { endPhrase, label } from '../words.js';
 import { View } from '../view/view.js';
@@ -34,6 +35,10 @@ export class Pane {
   /** The session keeps this size though we ask for ours. @type {Size | null} */
   #overruled = null;
   #answering = false;
+  /** A login is being asked for. */
+  #loggingIn = false;
+  /** How it stood when that was looked at last. */
+  #stood = '';
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #following;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -68,15 +73,15 @@ export class Pane {
     const { terminal, progress } = pieces;
     this.terminal = terminal;
     this.fit = pieces.fit;
-    this.search = pieces.search;
     this.screen = el('div', { class: 'screen' });
     this.note = el('div', { class: 'note', role: 'status', hidden: true });
     this.banner = el('div', { class: 'banner', hidden: true });
     this.hint = el('div', { class: 'hint', hidden: true });
+    this.sized = el('div', { class: 'sized', hidden: true });
     this.element = el(
       'section',
       { class: 'pane', 'data-session': session, tabIndex: -1, 'aria-label': 'Terminal' },
-      this.screen, this.note, this.banner, this.hint,
+      this.screen, this.note, this.banner, this.hint, this.sized,
     );
     this.element.addEventListener('focusin', () => to.focused());
     terminal.onTitleChange((title) => {
@@ -181,9 +186,10 @@ export class Pane {
   lead() {
     clearTimeout(this.#following);
     this.#overruled = null;
+    const wasOther = this.element.classList.contains('other-size');
     if (this.fits) this.#take(this.fits);
     // Letters of another size may fit a little otherwise.
-    if (this.element.classList.contains('other-size')) queueMicrotask(() => this.#measure());
+    if (wasOther) queueMicrotask(() => this.#measure());
   }
 
   /** The view is of that size, and so is the terminal. @param {Size} size */
@@ -203,7 +209,10 @@ export class Pane {
     }
     if (terminal.options.fontSize !== letters) terminal.options.fontSize = letters;
     if (terminal.cols !== size.cols || terminal.rows !== size.rows) terminal.resize(size.cols, size.rows);
-    this.element.classList.toggle('other-size', !!this.fits && !sameSize(size, this.fits));
+    const isOther = !!this.fits && !sameSize(size, this.fits);
+    this.element.classList.toggle('other-size', isOther);
+    this.sized.hidden = !isOther || this.to.readOnly;
+    this.sized.textContent = `${size.cols}×${size.rows}, as another view has it: typing fits it here`;
   }
 
   #measure() {
@@ -230,8 +239,28 @@ export class Pane {
   #changed() {
     const state = this.view?.core.state;
     if (state?.['cols']) this.#fitTo({ cols: state['cols'], rows: state['rows'] }, state['sizes']);
+    const stands = this.view?.standing ?? '';
+    const isNew = stands !== this.#stood;
+    this.#stood = stands;
+    // Who looks at it is asked at once, and only once: after that the person says when.
+    if (isNew && stands === 'needs-login' && this.element.classList.contains('focused')) void this.logIn();
     this.drawBanner();
     this.to.changed();
+  }
+
+  /** Dials the host, for which a person is asked here. */
+  async logIn() {
+    const host = this.view?.core.attached['host'];
+    if (!host || this.#loggingIn || this.to.readOnly) return;
+    this.#loggingIn = true;
+    try {
+      await connect(host, this.element);
+      this.focus();
+    } catch (error) {
+      this.say(String(/** @type {Error} */ (error).message));
+    } finally {
+      this.#loggingIn = false;
+    }
   }
 
   /**

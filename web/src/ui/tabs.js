@@ -3,7 +3,6 @@
 import * as layouts from '../layout.js';
 import { ago } from '../words.js';
 import { button, el, must } from './dom.js';
-import { showMenu } from './menu.js';
 
 /** @typedef {import('../app.js').App} App */
 /** @typedef {import('./pane.js').Pane} Pane */
@@ -118,8 +117,10 @@ function showTrouble(app) {
   if (!isTrouble || (state === 'connecting' && !pane.view?.core.state && !pane.view?.detail)) return line?.remove();
   if (!line) {
     line = el('div', { id: 'trouble', role: 'status' }, el('span'), button('now', 'Try now', () => {
-      app.focused?.view?.tryNow();
-      app.focused?.focus();
+      const looked = app.focused;
+      if (standing(looked) === 'needs-login') return void looked?.logIn();
+      looked?.view?.tryNow();
+      looked?.focus();
     }));
     must('#stage').before(line);
   }
@@ -143,7 +144,7 @@ export function showTools(app) {
     ...tools,
     button('☰', 'Open existing (Ctrl+Shift+S)', () => app.pick()),
     button('⌕', 'Search (Ctrl+Shift+F)', () => app.search()),
-    button('⋯', 'More', () => showMenu(app)),
+    button('⋯', 'More (Ctrl+Shift+,)', () => void app.menu()),
   );
   // Countdowns go on by themselves.
   setInterval(() => {

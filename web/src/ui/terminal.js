@@ -3,7 +3,6 @@
 import { ClipboardAddon } from '@xterm/addon-clipboard';
 import { FitAddon } from '@xterm/addon-fit';
 import { ProgressAddon } from '@xterm/addon-progress';
-import { SearchAddon } from '@xterm/addon-search';
 import { WebLinksAddon } from '@xterm/addon-web-links';
 import { Terminal } from '@xterm/xterm';
 import { isDark, settings } from '../settings.js';
@@ -39,7 +38,6 @@ function follow(uri) {
  * @typedef {object} Pieces
  * @property {Terminal} terminal
  * @property {FitAddon} fit
- * @property {SearchAddon} search
  * @property {ProgressAddon} progress
  */
 
@@ -61,7 +59,7 @@ export function makeTerminal(to) {
     scrollback: LINES,
     theme: theme(),
   });
-  const [fit, search, progress] = [new FitAddon(), new SearchAddon(), new ProgressAddon()];
+  const [fit, progress] = [new FitAddon(), new ProgressAddon()];
   const clipboard = new ClipboardAddon(undefined, {
     readText: () => '',
     writeText: (selection, text) => {
@@ -72,10 +70,10 @@ export function makeTerminal(to) {
     hover: (_, uri) => to.link(uri),
     leave: () => to.link(''),
   });
-  for (const addon of [fit, search, progress, clipboard, links]) terminal.loadAddon(addon);
+  for (const addon of [fit, progress, clipboard, links]) terminal.loadAddon(addon);
   answerOnce(terminal, to);
   countAsTheModel(terminal);
-  return { terminal, fit, search, progress };
+  return { terminal, fit, progress };
 }
 
 /**

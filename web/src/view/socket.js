@@ -7,6 +7,8 @@ const REVOKED = 4001;
 /** How long until it is tried again, in milliseconds: soon at first, and never later than a second. */
 const FIRST_MS = 100;
 const LAST_MS = 1_000;
+/** How long a connection may take to be made: over a network that is gone it takes minutes. */
+const OPEN_MS = 4_000;
 
 /** @typedef {import('../wire/frames.js').Frame} Frame */
 
@@ -42,8 +44,11 @@ export class FrameSocket {
     const socket = new WebSocket(url);
     socket.binaryType = 'arraybuffer';
     this.#socket = socket;
+    this.#timer = setTimeout(() => this.drop(), OPEN_MS);
     socket.onopen = () => {
-      if (this.#socket === socket) this.to.opened();
+      if (this.#socket !== socket) return;
+      clearTimeout(this.#timer);
+      this.to.opened();
     };
     socket.onmessage = (event) => {
       if (this.#socket !== socket) return;
@@ -57,6 +62,7 @@ export class FrameSocket {
 
   /** @param {number} code */
   #gone(code) {
+    clearTimeout(this.#timer);
     this.#socket = null;
     if (this.closed) return;
     if (code === REVOKED) {
