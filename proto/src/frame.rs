@@ -10,6 +10,10 @@ use uuid::Uuid;
 pub const FLAG_MORE: u8 = 1;
 /// On `Range`: the beginning of what was asked for is no longer held; the body starts at what is.
 pub const FLAG_EXPIRED: u8 = 2;
+/// On `Echoed`: the job's terminal shows what is typed (`ECHO` of its line discipline).
+pub const FLAG_ECHO: u8 = 1;
+/// On `Echoed`: it takes what is typed line by line (`ICANON`).
+pub const FLAG_LINES: u8 = 2;
 /// On `Input`: every byte before this frame's `seq` that the holder has not seen was withdrawn and will never come.
 pub const FLAG_WITHDRAWN: u8 = 1;
 
@@ -155,6 +159,8 @@ frames! {
         EVENT = 0x58 => Event(m::Event) if "views";
         /// From a view: somebody waits for the link, which is to be tried now.
         TRY_NOW = 0xd9 => TryNow(m::Empty) if "views";
+        /// From a view: it shows what is typed before the job does, and is to be told of echoes, or not any more.
+        PREDICTS = 0xe0 => Predicts(m::Predicts) if "views";
         /// What of the environment of whoever asks counts for reaching a host. Before the request that it is for.
         ENVIRONMENT = 0xd0 => Environment(m::Environment) if "views";
         /// To who said that a person is there: something that only a person knows is wanted to reach a host.
@@ -187,6 +193,9 @@ frames! {
         INPUT_ACK = 0x15 => InputAck { view: Uuid, seq: u64 };
         /// Answer to `INPUT` with `FLAG_WITHDRAWN`: which bytes of the view were not taken before that, and never will be.
         WITHDRAWN = 0x95 => Withdrawn { view: Uuid, from: u64, to: u64 };
+        /// To a view that predicts: what its input before `seq` brought is in the output before `offset`, as far as a moment
+        /// after it was written tells; and how the terminal takes what is typed now. `seq` 0 says the latter alone.
+        ECHOED = 0x9a => Echoed { view: Uuid, seq: u64, offset: u64 } flags { echo: FLAG_ECHO, lines: FLAG_LINES };
     }
 }
 

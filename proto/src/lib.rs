@@ -27,6 +27,8 @@
 //!   and `InputAck` says up to where bytes were written to the PTY. A frame with [`frame::FLAG_WITHDRAWN`] says that every
 //!   byte before it which the holder has not seen will never come, even if one arrives later over an older path; the
 //!   holder answers with `Withdrawn`, which names those bytes.
+//! * **Echoes**: of a view that predicts what its keys will show, the holder says when output is to be judged by
+//!   (`Echoed`): a moment after the input was written, with the offset of the output then and the terminal's echo flag.
 //! * **Credit** is the cumulative number of `Output`, `Snapshot` and `Range` body bytes the receiver has allowed on a stream
 //!   since it subscribed. A sender may finish one snapshot beyond it, nothing else.
 //!

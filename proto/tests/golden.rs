@@ -196,6 +196,9 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("connect?", Frame::Request(m::Request { id: 1, act: Some(m::Act::Connect(m::HostName { host: "h".into(), all: false })) })),
         ("create-sized?", ask(m::Act::Create(m::Create { size_policy: "fixed".into(), ..m::Create::default() }))),
         ("set-size?", ask(m::Act::SetSize(m::SetSize { session: "s".into(), policy: "fixed".into(), cols: 120, rows: 40 }))),
+        ("echoed", Frame::Echoed { view: view(), seq: 4, offset: 9, echo: true, lines: true }),
+        ("predicts", Frame::Predicts(m::Predicts { on: true })),
+        ("presence-predicting", Frame::Presence(m::Presence { predicting: vec![vec![1; 16]], ..m::Presence::default() })),
     ]
 }
 

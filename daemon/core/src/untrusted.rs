@@ -128,6 +128,8 @@ pub fn frame(mut frame: Frame<'_>) -> Frame<'_> {
         | Frame::Credit(_)
         | Frame::Input { .. }
         | Frame::InputAck { .. }
+        | Frame::Withdrawn { .. }
+        | Frame::Echoed { .. }
         | Frame::Unsubscribe(_)
         | Frame::ReadRange(_)
         | Frame::Resize(_)

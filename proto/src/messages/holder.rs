@@ -85,6 +85,9 @@ pub struct Presence {
     /// said so; 0: it promises nothing.
     #[prost(uint64, tag = "8")]
     pub silence_ms: u64,
+    /// Those of the views that are told of the echo of what they type.
+    #[prost(bytes = "vec", repeated, tag = "40")]
+    pub predicting: Vec<Vec<u8>>,
 }
 
 impl Presence {

@@ -193,6 +193,13 @@ pub struct ViewDoing {
     pub note: String,
 }
 
+/// Whether a view shows what is typed before the job does.
+#[derive(Clone, PartialEq, Message)]
+pub struct Predicts {
+    #[prost(bool, tag = "1")]
+    pub on: bool,
+}
+
 /// The view leaves (sent by it) or is sent away (sent to it).
 #[derive(Clone, PartialEq, Message)]
 pub struct Detach {

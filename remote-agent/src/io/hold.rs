@@ -274,9 +274,21 @@ impl Holder {
             };
             self.machine.handle(self.now, event);
         }
+        self.look_at_discipline();
+    }
+
+    /// A view that foretells what keys show is to know at once when the terminal does not show them.
+    fn look_at_discipline(&mut self) {
+        if self.machine.watches_echo() {
+            let discipline = pty::discipline(&self.pty.master);
+            self.machine.handle(self.now, Event::Discipline(discipline));
+        }
     }
 
     fn write_pty(&mut self) {
+        if self.machine.typed().is_some() {
+            self.look_at_discipline();
+        }
         while let Some(bytes) = self.machine.typed() {
             let Some(sink) = self.pty.sink() else {
                 // Nobody reads it.
@@ -402,6 +414,7 @@ impl Holder {
             }),
             Effect::Processor => Event::Used(platform::processor(self.leader.0)),
             Effect::Echo => Event::Hides(pty::hides_what_is_typed(&self.pty.master)),
+            Effect::Discipline => Event::Discipline(pty::discipline(&self.pty.master)),
             Effect::EndInput => return self.pty.end_input(),
             Effect::Warn => Event::Warned(warnings()),
             Effect::Signal(pid, step) => return signal(pid, step),

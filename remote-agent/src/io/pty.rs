@@ -3,6 +3,7 @@
 
 use crate::io::folder::{context, fault};
 use crate::io::inherit;
+use crate::machine::echo::Discipline;
 use rustix::event::PollFlags;
 use rustix::fs::{Mode, OFlags};
 use rustix::pipe::PipeFlags;
@@ -68,9 +69,18 @@ impl Pty {
 
 /// Does the terminal hide what is typed, and take it line by line, as at a question for a password?
 pub fn hides_what_is_typed(master: impl AsFd) -> bool {
-    rustix::termios::tcgetattr(master).is_ok_and(|modes| {
-        modes.local_modes.contains(LocalModes::ICANON) && !modes.local_modes.contains(LocalModes::ECHO)
-    })
+    matches!(discipline(master), Discipline { echo: false, lines: true })
+}
+
+/// How the terminal takes what is typed.
+pub fn discipline(master: impl AsFd) -> Discipline {
+    rustix::termios::tcgetattr(master).map_or_else(
+        |_| Discipline::default(),
+        |modes| Discipline {
+            echo: modes.local_modes.contains(LocalModes::ECHO),
+            lines: modes.local_modes.contains(LocalModes::ICANON),
+        },
+    )
 }
 
 /// Pipes: what the program gets as its input and its output, and our ends.

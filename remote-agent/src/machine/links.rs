@@ -275,6 +275,9 @@ impl HolderMachine {
     /// Views or managers came or went.
     pub(super) fn look_at_watchers(&mut self, now: Now) {
         let attached = self.links.iter().any(|l| l.watch.presence.views > 0);
+        // A plain job has no terminal that would echo.
+        let predicts = |link: &Link| !link.watch.presence.predicting.is_empty();
+        self.echoes.wanted(!self.job.spec.plain && self.links.iter().any(predicts));
         let ids = self.links.iter().flat_map(|l| &l.watch.presence.view_ids);
         self.views_here = ids.filter_map(|id| Uuid::from_slice(id).ok()).collect();
         let on_purpose = std::mem::take(&mut self.left_on_purpose);
@@ -295,6 +298,14 @@ impl HolderMachine {
                 self.hub.answer(&query, &mut replies);
             }
             self.input.answer(&replies);
+        }
+    }
+
+    /// Wants to know how the terminal takes what is typed, where a view is to be told.
+    pub(super) fn look_at_echo(&mut self, now: Now) {
+        let settled = self.takes_output();
+        if self.ended.is_none() && self.echoes.asks(settled, now.ms) {
+            self.effects.push_back(Effect::Discipline);
         }
     }
 
@@ -350,6 +361,11 @@ impl HolderMachine {
                 link.out.put(0, &Frame::Exited(ExitRecord { age_ms, ..exit.clone() }));
             }
         }
+        for link in self.links.iter_mut().filter(|link| !link.closing) {
+            let Link { watch, out, .. } = link;
+            self.echoes.put(&watch.presence.predicting, self.hub.head(), |frame| out.put(0, frame));
+        }
+        self.echoes.told();
         self.acks.told();
         if acks_due {
             self.acks.forget();

@@ -20,12 +20,14 @@
 //! record, `rounds` what comes round by the clock, `scripts` what the job says of itself and what
 //! scripts type into it, `plain` jobs without a terminal; each holds a part of the machine. Smaller machines that this one is made of:
 //! [`input`], [`asked`], [`sizes`], [`idle`], [`ending`], [`acks`], [`memory`], [`keep`], [`outbox`],
+//! [`echo`]: when the echo of a key is complete,
 //! [`told`]: what the job is told by its terminal whoever looks,
 //! [`activity`]: what the job is doing, [`queue`]: what is typed by no view.
 
 pub mod acks;
 pub mod activity;
 pub mod asked;
+pub mod echo;
 mod end;
 pub mod ending;
 pub mod idle;
@@ -48,6 +50,7 @@ pub mod told;
 use acks::Acks;
 use activity::Activity;
 use asked::Asked;
+use echo::{Discipline, Echoes};
 use ending::{Ending, Step};
 use idle::{Depth, IdleClock, Processes, Rules};
 use input::Input;
@@ -147,6 +150,9 @@ pub enum Event<'a> {
     Used(Option<u64>),
     /// Answer to [`Effect::Echo`]: the terminal hides what is typed.
     Hides(bool),
+    /// How the terminal takes what is typed: answer to [`Effect::Discipline`], and said with each write and each output while
+    /// [`HolderMachine::watches_echo`].
+    Discipline(Discipline),
     /// Answer to [`Effect::Observe`].
     Observed(Observed),
     /// Answer to [`Effect::Warn`]: what a logout could do to the job.
@@ -188,6 +194,8 @@ pub enum Effect {
     Processor,
     /// Look whether the terminal hides what is typed: [`Event::Hides`].
     Echo,
+    /// Look how the terminal takes what is typed: [`Event::Discipline`].
+    Discipline,
     /// The input of a plain job has ended.
     EndInput,
     /// Look at what a status tells: [`Event::Observed`].
@@ -223,6 +231,7 @@ pub struct HolderMachine {
     told: Told,
     clipboard: Clipboard,
     acks: Acks,
+    echoes: Echoes,
     activity: Activity,
     queue: Queue,
     notices: Notices,
@@ -292,6 +301,7 @@ impl HolderMachine {
             told: Told::default(),
             clipboard: Clipboard::default(),
             acks: Acks::default(),
+            echoes: Echoes::default(),
             activity: Activity::new(now.ms),
             queue: Queue::default(),
             notices: Notices::default(),
@@ -343,6 +353,7 @@ impl HolderMachine {
             Event::Wrote(n) => {
                 if let Some((view, seq)) = self.input.wrote(n) {
                     self.acks.wrote(view, seq, n, now.ms);
+                    self.echoes.wrote(view, seq, now.ms);
                 }
             }
             Event::Exited { code, signal, memory_kills } => {
@@ -357,6 +368,7 @@ impl HolderMachine {
             Event::Looked { seen, depth, round } => self.looked(seen, depth, round, now),
             Event::Family(family) => self.found_family(family),
             Event::Used(used) => self.used(used, now),
+            Event::Discipline(discipline) => self.echoes.stands(discipline, now.ms),
             Event::Hides(hides) => self.echoes(hides, now),
             Event::Observed(seen) => self.observed(seen, now),
             Event::Warned(warnings) => {
@@ -379,6 +391,7 @@ impl HolderMachine {
         self.sweep(now);
         self.take_rounds(now);
         self.take_script_steps(now);
+        self.look_at_echo(now);
         self.end_what_ran_too_long(now);
         self.end_input_when_due();
         self.finish_exit(now);
@@ -412,6 +425,7 @@ impl HolderMachine {
             self.leave_at_ms.filter(|_| !self.left),
             self.status_due_ms,
             self.acks.due_ms(),
+            self.echoes.due_ms(),
             self.keep.due_ms(),
             self.told.due_ms(),
             Some(self.look_due_ms),
@@ -426,6 +440,11 @@ impl HolderMachine {
     /// What is to be written to the PTY next.
     pub fn typed(&self) -> Option<&[u8]> {
         if self.pty_open { self.input.next() } else { None }
+    }
+
+    /// Does a view show what is typed before it is there, so that [`Event::Discipline`] is wanted?
+    pub fn watches_echo(&self) -> bool {
+        self.echoes.is_wanted()
     }
 
     /// Is the PTY's other side still open to somebody?

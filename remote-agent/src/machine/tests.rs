@@ -1,6 +1,7 @@
 //! The whole machine by its events and effects, with time that only moves when a test says so.
 
 use super::*;
+use crate::machine::echo::{Discipline, Echoes};
 use crate::machine::ending::GRACE_MS;
 use crate::machine::keep::{LATE_MS, Wanted};
 use sessd_proto::Decoder;
@@ -99,6 +100,7 @@ impl World {
             Effect::Warn => Event::Warned(Vec::new()),
             Effect::Processor => Event::Used(self.seen.map(|seen| seen.cpu)),
             Effect::Echo => Event::Hides(self.hides),
+            Effect::Discipline => Event::Discipline(Discipline { echo: !self.hides, lines: true }),
             Effect::Keep(keeping) if self.disk => {
                 let exit = keeping.wanted.exit.then_some((true, true));
                 Event::Kept(Kept { exit, ..Kept::default() })
@@ -258,6 +260,35 @@ fn a_key_without_an_echo_is_acknowledged_in_a_moment() {
     assert_eq!(world.said_to(ONE, "ack 6"), 0);
     world.pass(acks::Acks::WAIT_MS);
     assert_eq!(world.said_to(ONE, "ack 6"), 1);
+}
+
+#[test]
+fn a_view_that_predicts_is_told_of_its_echo_and_nobody_else_is() {
+    let mut world = World::new(JobSpec::default());
+    world.manager(ONE, 1);
+    world.manager(TWO, 1);
+    world.type_(ONE, 0, b"a");
+    world.typed();
+    world.pass(10 * Echoes::SETTLE_MS);
+    assert_eq!(world.said_to(ONE, "Echoed"), 0, "nobody predicts, and nothing is paid for it");
+    let predicting = vec![view(1).as_bytes().to_vec()];
+    let presence = m::Presence { views: 1, view_ids: predicting.clone(), predicting, ..Default::default() };
+    world.frame(ONE, Frame::Presence(presence));
+    let echoed =
+        |seq, offset, echo| format!("{:?}", Frame::Echoed { view: view(1), seq, offset, echo, lines: true });
+    assert_eq!(world.said_to(ONE, &echoed(0, 0, true)), 1, "how the terminal stands, at once");
+    world.type_(ONE, 1, b"bc");
+    world.typed();
+    world.output(b"bc");
+    world.pass(Echoes::SETTLE_MS - 1);
+    assert_eq!(world.said_to(ONE, "Echoed"), 1, "its echo may not be complete");
+    world.pass(1);
+    assert_eq!(world.said_to(ONE, &echoed(3, 2, true)), 1);
+    // The program asks for a secret.
+    world.hides = true;
+    world.handle(Event::Discipline(Discipline { echo: false, lines: true }));
+    assert_eq!(world.said_to(ONE, &echoed(0, 2, false)), 1);
+    assert_eq!(world.said_to(TWO, "Echoed"), 0);
 }
 
 #[test]

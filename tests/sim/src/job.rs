@@ -167,6 +167,7 @@ impl Holder {
                         Event::Looked { seen, depth, round }
                     }
                     Effect::Family(_) => Event::Family(Some(self.family())),
+                    Effect::Discipline => Event::Discipline(Default::default()),
                     Effect::Observe => Event::Observed(Observed::default()),
                     Effect::Warn => Event::Warned(Vec::new()),
                     Effect::Resize(_) | Effect::EndInput => continue,

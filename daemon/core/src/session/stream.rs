@@ -179,6 +179,7 @@ impl Session {
             Frame::Pong(told) => self.heard(told),
             Frame::InputAck { view, seq } => self.views.acknowledge(view, seq, &mut self.out),
             Frame::Withdrawn { view, from, to } => self.views.withdrawn(view, from, to, &mut self.out),
+            echoed @ Frame::Echoed { view, .. } => self.views.echoed(view, &echoed, &mut self.out),
             Frame::Sent(sent) => self.sent(sent),
             Frame::Notice(notice) => self.out.push(Effect::Notice(notice)),
             Frame::Resize(size) => self.resized(&size),

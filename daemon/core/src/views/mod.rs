@@ -100,6 +100,8 @@ struct Member {
     typed: Typed,
     /// How far its input was written, where it was not told so yet.
     to_acknowledge: Option<u64>,
+    /// It is told of the echo of what it types.
+    predicts: bool,
 }
 
 /// What the views need and have not got.
@@ -157,6 +159,7 @@ impl Views {
             part: Drawn::default(),
             typed: Typed::default(),
             to_acknowledge: None,
+            predicts: false,
         });
     }
 
@@ -286,6 +289,20 @@ impl Views {
         }
     }
 
+    /// A view wants to be told of the echo of what it types, or not any more. True if that is news.
+    pub fn predicts(&mut self, id: Uuid, on: bool) -> bool {
+        self.find(id).is_some_and(|member| std::mem::replace(&mut member.predicts, on) != on)
+    }
+
+    /// Word of a view's echo. It is only for the moment: where there is no room it is left out, and the next says more.
+    pub fn echoed(&mut self, id: Uuid, frame: &Frame<'_>, out: &mut Effects) {
+        if let Some(member) = self.find(id).filter(|member| member.predicts)
+            && member.has_room(out)
+        {
+            member.put(frame, out);
+        }
+    }
+
     /// What a view withdrew, and which of it had not come.
     pub fn withdrawn(&mut self, id: Uuid, from: u64, to: u64, out: &mut Effects) {
         self.put(id, &Frame::Withdrawn { view: id, from, to }, out);
@@ -306,6 +323,12 @@ impl Views {
             interactive: self.leaders.leader().is_some(),
             lossless: self.members.iter().any(|m| m.view.lossless),
             view_ids: self.members.iter().map(|m| m.view.id.as_bytes().to_vec()).collect(),
+            predicting: self
+                .members
+                .iter()
+                .filter(|m| m.predicts)
+                .map(|m| m.view.id.as_bytes().to_vec())
+                .collect(),
             ..Presence::default()
         }
     }
