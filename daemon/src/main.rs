@@ -18,5 +18,6 @@ mod view;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    sessd_client::connect::manager_is_in_this_program();
     cli::main()
 }

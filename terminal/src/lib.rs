@@ -6,7 +6,8 @@
 //!   them, `screen`,
 //!   `row`, `cell`, `style` hold the screens, `scrollback` the rows that left, `resize` fits them to a new size.
 //! - [`Terminal::snapshot`]: the model as escape sequences (`snapshot`); [`Terminal::text`], [`Terminal::ansi`] (`text`);
-//!   [`Terminal::draw`], for a view of another size (`crop`).
+//!   [`Terminal::draw`], for a view of another size (`crop`); [`Terminal::draw_over`], what is drawn over it and taken back
+//!   without a trace (`overlay`).
 //! - [`Hub`]: one owner of model, [`Ring`] and head offset; [`Cursor`]: a subscriber's place in it.
 //! - [`Terminal::press`], [`Terminal::paste`] (`keys`): what a key or a paste sends; [`Terminal::cells`] (`cells`): the
 //!   screen as values; [`Terminal::take_signals`] (`signals`): what a program says to people beside its screen.
@@ -34,6 +35,7 @@ mod hub;
 mod keys;
 mod modes;
 mod osc;
+mod overlay;
 mod parser;
 mod print;
 mod query;
@@ -60,6 +62,7 @@ pub use asks::is_typing;
 pub use cells::{CellView, Colour, RowView};
 pub use hub::{Cursor, Hub, Next};
 pub use keys::Key;
+pub use overlay::{Glyph, Look, Over};
 pub use query::{Names, Query, QueryScanner, Selections, Setting};
 pub use reply_filter::{Outstanding, ReplyFilter};
 pub use ring::{Expired, Ring};

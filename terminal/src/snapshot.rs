@@ -147,6 +147,45 @@ impl<'a> Writer<'a> {
         let _ = self.out.write_fmt(args);
     }
 
+    /// Goes on writing on a terminal that shows `m`.
+    pub(crate) fn at(m: &'a Model, out: &'a mut Vec<u8>) -> Self {
+        let style = m.cursor.pen;
+        let pen = Pen { style, ext: m.ext.get(style.ext).clone() };
+        Self { pen, ..Self::new(m, usize::from(m.size.cols), out) }
+    }
+
+    /// Moves the cursor.
+    pub(crate) fn go(&mut self, x: u16, y: u16) {
+        self.fmt(format_args!("\x1b[{};{}H", y + 1, x + 1));
+    }
+
+    /// Prints a character that is one column wide.
+    pub(crate) fn character(&mut self, c: char, style: Style) {
+        self.style(style);
+        self.put(c.encode_utf8(&mut [0; 4]).as_bytes());
+    }
+
+    /// Writes a cell as it is where the cursor is; false: the cursor has not moved, for it is blank.
+    pub(crate) fn as_it_is(&mut self, cell: Cell) -> bool {
+        if cell.is_blank() {
+            self.style(cell.style);
+            self.put(b"\x1b[X");
+            return false;
+        }
+        self.print(cell);
+        true
+    }
+
+    /// Brings cursor and pen to where they are in `m`, behind what was printed last.
+    pub(crate) fn end_at_cursor(&mut self, m: &Model) {
+        self.style(m.cursor.pen);
+        let at = (m.cursor.x, m.cursor.y);
+        self.go(at.0, at.1);
+        if let Some(last) = m.last {
+            self.last_printed(m, last, at);
+        }
+    }
+
     /// Says a style if it is not the one said last.
     fn style(&mut self, style: Style) {
         if style == self.pen.style {

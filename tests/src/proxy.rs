@@ -3,9 +3,9 @@
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::sshd::private_address;
 
@@ -35,6 +35,8 @@ struct Shared {
     connections: AtomicUsize,
     attempts: AtomicUsize,
     bytes: AtomicUsize,
+    /// How long every byte takes each way.
+    one_way: Duration,
 }
 
 #[derive(Debug)]
@@ -113,6 +115,14 @@ impl Proxy {
     /// # Panics
     /// When it cannot listen.
     pub fn to(target: SocketAddr) -> Proxy {
+        Proxy::far(target, Duration::ZERO)
+    }
+
+    /// A proxy in front of a `target` that is far away: every byte takes so long each way.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub fn far(target: SocketAddr, one_way: Duration) -> Proxy {
         let listener = TcpListener::bind(SocketAddr::new(private_address(), 0)).expect("a free port");
         let addr = listener.local_addr().expect("the address of a listener");
         let shared = Arc::new(Shared {
@@ -128,6 +138,7 @@ impl Proxy {
             connections: AtomicUsize::new(0),
             attempts: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            one_way,
         });
         let acceptor = {
             let shared = Arc::clone(&shared);
@@ -293,15 +304,55 @@ fn serve(near: &TcpStream, target: SocketAddr, shared: &Arc<Shared>, epoch: u64)
         }
     }
     thread::scope(|scope| {
-        scope.spawn(|| copy(near, &far, shared, epoch));
-        copy(&far, near, shared, epoch);
+        scope.spawn(|| carry(near, &far, shared, epoch));
+        carry(&far, near, shared, epoch);
     });
 }
 
-fn copy(mut from: &TcpStream, mut to: &TcpStream, shared: &Shared, epoch: u64) {
+fn carry(from: &TcpStream, to: &TcpStream, shared: &Shared, epoch: u64) {
+    if shared.one_way.is_zero() {
+        return copy(from, from, to, shared, epoch);
+    }
+    thread::scope(|scope| {
+        let (leaves, arrives) = mpsc::sync_channel(1024);
+        scope.spawn(move || {
+            let (mut from, mut buffer) = (from, [0; 32 * 1024]);
+            while let Ok(n @ 1..) = from.read(&mut buffer) {
+                if leaves.send((Instant::now() + shared.one_way, buffer[..n].to_vec())).is_err() {
+                    return;
+                }
+            }
+        });
+        copy(Far { arrives, here: Vec::new() }, from, to, shared, epoch);
+        // Whoever reads of it hears that it is over.
+        let _ = from.shutdown(Shutdown::Read);
+    });
+}
+
+/// Bytes from far away: what leaves later does not wait for what left before.
+struct Far {
+    arrives: mpsc::Receiver<(Instant, Vec<u8>)>,
+    here: Vec<u8>,
+}
+
+impl Read for Far {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.here.is_empty() {
+            let Ok((at, bytes)) = self.arrives.recv() else { return Ok(0) };
+            thread::sleep(at.saturating_duration_since(Instant::now()));
+            self.here = bytes;
+        }
+        let n = self.here.len().min(buffer.len());
+        buffer[..n].copy_from_slice(&self.here[..n]);
+        self.here.drain(..n);
+        Ok(n)
+    }
+}
+
+fn copy(mut source: impl Read, from: &TcpStream, mut to: &TcpStream, shared: &Shared, epoch: u64) {
     let mut buffer = [0; 32 * 1024];
     loop {
-        let n = match from.read(&mut buffer) {
+        let n = match source.read(&mut buffer) {
             Ok(0) => break,
             Ok(n) => n,
             Err(error) if error.kind() == ErrorKind::Interrupted => continue,

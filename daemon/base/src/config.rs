@@ -30,6 +30,19 @@ pub enum TransportName {
     Openssh,
 }
 
+/// Whether a view shows what is typed before the job does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Predict {
+    /// Where the way to the job and back is long enough to be felt.
+    #[default]
+    Auto,
+    /// Whatever the way.
+    Always,
+    /// Never.
+    Never,
+}
+
 /// What may be set per host.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -49,6 +62,7 @@ struct File {
     keep_done: Option<Spanned<String>>,
     scrollback: Option<u32>,
     event_command: Option<String>,
+    predict: Predict,
     hosts: BTreeMap<String, HostSettings>,
 }
 
@@ -67,6 +81,8 @@ pub struct Config {
     pub scrollback_lines: u32,
     /// A line for the shell, run with each event that people are told of.
     pub event_command: Option<String>,
+    /// Whether views show what is typed before the job does.
+    pub predict: Predict,
     /// What is there and has no effect, one sentence each.
     pub warnings: Vec<String>,
     hosts: Vec<Entry>,
@@ -96,6 +112,7 @@ impl Default for Config {
             keep_done: 7 * DAY,
             scrollback_lines: 10_000,
             event_command: None,
+            predict: Predict::Auto,
             warnings: Vec::new(),
             hosts: Vec::new(),
         }
@@ -190,6 +207,7 @@ impl Config {
         if let Some(lines) = file.scrollback {
             config.scrollback_lines = lines;
         }
+        config.predict = file.predict;
         config.event_command = file.event_command.filter(|line| !line.trim().is_empty());
         Ok(config)
     }
@@ -307,10 +325,11 @@ mod tests {
     fn what_is_not_said_has_its_default_and_what_is_wrong_is_named() {
         assert_eq!(Config::parse(""), Ok(Config::default()));
         let config = Config::parse(
-            "detach_key = 'ctrl-]'\nidle_timeout = 'never'\n[hosts.box]\ntransport = 'openssh'\n",
+            "detach_key = 'ctrl-]'\nidle_timeout = 'never'\npredict = 'always'\n[hosts.box]\ntransport = 'openssh'\n",
         )
         .unwrap();
         assert_eq!((config.detach_key, config.idle_timeout), (Some(0x1d), None));
+        assert_eq!(config.predict, Predict::Always);
         assert_eq!(config.host("box").transport, TransportName::Openssh);
         assert_eq!(config.host("other"), HostSettings::default());
         assert_eq!(config.warnings, [] as [&str; 0]);
@@ -327,6 +346,10 @@ mod tests {
             ),
             ("colour = 1", "/c, line 1: unknown setting colour: there are detach_key, ssh_config, "),
             ("scrollback = 'x'\n", "/c, line 1: "),
+            (
+                "predict = 'often'\n",
+                "/c, line 1: unknown variant `often`, expected one of `auto`, `always`, `never`",
+            ),
             ("\n= =", "/c, line 2: "),
         ] {
             let error = Config::parse(wrong).unwrap_err().into_error(std::path::Path::new("/c"));

@@ -18,6 +18,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use zeroize::{Zeroize as _, Zeroizing};
 
@@ -470,17 +471,36 @@ pub fn own_program() -> io::Result<PathBuf> {
     Ok(replaced.filter(|path| !exe.exists() && path.exists()).unwrap_or(exe))
 }
 
+/// The manager is in this very program.
+static OWN_MANAGER: AtomicBool = AtomicBool::new(false);
+
+/// Says that this program is `sessd` itself, and is the manager when it is started as one. Any other starts the `sessd` that
+/// is found in its `PATH`.
+pub fn manager_is_in_this_program() {
+    OWN_MANAGER.store(true, Ordering::Relaxed);
+}
+
+fn manager_program() -> io::Result<PathBuf> {
+    if OWN_MANAGER.load(Ordering::Relaxed) { own_program() } else { Ok(PathBuf::from("sessd")) }
+}
+
 /// Starts the manager as a process of its own and waits until it says that it answers. When another one is a moment
 /// ahead of it, that is as good.
 fn start_manager(paths: &Paths) -> Result<()> {
-    let trouble = |e: io::Error| Error::failed(format!("the manager cannot be started ({e})"), "");
+    let trouble = |e: io::Error| {
+        let hint = match e.kind() {
+            io::ErrorKind::NotFound => "is `sessd` in PATH?",
+            _ => "",
+        };
+        Error::failed(format!("the manager cannot be started ({e})"), hint)
+    };
     if matches!(seat::holder(paths), Holder::Process(_)) {
         // It is about to come or to go, or to make its socket again.
         std::thread::sleep(Duration::from_millis(50));
         return Ok(());
     }
     // It leaves our terminal, signals and descriptors by itself; in a group of its own it could not.
-    let mut child = Command::new(own_program().map_err(trouble)?)
+    let mut child = Command::new(manager_program().map_err(trouble)?)
         .args(["daemon", "--foreground", "--announce"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

@@ -114,6 +114,18 @@ pub enum Told<'a> {
     Written(u64),
     /// What it typed from the first of these offsets to the second will never be written.
     Withdrawn(u64, u64),
+    /// To a view that predicts ([`ViewCore::predicts`]): what it typed before `seq` has brought what is in the output before
+    /// `offset`, as far as a moment tells; 0: nothing new of that.
+    Echoed {
+        /// See above.
+        seq: u64,
+        /// See above.
+        offset: u64,
+        /// The job's terminal shows what is typed.
+        echo: bool,
+        /// It takes it line by line.
+        lines: bool,
+    },
     /// To be answered with [`ViewCore::pong`] once all that was told before is shown.
     Ping(u64),
     /// The job has ended.
@@ -141,6 +153,7 @@ impl Told<'_> {
             Self::State(state) => Told::State(state),
             Self::Written(seq) => Told::Written(seq),
             Self::Withdrawn(from, to) => Told::Withdrawn(from, to),
+            Self::Echoed { seq, offset, echo, lines } => Told::Echoed { seq, offset, echo, lines },
             Self::Ping(token) => Told::Ping(token),
             Self::Ended(end) => Told::Ended(end),
             Self::Gone(end) => Told::Gone(end),
@@ -170,6 +183,8 @@ pub struct ViewCore {
     received: u64,
     granted: u64,
     to_send: Vec<u8>,
+    /// It said that it predicts.
+    predicts: bool,
 }
 
 /// The manager cannot do what is asked of it.
@@ -212,6 +227,7 @@ impl ViewCore {
             received: 0,
             granted: VIEW_WINDOW,
             to_send: Vec::new(),
+            predicts: false,
         }
     }
 
@@ -308,6 +324,9 @@ impl ViewCore {
                 Some(Told::State(state))
             }
             Frame::InputAck { view, seq } if view == self.id => Some(Told::Written(seq)),
+            Frame::Echoed { view, seq, offset, echo, lines } if view == self.id => {
+                Some(Told::Echoed { seq, offset, echo, lines })
+            }
             Frame::Withdrawn { view, from, to } if view == self.id => Some(Told::Withdrawn(from, to)),
             Frame::Ping(token) => Some(Told::Ping(token)),
             Frame::Ended(exit) => {
@@ -359,7 +378,7 @@ impl ViewCore {
 
     /// The connection is gone: what was to be said on it is, too. With the next one begins [`Self::attach`].
     pub fn lost(&mut self) {
-        (self.is_attached, self.features) = (false, None);
+        (self.is_attached, self.features, self.predicts) = (false, None, false);
         (self.received, self.granted) = (0, VIEW_WINDOW);
         self.partial.clear();
         self.to_send.clear();
@@ -390,6 +409,13 @@ impl ViewCore {
     /// The same before [`Self::attach`], which says it.
     pub fn measured(&mut self, size: Option<(u16, u16)>) {
         self.size = size;
+    }
+
+    /// Whether it shows what is typed before the job does, and is to be told of echoes. To be said again to the next manager.
+    pub fn predicts(&mut self, on: bool) {
+        if self.is_attached && std::mem::replace(&mut self.predicts, on) != on {
+            self.send(&Frame::Predicts(m::Predicts { on }));
+        }
     }
 
     /// Leaves on purpose.
@@ -474,6 +500,7 @@ mod tests {
                 Frame::Credit(total) => Frame::Credit(total),
                 Frame::Subscribe(_) => Frame::Subscribe(m::Subscribe::default()),
                 Frame::Unsupported(what) => Frame::Unsupported(what),
+                Frame::Predicts(predicts) => Frame::Predicts(predicts),
                 Frame::Pong(token) => Frame::Pong(token),
                 other => panic!("{other:?}"),
             });
@@ -561,6 +588,29 @@ mod tests {
         assert_eq!(view.handle(attached("k")).unwrap(), Some(Told::Attached { restarted: true }));
         assert_eq!(view.attach().resume, None);
         assert_eq!(view.handle(output(0, b"x")).unwrap(), Some(Told::Output(b"x".into())));
+    }
+
+    #[test]
+    fn each_manager_is_told_once_that_a_view_predicts_and_its_echoes_are_told() {
+        let mut view = view();
+        let says = |on| Frame::Predicts(m::Predicts { on });
+        view.predicts(false);
+        assert!(!view.has_to_send());
+        view.predicts(true);
+        view.predicts(true);
+        assert_eq!(sent(&mut view), [says(true)]);
+        let echoed = |view| Frame::Echoed { view, seq: 3, offset: 9, echo: true, lines: false };
+        let told = Told::Echoed { seq: 3, offset: 9, echo: true, lines: false };
+        assert_eq!(view.handle(echoed(view.id())).unwrap(), Some(told));
+        assert_eq!(view.handle(echoed(Uuid::from_u128(7))).unwrap(), None, "another view's");
+        view.lost();
+        view.predicts(true);
+        assert!(!view.has_to_send(), "there is nobody to be told");
+        view.handle(attached("j")).unwrap();
+        view.predicts(true);
+        assert_eq!(sent(&mut view), [says(true)]);
+        view.predicts(false);
+        assert_eq!(sent(&mut view), [says(false)]);
     }
 
     #[test]

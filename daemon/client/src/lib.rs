@@ -4,6 +4,7 @@
 //! * [`connect`]: a connection to the manager, which is started if it does not run · [`looker`]: a view driven by `poll(2)` · `driver`: one
 //!   driven by tokio
 //! * [`question`]: what a login wants of the person here
+//! * [`predict`]: what a key will show before the job shows it, pure
 //! * [`keys`]: the detach key, pure · [`typed`]: input until it is acknowledged, pure · [`silence`]: who owes an answer, pure
 //!
 //! No async runtime here: a view is one loop around `poll(2)`, so that a key goes from the terminal to the manager without a
@@ -17,6 +18,7 @@ pub mod core;
 pub mod driver;
 pub mod keys;
 pub mod looker;
+pub mod predict;
 pub mod question;
 pub mod silence;
 pub mod typed;

@@ -160,6 +160,11 @@ impl Outgoing {
         self.sent
     }
 
+    /// The number that the next typed byte gets.
+    pub fn typed_so_far(&self) -> u64 {
+        self.next
+    }
+
     /// Bytes that may still be typed before they are refused, while nothing can be sent.
     pub fn room(&self) -> usize {
         HELD_MAX - self.held

@@ -149,6 +149,19 @@ mod tests {
     use proptest::prelude::*;
     use sessd_proto::docs::text::is_hidden;
 
+    #[test]
+    fn what_a_holder_says_without_words_passes_as_it_came() {
+        let view = sessd_proto::Uuid::from_u128(1);
+        for said in [
+            Frame::InputAck { view, seq: 3 },
+            Frame::Withdrawn { view, from: 3, to: 9 },
+            Frame::Echoed { view, seq: 3, offset: 9, echo: true, lines: false },
+            Frame::Range { offset: 5, more: true, expired: false, bytes: b"x" },
+        ] {
+            assert_eq!(frame(said.clone()), said);
+        }
+    }
+
     fn hostile_spec(bad: &str) -> m::JobSpec {
         m::JobSpec {
             job_id: bad.into(),

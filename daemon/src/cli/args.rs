@@ -1,8 +1,9 @@
 //! The verbs and flags of the command line, and what `sessd help` says of them.
 
 use super::complete as tab;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
+use sessd_base::config::Predict;
 
 /// Shells that live on the host, not in your window.
 #[derive(Debug, Parser)]
@@ -162,6 +163,31 @@ pub struct AttachArgs {
     /// Let every key through, Ctrl-\ too: only `sessd detach` elsewhere or closing the window leaves then
     #[arg(long)]
     pub no_detach_key: bool,
+    /// Show what is typed before the job does: where the way is long enough to be felt, always, or never (default: `predict`
+    /// in config.toml, else auto)
+    #[arg(long, value_enum, value_name = "WHEN")]
+    pub predict: Option<PredictWhen>,
+}
+
+/// When a view shows what is typed before the job does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum PredictWhen {
+    /// Above a round trip of 30 ms, until it is below 20
+    Auto,
+    /// On any host
+    Always,
+    /// Never
+    Never,
+}
+
+impl From<PredictWhen> for Predict {
+    fn from(when: PredictWhen) -> Self {
+        match when {
+            PredictWhen::Auto => Self::Auto,
+            PredictWhen::Always => Self::Always,
+            PredictWhen::Never => Self::Never,
+        }
+    }
 }
 
 /// Flags of `detach`.

@@ -122,7 +122,7 @@ pub(super) fn create(paths: &Paths, args: &CreateArgs, json: bool) -> Result<u8>
 }
 
 fn request(session: String) -> Request {
-    Request { session, read_only: false, take: false, lossless: false, no_detach_key: false }
+    Request { session, read_only: false, take: false, lossless: false, no_detach_key: false, predict: None }
 }
 
 /// Are these two spellings of one host?
@@ -189,6 +189,7 @@ pub(super) fn attach(paths: &Paths, args: AttachArgs, json: bool) -> Result<u8> 
         take: args.take,
         lossless: args.lossless,
         no_detach_key: args.no_detach_key,
+        predict: args.predict.map(Into::into),
     };
     view(paths, request, &shown.session, json)
 }

@@ -76,6 +76,7 @@ impl View<'_> {
 
     /// Draws the open question, if there is one.
     pub(super) fn draw_question(&mut self) {
+        self.take_back();
         let Some(asked) = &mut self.asked else { return };
         let (cols, height) = terminal::size().unwrap_or((80, 24));
         let rows =

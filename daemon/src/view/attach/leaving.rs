@@ -63,6 +63,7 @@ impl View<'_> {
             self.to_terminal.clear();
             self.written = 0;
         } else {
+            self.take_back();
             self.unsay();
         }
         while self.written < self.to_terminal.len() {

@@ -50,6 +50,7 @@ impl Notice {
 impl View<'_> {
     /// Output for the terminal.
     pub(super) fn show(&mut self, bytes: &[u8], now: u64) {
+        self.take_back();
         let asks = self.questions.sees_query(bytes);
         for query in asks.iter().flatten() {
             self.outstanding.cursor_reports =
@@ -122,6 +123,7 @@ impl View<'_> {
             }
             return;
         };
+        self.take_back();
         // Somebody who could send us the screen.
         let answers = !self.plain && self.lost.is_none() && !matches!(trouble, Trouble::ManagerSilent { .. });
         match self.line {

@@ -8,6 +8,7 @@ use sessd_base::asking::Asking;
 use sessd_base::paths::Paths;
 use sessd_client::connect::{Client, Heard, no_answer};
 use sessd_client::core::Told;
+use sessd_client::predict::Discipline;
 use sessd_proto::Frame;
 use sessd_proto::docs::{Error, Kind, LinkState, Result, Vocabulary};
 use sessd_proto::messages::{self as m, Answer};
@@ -119,12 +120,21 @@ impl View<'_> {
             Told::Output(bytes) => {
                 self.host_spoke(now);
                 self.show(&bytes, now);
+                self.foretell_output(&bytes, now);
+                self.foretell();
             }
             Told::Gap => self.host_spoke(now),
-            Told::Screen { skipped, known, snapshot, .. } => self.show_screen(known, skipped, snapshot, now),
+            Told::Screen { skipped, known, size, snapshot, .. } => {
+                self.foretell_screen(&snapshot, size);
+                self.show_screen(known, skipped, snapshot, now);
+            }
             Told::Written(seq) => {
                 self.host_spoke(now);
                 self.outgoing.acknowledged(seq);
+                self.foretell_written(seq, now);
+            }
+            Told::Echoed { seq, offset, echo, lines } => {
+                self.foretell_echoed((seq, offset), Discipline { echo, lines }, now);
             }
             Told::Withdrawn(from, to) => {
                 self.host_spoke(now);
@@ -138,6 +148,7 @@ impl View<'_> {
             Told::Attached { restarted: true } => {
                 self.outgoing.job_is_new();
                 (self.outstanding, self.unanswered) = Default::default();
+                self.foretell_anew();
             }
             Told::Attached { restarted: false } => {}
             Told::Ended(end) | Told::Gone(end) => return Some(Outcome::Ended(self.label.clone(), end)),
@@ -167,6 +178,9 @@ impl View<'_> {
             // Up and not late: it was heard within a heartbeat. Of a break that just began no more is known.
             None if was_up || link.is_some_and(LinkState::carries) => self.host_heard_at = now,
             None => {}
+        }
+        if new_path {
+            self.foretell_no_more();
         }
         self.state = state;
         self.size_seen(now);
@@ -242,6 +256,7 @@ impl View<'_> {
         self.state.detail = String::new();
         self.state.silent_ms = None;
         self.path_broken_since.get_or_insert(now);
+        self.foretell_no_more();
         self.settling_since = None;
         self.asked_to_tell = false;
         // Its host has nobody to tell the answer to.

@@ -4,10 +4,13 @@
 //! manager that is killed, a link that breaks, an agent that dies cost it nothing but time. When the manager is gone it
 //! starts one again and goes on where it was.
 //!
+//! What is typed may be shown before the job shows it: `foretold`.
+//!
 //! Here is the loop, and the way from the keyboard to what is sent; what is said with the manager is in `manager`, what
 //! reaches the screen, and the one line that is ours on it, in `line`; how it ends in `leaving`.
 
 mod asked;
+mod foretold;
 mod leaving;
 mod line;
 mod manager;
@@ -17,6 +20,7 @@ use crate::view::plain::is_plain;
 use crate::view::terminal::{self, Raw};
 use crate::view::words::{self, Trouble};
 use asked::Asked;
+use foretold::Foretold;
 use leaving::Burst;
 use line::Line;
 use manager::{Lost, wait_attached};
@@ -24,7 +28,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use sessd_base::asking::Asking;
 use sessd_base::clock;
-use sessd_base::config::Config;
+use sessd_base::config::{Config, Predict};
 use sessd_base::paths::Paths;
 use sessd_client::connect::Client;
 use sessd_client::core::{ViewCore, Wants};
@@ -69,6 +73,8 @@ pub struct Request {
     pub lossless: bool,
     /// No key leaves; only the job's end or `sessd detach` does.
     pub no_detach_key: bool,
+    /// Whether what is typed is shown before the job shows it; none: as the configuration says.
+    pub predict: Option<Predict>,
 }
 
 /// How a view ended.
@@ -155,6 +161,8 @@ struct View<'a> {
     stdin_open: bool,
     /// A question of the host that is open.
     asked: Option<Asked>,
+    /// What is shown before the job shows it.
+    foretold: Foretold,
 }
 
 /// Shows a session on this terminal until the user leaves or the job ends.
@@ -233,6 +241,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         escape_held_at: None,
         stdin_open: true,
         asked: None,
+        foretold: Foretold::new(request.predict.unwrap_or(config.predict)),
         request,
     };
     let outcome = view.run(size);
@@ -273,6 +282,7 @@ impl View<'_> {
                     self.core.send(&Frame::Resize(m::Resize { cols: cols.into(), rows: rows.into() }));
                 }
                 size = new;
+                self.foretell_resized();
                 self.size_seen(self.now());
                 self.draw_question();
             }
@@ -299,6 +309,7 @@ impl View<'_> {
                 return self.leave(outcome);
             }
             self.settle();
+            self.look_ahead();
             self.tell_part();
             self.write_terminal(ready.stdout);
             self.pong();
@@ -392,6 +403,7 @@ impl View<'_> {
             owed,
             settled,
             self.part_at,
+            self.foretold.deadline_ms(),
         ]
         .into_iter()
         .flatten()
@@ -526,7 +538,9 @@ impl View<'_> {
     }
 
     fn type_keys(&mut self, keys: &[u8], held: bool, now: u64) {
-        if !self.outgoing.typed(keys, held, now) {
+        let taken = self.outgoing.typed(keys, held, now);
+        self.foretell_typed(keys, held || !taken, now);
+        if !taken {
             self.to_terminal.push(BELL);
             // What is refused is said at once, not with the next second.
             if let Line::Shown { at, .. } = &mut self.line {
