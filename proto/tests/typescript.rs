@@ -11,8 +11,11 @@ const READ: &[(&str, &[&str])] = &[
     ("session.rs", &["ViewDoc", "SizeDoc", "ActivityDoc", "SessionDoc", "InfoDoc", "MoreDoc"]),
     ("status.rs", &["StatusDoc", "LinkDoc", "HostDoc"]),
 ];
-/// The vocabularies, each a word of the contract.
-const WORDS: &[(&str, fn() -> Vec<&'static str>)] = &[
+/// What a vocabulary's words are.
+type Spelled = fn() -> Vec<&'static str>;
+
+/// The vocabularies, each with its name.
+const WORDS: &[(&str, Spelled)] = &[
     ("State", spelled::<docs::State>),
     ("LinkState", spelled::<docs::LinkState>),
     ("Reason", spelled::<docs::Reason>),

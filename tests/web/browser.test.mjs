@@ -83,7 +83,11 @@ describe('a pane', () => {
     await enter(page, 'typed');
     await shows(page, 'typed\ntyped');
     const attaches = [];
-    page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => payload[4] === 0x52 && attaches.push(payload)));
+    const resizes = [];
+    page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => {
+      if (payload[4] === 0x52) attaches.push(payload);
+      if (payload[4] === 0x34) resizes.push(payload);
+    }));
     const resets = await page.evaluate(() => {
       const { terminal } = globalThis.sessd.focused;
       globalThis.cleared = 0;
@@ -103,7 +107,7 @@ describe('a pane', () => {
     await page.keyboard.press('Enter');
     await shows(page, 'before\ntyped\ntyped\nheld\nheld');
     assert.equal(await page.evaluate(() => globalThis.cleared), resets);
-    assert.equal(attaches.length, 1);
+    assert.deepEqual([attaches.length, resizes.length], [1, 0], 'its size is said once');
     assert.deepEqual(page.problems.filter((text) => !/WebSocket/.test(text)), []);
   });
 
@@ -196,6 +200,7 @@ describe('a pane', () => {
     await answer.press('Enter');
     await until('the session on the host', async () => (await world.list()).some((one) => one.name === 'secret' && one.state === 'running'));
     await isLive(page);
+    await shows(page, /[$#] *$/m);
     // The next manager knows no passphrase: it is asked for in the pane that wants the host, and typing goes on.
     await enter(page, 'echo $((40+2))');
     await shows(page, '42');
@@ -417,7 +422,10 @@ describe('without a mouse or eyes', () => {
     await shows(page, 'typed again');
     await page.evaluate(() => localStorage.setItem('sessd.settings', JSON.stringify({ screenReader: true })));
     await page.reload();
-    await page.locator('.xterm-accessibility', { hasText: 'typed again' }).waitFor();
+    await until('rows that a reader of screens finds', async () => {
+      const rows = await page.locator('.xterm-accessibility-tree').allInnerTexts();
+      return rows.some((text) => text.replaceAll('\u00a0', ' ').includes('typed again')) || Promise.reject(new Error(rows.join('').slice(-400)));
+    });
     await page.goto(`${world.origin}/plain/${id}?lines=1000`);
     await page.locator('pre', { hasText: 'needle in it' }).waitFor();
     assert.match(await page.title(), /dev/);

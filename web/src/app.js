@@ -28,6 +28,8 @@ export class App {
   panes = new Map();
   layout = layouts.EMPTY;
   #drawing = false;
+  /** How many panes want to be looked at. */
+  calls = 0;
 
   /** @param {Me} me @param {() => void} revoked */
   constructor(me, revoked) {
@@ -142,6 +144,8 @@ export class App {
       const pane = this.focused;
       const calls = [...this.panes.values()].filter((one) => one.calls).length;
       const name = pane ? this.nameOf(pane.session) : 'sessd';
+      if (calls !== this.calls) void (calls ? navigator.setAppBadge?.(calls) : navigator.clearAppBadge?.())?.catch(() => {});
+      this.calls = calls;
       document.title = `${calls ? `(${calls}) ` : ''}${pane?.title || name}`;
     });
   }

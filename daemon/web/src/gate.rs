@@ -112,7 +112,8 @@ mod tests {
         let gate = Gate::new("127.0.0.1:7377".parse().unwrap(), &["box.tail.net".into()]);
         let ok = Ok(());
         let (get, post) = (&Method::GET, &Method::POST);
-        let table: &[(&Method, &[(&'static str, &str)], bool, Result<(), Refused>)] = &[
+        type Row<'a> = (&'a Method, &'a [(&'static str, &'a str)], bool, Result<(), Refused>);
+        let table: &[Row<'_>] = &[
             (get, &[("host", "127.0.0.1:7377")], false, ok),
             (get, &[("host", "LocalHost:7377")], false, ok),
             (get, &[("host", "[::1]:7377")], false, ok),
