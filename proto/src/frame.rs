@@ -133,6 +133,18 @@ frames! {
         REPORT = 0x3b => Report(m::Report);
         /// The input of a view ends.
         INPUT_END = 0x3c => InputEnd(m::InputEnd);
+        /// What a manager wants of a holder beside its job's terminal, whole: ports, ssh-agent.
+        FORWARDS = 0x60 => Forwards(m::Forwards);
+        /// What became of that, and what the job listens on.
+        FORWARDED = 0x61 => Forwarded(m::Forwarded);
+        /// The channels that an end has, and how far each got: first word about channels on a path, and its answer.
+        CHANNEL_SYNC = 0x62 => ChannelSync(m::ChannelSync);
+        /// A channel begins.
+        CHANNEL_OPEN = 0x63 => ChannelOpen(m::ChannelOpen);
+        /// The other end is joined to what was asked for.
+        CHANNEL_OPENED = 0x64 => ChannelOpened(m::ChannelName);
+        /// A channel is given up, or was never joined to anything. What was on its way is lost.
+        CHANNEL_CLOSE = 0x65 => ChannelClose(m::ChannelClose);
         /// What the holder knows about its job.
         STATUS = 0x41 => Status(m::JobStatus);
         /// The job has ended; everything it wrote was sent before.
@@ -191,6 +203,12 @@ frames! {
         INPUT = 0x14 => Input { view: Uuid, seq: u64 } flags { withdrawn: FLAG_WITHDRAWN } then bytes;
         /// Input of a view was written to the PTY up to here.
         INPUT_ACK = 0x15 => InputAck { view: Uuid, seq: u64 };
+        /// Bytes of a channel, at an offset of its own.
+        CHANNEL_DATA = 0x66 => ChannelData { channel: u64, offset: u64 } then bytes;
+        /// There are no bytes from this offset on. The end counts as one more byte.
+        CHANNEL_END = 0x67 => ChannelEnd { channel: u64, offset: u64 };
+        /// What came of a channel was passed on up to here: so much and a window more may come.
+        CHANNEL_CREDIT = 0x68 => ChannelCredit { channel: u64, consumed: u64 };
         /// Answer to `INPUT` with `FLAG_WITHDRAWN`: which bytes of the view were not taken before that, and never will be.
         WITHDRAWN = 0x95 => Withdrawn { view: Uuid, from: u64, to: u64 };
         /// To a view that predicts: what its input before `seq` brought is in the output before `offset`, as far as a moment

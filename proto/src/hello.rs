@@ -23,6 +23,8 @@ pub mod feature {
     pub const PACED: u64 = 32;
     /// Of a holder: types what it is sent (`Send`), tells what the job is doing, and of its notices.
     pub const SCRIPTS: u64 = 1 << 10;
+    /// Of a holder: knows channels, and what they are opened for.
+    pub const CHANNELS: u64 = 1 << 16;
 }
 
 /// Everything this code can do.
@@ -32,7 +34,8 @@ pub const FEATURES: u64 = feature::RANGE_READ
     | feature::WITHDRAWN
     | feature::AT_WORK
     | feature::PACED
-    | feature::SCRIPTS;
+    | feature::SCRIPTS
+    | feature::CHANNELS;
 
 /// Our own greeting. `build` is a hash that tells two builds of one version apart, or empty.
 pub fn hello(version: &str, build: &str) -> Hello {

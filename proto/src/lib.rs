@@ -32,6 +32,10 @@
 //! * **Credit** is the cumulative number of `Output`, `Snapshot` and `Range` body bytes the receiver has allowed on a stream
 //!   since it subscribed. A sender may finish one snapshot beyond it, nothing else.
 //!
+//! * **Channels** are byte streams beside the job's terminal, for what is forwarded: each way has offsets of its own, what was
+//!   not passed on is kept by who sent it ([`channel`]), and on each new path both ends first say how far they are
+//!   (`ChannelSync`), so that a channel outlives a cut as the terminal does.
+//!
 //! ## Growth
 //! A kind with the high bit set may be ignored by who does not know it; any other unknown kind is answered with
 //! `Unsupported` and skipped. Nothing unknown ends a talk. A body that is too long or does not parse does: the peer is broken
@@ -42,6 +46,7 @@
 //! lengths are checked before anything is allocated, and every queue that a peer can fill has a bound in [`limits`].
 
 pub mod bounds;
+pub mod channel;
 #[cfg(feature = "docs")]
 pub mod docs;
 pub mod frame;

@@ -52,6 +52,16 @@ pub const NAME_MAX: usize = 64;
 /// Longest tag key, and longest tag value, in bytes.
 pub const TAG_MAX: usize = 256;
 
+/// Bytes of a channel that may be on their way one way, kept by who sent them until they were passed on: what a port
+/// forward carries in 100 ms at 20 Mbit/s.
+pub const CHANNEL_WINDOW: usize = 256 * 1024;
+
+/// Channels that one job may have open to one manager.
+pub const CHANNELS_MAX: usize = 128;
+
+/// Ports and sockets that a manager may have a holder listen on, and ports of a job that are told.
+pub const LISTENERS_MAX: usize = 64;
+
 /// Most tags of one session.
 pub const TAGS_MAX: usize = 64;
 

@@ -199,6 +199,35 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("echoed", Frame::Echoed { view: view(), seq: 4, offset: 9, echo: true, lines: true }),
         ("predicts", Frame::Predicts(m::Predicts { on: true })),
         ("presence-predicting", Frame::Presence(m::Presence { predicting: vec![vec![1; 16]], ..m::Presence::default() })),
+        ("forwards", Frame::Forwards(m::Forwards {
+            listeners: vec![m::Listener { id: 2, address: "*".into(), port: 80, path: "/s".into() }], agent: true, ports: true,
+        })),
+        ("forwarded", Frame::Forwarded(m::Forwarded {
+            listeners: vec![m::Listening { id: 2, port: 80, error: "e".into() }],
+            ports: vec![m::JobPort { port: 80, address: "::".into(), program: "p".into() }],
+        })),
+        ("channel-sync", Frame::ChannelSync(m::ChannelSync {
+            manager_id: "m".into(), instance: 3, channels: vec![m::ChannelAt { channel: 4, received: 5 }],
+        })),
+        ("channel-open", Frame::ChannelOpen(m::ChannelOpen {
+            channel: 4, host: "h".into(), port: 80, path: "/s".into(), listener: 2, agent: true,
+        })),
+        ("channel-opened", Frame::ChannelOpened(m::ChannelName { channel: 4 })),
+        ("channel-close", Frame::ChannelClose(m::ChannelClose {
+            channel: 4, reason: m::ChannelFailure::Refused as i32, detail: "d".into(),
+        })),
+        ("channel-data", Frame::ChannelData { channel: 4, offset: 5, bytes: b"x" }),
+        ("channel-end", Frame::ChannelEnd { channel: 4, offset: 5 }),
+        ("channel-credit", Frame::ChannelCredit { channel: 4, consumed: 5 }),
+        ("forward?", ask(m::Act::Forward(m::Forward {
+            session: "s".into(), add: vec![m::ForwardSpec { kind: "local".into(), spec: "1:h:2".into() }], remove: vec![3],
+        }))),
+        ("create-forwards?", ask(m::Act::Create(m::Create {
+            forwards: vec![m::ForwardSpec { kind: "agent".into(), spec: String::new() }], ..m::Create::default()
+        }))),
+        ("spawn-agent?", request(m::LinkAct::Spawn(m::Spawn {
+            spec: Some(m::JobSpec { agent: true, ..spec() }), ..m::Spawn::default()
+        }))),
     ]
 }
 

@@ -19,9 +19,11 @@
 //!   [`io::hold`]: the holder's loop; [`io::keep`]: its files; [`io::upkeep`]: what of the job's folder a cleaner took;
 //!   [`io::conn`]: one framed connection; [`io::readiness`]: one poll over many; [`io::pty`]: opening a PTY and starting a
 //!   program on it; [`io::inherit`]: with which umask, priority and limits; [`io::folder`]: the files of one job, and where
-//!   they are; [`io::report`]: what a program of a job says to its holder
+//!   they are; [`io::report`]: what a program of a job says to its holder;
+//!   [`io::channels`]: sockets of what is forwarded; [`io::copy`]: the agent as
+//!   the program of a job, which carries a byte stream or files
 //!
-//! Absent on purpose: an async runtime, name resolution, user look-ups, and any state that outlives its process
+//! Absent on purpose: an async runtime, user look-ups, and any state that outlives its process
 //! but for the files of a job.
 
 pub mod io;

@@ -17,6 +17,12 @@ fn main() -> ExitCode {
             println!("sessd-agent {}", sessd_agent::VERSION);
             Ok(())
         }
+        ["connect", target @ ..] => return sessd_agent::io::copy::connect(target),
+        ["put", dest, rest @ ..] => match sessd_agent::io::copy::put(dest, rest == ["several"]) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
+        ["get", paths @ ..] => sessd_agent::io::copy::get(paths),
         ["report", words @ ..] => match sessd_agent::io::report::parse(words) {
             Some(report) => sessd_agent::io::report::report(report),
             None => {
@@ -31,7 +37,9 @@ fn main() -> ExitCode {
             return ExitCode::from(2);
         }
         _ => {
-            eprintln!("usage: sessd-agent serve | hold FOLDER | report STATE | version");
+            eprintln!(
+                "usage: sessd-agent serve | hold FOLDER | connect [HOST PORT | PATH] | put DEST | get PATH... | report STATE | version"
+            );
             return ExitCode::from(2);
         }
     };

@@ -90,6 +90,16 @@ pub fn question(text: &str) {
     let _ = put(&mut io::stderr().lock(), text::shown(text).as_bytes());
 }
 
+/// A line on stderr that takes the place of the one before: how far something is. Nothing: it goes.
+pub fn over(text: &str) {
+    let _ = put(&mut io::stderr().lock(), format!("\r\x1b[K{}", text::shown(text)).as_bytes());
+}
+
+/// Is stderr a terminal?
+pub fn is_seen() -> bool {
+    rustix::termios::isatty(rustix::stdio::stderr())
+}
+
 /// The cursor to a new line, on stderr.
 pub fn new_line() {
     let _ = put(&mut io::stderr().lock(), b"\n");

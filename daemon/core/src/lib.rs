@@ -22,6 +22,7 @@
 //! * [`untrusted`]: every text in a frame of a host, made fit for people
 //! * [`credit`]: what a holder may send · [`typing`]: how far ahead a view may type · [`guests`]: who is let in when it is full
 //! * [`wait`]: what a script waits for, and whether it is so · [`doing`]: what a job is doing, by our clock
+//! * [`forward`]: ports, sockets and ssh-agents that are forwarded for a session
 //! * [`pace`]: a value that somebody else is told, as often as it is of use
 
 pub mod adopt;
@@ -29,6 +30,7 @@ pub mod backoff;
 pub mod credit;
 pub mod dialling;
 pub mod doing;
+pub mod forward;
 pub mod guests;
 pub mod host;
 pub mod last_screen;

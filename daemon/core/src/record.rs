@@ -141,6 +141,7 @@ impl Record {
             manager_id: manager_id.to_owned(),
             plain: self.plain,
             run_for_ms: self.run_for_ms.map(|ms| ms as u64),
+            agent: false,
         }
     }
 

@@ -118,6 +118,17 @@ pub fn frame(mut frame: Frame<'_>) -> Frame<'_> {
             sentence(&mut notice.title);
             sentence(&mut notice.body);
         }
+        Frame::Forwarded(told) => {
+            told.listeners.iter_mut().for_each(|is| sentence(&mut is.error));
+            for m::JobPort { address, program, .. } in &mut told.ports {
+                word(address);
+                word(program);
+            }
+        }
+        Frame::ChannelClose(close) => sentence(&mut close.detail),
+        // What a host may not ask for by any word.
+        Frame::ChannelOpen(open) => (open.host, open.path) = (String::new(), String::new()),
+        Frame::ChannelSync(sync) => sync.manager_id = String::new(),
         // No words in these.
         Frame::Ping(_)
         | Frame::Pong(_)
@@ -136,6 +147,10 @@ pub fn frame(mut frame: Frame<'_>) -> Frame<'_> {
         | Frame::End(_)
         | Frame::ExitAck(_)
         | Frame::Subscribe(_)
+        | Frame::ChannelOpened(_)
+        | Frame::ChannelData { .. }
+        | Frame::ChannelEnd { .. }
+        | Frame::ChannelCredit { .. }
         | Frame::Unknown(_) => {}
         // Not said by a host; who takes one all the same must clean it here first.
         _ => return Frame::Unknown(sessd_proto::frame::IGNORABLE),
@@ -196,6 +211,17 @@ mod tests {
                 ..m::JobStatus::default()
             }),
             Frame::Exited(end()),
+            Frame::Forwarded(m::Forwarded {
+                listeners: vec![m::Listening { error: bad.into(), ..m::Listening::default() }],
+                ports: vec![m::JobPort { port: 1, address: bad.into(), program: bad.into() }],
+            }),
+            Frame::ChannelClose(m::ChannelClose { detail: bad.into(), ..m::ChannelClose::default() }),
+            Frame::ChannelOpen(m::ChannelOpen {
+                host: bad.into(),
+                path: bad.into(),
+                ..m::ChannelOpen::default()
+            }),
+            Frame::ChannelSync(m::ChannelSync { manager_id: bad.into(), ..m::ChannelSync::default() }),
             reply(m::LinkAnswer::Spawned(m::Spawned {
                 warnings: many(),
                 folder: bad.into(),

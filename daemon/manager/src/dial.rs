@@ -72,6 +72,8 @@ pub struct Dialled {
     pub writer: Box<dyn AsyncWrite + Unpin>,
     /// The way to the holders' own sockets.
     pub sockets: Rc<dyn Sockets>,
+    /// The ssh config says that the user's ssh-agent is to be had there.
+    pub forward_agent: bool,
 }
 
 /// An attempt that failed.
@@ -185,7 +187,12 @@ async fn connect(
     let channel = start_agent(connection.as_mut(), images, &options).await?;
     let (reader, writer) = channel.stream.into_parts();
     let sockets = Rc::new(SocketsOf::There(connection));
-    Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), sockets })
+    Ok(Dialled {
+        reader: Box::new(reader),
+        writer: Box::new(writer),
+        sockets,
+        forward_agent: resolved.forward_agent,
+    })
 }
 
 /// This machine is a host like any other, but for the way there.
@@ -202,5 +209,10 @@ async fn local(
     }
     let channel = start_agent(&mut here, images, &options).await?;
     let (reader, writer) = channel.stream.into_parts();
-    Ok(Dialled { reader: Box::new(reader), writer: Box::new(writer), sockets: Rc::new(SocketsOf::Here) })
+    Ok(Dialled {
+        reader: Box::new(reader),
+        writer: Box::new(writer),
+        sockets: Rc::new(SocketsOf::Here),
+        forward_agent: false,
+    })
 }

@@ -88,6 +88,7 @@ pub fn info_of_session(session: &Session, us: &str) -> InfoDoc {
     let live = session.live.borrow();
     let status = session.host.status();
     let mut more = more_of(&live.record, &status);
+    more.forwards = session.forwards.docs();
     more.notes.clone_from(&live.notes);
     if let Some((job, _)) = &live.status {
         (more.job_pid, more.output_bytes) = (Some(job.pid), Some(job.head));
@@ -113,5 +114,6 @@ pub fn more_of(record: &Record, status: &Status) -> MoreDoc {
         held_by: Vec::new(),
         queued: None,
         size_policy: Some(record.size_policy.into()),
+        forwards: Vec::new(),
     }
 }

@@ -200,6 +200,8 @@ pub struct Host {
     origins: RefCell<Origins>,
     /// Who may be asked for it.
     desk: Arc<Desk>,
+    /// As the ssh config said when it was dialled last.
+    forward_agent: Cell<bool>,
 }
 
 impl Host {
@@ -217,6 +219,7 @@ impl Host {
             told: Cell::new(LinkState::Down),
             origins: RefCell::default(),
             desk: Arc::default(),
+            forward_agent: Cell::new(false),
         });
         let running = Task::start(&host, manager.clone(), receiver);
         tokio::task::spawn_local(supervise(running, Rc::downgrade(&host), manager));
@@ -361,6 +364,11 @@ impl Host {
     /// What whoever wants the host waits for, one sentence; `None`: it is not being dialled.
     pub fn doing(&self) -> Option<String> {
         matches!(*self.status.borrow(), Status::Connecting).then(|| self.desk.step().words(&self.name))
+    }
+
+    /// Is the user's ssh-agent to be had there, by the ssh config?
+    pub fn forwards_agent(&self) -> bool {
+        self.forward_agent.get()
     }
 
     /// Where the link stands.
@@ -621,6 +629,7 @@ impl Task {
     /// A link begins.
     fn greet(&mut self, dialled: dial::Dialled) -> Option<u64> {
         let (manager, host) = (self.manager.upgrade()?, self.host.upgrade()?);
+        host.forward_agent.set(dialled.forward_agent);
         let link = Link::new(dialled.sockets, manager.stream_ids());
         self.links += 1;
         let number = self.links;

@@ -10,6 +10,7 @@
 //! * [`session`]: the task of one session · [`mailbox`]: what it is told
 //! * [`host`], [`host_context`]: the task of one host · [`link`]: one live connection with an agent · [`dial`]: its byte stream · [`origins`]: from where
 //!   people asked · [`news`]: what is worth another attempt
+//! * [`forward`]: what is forwarded for a session, and the sockets of that
 //! * [`store`]: the records in SQLite · [`upkeep`]: what is done now and then
 //! * [`doc`], [`events`]: what people see · [`adopt`]: taking over what another manager made
 
@@ -25,6 +26,7 @@ mod doc;
 mod event_command;
 mod events;
 mod faults;
+mod forward;
 mod host;
 mod host_context;
 mod link;

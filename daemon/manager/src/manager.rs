@@ -4,6 +4,7 @@
 //! and go, and the hosts; each session and each host is a task of its own that nobody else changes.
 
 use crate::events::Events;
+use crate::forward::Forwards;
 use crate::host::{Host, HostContext, Status};
 use crate::origins::Agents;
 use crate::registry::Registry;
@@ -57,6 +58,10 @@ pub struct Manager {
     pub name: String,
     /// Who listens.
     pub events: Events,
+    /// Differs for each run of a manager.
+    pub(crate) instance: u64,
+    /// What is forwarded, by session.
+    forwards: RefCell<HashMap<Uuid, Rc<Forwards>>>,
     started_at_ms: i64,
     started: tokio::time::Instant,
     /// The sessions that are not done.
@@ -95,6 +100,8 @@ impl Manager {
             seat,
             id,
             events: Events::default(),
+            instance: Uuid::now_v7().as_u128() as u64,
+            forwards: RefCell::default(),
             started_at_ms: clock::wall_ms(),
             started: tokio::time::Instant::now(),
             registry: Registry::default(),
@@ -104,6 +111,10 @@ impl Manager {
             warm: RefCell::default(),
             stopping: watch::Sender::new(false),
         });
+        for (session, rows) in manager.store.forwards().await? {
+            let forwards = Forwards::new(session, &manager, &rows);
+            manager.forwards.borrow_mut().insert(session, forwards);
+        }
         for record in records {
             manager.start_session(record.without_evidence(), None);
         }
@@ -167,7 +178,32 @@ impl Manager {
         let host = self.host(&record.host);
         let session = Session::start(record, caller, host, self, after);
         self.registry.put(session.clone());
+        self.forwards(session.id).run();
         session
+    }
+
+    /// What is forwarded for a session.
+    pub(crate) fn forwards(self: &Rc<Self>, session: Uuid) -> Rc<Forwards> {
+        let mut all = self.forwards.borrow_mut();
+        all.entry(session).or_insert_with(|| Forwards::new(session, self, &[])).clone()
+    }
+
+    /// The same, if anything is or was.
+    pub(crate) fn forwards_if_any(&self, session: Uuid) -> Option<Rc<Forwards>> {
+        self.forwards.borrow().get(&session).cloned()
+    }
+
+    /// What a new session begins with.
+    pub(crate) fn put_forwards(self: &Rc<Self>, session: Uuid, rows: &[crate::store::ForwardRow]) {
+        let forwards = Forwards::new(session, self, rows);
+        self.forwards.borrow_mut().insert(session, forwards);
+    }
+
+    /// A session is forgotten, and all that belongs to it.
+    pub(crate) fn forget_forwards(&self, session: Uuid) {
+        if let Some(forwards) = self.forwards.borrow_mut().remove(&session) {
+            forwards.stop();
+        }
     }
 
     /// Right after a start little is known: waits for the first word about the sessions that `asked` names, or until that
@@ -189,6 +225,9 @@ impl Manager {
     pub(crate) fn session_gone(&self, session: &Session) {
         let state = session.live.borrow().record.state;
         tracing::info!(session = %session.id, %state, "the session's job is over");
+        if let Some(forwards) = self.forwards_if_any(session.id) {
+            forwards.stop();
+        }
         self.registry.remove(session);
     }
 

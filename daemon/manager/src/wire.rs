@@ -224,6 +224,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
 /// [`OutQueue::is_full`] first, and goes on when the queue has drained. As much as a view of ours ever allows.
 const FULL: usize = VIEW_WINDOW as usize;
 
+/// So little goes before whatever is appended next: what is typed waits for no more of what is forwarded.
+const CALM: usize = 64 * 1024;
+
 struct Queue {
     bytes: RefCell<Vec<u8>>,
     /// Bytes that were taken out and not yet written.
@@ -406,6 +409,13 @@ impl OutQueue {
         }
     }
 
+    /// Ready when so little waits that what is appended next goes out soon, or when it is closed.
+    pub async fn calm(&self) {
+        while self.len() >= CALM && !self.is_closed() {
+            self.0.drained.notified().await;
+        }
+    }
+
     /// No more will be appended; what waits is still written.
     pub fn close(&self) {
         self.0.closed.set(true);
@@ -437,12 +447,15 @@ impl OutQueue {
     }
 
     fn wrote(&self, n: usize) {
-        let was_full = self.is_full();
+        let (was_full, was_calm) = (self.is_full(), self.len() < CALM);
         let writing = self.0.writing.get();
         let n = n.min(writing);
         self.0.writing.set(writing - n);
         if let Some(pool) = &self.0.pool {
             pool.change(n, 0);
+        }
+        if !was_calm && self.len() < CALM {
+            self.0.drained.notify_waiters();
         }
         if was_full && !self.is_full() {
             self.tell_drained();

@@ -1,6 +1,8 @@
 //! The verbs and flags of the command line, and what `sessd help` says of them.
 
 use super::complete as tab;
+use super::copy::{GetArgs, PipeArgs, PutArgs};
+use super::forward::{ForwardArgs, ForwardFlags};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 use sessd_base::config::Predict;
@@ -69,6 +71,14 @@ pub enum Verb {
     Events(EventsArgs),
     /// The web view: sessions in a browser, on this machine or a phone
     Web(WebArgs),
+    /// Ports that live with a session: -L, -R, -D as ssh has them, or every port that its job listens on
+    Forward(ForwardArgs),
+    /// A byte stream to a port of a host that outlives the link, for ssh's ProxyCommand
+    Pipe(PipeArgs),
+    /// Copy files to a host, whole or not at all
+    Put(PutArgs),
+    /// Copy files from a host, whole or not at all
+    Get(GetArgs),
     /// Hosts and their links
     Host(HostArgs),
     /// Say what would not work, and the one thing to do about it: here, or on the way to a host
@@ -121,6 +131,12 @@ pub struct CreateArgs {
     /// Who sizes it: the view typed in `latest`, the `largest` or `smallest` of its views, or `fixed`: as `--size` says
     #[arg(long, value_name = "POLICY", default_value = "latest", value_parser = ["latest", "largest", "smallest", "fixed"])]
     pub size_policy: String,
+    /// What is forwarded for it.
+    #[command(flatten)]
+    pub forwards: ForwardFlags,
+    /// Its programs have the ssh-agent of whoever is connected, as with ForwardAgent yes
+    #[arg(short = 'A', long, help_heading = "Forwards")]
+    pub forward_agent: bool,
     /// Attach to it at once
     #[arg(short, long)]
     pub attach: bool,
@@ -357,6 +373,20 @@ pub struct RunArgs {
 }
 
 impl CreateArgs {
+    /// A session as a copy makes it: it is gone when nobody looks at it for long, whatever it does.
+    pub fn of_ours(host: &str, cwd: Option<String>) -> Self {
+        let args = RunArgs {
+            host: host.to_owned(),
+            name: None,
+            timeout: None,
+            cwd,
+            env: Vec::new(),
+            no_stdin: false,
+            command: Vec::new(),
+        };
+        Self { reap: "unattended".to_owned(), ..Self::for_run(&args) }
+    }
+
     /// A session as `run` makes it.
     pub fn for_run(args: &RunArgs) -> Self {
         Self {
@@ -369,6 +399,8 @@ impl CreateArgs {
             reap: "idle".to_owned(),
             size: None,
             size_policy: "latest".to_owned(),
+            forwards: ForwardFlags::default(),
+            forward_agent: false,
             attach: false,
             detached: true,
             command: args.command.clone(),

@@ -91,6 +91,10 @@ pub(super) fn create_message(args: &CreateArgs) -> Result<m::Create> {
         plain: false,
         run_for_ms: None,
         size_policy: args.size_policy.clone(),
+        forwards: {
+            let agent = m::ForwardSpec { kind: "agent".to_owned(), spec: String::new() };
+            args.forwards.specs().into_iter().chain(args.forward_agent.then_some(agent)).collect()
+        },
     };
     // Here, where it is said; the manager is not even asked.
     bounds::check_create(&create).map_err(Error::too_long)?;
@@ -153,6 +157,8 @@ pub(super) fn attach(paths: &Paths, args: AttachArgs, json: bool) -> Result<u8> 
             reap: Reap::Idle.word().to_owned(),
             size: None,
             size_policy: SizePolicy::Latest.word().to_owned(),
+            forwards: super::forward::ForwardFlags::default(),
+            forward_agent: false,
             attach: true,
             detached: false,
             command: Vec::new(),

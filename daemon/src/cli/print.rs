@@ -177,6 +177,7 @@ pub fn info(doc: &InfoDoc, wall: &Wall) -> String {
     if !more.held_by.is_empty() {
         rows.push(("held also by", more.held_by.join(", ")));
     }
+    rows.extend(more.forwards.iter().map(|forward| ("forward", super::forward::words(forward))));
     rows.extend(more.notes.iter().map(|n| ("note", n.clone())));
     for view in &session.views {
         let only = if view.read_only { ", read only" } else { "" };

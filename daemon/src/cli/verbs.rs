@@ -52,6 +52,10 @@ pub fn run(verb: Verb, json: bool) -> Result<u8> {
         })
         .map(|()| 0),
         Verb::Web(args) => web::web(&paths, args, json),
+        Verb::Forward(args) => super::forward::forward(&paths, &args, json),
+        Verb::Pipe(args) => super::copy::pipe(&paths, &args),
+        Verb::Put(args) => super::copy::put(&paths, &args, json),
+        Verb::Get(args) => super::copy::get(&paths, &args, json),
         Verb::Host(args) => host::host(&paths, args, json),
         Verb::Doctor(args) => doctor::doctor(&paths, args, json),
         Verb::Daemon(args) => daemon::run(paths, args, json),

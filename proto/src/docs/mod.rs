@@ -29,7 +29,7 @@ pub use answer::{AdoptDoc, DeleteDoc, PendingDoc, RenameDoc, SentDoc};
 pub use end::EndDoc;
 pub use error::{Error, Kind, Result};
 pub use event::Event;
-pub use session::{ActivityDoc, InfoDoc, MoreDoc, SessionDoc, SizeDoc, ViewDoc};
+pub use session::{ActivityDoc, ForwardDoc, InfoDoc, MoreDoc, SessionDoc, SizeDoc, ViewDoc};
 pub use status::{CheckDoc, ForgetDoc, HostDoc, LinkDoc, StatusDoc, StepDoc};
 pub use word::{LinkState, Reap, Reason, SizePolicy, State, Vocabulary, Word};
 

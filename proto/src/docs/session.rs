@@ -121,4 +121,24 @@ pub struct MoreDoc {
     /// Who sizes it; null in what a manager says that is older than this.
     #[serde(default)]
     pub size_policy: Option<Word<SizePolicy>>,
+    /// What is forwarded for it.
+    #[serde(default)]
+    pub forwards: Vec<ForwardDoc>,
+}
+
+/// Something that is forwarded for a session.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardDoc {
+    /// By which `sessd forward --remove` names it; null for a port of the job that `--auto` found.
+    pub number: Option<u64>,
+    /// `local`, `remote`, `dynamic`, `auto`, `agent`, or `port`: one that `auto` found.
+    pub kind: String,
+    /// As ssh has it; empty for `auto` and `agent`.
+    pub spec: String,
+    /// `open`, `waiting` for the host, or `failed`.
+    pub state: String,
+    /// The port it has, where that is not the one of `spec`.
+    pub port: Option<u16>,
+    /// Why it failed; of a port of the job, the program.
+    pub detail: Option<String>,
 }

@@ -51,6 +51,10 @@ pub struct JobSpec {
     /// It is ended after so long.
     #[prost(uint64, optional, tag = "31")]
     pub run_for_ms: Option<u64>,
+    /// Its programs find an ssh-agent's socket in `SSH_AUTH_SOCK`, for the life of the job: whoever asks there is joined to
+    /// the ssh-agent of a manager that is connected and says so.
+    #[prost(bool, tag = "50")]
+    pub agent: bool,
 }
 
 /// How a job ended.

@@ -10,7 +10,7 @@ pub struct Request {
     /// Comes back in the reply.
     #[prost(uint64, tag = "1")]
     pub id: u64,
-    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 21, 30, 40, 41, 60, 61, 62")]
+    #[prost(oneof = "Act", tags = "2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 20, 21, 30, 40, 41, 60, 61, 62, 50")]
     pub act: Option<Act>,
 }
 
@@ -66,6 +66,32 @@ pub enum Act {
     /// Walk the way to a host step by step; `all`: a job is run there, too.
     #[prost(message, tag = "62")]
     Check(HostName),
+    /// What is forwarded for a session.
+    #[prost(message, tag = "50")]
+    Forward(Forward),
+}
+
+/// Changes what is forwarded for a session; nothing to change: only shows it.
+#[derive(Clone, PartialEq, Message)]
+pub struct Forward {
+    #[prost(string, tag = "1")]
+    pub session: String,
+    #[prost(message, repeated, tag = "2")]
+    pub add: Vec<ForwardSpec>,
+    /// By their numbers.
+    #[prost(uint32, repeated, tag = "3")]
+    pub remove: Vec<u32>,
+}
+
+/// Something that is to be forwarded.
+#[derive(Clone, PartialEq, Message)]
+pub struct ForwardSpec {
+    /// `local`, `remote`, `dynamic`, `auto` or `agent`.
+    #[prost(string, tag = "1")]
+    pub kind: String,
+    /// As ssh has it; empty for the last two.
+    #[prost(string, tag = "2")]
+    pub spec: String,
 }
 
 /// Which events are wanted.
@@ -180,6 +206,9 @@ pub struct Create {
     /// Who sizes it, by the contract's word; empty: the view typed in last.
     #[prost(string, tag = "40")]
     pub size_policy: String,
+    /// What is forwarded for it from the first moment.
+    #[prost(message, repeated, tag = "50")]
+    pub forwards: Vec<ForwardSpec>,
 }
 
 /// Who sizes a session.

@@ -6,6 +6,7 @@
 #![allow(missing_docs)] // the derives add items without docs; every message and every field that needs it has its own
 
 mod agent;
+mod channel;
 mod holder;
 mod job;
 mod manager;
@@ -13,6 +14,7 @@ mod script;
 mod view;
 
 pub use agent::*;
+pub use channel::*;
 pub use holder::*;
 pub use job::*;
 pub use manager::*;

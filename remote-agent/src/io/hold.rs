@@ -4,6 +4,7 @@
 //! One loop: wait, read the PTY, read the connections, do what the machine says, write what can be written. The PTY is read
 //! whether or not anyone watches, as long as the machine has room. Files are worked on beside the loop ([`super::keep`]).
 
+use crate::io::channels::{self, Beside, Listening, Socket};
 use crate::io::conn::{self, Read, Written};
 use crate::io::disk::Disk;
 use crate::io::folder::{HolderMark, JobFolder, context, fault};
@@ -11,6 +12,7 @@ use crate::io::keep::{Done, Task};
 use crate::io::readiness::{Readiness, is_readable};
 use crate::io::upkeep::{self, Id};
 use crate::io::{detach, inherit, inventory, pty, report};
+use crate::machine::channels::{AGENT, SocketEvent, SocketId};
 use crate::machine::ending::{Ending, Step};
 use crate::machine::idle::{Depth, Processes};
 use crate::machine::keep::{Keeping, Kept};
@@ -20,7 +22,7 @@ use crate::{platform, wall_ms};
 use rustix::event::PollFlags;
 use rustix::process::{Pid, Signal};
 use sessd_proto::limits::COMMAND_SHOWN_MAX;
-use sessd_proto::messages::{EndReason, JobSpec};
+use sessd_proto::messages::{ChannelFailure, EndReason, JobSpec};
 use sessd_proto::{Decoder, Uuid, bounds};
 use sessd_terminal::Size;
 use std::ffi::OsString;
@@ -34,6 +36,8 @@ use std::time::Instant;
 
 /// Name of the socket inside the job's folder.
 pub const SOCKET: &str = "s";
+/// Name of the socket inside the job's folder at which its programs find their ssh-agent.
+const AGENT_SOCKET: &str = "a";
 /// How often to ask for the program's end where nothing tells of it.
 const ASK_MS: u64 = 500;
 /// Bytes taken from the PTY before the connections get their turn.
@@ -70,6 +74,11 @@ struct Holder {
     socket: Option<Id>,
     disk: Disk<Done>,
     keeping: bool,
+    sockets: Vec<(SocketId, Socket)>,
+    accepted: u64,
+    listeners: Vec<(u64, Listening)>,
+    /// Once anything was connected to or listened on.
+    beside: Option<Beside>,
     leave: bool,
 }
 
@@ -81,6 +90,10 @@ enum Key {
     Pty,
     Peer(LinkId),
     Disk,
+    Socket(SocketId),
+    /// A listener, by its number.
+    Channel(u64),
+    Beside,
 }
 
 /// Holds the job in `folder` until it has ended and its exit record was taken.
@@ -105,15 +118,19 @@ pub fn run(folder: &Path) -> io::Result<()> {
 
 /// Listens on the job's socket.
 pub(super) fn bind() -> io::Result<(UnixListener, Option<Id>)> {
+    Ok((bind_at(SOCKET)?, upkeep::at(Path::new(SOCKET))?))
+}
+
+fn bind_at(name: &str) -> io::Result<UnixListener> {
     // We hold the lock, so a socket that is here belongs to nobody alive.
-    match std::fs::remove_file(SOCKET) {
+    match std::fs::remove_file(name) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
-    let listener = UnixListener::bind(SOCKET).map_err(context("the job's socket"))?;
-    std::fs::set_permissions(SOCKET, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+    let listener = UnixListener::bind(name).map_err(context("the job's socket"))?;
+    std::fs::set_permissions(name, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
-    Ok((listener, upkeep::at(Path::new(SOCKET))?))
+    Ok(listener)
 }
 
 impl Holder {
@@ -132,6 +149,7 @@ impl Holder {
         let mark = HolderMark { pid: own, start, boot_id: platform::boot_id() };
         let managers: Vec<String> =
             Some(&spec.manager_id).filter(|id| Uuid::parse_str(id).is_ok()).cloned().into_iter().collect();
+        let agent = if spec.agent { Some(bind_at(AGENT_SOCKET)?) } else { None };
         // All that a full disk can refuse comes before the program: it is never run twice, nor without a record.
         folder.write_managers(&managers)?;
         folder.write_mark(&mark)?;
@@ -175,6 +193,10 @@ impl Holder {
             socket,
             disk,
             keeping: false,
+            sockets: Vec::new(),
+            accepted: 0,
+            listeners: agent.into_iter().map(|agent| (AGENT, Listening::own(agent))).collect(),
+            beside: None,
             leave: false,
         })
     }
@@ -192,6 +214,14 @@ impl Holder {
                     Key::Pty => pty = is_readable(came),
                     Key::Peer(id) if is_readable(came) => peers.push(id),
                     Key::Disk => self.was_done(),
+                    Key::Channel(number) => self.accept_channel(number),
+                    Key::Beside => self.was_joined(),
+                    Key::Socket(id) => {
+                        if is_readable(came) {
+                            self.read_socket(id);
+                        }
+                        self.write_socket(id);
+                    }
                     Key::Peer(_) => {}
                 }
             }
@@ -207,6 +237,7 @@ impl Holder {
             // What was read may have taken a while.
             self.now = now_since(self.began);
             self.settle();
+            self.write_sockets();
             self.write_peers();
         }
         Ok(())
@@ -232,6 +263,23 @@ impl Holder {
         }
         if self.keeping {
             readiness.watch(Key::Disk, self.disk.watched(), PollFlags::IN);
+        }
+        for (id, socket) in &self.sockets {
+            let mut flags = PollFlags::empty();
+            flags.set(PollFlags::IN, self.machine.socket_room(*id) > 0);
+            flags.set(PollFlags::OUT, !self.machine.socket_writes(*id).is_empty());
+            // A hang-up is reported whether asked for or not, and for ever.
+            if !flags.is_empty() {
+                readiness.watch(Key::Socket(*id), socket.as_fd(), flags);
+            }
+        }
+        for (number, listening) in &self.listeners {
+            for fd in listening.watched() {
+                readiness.watch(Key::Channel(*number), fd, PollFlags::IN);
+            }
+        }
+        if let Some(beside) = &self.beside {
+            readiness.watch(Key::Beside, beside.watched(), PollFlags::IN);
         }
         // Without a descriptor that tells of the program's end its terminal does: it hangs up. Where that is not watched,
         // or is over already, we have to ask.
@@ -330,6 +378,91 @@ impl Holder {
         }
     }
 
+    fn beside(&mut self) -> Result<&Beside, (ChannelFailure, String)> {
+        if self.beside.is_none() {
+            let beside = Beside::new().map_err(|error| (ChannelFailure::TooMany, error.to_string()))?;
+            self.beside = Some(beside);
+        }
+        self.beside.as_ref().ok_or((ChannelFailure::TooMany, String::new()))
+    }
+
+    /// Something was connected to or is listened on, beside the loop.
+    fn was_joined(&mut self) {
+        for done in self.beside.as_ref().map(Beside::done).unwrap_or_default() {
+            let event = match done {
+                channels::Done::Connected(id, Ok(socket)) => {
+                    self.sockets.push((id, socket));
+                    Event::Socket(id, SocketEvent::Connected(Ok(())))
+                }
+                channels::Done::Connected(id, Err(why)) => {
+                    Event::Socket(id, SocketEvent::Connected(Err(why)))
+                }
+                channels::Done::Bound(number, Ok((listening, port))) => {
+                    self.listeners.push((number, listening));
+                    Event::Listening(number, Ok(port))
+                }
+                channels::Done::Bound(number, Err(why)) => Event::Listening(number, Err(why)),
+            };
+            self.machine.handle(self.now, event);
+        }
+    }
+
+    fn accept_channel(&mut self, number: u64) {
+        let Some((_, listening)) = self.listeners.iter().find(|(known, _)| *known == number) else { return };
+        let Some(socket) = listening.accept() else { return };
+        let own = rustix::process::getuid().as_raw();
+        // Root may ask for anything anyhow; others reach no socket of ours by its path.
+        if matches!(socket, Socket::Unix(_))
+            && platform::peer_uid(socket.as_fd()).is_ok_and(|peer| peer != own && peer != 0)
+        {
+            return;
+        }
+        self.accepted += 1;
+        let id = SocketId(self.accepted * 2 - 1);
+        self.sockets.push((id, socket));
+        self.machine.handle(self.now, Event::Socket(id, SocketEvent::Accepted(number)));
+    }
+
+    fn read_socket(&mut self, id: SocketId) {
+        let room = self.machine.socket_room(id).min(channels::READ);
+        let Some((_, socket)) = self.sockets.iter_mut().find(|(known, _)| *known == id) else { return };
+        if room == 0 {
+            return;
+        }
+        let mut buffer = [0; channels::READ];
+        let read = match socket.read(&mut buffer[..room]) {
+            Ok(n) => &buffer[..n],
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                return;
+            }
+            // As an end: what was read before is worth something.
+            Err(_) => &[],
+        };
+        self.machine.handle(self.now, Event::Socket(id, SocketEvent::Read(read)));
+    }
+
+    fn write_sockets(&mut self) {
+        let ids: Vec<SocketId> = self.sockets.iter().map(|(id, _)| *id).collect();
+        ids.into_iter().for_each(|id| self.write_socket(id));
+    }
+
+    fn write_socket(&mut self, id: SocketId) {
+        loop {
+            let bytes = self.machine.socket_writes(id);
+            let Some((_, socket)) = self.sockets.iter_mut().find(|(known, _)| *known == id) else { return };
+            if bytes.is_empty() {
+                return;
+            }
+            let event = match socket.write(bytes) {
+                Ok(n) if n > 0 => SocketEvent::Wrote(n),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                _ => SocketEvent::WriteFailed,
+            };
+            self.machine.handle(self.now, Event::Socket(id, event));
+        }
+    }
+
     fn drop_peer(&mut self, id: LinkId) {
         self.peers.retain(|peer| peer.id != id);
         self.machine.handle(self.now, Event::Closed(id));
@@ -417,6 +550,28 @@ impl Holder {
             Effect::Discipline => Event::Discipline(pty::discipline(&self.pty.master)),
             Effect::EndInput => return self.pty.end_input(),
             Effect::Warn => Event::Warned(warnings()),
+            Effect::Connect(id, target) => {
+                match self.beside().and_then(|beside| beside.connect(id, target)) {
+                    Ok(()) => return,
+                    Err(why) => Event::Socket(id, SocketEvent::Connected(Err(why))),
+                }
+            }
+            Effect::Listen(number, asked) => {
+                let listens = self.beside().map_err(|(_, why)| why);
+                match listens.and_then(|beside| beside.listen(number, asked)) {
+                    Ok(()) => return,
+                    Err(why) => Event::Listening(number, Err(why)),
+                }
+            }
+            Effect::Unlisten(number) => return self.listeners.retain(|(known, _)| *known != number),
+            Effect::EndWrites(id) => {
+                if let Some((_, socket)) = self.sockets.iter().find(|(known, _)| *known == id) {
+                    socket.end_writes();
+                }
+                return;
+            }
+            Effect::HangUp(id) => return self.sockets.retain(|(known, _)| *known != id),
+            Effect::Ports => Event::Ports(platform::ports(self.leader)),
             Effect::Signal(pid, step) => return signal(pid, step),
             Effect::Keep(keeping) => return self.keep(*keeping),
             Effect::Close(id) => {
@@ -480,17 +635,24 @@ fn warnings() -> Vec<String> {
 /// Our socket for whoever is not inside the job's folder. A path that is too long for an address leads through our current
 /// folder, which is the job's.
 fn socket_path(folder: &JobFolder) -> String {
-    match folder.path().join(SOCKET).into_os_string().into_string() {
+    path_to(folder, SOCKET)
+}
+
+fn path_to(folder: &JobFolder, socket: &str) -> String {
+    match folder.path().join(socket).into_os_string().into_string() {
         Ok(path) if path.len() <= inventory::ADDRESS_MAX => path,
         _ => platform::path_into_cwd_of(std::process::id())
-            .map(|cwd| cwd.join(SOCKET).to_string_lossy().into_owned())
+            .map(|cwd| cwd.join(socket).to_string_lossy().into_owned())
             .unwrap_or_default(),
     }
 }
 
 /// Where a program of the job finds its holder, and a program that speaks to it: there may be no `sessd` on this host.
 fn own_variables(folder: &JobFolder, spec: &JobSpec) -> Vec<(&'static str, OsString)> {
-    let mut variables = vec![(report::SOCKET, socket_path(folder).into())];
+    let mut variables: Vec<(_, OsString)> = vec![(report::SOCKET, socket_path(folder).into())];
+    if spec.agent && !spec.env.contains_key("SSH_AUTH_SOCK") {
+        variables.push(("SSH_AUTH_SOCK", path_to(folder, AGENT_SOCKET).into()));
+    }
     let Ok(program) = platform::own_program() else { return variables };
     // At the end of PATH: where there is a `sessd`, it is that one.
     let bin = folder.path().join("bin");

@@ -1,7 +1,9 @@
 //! What touches the world: descriptors, files, programs, the loops of `serve` and `hold`.
 
 mod acts;
+pub mod channels;
 pub mod conn;
+pub mod copy;
 pub mod detach;
 pub mod disk;
 pub mod folder;

@@ -39,7 +39,7 @@ pub(super) struct Watch {
 /// One connection of a manager.
 #[derive(Debug)]
 pub(super) struct Link {
-    id: LinkId,
+    pub(super) id: LinkId,
     pub(super) out: Outbox,
     pub(super) watch: Watch,
     /// It is to be closed, and nothing it says counts any more.
@@ -187,6 +187,8 @@ impl HolderMachine {
                 }
                 match accepted {
                     Accept::New => {
+                        let link = self.links[at].id;
+                        self.channels.typed_through(link);
                         self.hub.hear(bytes);
                         self.asked.input(bytes, &passed_over);
                         self.told.typed(now.ms);
@@ -230,6 +232,17 @@ impl HolderMachine {
                 if let Ok(view) = Uuid::from_slice(&end.view) {
                     self.plain.input_ends(view, end.seq);
                 }
+            }
+            Frame::Forwards(_)
+            | Frame::ChannelSync(_)
+            | Frame::ChannelOpen(_)
+            | Frame::ChannelOpened(_)
+            | Frame::ChannelClose(_)
+            | Frame::ChannelData { .. }
+            | Frame::ChannelEnd { .. }
+            | Frame::ChannelCredit { .. } => {
+                let link = self.links[at].id;
+                self.heard_of_channels(link, frame, now);
             }
             Frame::Unknown(kind) if kind & sessd_proto::frame::IGNORABLE == 0 => {
                 out.put(0, &Frame::Unsupported(m::Unsupported { kind: kind.into() }));
@@ -349,6 +362,7 @@ impl HolderMachine {
                 self.acks.are_due(&link.watch.presence.view_ids);
             }
         }
+        self.put_channels();
         for link in self.links.iter_mut().filter(|link| !link.closing) {
             self.acks.put(&link.watch.presence.view_ids, &mut link.out);
             if let Some(exit) = &exit

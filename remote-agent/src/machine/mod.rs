@@ -22,11 +22,12 @@
 //! [`input`], [`asked`], [`sizes`], [`idle`], [`ending`], [`acks`], [`memory`], [`keep`], [`outbox`],
 //! [`echo`]: when the echo of a key is complete,
 //! [`told`]: what the job is told by its terminal whoever looks,
-//! [`activity`]: what the job is doing, [`queue`]: what is typed by no view.
+//! [`activity`]: what the job is doing, [`queue`]: what is typed by no view, [`channels`]: byte streams beside the terminal.
 
 pub mod acks;
 pub mod activity;
 pub mod asked;
+pub mod channels;
 pub mod echo;
 mod end;
 pub mod ending;
@@ -50,6 +51,7 @@ pub mod told;
 use acks::Acks;
 use activity::Activity;
 use asked::Asked;
+use channels::{Channels, SocketEvent, SocketId, Target};
 use echo::{Discipline, Echoes};
 use ending::{Ending, Step};
 use idle::{Depth, IdleClock, Processes, Rules};
@@ -64,7 +66,7 @@ use queue::Queue;
 use rounds::{LOOK_MS, TOUCH_MS};
 use scripts::Notices;
 use sessd_proto::limits::{HOLDER_RING, SCROLLBACK_LINES, SIDE_MAX};
-use sessd_proto::messages::{ExitRecord, JobSpec, JobStatus};
+use sessd_proto::messages::{ExitRecord, JobPort, JobSpec, JobStatus, Listener};
 use sessd_proto::{Frame, Uuid};
 use sessd_terminal::{Hub, Size, SnapshotOptions};
 use sizes::Sizes;
@@ -159,6 +161,12 @@ pub enum Event<'a> {
     Warned(Vec<String>),
     /// Answer to [`Effect::Keep`].
     Kept(Kept),
+    /// Something happened to a socket of a channel.
+    Socket(SocketId, SocketEvent<'a>),
+    /// Answer to [`Effect::Listen`]: the port, or why there is none.
+    Listening(u64, Result<u16, String>),
+    /// Answer to [`Effect::Ports`]; `None`: it cannot be seen.
+    Ports(Option<Vec<JobPort>>),
     /// The events of this turn are in: what is due is done.
     Tick,
 }
@@ -206,6 +214,18 @@ pub enum Effect {
     Signal(u32, Step),
     /// Keep this on disk, beside everything else: [`Event::Kept`]. There is one at a time.
     Keep(Box<Keeping>),
+    /// Connect to this: [`SocketEvent::Connected`].
+    Connect(SocketId, Target),
+    /// Nothing more is written to a socket, which may still be read.
+    EndWrites(SocketId),
+    /// Close a socket.
+    HangUp(SocketId),
+    /// Listen on this under that number: [`Event::Listening`]. Whoever connects is told by [`SocketEvent::Accepted`].
+    Listen(u64, Listener),
+    /// Listen on that no more.
+    Unlisten(u64),
+    /// Look which ports the job's processes listen on: [`Event::Ports`].
+    Ports,
     /// Send what is unsent on this link if it takes it at once, close it, and say [`Event::Closed`].
     Close(LinkId),
     /// The holder may go.
@@ -235,6 +255,7 @@ pub struct HolderMachine {
     activity: Activity,
     queue: Queue,
     notices: Notices,
+    channels: Channels,
     /// What it used of the processor was asked and not answered yet.
     processor_asked: bool,
     plain: Plain,
@@ -305,6 +326,7 @@ impl HolderMachine {
             activity: Activity::new(now.ms),
             queue: Queue::default(),
             notices: Notices::default(),
+            channels: Channels::default(),
             processor_asked: false,
             plain: Plain::new(now),
             idle: IdleClock::new(rules_of(&job.spec), now.ms),
@@ -364,7 +386,13 @@ impl HolderMachine {
             Event::Frame(link, frame) => self.heard(link, frame, now),
             Event::Invalid(link, why) => self.refuse(link, why),
             Event::Sent(link, n) => self.was_sent(link, n),
-            Event::Closed(link) => self.closed(link),
+            Event::Closed(link) => {
+                self.closed(link);
+                self.left_channels(link, now);
+            }
+            Event::Socket(id, event) => self.socket(id, event, now),
+            Event::Listening(number, is) => self.listening(number, is),
+            Event::Ports(ports) => self.listens_on(ports),
             Event::Looked { seen, depth, round } => self.looked(seen, depth, round, now),
             Event::Family(family) => self.found_family(family),
             Event::Used(used) => self.used(used, now),
@@ -396,6 +424,7 @@ impl HolderMachine {
         self.end_input_when_due();
         self.finish_exit(now);
         self.go_on_keeping(now);
+        self.tick_channels(now);
         self.serve_links(now);
         if !self.left && self.may_leave(now) {
             self.left = true;
@@ -410,7 +439,10 @@ impl HolderMachine {
 
     /// When to tick again, by [`Now::ms`], if nothing happens before. A time that is past is now.
     pub fn deadline(&self) -> Option<u64> {
-        if self.may_feed() || self.links.iter().any(Link::has_room_again) {
+        if self.may_feed()
+            || self.links.iter().any(Link::has_room_again)
+            || self.channels.may_go_on(&self.links)
+        {
             return Some(0);
         }
         let ending = self.ending.as_ref().filter(|e| !(self.swept || e.given_up() || self.family_asked));
@@ -431,6 +463,7 @@ impl HolderMachine {
             Some(self.look_due_ms),
             self.script_steps_ms(),
             self.run_until_ms(),
+            self.channels.due_ms(),
         ]
         .into_iter()
         .flatten()

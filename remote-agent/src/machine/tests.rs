@@ -1,5 +1,7 @@
 //! The whole machine by its events and effects, with time that only moves when a test says so.
 
+mod channels;
+
 use super::*;
 use crate::machine::echo::{Discipline, Echoes};
 use crate::machine::ending::GRACE_MS;

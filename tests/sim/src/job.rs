@@ -171,6 +171,13 @@ impl Holder {
                     Effect::Observe => Event::Observed(Observed::default()),
                     Effect::Warn => Event::Warned(Vec::new()),
                     Effect::Resize(_) | Effect::EndInput => continue,
+                    // Nothing is forwarded in this world.
+                    Effect::Connect(..)
+                    | Effect::EndWrites(_)
+                    | Effect::HangUp(_)
+                    | Effect::Listen(..)
+                    | Effect::Unlisten(_) => continue,
+                    Effect::Ports => Event::Ports(None),
                     Effect::Processor => Event::Used(Some(1)),
                     Effect::Echo => Event::Hides(false),
                     Effect::Signal(_, step) => {

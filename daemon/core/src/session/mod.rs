@@ -31,9 +31,11 @@ pub use phase::{Ending, Forgetting, Phase, Removal, Removed, Restart, Wish};
 use crate::pace::Paced;
 use crate::record::{Record, State};
 use crate::replica::Replica;
+use crate::stream::StreamId;
 use crate::views::{Needs, Views};
 use sessd_proto::Frame;
 use sessd_proto::docs::{Error, Result};
+use sessd_proto::hello::feature;
 use sessd_proto::messages as m;
 use std::collections::VecDeque;
 use stream::{Opening, Stream};
@@ -75,6 +77,8 @@ pub struct Session {
     preferred: Option<(String, String)>,
     /// The stream to the job's holder.
     stream: Option<Stream>,
+    /// What the job's holder can do, once it has said so on any stream.
+    holder: Option<u64>,
     /// One that is being opened.
     opening: Opening,
     /// Rises with each new path to the holder.
@@ -141,6 +145,7 @@ impl Session {
             host: HostState::default(),
             preferred: None,
             stream: None,
+            holder: None,
             opening: Opening::None,
             epoch: 0,
             missing_since_ms: None,
@@ -180,6 +185,12 @@ impl Session {
     /// What the user wants with the session.
     pub fn wish(&self) -> &Wish {
         &self.wish
+    }
+
+    /// The stream to the job's holder, once it is known what that can do, and whether it knows channels.
+    pub fn path(&self) -> Option<(StreamId, bool)> {
+        let (stream, features) = (self.stream.as_ref()?, self.holder?);
+        Some((stream.id, features & feature::CHANNELS != 0))
     }
 
     /// Has it nothing left to do, so that its task may end?

@@ -25,6 +25,7 @@ impl Session {
 
     /// The holder says who it is.
     pub(super) fn greeted(&mut self, theirs: &m::Hello) {
+        self.holder = Some(theirs.features);
         if let Some(stream) = &mut self.stream {
             stream.features = Some(theirs.features);
         }

@@ -384,6 +384,7 @@ async fn act(
         Some(Act::List(list)) => json(&manager.list(&list).await?),
         Some(Act::Info(select)) => json(&manager.info(&select.session).await?),
         Some(Act::Tag(tag)) => json(&manager.tag(tag).await?),
+        Some(Act::Forward(forward)) => json(&manager.forward(&forward).await?),
         Some(Act::SetSize(size)) => json(&manager.set_size(size).await?),
         Some(Act::Delete(delete)) => json(&manager.delete(delete, asking).await?),
         Some(Act::DetachViews(detach)) => {

@@ -7,6 +7,7 @@ mod task;
 
 pub use sessd_core::session::{Asked, Caller, Removed};
 
+use crate::forward::Forwards;
 use crate::host::{Host, HostMember, HostNews};
 use crate::link::FrameSink;
 use crate::mailbox::{Mailbox, Sender, Weigh};
@@ -202,6 +203,8 @@ pub struct Session {
     pub live: RefCell<Live>,
     /// Its host.
     pub host: Rc<Host>,
+    /// What is forwarded for it.
+    pub forwards: Rc<Forwards>,
     /// How many wait for its job to begin.
     pub askers: Cell<usize>,
 }
@@ -232,6 +235,7 @@ impl Session {
             to_holder: RefCell::default(),
             live: RefCell::new(live),
             host: host.clone(),
+            forwards: manager.forwards(record.id),
             askers: Cell::new(0),
         });
         host.enlist(record.id, Rc::new(Member(Rc::downgrade(&session))));

@@ -6,6 +6,7 @@
 
 use super::{Answer, Session, ToSession};
 use crate::faults::point;
+use crate::forward::{Forwards, is_ours};
 use crate::host::{Status, ToHost};
 use crate::link::Link;
 use crate::manager::Manager;
@@ -58,6 +59,9 @@ pub(super) struct Task {
     askers: BTreeMap<Asker, Waiting>,
     asked: u64,
     claim: Option<NameClaim>,
+    forwards: Rc<Forwards>,
+    /// What that was told of the stream to the holder.
+    path: Option<(StreamId, bool)>,
 }
 
 /// What goes to the views. Whatever ends the task that had them, they do not wait for what never comes.
@@ -82,6 +86,8 @@ impl Task {
         let job_id = record.job_id.to_string();
         Self {
             handle,
+            forwards: manager.forwards(record.id),
+            path: None,
             machine: core::Session::new(record, caller, us, now(began)),
             manager,
             began,
@@ -170,6 +176,9 @@ impl Task {
             ToSession::Looked { seen } => self.tell(Event::Looked(seen)),
             // It was told.
             ToSession::LinkChanged => {}
+            ToSession::Frame { stream, frame } if is_ours(frame.raw().kind) => {
+                self.forwards.hear(stream, &frame)
+            }
             ToSession::Frame { stream, frame } => self.tell(Event::Holder { stream, frame: frame.raw() }),
             ToSession::ShortCut { from, to } => self.tell(Event::ShortCut { from, to }),
             ToSession::Answered(asked, answer) => self.tell(Event::Answered(asked, answer)),
@@ -263,6 +272,20 @@ impl Task {
     }
 
     fn carry_out(&mut self) {
+        self.carry_out_effects();
+        let path = self.machine.path();
+        if path != self.path {
+            self.path = path;
+            let link = self.link();
+            if link.is_some() {
+                self.forwards.config_says(self.handle.host.forwards_agent());
+            }
+            let (stream, knows) = path.unzip();
+            self.forwards.path(link.zip(stream), knows.unwrap_or_default());
+        }
+    }
+
+    fn carry_out_effects(&mut self) {
         while let Some(effect) = self.machine.poll() {
             match effect {
                 Effect::Write(id, what) => self.write(id, what),
@@ -314,6 +337,7 @@ impl Task {
                     self.manager.events.notice(&self.handle.live.borrow().record, &notice);
                 }
                 Effect::Deleted => {
+                    self.manager.forget_forwards(self.handle.id);
                     self.manager.events.session(What::Deleted, &self.handle.live.borrow().record);
                 }
                 Effect::HandOn { record, caller, running, told } => {
@@ -365,7 +389,11 @@ impl Task {
         });
     }
 
-    fn ask(&self, asked: core::Asked, act: LinkAct) {
+    fn ask(&self, asked: core::Asked, mut act: LinkAct) {
+        if let LinkAct::Spawn(m::Spawn { spec: Some(spec), .. }) = &mut act {
+            self.forwards.config_says(self.handle.host.forwards_agent());
+            spec.agent = self.forwards.forwards_agent();
+        }
         let (link, mailbox) = (self.link(), self.handle.mailbox.clone());
         tokio::task::spawn_local(async move {
             let answer = match link {

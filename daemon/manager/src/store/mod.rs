@@ -2,9 +2,11 @@
 //!
 //! A database that is damaged is kept aside under another name and never written again.
 
+mod forwards;
 mod rows;
 mod trouble;
 
+pub use forwards::ForwardRow;
 use rows::{COLUMNS, record, screen, upsert};
 use sessd_base::files;
 use sessd_core::Record;
@@ -114,6 +116,15 @@ impl Store {
     /// # Errors
     /// [`Kind::NameTaken`] when another live session has the name.
     pub async fn save(&self, record: &Record) -> Result<()> {
+        self.save_and(record, async |_| Ok(())).await
+    }
+
+    /// Keeps a record together with what `and` writes, or neither.
+    async fn save_and(
+        &self,
+        record: &Record,
+        and: impl AsyncFnOnce(&mut SqliteConnection) -> Result<(), sqlx::Error>,
+    ) -> Result<()> {
         let taken = |error: Trouble| match &error {
             Trouble::Sql(sqlx::Error::Database(e)) if e.is_unique_violation() => Error::new(
                 Kind::NameTaken,
@@ -122,7 +133,12 @@ impl Store {
             ),
             _ => error.into(),
         };
-        self.write(async |db| upsert(db, record).await).await.map_err(taken)?;
+        self.write(async |db| {
+            upsert(db, record).await?;
+            and(db).await
+        })
+        .await
+        .map_err(taken)?;
         self.remember(record);
         Ok(())
     }

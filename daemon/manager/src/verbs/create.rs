@@ -1,6 +1,7 @@
 //! A session begins.
 
 use crate::faults::point;
+use crate::forward::rows_of;
 use crate::manager::Manager;
 use crate::session::{Caller, Session, ToSession};
 use crate::verbs::chosen;
@@ -73,6 +74,7 @@ impl Manager {
         check_tags(&tags)?;
         let host = if create.host.is_empty() { LOCAL.to_owned() } else { spelled(&create.host)? };
         let side = |n: u32, default: u16| u16::try_from(n).ok().filter(|n| *n > 0).unwrap_or(default);
+        let forwards = rows_of(&create.forwards, 1)?;
         let idle_timeout_ms = match create.idle_timeout {
             Some(timeout) => timeout.ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
             None => self.config.now().idle_timeout.map(|d| d.as_millis() as i64),
@@ -102,7 +104,15 @@ impl Manager {
             size_policy: super::size::policy(&create.size_policy)?,
         };
         point("create-before-save");
-        self.store.save(&record).await?;
+        self.put_forwards(id, &forwards);
+        let saved = match self.forwards(id).may_listen() {
+            Ok(()) => self.store.save_with(&record, &forwards).await,
+            Err(error) => Err(error),
+        };
+        if saved.is_err() {
+            self.forget_forwards(id);
+        }
+        saved?;
         point("create-after-save");
         self.events.session(What::Created, &record);
         // Asked before the session is there: it joins this attempt instead of making one of its own.

@@ -6,6 +6,7 @@ pub(crate) mod connect;
 mod create;
 pub mod delete;
 pub mod find;
+pub mod forward;
 mod list;
 pub mod rename;
 mod restart;

@@ -14,15 +14,19 @@ use sessd_proto::limits::INPUT_WINDOW;
 use sessd_proto::messages::{self as m, Act, ViewState};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::{self, Read};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a job that was told to end is waited for.
 const ENDING: Duration = Duration::from_secs(20);
+/// How long a job has to end by itself once its input does, before it is told to.
+const WINDING_DOWN: Duration = Duration::from_millis(500);
 /// Bytes of stdin that are read at a time.
 const PIECE: usize = 16 * 1024;
+/// Bytes that any feed may add at a time.
+const ROOM: usize = sessd_files::wire::PIECE + 1024;
 
 /// Carries it out. The code: the job's own.
 ///
@@ -44,12 +48,66 @@ pub fn run(paths: &Paths, args: &RunArgs) -> Result<u8> {
         looker: Looker::at(paths, &session.id, Wants::whole(), Some((0, &session.job_id)))?,
         paths: paths.clone(),
         named: args.name.clone(),
-        input: Input::new(args.no_stdin),
+        input: Input::new(
+            (!args.no_stdin && !is_background()).then(|| Box::new(io::stdin()) as Box<dyn Feed>),
+        ),
+        sink: Box::new(out::own),
+        quiet: false,
+        done: Box::new(|_| {}),
         state: ViewState::default(),
         said: String::new(),
         lost: false,
     };
     let code = running.until_it_ends(&signal, deadline, args.timeout.as_deref().unwrap_or_default())?;
+    running.forget();
+    Ok(code)
+}
+
+/// What the agent does on a host as the program of a job of its own.
+pub(crate) struct Plan {
+    /// Where.
+    pub host: String,
+    /// The folder it begins in; empty: the home.
+    pub cwd: String,
+    /// What the agent there is told to do.
+    pub words: Vec<String>,
+    /// Its input.
+    pub feed: Box<dyn Feed>,
+    /// Its output.
+    pub sink: Sink,
+    /// Nothing is said of the host meanwhile.
+    pub quiet: bool,
+    /// Hears how much of the input was written there.
+    pub done: Box<dyn FnMut(u64)>,
+}
+
+/// Carries it out over links and managers that come and go; leaves no record. The code: the program's own.
+///
+/// # Errors
+/// When there was no job, or its output could not be taken.
+pub(crate) fn carry(paths: &Paths, plan: Plan) -> Result<u8> {
+    // The agent is called by the path that its holder knows.
+    let mut command: Vec<String> =
+        ["sh", "-c", "exec \"$SESSD_AGENT\" \"$@\"", "sessd"].map(str::to_owned).into();
+    command.extend(plan.words);
+    let args =
+        CreateArgs { command, ..CreateArgs::of_ours(&plan.host, (!plan.cwd.is_empty()).then_some(plan.cwd)) };
+    let message = m::Create { plain: true, ..create::create_message(&args)? };
+    let signal = signals()?;
+    let InfoDoc { session, .. } = read(&ask::ask(paths, &Act::Create(message))?)?;
+    let mut running = Running {
+        looker: Looker::at(paths, &session.id, Wants::whole(), Some((0, &session.job_id)))?,
+        paths: paths.clone(),
+        named: None,
+        input: Input::new(Some(plan.feed)),
+        sink: plan.sink,
+        quiet: plan.quiet,
+        done: plan.done,
+        state: ViewState::default(),
+        said: String::new(),
+        lost: false,
+    };
+    let code = running.until_it_ends(&signal, None, "")?;
     running.forget();
     Ok(code)
 }
@@ -64,8 +122,36 @@ fn signals() -> Result<Arc<AtomicUsize>> {
     Ok(last)
 }
 
-/// Stdin on its way to the job.
+/// Where a job's input comes from.
+pub(crate) trait Feed {
+    /// Reading may have to wait for this; none: it never has to.
+    fn waits_for(&self) -> Option<BorrowedFd<'_>>;
+    /// Appends what is there. False: that was all.
+    fn read(&mut self, into: &mut Vec<u8>) -> bool;
+}
+
+impl Feed for io::Stdin {
+    fn waits_for(&self) -> Option<BorrowedFd<'_>> {
+        Some(self.as_fd())
+    }
+
+    fn read(&mut self, into: &mut Vec<u8>) -> bool {
+        let mut buffer = [0; PIECE];
+        match self.lock().read(&mut buffer) {
+            Ok(0) => false,
+            Ok(n) => {
+                into.extend_from_slice(&buffer[..n]);
+                true
+            }
+            // What cannot be read has ended.
+            Err(error) => matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock),
+        }
+    }
+}
+
+/// Input on its way to the job.
 struct Input {
+    feed: Option<Box<dyn Feed>>,
     /// What was read and is not known to be written, from `written` on.
     held: Vec<u8>,
     written: u64,
@@ -77,12 +163,13 @@ struct Input {
 }
 
 impl Input {
-    fn new(none: bool) -> Self {
+    fn new(feed: Option<Box<dyn Feed>>) -> Self {
         Self {
             held: Vec::new(),
             written: 0,
             given: 0,
-            ended: none || is_background(),
+            ended: feed.is_none(),
+            feed,
             end_given: false,
             epoch: 0,
         }
@@ -90,18 +177,18 @@ impl Input {
 
     /// May more be read?
     fn has_room(&self) -> bool {
-        !self.ended && self.held.len() + PIECE <= INPUT_WINDOW as usize / 2
+        !self.ended && self.held.len() + ROOM <= INPUT_WINDOW as usize
     }
 
     fn read(&mut self) {
-        let mut buffer = [0; PIECE];
-        match io::stdin().lock().read(&mut buffer) {
-            Ok(0) => self.ended = true,
-            Ok(n) => self.held.extend_from_slice(&buffer[..n]),
-            Err(error) if matches!(error.kind(), io::ErrorKind::Interrupted | io::ErrorKind::WouldBlock) => {}
-            // What cannot be read has ended.
-            Err(_) => self.ended = true,
-        }
+        let held = &mut self.held;
+        let more = self.feed.as_mut().is_some_and(|feed| feed.read(held));
+        self.ended |= !more;
+    }
+
+    /// What reading has to wait for.
+    fn waits_for(&self) -> Option<BorrowedFd<'_>> {
+        self.feed.as_ref()?.waits_for()
     }
 
     fn was_written(&mut self, to: u64) {
@@ -143,11 +230,19 @@ fn is_background() -> bool {
     foreground.is_ok_and(|group| group != rustix::process::getpgrp())
 }
 
+/// Whoever takes a job's output.
+pub(crate) type Sink = Box<dyn FnMut(&[u8]) -> Result<Printed>>;
+
 struct Running {
     looker: Looker,
     paths: Paths,
     named: Option<String>,
     input: Input,
+    sink: Sink,
+    /// Nothing is said of the host.
+    quiet: bool,
+    /// Hears how much of the input was written there.
+    done: Box<dyn FnMut(u64)>,
     state: ViewState,
     said: String,
     /// Output was lost.
@@ -163,17 +258,26 @@ impl Running {
     ) -> Result<u8> {
         loop {
             self.input.give(&mut self.looker);
-            let stdin = io::stdin();
-            let reads = self.input.has_room().then(|| stdin.as_fd());
-            let told = self.looker.next(deadline, reads)?;
+            let reads = self.input.has_room();
+            let waits_for = self.input.waits_for().filter(|_| reads);
+            // What never has to be waited for is read when nothing else is to be done.
+            let until = if reads && waits_for.is_none() { Some(Instant::now()) } else { deadline };
+            let told = self.looker.next(until, waits_for)?;
             if let signal @ 1.. = signal.load(Ordering::SeqCst) {
                 return Ok(self.leave(signal as u8));
             }
             match told {
                 Some(Told::Output(bytes)) => {
-                    if out::own(&bytes)? == Printed::NobodyReads {
+                    match (self.sink)(&bytes) {
+                        Ok(Printed::Yes) => {}
                         // As with any program in a pipe.
-                        return Ok(self.leave(rustix::process::Signal::PIPE.as_raw() as u8));
+                        Ok(Printed::NobodyReads) => {
+                            return Ok(self.leave(rustix::process::Signal::PIPE.as_raw() as u8));
+                        }
+                        Err(error) => {
+                            self.leave(0);
+                            return Err(error);
+                        }
                     }
                 }
                 Some(Told::Screen { skipped, .. }) => {
@@ -189,7 +293,10 @@ impl Running {
                     self.say_how_the_host_is(&state);
                     self.state = state;
                 }
-                Some(Told::Written(to)) => self.input.was_written(to),
+                Some(Told::Written(to)) => {
+                    self.input.was_written(to);
+                    (self.done)(self.input.written);
+                }
                 Some(Told::Ended(end)) => return Ok(self.ended(&end)),
                 Some(Told::Gone(_)) => {
                     return Err(Error::new(
@@ -209,7 +316,7 @@ impl Running {
                 }
                 Some(_) => {}
                 None => {
-                    if reads.is_some() && self.input.has_room() && is_readable(&stdin) {
+                    if reads && self.input.waits_for().is_none_or(|fd| is_readable(&fd)) {
                         self.input.read();
                     }
                 }
@@ -229,9 +336,29 @@ impl Running {
     fn leave(&mut self, signal: u8) -> u8 {
         match &self.named {
             Some(name) => out::note(&format!("{name} runs on: `sessd wait {name}` waits for it")),
-            None => self.end(),
+            None => {
+                self.wind_down();
+                self.end();
+            }
         }
         128 + signal
+    }
+
+    /// Its input ends here: what it was writing it takes away again, if it can.
+    fn wind_down(&mut self) {
+        self.input.ended = true;
+        self.input
+            .held
+            .truncate(usize::try_from(self.input.given - self.input.written).unwrap_or(usize::MAX));
+        let until = Instant::now() + WINDING_DOWN;
+        while Instant::now() < until {
+            self.input.give(&mut self.looker);
+            match self.looker.next(Some(until), None) {
+                Ok(Some(Told::Written(to))) => self.input.was_written(to),
+                Ok(Some(Told::Ended(_) | Told::Gone(_) | Told::SentAway(_))) | Err(_) => return,
+                Ok(_) => {}
+            }
+        }
     }
 
     /// Ends the job. Without a name it is forgotten; one with a name ends by its host when its time is up.
@@ -265,7 +392,7 @@ impl Running {
     fn say_how_the_host_is(&mut self, state: &ViewState) {
         let now =
             out_of_reach(&self.looker.session().host, state).map(|error| error.message).unwrap_or_default();
-        if now != self.said {
+        if now != self.said && !self.quiet {
             match now.is_empty() {
                 true => out::note(&format!("{} is back", self.looker.session().host)),
                 false => out::note(&format!("{now}; the job runs on, and is waited for")),
@@ -275,7 +402,7 @@ impl Running {
     }
 }
 
-fn is_readable(stdin: &io::Stdin) -> bool {
+fn is_readable(stdin: &impl AsFd) -> bool {
     use rustix::event::{PollFd, PollFlags, Timespec};
     let at_once = Timespec { tv_sec: 0, tv_nsec: 0 };
     rustix::event::poll(&mut [PollFd::new(stdin, PollFlags::IN)], Some(&at_once)).is_ok_and(|n| n > 0)
@@ -287,7 +414,7 @@ mod tests {
 
     #[test]
     fn over_another_path_goes_what_is_not_known_to_be_written_and_then_the_end() {
-        let mut input = Input { held: b"abcdef".to_vec(), ..Input::new(true) };
+        let mut input = Input { held: b"abcdef".to_vec(), ..Input::new(None) };
         input.path(1);
         (input.given, input.end_given) = (6, true);
         input.was_written(4);

@@ -113,6 +113,17 @@ impl Environment {
     }
 }
 
+/// Is this `sessd pipe HOST`, to one of these?
+fn is_pipe_to(command: &str, hosts: &[&str]) -> bool {
+    let mut words = command.split_whitespace().skip_while(|word| *word == "exec");
+    let program = words.next().and_then(|word| word.rsplit('/').next());
+    if (program, words.next()) != (Some("sessd"), Some("pipe")) {
+        return false;
+    }
+    let host = words.find(|word| !word.starts_with('-')).and_then(|host| host.rsplit('@').next());
+    host.is_some_and(|host| hosts.contains(&host))
+}
+
 /// `StrictHostKeyChecking`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Strictness {
@@ -454,7 +465,11 @@ fn build(
         other => return Err(config_error(format!("StrictHostKeyChecking has no '{}'", clean(other, 40)))),
     };
     let proxy_command = match get("proxycommand") {
-        Some(c) if !c.eq_ignore_ascii_case("none") => Some(tokens.expand_percent(c, "ProxyCommand")?),
+        Some(c) if !c.eq_ignore_ascii_case("none") => {
+            // What leads to a host over our own link to it is for other programs: our link cannot go over itself.
+            Some(tokens.expand_percent(c, "ProxyCommand")?)
+                .filter(|command| !is_pipe_to(command, &[&tokens.typed, &tokens.host]))
+        }
         _ => None,
     };
     let seconds = |key: &str| get(key).and_then(parse_seconds).filter(|s| *s > 0).map(Duration::from_secs);

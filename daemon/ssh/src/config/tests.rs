@@ -90,6 +90,20 @@ fn pairs_become_a_host() {
 }
 
 #[test]
+fn our_own_link_does_not_go_over_itself() {
+    for (command, ours) in [
+        ("sessd pipe box", true),
+        ("exec /opt/bin/sessd pipe me@box", true),
+        ("sessd pipe box.example.org localhost:22", true),
+        ("sessd pipe jump box:22", false),
+        ("nc box 22", false),
+        ("sessd pipe", false),
+    ] {
+        assert_eq!(is_pipe_to(command, &["box", "box.example.org"]), ours, "{command}");
+    }
+}
+
+#[test]
 fn patterns_match_as_in_ssh() {
     for (pattern, text, expected) in [
         ("*", "", true),

@@ -2,10 +2,14 @@
 
 mod login;
 mod memory;
+mod names;
+mod ports;
 mod process;
 
 pub use login::{Facts as Login, SCOPE, login};
 pub use memory::{MemoryCount, memory};
+pub use names::addresses;
+pub use ports::ports;
 pub use process::{arguments, childless, cwd, family, home_of, process, processor, programs};
 
 use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
