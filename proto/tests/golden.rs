@@ -121,7 +121,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
             cols: 80, rows: 24, command: vec!["c".into()], environment: [("A".to_owned(), "1".to_owned())].into(),
             ..m::Create::default()
         }))),
-        ("list?", ask(m::Act::List(m::List { all: true, host: "h".into(), tags: vec!["t".into()], state: "done".into() }))),
+        ("list?", ask(m::Act::List(m::List { all: true, host: "h".into(), tags: vec!["t".into()], state: "done".into(), ..m::List::default() }))),
         ("info?", ask(m::Act::Info(m::Select { session: "s".into(), ..m::Select::default() }))),
         ("tag?", ask(m::Act::Tag(m::Tag {
             session: "s".into(), name: Some("n".into()), set: [("t".to_owned(), "1".to_owned())].into(), remove: vec!["r".into()],
@@ -182,7 +182,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         }))),
         ("create-plain?", ask(m::Act::Create(m::Create { plain: true, run_for_ms: Some(5), ..m::Create::default() }))),
         ("type?", ask(m::Act::Type(m::Type { session: "s".into(), send: Some(m::Send { id: vec![1], ..m::Send::default() }) }))),
-        ("events-since?", ask(m::Act::Events(m::EventsFrom { since_ms: Some(5) }))),
+        ("events-since?", ask(m::Act::Events(m::EventsFrom { since_ms: Some(5), ..m::EventsFrom::default() }))),
         ("attach-passive", Frame::Attach(m::Attach { session: "s".into(), passive: true, uncounted: true, no_output: true, ..m::Attach::default() })),
         ("view-state-doing", Frame::ViewState(m::ViewState {
             doing: Some(m::ViewDoing { state: "done".into(), source: "shell".into(), since_ms: 5, note: "n".into() }), ..m::ViewState::default()

@@ -47,6 +47,8 @@ pub struct Wants {
     pub scrollback_lines: u32,
     /// What it is: "cli", "web", "script".
     pub kind: &'static str,
+    /// Nobody asked for this session: its host is not dialled for it.
+    pub unasked: bool,
 }
 
 impl Wants {
@@ -61,6 +63,7 @@ impl Wants {
             take: false,
             scrollback_lines,
             kind: "cli",
+            unasked: false,
         }
     }
 
@@ -261,6 +264,7 @@ impl ViewCore {
             uncounted: !self.wants.counts,
             no_output: self.wants.output == Output::None,
             standing: again.then_some(m::Standing { leads: self.state.leader, sizes: self.state.sizes }),
+            unasked: self.wants.unasked,
         }
     }
 

@@ -8,7 +8,7 @@ use sessd_core::Record;
 use sessd_proto::Frame;
 use sessd_proto::docs::event::{About, What};
 use sessd_proto::docs::time::rfc3339;
-use sessd_proto::docs::{ActivityDoc, EndDoc, Event, LinkState, Reap, ViewDoc};
+use sessd_proto::docs::{ActivityDoc, EndDoc, Event, LinkState, Reap, SessionDoc, ViewDoc};
 use sessd_proto::messages as m;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -24,6 +24,8 @@ const WAITING_MAX: usize = 256 * 1024;
 struct Subscriber {
     out: OutQueue,
     skipped: u64,
+    /// It hears of every change of a session's document.
+    documents: bool,
 }
 
 impl Subscriber {
@@ -75,11 +77,12 @@ pub struct Events {
 
 impl Events {
     /// One more hears, from now on until its connection ends, and first of what was since `since_ms`, as far as that is held.
-    pub fn subscribe(&self, out: &OutQueue, since_ms: Option<i64>) {
+    /// `documents`: and of every change of a session's document, of which nothing is held.
+    pub fn subscribe(&self, out: &OutQueue, since_ms: Option<i64>, documents: bool) {
         if self.subscribers.borrow().iter().any(|subscriber| subscriber.out.is(out)) {
             return;
         }
-        let mut subscriber = Subscriber { out: out.clone(), skipped: 0 };
+        let mut subscriber = Subscriber { out: out.clone(), skipped: 0, documents };
         if let Some(since_ms) = since_ms {
             let past = self.past.borrow();
             if past.gone > 0 && past.told.front().is_some_and(|(at, _)| since_ms < *at) {
@@ -117,6 +120,16 @@ impl Events {
     /// Something happened to a whole session: [`What::Created`], [`What::Deleted`], …
     pub fn session(&self, what: fn(About) -> What, record: &Record) {
         self.tell(|| what(about(record)));
+    }
+
+    /// Something of a session is another, for who wants all of it.
+    pub fn document(&self, session: impl FnOnce() -> SessionDoc) {
+        let mut all = self.subscribers.borrow_mut();
+        if !all.iter().any(|subscriber| subscriber.documents && !subscriber.out.is_closed()) {
+            return;
+        }
+        let json = now(What::Session { session: Box::new(session()) }).json();
+        all.iter_mut().filter(|subscriber| subscriber.documents).for_each(|subscriber| subscriber.put(&json));
     }
 
     /// A session's record was one thing and is another.
@@ -229,7 +242,7 @@ mod tests {
     #[test]
     fn a_subscriber_that_does_not_read_skips_and_is_told_how_many() {
         let (events, out) = (Events::default(), OutQueue::new());
-        events.subscribe(&out, None);
+        events.subscribe(&out, None, false);
         let mut heard = 0;
         while out.len() <= WAITING_MAX {
             events.link("box", LinkState::Up, LinkState::Down, Some("pulled"));
@@ -256,9 +269,28 @@ mod tests {
     }
 
     #[test]
+    fn only_who_asked_for_documents_hears_of_every_change_of_one() {
+        let (events, few, all) = (Events::default(), OutQueue::new(), OutQueue::new());
+        let document = || -> SessionDoc {
+            serde_json::from_value(json!({
+                "id": "i", "name": null, "host": "box", "state": "running", "end": null, "tags": {}, "command": [], "cwd": null,
+                "foreground": "vim", "title": null, "size": null, "views": [], "created_at": "", "last_active_at": null,
+                "idle_seconds": null, "idle_timeout_seconds": null, "reap_at": null, "link": "up", "job_id": "", "agent_version": null
+            }))
+            .unwrap()
+        };
+        events.subscribe(&few, None, false);
+        events.document(|| panic!("nobody wants one"));
+        events.subscribe(&all, None, true);
+        events.document(document);
+        assert!(few.len() == 0 && all.len() > 0);
+        assert_eq!(events.past.borrow().told.len(), 0, "none is held for later");
+    }
+
+    #[test]
     fn the_warning_before_an_end_for_idleness_is_told_once_and_taken_back() {
         let (events, out) = (Events::default(), OutQueue::new());
-        events.subscribe(&out, None);
+        events.subscribe(&out, None, false);
         let spec = sessd_proto::messages::JobSpec {
             job_id: sessd_proto::Uuid::from_u128(1).to_string(),
             session_id: sessd_proto::Uuid::from_u128(2).to_string(),

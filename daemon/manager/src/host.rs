@@ -371,6 +371,15 @@ impl Host {
         self.forward_agent.get()
     }
 
+    /// How long ago anything was heard of it, in milliseconds; none: not since the manager began.
+    pub fn heard_ms_ago(&self) -> Option<i64> {
+        let heard = match &*self.status.borrow() {
+            Status::Up(link) => Some(link.heard().into()),
+            _ => self.heard.get(),
+        };
+        heard.map(|at| i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+
     /// Where the link stands.
     pub fn status(&self) -> Status {
         self.status.borrow().clone()

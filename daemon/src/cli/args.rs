@@ -15,6 +15,7 @@ use sessd_base::config::Predict;
     propagate_version = true,
     disable_help_subcommand = false,
     after_help = "Examples:\n  \
+        sessd                               every session on every host: look, choose, make, name, end\n  \
         sessd attach dev --create           a shell named dev on this machine, now or as it was left\n  \
         sessd create -n train -H box -- ./train --lr 1e-3\n  \
         sessd list                          what runs, and what has ended and how\n\n\
@@ -27,7 +28,7 @@ pub struct Cli {
     pub json: bool,
     /// What to do.
     #[command(subcommand)]
-    pub verb: Verb,
+    pub verb: Option<Verb>,
 }
 
 /// What to do.
@@ -79,6 +80,8 @@ pub enum Verb {
     Put(PutArgs),
     /// Copy files from a host, whole or not at all
     Get(GetArgs),
+    /// Every session on every host, to look at and to choose from; `sessd` alone does the same
+    Pick,
     /// Hosts and their links
     Host(HostArgs),
     /// Say what would not work, and the one thing to do about it: here, or on the way to a host
@@ -158,7 +161,7 @@ pub struct CreateArgs {
     sessd attach dev --create --host box          the shell named dev on box, made if there is none\n  \
     sessd attach dev --read-only")]
 pub struct AttachArgs {
-    /// Name, id, or the beginning or end of one; without it, the only one that is running
+    /// Name, id, or the beginning or end of one; without it, the only one that is running, else the picker
     #[arg(add = ArgValueCandidates::new(tab::sessions))]
     pub session: Option<String>,
     /// Make it if there is none of that name

@@ -71,7 +71,7 @@ fn dials(act: &Act) -> bool {
 pub fn events(paths: &Paths, since_ms: Option<u64>, tell: impl Fn(&str) -> Result<Printed>) -> Result<()> {
     let mut client = Client::connect(paths)?;
     // The next manager knows of nothing before it.
-    let mut from = EventsFrom { since_ms };
+    let mut from = EventsFrom { since_ms, ..EventsFrom::default() };
     loop {
         if client
             .tell(&Frame::Request(Request { id: 1, act: Some(Act::Events(std::mem::take(&mut from))) }))?

@@ -139,12 +139,19 @@ pub fn hosts() -> Vec<CompletionCandidate> {
     let status: Option<StatusDoc> = asked(Act::DaemonStatus(Empty {}));
     names.extend(status.into_iter().flat_map(|status| status.links).map(|link| link.host));
     if let Ok(paths) = Paths::from_environment() {
-        let own = std::env::var_os("SESSD_SSH_CONFIG").filter(|v| !v.is_empty()).map(PathBuf::from);
-        let configured = own.or_else(|| sessd_base::config::Config::load(&paths).ok()?.ssh_config);
-        let file = configured.unwrap_or_else(|| paths.home.join(".ssh/config"));
-        aliases(&file, &paths.home, 0, &mut names);
+        names.extend(configured(&paths));
     }
     names.iter().filter_map(|name| candidate(name, String::new())).collect()
+}
+
+/// The hosts that the ssh configuration names.
+pub fn configured(paths: &Paths) -> BTreeSet<String> {
+    let own = std::env::var_os("SESSD_SSH_CONFIG").filter(|v| !v.is_empty()).map(PathBuf::from);
+    let configured = own.or_else(|| sessd_base::config::Config::load(paths).ok()?.ssh_config);
+    let file = configured.unwrap_or_else(|| paths.home.join(".ssh/config"));
+    let mut names = BTreeSet::new();
+    aliases(&file, &paths.home, 0, &mut names);
+    names
 }
 
 /// The aliases that `Host` lines name, wildcards left out.

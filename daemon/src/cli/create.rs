@@ -2,7 +2,7 @@
 
 use super::args::{AttachArgs, CreateArgs};
 use super::verbs::{again, ask, known, pairs, read};
-use super::{done, print, usage};
+use super::{done, pick, print, usage};
 use crate::view::attach::{self, Outcome, Request};
 use crate::view::terminal;
 use serde_json::json;
@@ -125,7 +125,27 @@ pub(super) fn create(paths: &Paths, args: &CreateArgs, json: bool) -> Result<u8>
     view(paths, request(session.id.clone()), &session, json)
 }
 
-fn request(session: String) -> Request {
+/// A login shell, as it is when nothing else is said.
+pub(super) fn shell(name: Option<String>, host: String) -> CreateArgs {
+    CreateArgs {
+        name,
+        host,
+        tags: Vec::new(),
+        cwd: None,
+        env: Vec::new(),
+        idle_timeout: None,
+        reap: Reap::Idle.word().to_owned(),
+        size: None,
+        size_policy: SizePolicy::Latest.word().to_owned(),
+        forwards: super::forward::ForwardFlags::default(),
+        forward_agent: false,
+        attach: true,
+        detached: false,
+        command: Vec::new(),
+    }
+}
+
+pub(super) fn request(session: String) -> Request {
     Request { session, read_only: false, take: false, lossless: false, no_detach_key: false, predict: None }
 }
 
@@ -140,29 +160,28 @@ fn same_host(one: &str, other: &str) -> bool {
 /// # Errors
 /// Why there is no view.
 pub(super) fn attach(paths: &Paths, args: AttachArgs, json: bool) -> Result<u8> {
-    let session = match args.session {
+    let session = match args.session.clone() {
         Some(session) => session,
-        None => the_only_one(paths)?,
+        None => match (the_only_one(paths), json) {
+            (Ok(session), _) => session,
+            // A person chooses.
+            (Err(error), false) if is_a_choice(&error) && pick::needed().is_ok() => {
+                return pick::choose(paths, &|session| Request {
+                    read_only: args.read_only,
+                    take: args.take,
+                    lossless: args.lossless,
+                    no_detach_key: args.no_detach_key,
+                    predict: args.predict.map(Into::into),
+                    ..request(session)
+                });
+            }
+            (Err(error), _) => return Err(error),
+        },
     };
     if args.create {
         // Before anything is made that a view without a terminal would leave behind.
         terminal::needed()?;
-        let create = CreateArgs {
-            name: Some(session.clone()),
-            host: args.host.clone().unwrap_or_else(|| LOCAL.to_owned()),
-            tags: Vec::new(),
-            cwd: None,
-            env: Vec::new(),
-            idle_timeout: None,
-            reap: Reap::Idle.word().to_owned(),
-            size: None,
-            size_policy: SizePolicy::Latest.word().to_owned(),
-            forwards: super::forward::ForwardFlags::default(),
-            forward_agent: false,
-            attach: true,
-            detached: false,
-            command: Vec::new(),
-        };
+        let create = shell(Some(session.clone()), args.host.clone().unwrap_or_else(|| LOCAL.to_owned()));
         match ask(paths, Act::Create(create_message(&create)?)) {
             Ok(_) => {}
             // It is there already, which is just as well.
@@ -198,6 +217,11 @@ pub(super) fn attach(paths: &Paths, args: AttachArgs, json: bool) -> Result<u8> 
         predict: args.predict.map(Into::into),
     };
     view(paths, request, &shown.session, json)
+}
+
+/// None runs, or several do.
+fn is_a_choice(error: &Error) -> bool {
+    matches!(error.kind, Kind::NoSuchSession | Kind::Usage)
 }
 
 fn the_only_one(paths: &Paths) -> Result<String> {
@@ -251,14 +275,51 @@ fn how_it_ended(paths: &Paths, id: &str, end: &EndDoc) -> String {
     end.phrase()
 }
 
+/// What came of a view.
+pub(super) struct Seen {
+    /// What the program ends with.
+    pub(super) code: u8,
+    /// In one line, in brackets.
+    pub(super) said: Option<String>,
+    /// The same as a document.
+    document: String,
+    /// How it was left.
+    pub(super) left: Left,
+}
+
+/// How a view was left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Left {
+    /// Its user left, or it was sent away.
+    Detached,
+    /// The job ended.
+    Ended,
+    /// A signal told it to go.
+    Signal,
+}
+
 fn view(paths: &Paths, request: Request, session: &SessionDoc, json: bool) -> Result<u8> {
+    let seen = look(paths, request, session, json)?;
+    if json {
+        out::json(&seen.document)?;
+    } else if let Some(said) = seen.said {
+        out::say(&said);
+    }
+    Ok(seen.code)
+}
+
+/// Shows a session until it is left.
+///
+/// # Errors
+/// Why it cannot be shown.
+pub(super) fn look(paths: &Paths, request: Request, session: &SessionDoc, json: bool) -> Result<Seen> {
     let config = Config::load(paths)?;
     let id = request.session.clone();
     let key = config.detach_key.filter(|_| !request.no_detach_key);
     if let Some(line) = way_out(&print::label(session), key).filter(|_| !json && terminal::needed().is_ok()) {
         out::say(&line);
     }
-    let (code, said, document) = match attach::run(paths, &config, request)? {
+    Ok(match attach::run(paths, &config, request)? {
         Outcome::Detached { label, why } => {
             let why = sessd_proto::docs::text::clean(&why, 200);
             let outcome = if why.is_empty() { "detached" } else { "sent-away" };
@@ -268,23 +329,18 @@ fn view(paths: &Paths, request: Request, session: &SessionDoc, json: bool) -> Re
                 why if why.is_empty() => format!("[detached from {label}]"),
                 why => format!("[detached from {label}: {why}]"),
             };
-            (0, Some(said), document)
+            Seen { code: 0, said: Some(said), document, left: Left::Detached }
         }
         Outcome::Ended(label, end) => {
             let said = format!("[{}: {}]", short(&label), how_it_ended(paths, &id, &end));
             let document = outcome_document("ended", &id, session, json!(end));
-            (end.exit_code(), Some(said), document)
+            Seen { code: end.exit_code(), said: Some(said), document, left: Left::Ended }
         }
         Outcome::Signal(signal) => {
-            ((128 + signal) as u8, None, outcome_document("signal", &id, session, json!(null)))
+            let document = outcome_document("signal", &id, session, json!(null));
+            Seen { code: (128 + signal) as u8, said: None, document, left: Left::Signal }
         }
-    };
-    if json {
-        out::json(&document)?;
-    } else if let Some(said) = said {
-        out::say(&said);
-    }
-    Ok(code)
+    })
 }
 
 #[cfg(test)]

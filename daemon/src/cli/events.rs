@@ -72,6 +72,9 @@ pub fn line(json: &str, wall: &Wall) -> String {
         What::Deleting(about) => format!("{} is being deleted", who(about)),
         What::Deleted(about) => format!("{} is deleted", who(about)),
         What::Forgotten(about) => format!("{} is forgotten", who(about)),
+        What::Session { session } => {
+            format!("{} is known better", session.name.as_ref().unwrap_or(&session.id))
+        }
         What::Unknown => other(json),
     };
     format!("{} {what}", wall.local(&event.at))

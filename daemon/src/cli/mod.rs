@@ -1,9 +1,9 @@
 //! The command line. Flags and their help are in [`args`], wrong ones in [`usage`], what the shell's TAB offers in
 //! [`complete`]; what a verb does is in [`verbs`], [`create`] and [`delete`]; how it looks is in [`print`], [`table`],
 //! [`events`] and [`when`]; how the manager is asked, and asked again when it died, is in [`ask`]; how it is looked after,
-//! asked or not, in [`daemon`]; [`done`] shows a session that has ended; [`copy`] is files and byte streams to and from hosts,
-//! [`forward`] is ports that live with a session; [`host`] is about hosts and [`doctor`] walks the way to one; [`script`] has the
-//! verbs that programs use; [`web`] starts the web view.
+//! asked or not, in [`daemon`]; [`done`] shows a session that has ended; [`pick`] has the picker and what is shown from it; [`copy`]
+//! is files and byte streams to and from hosts, [`forward`] is ports that live with a session; [`host`] is about hosts and
+//! [`doctor`] walks the way to one; [`script`] has the verbs that programs use; [`web`] starts the web view.
 
 pub mod args;
 pub mod ask;
@@ -17,6 +17,7 @@ pub mod done;
 pub mod events;
 pub mod forward;
 pub mod host;
+pub mod pick;
 pub mod print;
 pub mod script;
 pub mod service;

@@ -135,11 +135,7 @@ pub fn usage(error: &clap::Error, words: &[String]) -> Error {
     let with = |message: String, hint: String| Error::new(Kind::Usage, message, hint);
     match error.kind() {
         ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand | ErrorKind::MissingSubcommand => {
-            let message = match path.as_slice() {
-                [] => "no verb was given".to_owned(),
-                path => format!("`sessd {}` needs a verb behind it", path.join(" ")),
-            };
-            with(message, help)
+            with(format!("`sessd {}` needs a verb behind it", path.join(" ")), help)
         }
         ErrorKind::InvalidSubcommand => {
             let odd = text_of(error, ContextKind::InvalidSubcommand).unwrap_or_default();
@@ -246,7 +242,6 @@ mod tests {
             ("x/y", "there is no verb `x/y`: see `sessd help`"),
             ("restart", "see `sessd help restart`"),
             ("host", "sessd: `sessd host` needs a verb behind it: see `sessd help host`"),
-            ("", "no verb was given: see `sessd help`"),
             ("create --reap often", "see `sessd help create`"),
         ] {
             let got = said(line);

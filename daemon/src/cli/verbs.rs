@@ -2,7 +2,7 @@
 
 use super::args::{DetachArgs, InfoArgs, ListArgs, RestartArgs, SizeArgs, TagArgs, Verb};
 use super::when::Wall;
-use super::{ask, complete, create, daemon, delete, doctor, events, host, print, script, web};
+use super::{ask, complete, create, daemon, delete, doctor, events, host, pick, print, script, web};
 use crate::view::terminal;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -19,7 +19,8 @@ use std::collections::HashMap;
 ///
 /// # Errors
 /// What a person is told, in one line.
-pub fn run(verb: Verb, json: bool) -> Result<u8> {
+pub fn run(verb: Option<Verb>, json: bool) -> Result<u8> {
+    let verb = verb.unwrap_or(Verb::Pick);
     if let Verb::Completion { shell } = verb {
         return complete::script(shell).map(|()| 0);
     }
@@ -56,6 +57,7 @@ pub fn run(verb: Verb, json: bool) -> Result<u8> {
         Verb::Pipe(args) => super::copy::pipe(&paths, &args),
         Verb::Put(args) => super::copy::put(&paths, &args, json),
         Verb::Get(args) => super::copy::get(&paths, &args, json),
+        Verb::Pick => pick::pick(&paths, json),
         Verb::Host(args) => host::host(&paths, args, json),
         Verb::Doctor(args) => doctor::doctor(&paths, args, json),
         Verb::Daemon(args) => daemon::run(paths, args, json),
@@ -167,6 +169,7 @@ fn list(paths: &Paths, args: ListArgs, json: bool) -> Result<u8> {
         host: args.filter.host.unwrap_or_default(),
         tags: args.filter.tags,
         state: args.filter.state.clone().unwrap_or_default(),
+        ..m::List::default()
     };
     let answer = ask(paths, Act::List(list))?;
     if json {

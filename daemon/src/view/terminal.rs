@@ -5,10 +5,12 @@ use crate::view::plain::Plain;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use sessd_proto::docs::{Error, Result};
 use std::io::Write;
-use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError, TryLockError};
 
 /// What was before we came, for whoever has to give it back: the guard, or a panic.
 static TAKEN: Mutex<Option<Taken>> = Mutex::new(None);
+/// A panic gives it back; once is enough, however many views there are one after the other.
+static ON_PANIC: Once = Once::new();
 
 struct Taken {
     before: Termios,
@@ -142,11 +144,13 @@ impl Raw {
             plain: plain.then(Plain::default),
         });
         let guard = Self { _private: () };
-        let default = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            give_back();
-            default(info);
-        }));
+        ON_PANIC.call_once(|| {
+            let default = std::panic::take_hook();
+            std::panic::set_hook(Box::new(move |info| {
+                give_back();
+                default(info);
+            }));
+        });
         tcsetattr(rustix::stdio::stdin(), OptionalActions::Now, &raw).map_err(trouble)?;
         if plain {
             put(b"sessd: this terminal shows text only (TERM is `dumb` or not set): colours and places are left out\r\n");

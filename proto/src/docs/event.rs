@@ -1,7 +1,7 @@
 //! What `sessd events` says: every change of state, one document each.
 
 use super::end::EndDoc;
-use super::session::{ActivityDoc, ViewDoc};
+use super::session::{ActivityDoc, SessionDoc, ViewDoc};
 use super::word::{LinkState, Reap, State, Word};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -118,6 +118,11 @@ pub enum What {
         /// What it was doing, in one word.
         #[serde(default)]
         was: Option<String>,
+    },
+    /// A session's document is another. Only for who asked for documents: it comes with much that is no change of state.
+    Session {
+        /// All that is known of it.
+        session: Box<SessionDoc>,
     },
     /// A job says something to people.
     Notice {
@@ -298,6 +303,19 @@ mod tests {
             assert_eq!(event.json(), want);
             assert_eq!(serde_json::from_str::<Event>(&want).unwrap(), event, "{want}");
         }
+    }
+
+    #[test]
+    fn a_document_that_is_told_comes_back_whole() {
+        let json = concat!(
+            r#"{"id":"i","name":null,"host":"box","state":"running","end":null,"tags":{},"command":["sh"],"cwd":null,"#,
+            r#""foreground":"vim","title":null,"size":null,"views":[],"created_at":"T","last_active_at":null,"#,
+            r#""idle_seconds":null,"idle_timeout_seconds":null,"reap_at":null,"link":"up","job_id":"j","agent_version":null}"#
+        );
+        let session: Box<SessionDoc> = serde_json::from_str(json).unwrap();
+        let event = Event { at: "T".into(), what: What::Session { session } };
+        assert!(event.json().contains(r#""event":"session""#), "{}", event.json());
+        assert_eq!(serde_json::from_str::<Event>(&event.json()).unwrap(), event);
     }
 
     #[test]

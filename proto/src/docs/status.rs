@@ -45,6 +45,9 @@ pub struct LinkDoc {
     pub rtt_ms: Option<f64>,
     pub next_try_at: Option<String>,
     pub detail: Option<String>,
+    /// When anything was heard of the host last; null: not since the manager began, or it is older than this.
+    #[serde(default)]
+    pub heard_at: Option<String>,
 }
 
 /// A host that has a session or a link.
@@ -55,6 +58,9 @@ pub struct HostDoc {
     pub detail: Option<String>,
     /// How many sessions on it have ended.
     pub done: u64,
+    /// As a link's.
+    #[serde(default)]
+    pub heard_at: Option<String>,
     pub host: String,
     pub link: Word<LinkState>,
     pub next_try_at: Option<String>,
@@ -110,6 +116,7 @@ pub fn hosts<'a>(sessions: impl Iterator<Item = (&'a str, bool)>, links: &'a [Li
         HostDoc {
             detail: link.and_then(|l| l.detail.clone()),
             done,
+            heard_at: link.and_then(|l| l.heard_at.clone()),
             host: host.to_owned(),
             link: link.map_or(Word::Known(idle), |l| l.link.clone()),
             next_try_at: link.and_then(|l| l.next_try_at.clone()),
@@ -132,14 +139,15 @@ mod tests {
             rtt_ms: None,
             next_try_at: Some("T".into()),
             detail: Some("pulled".into()),
+            heard_at: Some("H".into()),
         }];
         let hosts = hosts([("local", false), ("old", true), ("local", true)].into_iter(), &links);
         assert_eq!(
             serde_json::to_string(&hosts).unwrap(),
             concat!(
-                r#"[{"detail":"pulled","done":0,"host":"box","link":"down","next_try_at":"T","rtt_ms":null,"sessions":0},"#,
-                r#"{"detail":null,"done":1,"host":"local","link":"local","next_try_at":null,"rtt_ms":null,"sessions":1},"#,
-                r#"{"detail":null,"done":1,"host":"old","link":"down","next_try_at":null,"rtt_ms":null,"sessions":0}]"#
+                r#"[{"detail":"pulled","done":0,"heard_at":"H","host":"box","link":"down","next_try_at":"T","rtt_ms":null,"sessions":0},"#,
+                r#"{"detail":null,"done":1,"heard_at":null,"host":"local","link":"local","next_try_at":null,"rtt_ms":null,"sessions":1},"#,
+                r#"{"detail":null,"done":1,"heard_at":null,"host":"old","link":"down","next_try_at":null,"rtt_ms":null,"sessions":0}]"#
             )
         );
     }

@@ -100,6 +100,9 @@ pub struct EventsFrom {
     /// Those since then too, by the manager's clock, as far as it has them; none: only what happens from now on.
     #[prost(uint64, optional, tag = "1")]
     pub since_ms: Option<u64>,
+    /// Also a session's whole document whenever something of it is another that no other event tells.
+    #[prost(bool, tag = "2")]
+    pub documents: bool,
 }
 
 /// Type something into a job.
@@ -247,6 +250,9 @@ pub struct List {
     pub tags: Vec<String>,
     #[prost(string, tag = "4")]
     pub state: String,
+    /// As it is known now: hosts that have not been heard since the manager began are not waited for.
+    #[prost(bool, tag = "40")]
+    pub at_once: bool,
 }
 
 /// Name, rename, tag.

@@ -114,6 +114,9 @@ pub struct Attach {
     /// What it was to the session before its connection ended; none: it comes for the first time.
     #[prost(message, optional, tag = "40")]
     pub standing: Option<Standing>,
+    /// Nobody asked for this session: its host is not dialled for it.
+    #[prost(bool, tag = "50")]
+    pub unasked: bool,
 }
 
 /// What a view is to its session, beside being a view of it.

@@ -205,9 +205,11 @@ async fn asked(
             talk.asking = Some(Rc::new(sent));
         }
         Ok(Frame::Request(request)) => {
-            let since = match &request.act {
-                Some(Act::Events(from)) => from.since_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
-                _ => None,
+            let (since, documents) = match &request.act {
+                Some(Act::Events(from)) => {
+                    (from.since_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)), from.documents)
+                }
+                _ => (None, false),
             };
             let listens = matches!(request.act, Some(Act::Events(_)));
             let is_document = matches!(
@@ -231,7 +233,7 @@ async fn asked(
                 Err(error) => put_error(out, request.id, error),
             }
             if listens {
-                manager.events.subscribe(out, since);
+                manager.events.subscribe(out, since, documents);
             }
         }
         Ok(Frame::Attach(_)) if !place.stay() => put_error(out, 0, too_many_stay()),
@@ -450,7 +452,7 @@ async fn start_view(
         Found::Leaving(session) => return Err(leaving(&session)),
         Found::Done(record) => return show_done(&attach, &record, out, manager).await.map(|()| None),
     };
-    if attach.resume.is_none() {
+    if attach.resume.is_none() && !attach.unasked {
         session.host.person_is_here(asking);
     }
     let side = |n: u32| u16::try_from(n).ok().filter(|n| *n > 0);

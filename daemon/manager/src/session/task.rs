@@ -5,6 +5,7 @@
 //! begun, and comes back as a message.
 
 use super::{Answer, Session, ToSession};
+use crate::doc;
 use crate::faults::point;
 use crate::forward::{Forwards, is_ours};
 use crate::host::{Status, ToHost};
@@ -370,6 +371,7 @@ impl Task {
         (live.record, live.views, live.notes) = (shown.record, shown.views, shown.notes);
         live.status = shown.status.map(|(status, at)| (status, self.began + Duration::from_millis(at)));
         drop(live);
+        self.manager.events.document(|| doc::of_session(&self.handle));
         self.manager.registry.tell_changed();
     }
 

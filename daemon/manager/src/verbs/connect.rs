@@ -3,6 +3,7 @@
 use crate::host::{Host, Status};
 use crate::manager::Manager;
 use sessd_base::asking::Asking;
+use sessd_base::clock;
 use sessd_proto::docs::host::{LOCAL, spelled};
 use sessd_proto::docs::time::rfc3339;
 use sessd_proto::docs::{Error, ForgetDoc, Kind, LinkDoc, Result};
@@ -121,5 +122,6 @@ pub(crate) fn link_doc(host: &Host) -> LinkDoc {
         },
         next_try_at: status.next_try_ms().map(rfc3339),
         detail: status.why().map(|e| e.message.clone()),
+        heard_at: host.heard_ms_ago().map(|ago| rfc3339(clock::wall_ms() - ago)),
     }
 }

@@ -30,7 +30,9 @@ impl Manager {
                 && (list.state.is_empty() || list.state == state)
                 && list.tags.iter().all(|filter| tag_matches(tags, filter))
         };
-        self.first_words(|record| asked.is_empty() || asked == record.host).await;
+        if !list.at_once {
+            self.first_words(|record| asked.is_empty() || asked == record.host).await;
+        }
         let mut docs = Vec::new();
         for session in self.registry.all() {
             let wanted = {

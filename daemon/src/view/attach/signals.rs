@@ -1,5 +1,6 @@
 //! Signals as one readable socket, so that the one loop hears them.
 
+use signal_hook::SigId;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
 use std::io::Read;
 use std::os::fd::{AsFd, BorrowedFd};
@@ -19,20 +20,25 @@ pub(super) struct Signals {
     bell: UnixStream,
     told_to_go: Arc<AtomicUsize>,
     resized: Arc<AtomicBool>,
+    /// Heard as long as this lives: one view may follow another in the same process.
+    heard: Vec<SigId>,
 }
 
 impl Signals {
     pub(super) fn listen() -> std::io::Result<Self> {
         let (bell, ring) = UnixStream::pair()?;
         bell.set_nonblocking(true)?;
-        let signals = Self { bell, told_to_go: Arc::default(), resized: Arc::default() };
+        let mut signals =
+            Self { bell, told_to_go: Arc::default(), resized: Arc::default(), heard: Vec::new() };
         // Actions run in the order they were registered in: what happened is noted before the bell rings.
         for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-            signal_hook::flag::register_usize(signal, signals.told_to_go.clone(), signal as usize)?;
-            signal_hook::low_level::pipe::register(signal, ring.try_clone()?)?;
+            let told = signals.told_to_go.clone();
+            signals.heard.push(signal_hook::flag::register_usize(signal, told, signal as usize)?);
+            signals.heard.push(signal_hook::low_level::pipe::register(signal, ring.try_clone()?)?);
         }
-        signal_hook::flag::register(SIGWINCH, signals.resized.clone())?;
-        signal_hook::low_level::pipe::register(SIGWINCH, ring)?;
+        let resized = signals.resized.clone();
+        signals.heard.push(signal_hook::flag::register(SIGWINCH, resized)?);
+        signals.heard.push(signal_hook::low_level::pipe::register(SIGWINCH, ring)?);
         Ok(signals)
     }
 
@@ -49,6 +55,14 @@ impl Signals {
         Heard {
             told_to_go: i32::try_from(signal).ok().filter(|signal| *signal != 0),
             resized: self.resized.swap(false, Ordering::SeqCst),
+        }
+    }
+}
+
+impl Drop for Signals {
+    fn drop(&mut self) {
+        for id in self.heard.drain(..) {
+            signal_hook::low_level::unregister(id);
         }
     }
 }
