@@ -105,6 +105,11 @@ pub fn new_line() {
     let _ = put(&mut io::stderr().lock(), b"\n");
 }
 
+/// Does a person see what is said beside the output?
+pub fn notes_are_seen() -> bool {
+    rustix::termios::isatty(rustix::stdio::stderr())
+}
+
 /// Is stdout a terminal?
 pub fn is_terminal() -> bool {
     rustix::termios::isatty(rustix::stdio::stdout())

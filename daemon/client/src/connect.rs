@@ -13,7 +13,7 @@ use sessd_proto::docs::announce;
 use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::messages::{self as m, Act, Answer, Request};
 use sessd_proto::{Decoder, Frame, hello};
-use std::io::{self, IsTerminal as _, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd as _;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -316,11 +316,9 @@ impl Client {
                     Ok(Frame::Close(close)) => {
                         return Err(Error::failed(close.detail, "attach again, or try once more"));
                     }
-                    Ok(Frame::Awaits(awaits)) => {
-                        // For a person who waits; a script has its deadline.
-                        if std::io::stderr().is_terminal() {
-                            sessd_base::out::note(&awaits.what);
-                        }
+                    // For a person who waits; a script has its deadline.
+                    Ok(Frame::Awaits(awaits)) if sessd_base::out::notes_are_seen() => {
+                        sessd_base::out::note(&awaits.what);
                     }
                     Ok(Frame::Question(asked)) => {
                         question = Some(asked);

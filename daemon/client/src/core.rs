@@ -1,5 +1,6 @@
-//! One view of a session, as a value: what it asks for, what it makes of what it hears, and what it owes. No I/O, no clock: who
-//! drives it hands in frames and the time, in milliseconds of a clock of its own, and sends what it is handed.
+//! One view of a session, as a value: what it asks for, what it makes of what it hears, what is typed into it, and what it owes.
+//! No I/O, no clock: who drives it hands in the time ([`ViewCore::at`], in milliseconds of a clock of its own, before what happens
+//! then and whenever [`ViewCore::deadline`] says so) and frames, and sends what it is handed ([`ViewCore::poll`]).
 //!
 //! ```text
 //!              attach()                       handle(frame)
@@ -11,6 +12,8 @@
 //! The view is the end that counts: it knows which output byte it needs next, so that it goes on with the next manager where it
 //! was. What has arrived twice is trimmed; what it was given is paid for with credit.
 
+use crate::path::{JobPath, Trouble};
+use crate::typed::{Lost, Outgoing};
 use sessd_proto::docs::{EndDoc, Error, Kind, LinkState, Reason, Result, Vocabulary};
 use sessd_proto::frame::kind;
 use sessd_proto::limits::VIEW_WINDOW;
@@ -177,8 +180,10 @@ pub struct ViewCore {
     /// The manager's features, once it has greeted.
     features: Option<u64>,
     attached: m::Attached,
-    is_attached: bool,
-    state: m::ViewState,
+    now_ms: u64,
+    path: JobPath,
+    /// Somebody types and there is no manager.
+    is_wanted: bool,
     /// The next output byte that is needed; none: a screen comes first.
     need: Option<u64>,
     /// A screen of which not all parts are here.
@@ -223,8 +228,9 @@ impl ViewCore {
             size,
             features: None,
             attached: m::Attached::default(),
-            is_attached: false,
-            state: m::ViewState::default(),
+            now_ms: 0,
+            path: JobPath::new(0),
+            is_wanted: false,
             need: None,
             partial: Vec::new(),
             received: 0,
@@ -232,6 +238,12 @@ impl ViewCore {
             to_send: Vec::new(),
             predicts: false,
         }
+    }
+
+    /// It is known by this id, the same over its whole life, instead of by one of now.
+    pub fn with_id(mut self, id: Uuid) -> Self {
+        self.id = id;
+        self
     }
 
     /// Begins at output byte `from` of job `job` instead of at a screen.
@@ -263,9 +275,105 @@ impl ViewCore {
             passive: !self.wants.leads,
             uncounted: !self.wants.counts,
             no_output: self.wants.output == Output::None,
-            standing: again.then_some(m::Standing { leads: self.state.leader, sizes: self.state.sizes }),
+            standing: again.then_some(m::Standing { leads: self.state().leader, sizes: self.state().sizes }),
             unasked: self.wants.unasked,
         }
+    }
+
+    /// It is that time: what is due is done. What happens next happens then.
+    pub fn at(&mut self, now_ms: u64) {
+        self.now_ms = now_ms;
+        let ask = self.path.tick(now_ms);
+        if ask.holder {
+            let (view, seq) = (self.id, self.path.outgoing().sent());
+            self.send(&Frame::Input { view, seq, withdrawn: false, bytes: &[] });
+        }
+        if ask.manager {
+            self.send(&Frame::Ping(now_ms));
+        }
+        self.give();
+    }
+
+    /// When [`Self::at`] is to be called again, if nothing happens before.
+    pub fn deadline(&self) -> Option<u64> {
+        self.path.deadline(self.now_ms)
+    }
+
+    /// What was typed goes to the path, as far as that carries it.
+    fn give(&mut self) {
+        if !self.path.carries(self.now_ms) {
+            return;
+        }
+        let view = self.id;
+        while let Some(next) = self.path.outgoing_mut().next_to_send() {
+            let frame = Frame::Input { view, seq: next.seq, withdrawn: next.withdrawn, bytes: next.bytes };
+            frame.put(0, &mut self.to_send);
+        }
+    }
+
+    /// Keys for the job; they are kept until its host has them. False: some of them were refused, because something typed before
+    /// them was lost, or too much waits.
+    pub fn types(&mut self, keys: &[u8]) -> bool {
+        if self.wants.read_only {
+            return false;
+        }
+        let all = self.path.typed(keys, self.now_ms);
+        if self.path.is_wanted(self.now_ms) {
+            if self.path.is_attached() {
+                self.send(&Frame::TryNow(m::Empty {}));
+            } else {
+                self.is_wanted = true;
+            }
+        }
+        self.give();
+        all
+    }
+
+    /// What its terminal answered to a question of the job's.
+    pub fn answers(&mut self, answer: &[u8]) {
+        self.path.outgoing_mut().answered(answer, self.now_ms);
+        self.give();
+    }
+
+    /// What was typed and is not written yet.
+    pub fn typed(&self) -> &Outgoing {
+        self.path.outgoing()
+    }
+
+    /// Can what is typed be given to something that carries it on?
+    pub fn carries(&self) -> bool {
+        self.path.carries(self.now_ms)
+    }
+
+    /// What is amiss, if it is worth a word.
+    pub fn trouble(&self) -> Option<Trouble> {
+        self.path.trouble(self.now_ms)
+    }
+
+    /// How long the manager has been silent, once that is too long, in milliseconds.
+    pub fn manager_silent_ms(&self) -> Option<u64> {
+        self.path.manager_silent_ms(self.now_ms)
+    }
+
+    /// Keys that were not delivered over a break that is over, to be told to the person: until [`Self::undelivered_told`], what is
+    /// typed is refused.
+    pub fn undelivered(&self) -> Option<Lost> {
+        self.path.undelivered(self.now_ms)
+    }
+
+    /// The person is told: what is typed from now on is sent.
+    pub fn undelivered_told(&mut self) -> Lost {
+        self.path.undelivered_told()
+    }
+
+    /// Somebody types while there is no manager: it is to be looked for at once. Said once, and again with what is typed later.
+    pub fn is_wanted(&mut self) -> bool {
+        std::mem::take(&mut self.is_wanted)
+    }
+
+    /// There is no manager, and this is why none can be started.
+    pub fn not_found(&mut self, why: String) {
+        self.path.not_found(why);
     }
 
     /// Takes what the manager says.
@@ -273,6 +381,25 @@ impl ViewCore {
     /// # Errors
     /// What the manager refuses, why it ends the connection, or that it cannot be understood: this view is over.
     pub fn handle<'a>(&mut self, frame: Frame<'a>) -> Result<Option<Told<'a>>> {
+        let now = self.now_ms;
+        self.path.manager_spoke(now);
+        let of_holder = match &frame {
+            Frame::Output { .. } => true,
+            Frame::InputAck { view, .. } | Frame::Withdrawn { view, .. } | Frame::Echoed { view, .. } => {
+                *view == self.id
+            }
+            _ => false,
+        };
+        if of_holder {
+            self.path.holder_spoke(now);
+        }
+        let told = self.make_of(frame)?;
+        // What is known by now may let more go.
+        self.give();
+        Ok(told)
+    }
+
+    fn make_of<'a>(&mut self, frame: Frame<'a>) -> Result<Option<Told<'a>>> {
         Ok(match frame {
             Frame::Hello(theirs) => {
                 hello::negotiate(&theirs).map_err(|skew| {
@@ -286,12 +413,13 @@ impl ViewCore {
                 None
             }
             Frame::Attached(attached) => {
-                let restarted = self.is_attached || !self.attached.job_id.is_empty();
+                let restarted = self.path.is_attached() || !self.attached.job_id.is_empty();
                 let restarted = restarted && attached.job_id != self.attached.job_id;
                 if restarted {
                     self.need = None;
                 }
-                (self.attached, self.is_attached) = (attached, true);
+                self.attached = attached;
+                self.path.found(restarted, self.now_ms);
                 Some(Told::Attached { restarted })
             }
             Frame::Snapshot { at, skipped, cols, rows, more, bytes } => {
@@ -323,15 +451,21 @@ impl ViewCore {
             Frame::ViewState(state) => {
                 // What is told to one that leaves is no news of the session.
                 if state.text_rows.is_none() {
-                    self.state.clone_from(&state);
+                    self.path.told(state.clone(), self.now_ms);
                 }
                 Some(Told::State(state))
             }
-            Frame::InputAck { view, seq } if view == self.id => Some(Told::Written(seq)),
+            Frame::InputAck { view, seq } if view == self.id => {
+                self.path.outgoing_mut().acknowledged(seq);
+                Some(Told::Written(seq))
+            }
             Frame::Echoed { view, seq, offset, echo, lines } if view == self.id => {
                 Some(Told::Echoed { seq, offset, echo, lines })
             }
-            Frame::Withdrawn { view, from, to } if view == self.id => Some(Told::Withdrawn(from, to)),
+            Frame::Withdrawn { view, from, to } if view == self.id => {
+                self.path.outgoing_mut().withdrawn(from, to);
+                Some(Told::Withdrawn(from, to))
+            }
             Frame::Ping(token) => Some(Told::Ping(token)),
             Frame::Ended(exit) => {
                 let end = EndDoc::from(&exit);
@@ -382,7 +516,8 @@ impl ViewCore {
 
     /// The connection is gone: what was to be said on it is, too. With the next one begins [`Self::attach`].
     pub fn lost(&mut self) {
-        (self.is_attached, self.features, self.predicts) = (false, None, false);
+        self.path.lost(self.now_ms);
+        (self.features, self.predicts) = (None, false);
         (self.received, self.granted) = (0, VIEW_WINDOW);
         self.partial.clear();
         self.to_send.clear();
@@ -417,7 +552,7 @@ impl ViewCore {
 
     /// Whether it shows what is typed before the job does, and is to be told of echoes. To be said again to the next manager.
     pub fn predicts(&mut self, on: bool) {
-        if self.is_attached && std::mem::replace(&mut self.predicts, on) != on {
+        if self.path.is_attached() && std::mem::replace(&mut self.predicts, on) != on {
             self.send(&Frame::Predicts(m::Predicts { on }));
         }
     }
@@ -447,14 +582,14 @@ impl ViewCore {
         &self.attached
     }
 
-    /// How the session stood when that was told last.
+    /// How the session stood when that was told last; without a manager, that its link is down.
     pub fn state(&self) -> &m::ViewState {
-        &self.state
+        self.path.state()
     }
 
     /// Where the link to the session's host stands; none: it was not told yet, or is a word of a newer manager.
     pub fn link(&self) -> Option<LinkState> {
-        LinkState::from_word(&self.state.link)
+        LinkState::from_word(&self.state().link)
     }
 
     /// The offset of the next output byte that is needed; none: a screen comes first.

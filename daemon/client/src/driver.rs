@@ -7,7 +7,9 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
 use std::task::{Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::time::{Instant, timeout_at};
 
 /// Bytes read at a time.
 const READ_MAX: usize = 64 * 1024;
@@ -18,30 +20,40 @@ pub struct Driver<S> {
     stream: S,
     decoder: Decoder,
     core: ViewCore,
+    /// When the view's clock began, which goes on over its connections.
+    began: Instant,
     buffer: Vec<u8>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
-    /// Greets the manager at the other end of `stream` and asks it for what the view wants. `version`: of whoever asks.
-    pub fn new(stream: S, mut core: ViewCore, version: &str) -> Self {
+    /// Greets the manager at the other end of `stream` and asks it for what the view wants. `version`: of whoever asks. `began`: when
+    /// the view did, with its first connection.
+    pub fn new(stream: S, mut core: ViewCore, version: &str, began: Instant) -> Self {
+        core.at(began.elapsed().as_millis() as u64);
         core.lost();
         core.send(&Frame::Hello(hello::hello(version, "")));
         let attach = core.attach();
         core.send(&Frame::Attach(attach));
-        Self { stream, decoder: Decoder::new(), core, buffer: vec![0; READ_MAX] }
+        Self { stream, decoder: Decoder::new(), core, began, buffer: vec![0; READ_MAX] }
     }
 
-    /// What is told next; `None`: the connection has ended. Cancel-safe.
+    /// What is told next; `None`: the connection has ended. Cancel-safe; in a runtime that has a clock.
     ///
     /// # Errors
     /// When this view is over, or the connection fails.
     pub async fn next(&mut self) -> Result<Option<Told<'static>>> {
         loop {
+            self.core.at(self.began.elapsed().as_millis() as u64);
             match self.core.decode(&mut self.decoder)? {
                 Some(Some(told)) => return Ok(Some(told.into_owned())),
                 Some(None) => {}
                 None => {
-                    let moved = self.move_bytes().await;
+                    let due = self.core.deadline().map(|at| self.began + Duration::from_millis(at));
+                    let moved = match due {
+                        None => self.move_bytes().await,
+                        // What is due then is done with the next turn.
+                        Some(due) => timeout_at(due, self.move_bytes()).await.unwrap_or(Ok(true)),
+                    };
                     match moved
                         .map_err(|e| Error::failed(format!("the manager went away ({e})"), "try again"))?
                     {
@@ -56,7 +68,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
     /// Writes what is to be sent, as far as it is taken, and reads what there is. False: the other end has closed. Both at once:
     /// a manager whose answers are not taken reads no more.
     async fn move_bytes(&mut self) -> io::Result<bool> {
-        let Self { stream, decoder, core, buffer } = self;
+        let Self { stream, decoder, core, buffer, .. } = self;
         poll_fn(|cx| {
             while core.has_to_send() {
                 match Pin::new(&mut *stream).poll_write(cx, core.poll())? {
@@ -94,9 +106,10 @@ mod tests {
     #[tokio::test]
     async fn a_view_goes_on_over_the_next_connection_where_it_was() {
         let mut core = ViewCore::new("dev", Wants::looker(Output::Stream, 10), None);
+        let began = Instant::now();
         for (resume, offset, told) in [(None, 0, "abc"), (Some(3), 2, "de")] {
             let (near, mut far) = tokio::io::duplex(1 << 16);
-            let mut view = Driver::new(near, core, "0.0.0");
+            let mut view = Driver::new(near, core, "0.0.0", began);
             let attached = m::Attached { session_id: "s".into(), job_id: "j".into(), ..Default::default() };
             let mut bytes = Frame::Attached(attached).to_bytes(0);
             Frame::Output { offset, bytes: if offset == 0 { b"abc" } else { b"cde" } }.put(0, &mut bytes);
@@ -119,5 +132,25 @@ mod tests {
             assert_eq!(view.next().await.unwrap(), None);
             core = view.into_core();
         }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_manager_that_is_silent_is_noticed_without_anything_happening() {
+        let (near, mut far) = tokio::io::duplex(1 << 16);
+        let core = ViewCore::new("dev", Wants::terminal(0), None);
+        let mut view = Driver::new(near, core, "0.0.0", Instant::now());
+        let mut bytes = Frame::Attached(m::Attached { job_id: "j".into(), ..Default::default() }).to_bytes(0);
+        Frame::ViewState(m::ViewState { link: "up".into(), epoch: 1, ..Default::default() })
+            .put(0, &mut bytes);
+        far.write_all(&bytes).await.unwrap();
+        view.next().await.unwrap();
+        view.next().await.unwrap();
+        assert!(view.core().carries() && view.core().types(b"x"));
+        assert!(tokio::time::timeout(Duration::from_secs(20), view.next()).await.is_err(), "nothing is said");
+        assert!(matches!(view.core().trouble(), Some(crate::path::Trouble::ManagerSilent(3_000..))));
+        assert!(!view.core().carries() && view.core().types(b"y"), "kept");
+        far.write_all(&Frame::Ping(7).to_bytes(0)).await.unwrap();
+        assert_eq!(view.next().await.unwrap(), Some(Told::Ping(7)));
+        assert!(view.core().carries(), "it is there");
     }
 }

@@ -5,7 +5,8 @@
 //!   driven by tokio
 //! * [`question`]: what a login wants of the person here
 //! * [`predict`]: what a key will show before the job shows it, pure
-//! * [`keys`]: the detach key, pure · [`typed`]: input until it is acknowledged, pure · [`silence`]: who owes an answer, pure
+//! * [`keys`]: the detach key, pure · [`path`]: does the path to the job carry, and what is amiss, pure · [`typed`]: input until it is
+//!   acknowledged, pure · [`silence`]: who owes an answer, pure
 //!
 //! No async runtime here: a view is one loop around `poll(2)`, so that a key goes from the terminal to the manager without a
 //! thread in between.
@@ -18,6 +19,7 @@ pub mod core;
 pub mod driver;
 pub mod keys;
 pub mod looker;
+pub mod path;
 pub mod predict;
 pub mod question;
 pub mod silence;

@@ -24,8 +24,19 @@ pub struct Looker {
     stream: UnixStream,
     decoder: Decoder,
     core: ViewCore,
+    began: Instant,
     /// The manager ended, and another is looked for.
     lost: bool,
+}
+
+/// What a view waited for.
+enum Woke {
+    /// The manager has said something.
+    Manager,
+    /// The caller's time is up, or its other descriptor is ready.
+    Caller,
+    /// The view has something to do, or its connection takes more.
+    View,
 }
 
 fn cannot(error: &io::Error) -> Error {
@@ -70,7 +81,7 @@ impl Looker {
             core = core.from_offset(from, job);
         }
         let (stream, decoder) = attach(paths, &mut core)?;
-        Ok(Self { paths: paths.clone(), stream, decoder, core, lost: false })
+        Ok(Self { paths: paths.clone(), stream, decoder, core, began: Instant::now(), lost: false })
     }
 
     /// The same for one who only wants to know how the session is, and how it ends.
@@ -112,6 +123,7 @@ impl Looker {
         other: Option<BorrowedFd<'_>>,
     ) -> Result<Option<Told<'static>>> {
         loop {
+            self.core.at(self.began.elapsed().as_millis() as u64);
             if self.lost {
                 match self.come_again() {
                     Ok(true) => {}
@@ -133,18 +145,19 @@ impl Looker {
                         continue;
                     }
                     match self.wait(until, other)? {
-                        (_, true) => self.read(),
-                        (true, false) => return Ok(None),
-                        (false, false) => {}
+                        Woke::Manager => self.read(),
+                        Woke::Caller => return Ok(None),
+                        Woke::View => {}
                     }
                 }
             }
         }
     }
 
-    /// Whether the time is up or the other descriptor is ready, and whether the manager has said something.
-    fn wait(&self, until: Option<Instant>, other: Option<BorrowedFd<'_>>) -> Result<(bool, bool)> {
-        let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+    fn wait(&self, until: Option<Instant>, other: Option<BorrowedFd<'_>>) -> Result<Woke> {
+        let due = self.core.deadline().map(|at| self.began + Duration::from_millis(at));
+        let wake = until.into_iter().chain(due).min();
+        let left = wake.map(|wake| wake.saturating_duration_since(Instant::now()));
         let timeout =
             left.map(|left| Timespec { tv_sec: left.as_secs() as i64, tv_nsec: left.subsec_nanos().into() });
         let mut flags = PollFlags::IN;
@@ -154,14 +167,19 @@ impl Looker {
         let mut fds = vec![PollFd::from_borrowed_fd(self.stream.as_fd(), flags)];
         fds.extend(other.map(|fd| PollFd::from_borrowed_fd(fd, PollFlags::IN)));
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
-            Ok(0) => Ok((true, false)),
+            Ok(0) if until.is_some_and(|until| Instant::now() >= until) => Ok(Woke::Caller),
+            Ok(0) => Ok(Woke::View),
             Ok(_) => {
-                let said = fds[0].revents();
+                let said = fds[0].revents().intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR);
                 let others = fds.get(1).is_some_and(|fd| !fd.revents().is_empty());
-                Ok((others, said.intersects(PollFlags::IN | PollFlags::HUP | PollFlags::ERR)))
+                Ok(match (said, others) {
+                    (true, _) => Woke::Manager,
+                    (false, true) => Woke::Caller,
+                    (false, false) => Woke::View,
+                })
             }
             // A signal: whoever waits for one looks.
-            Err(rustix::io::Errno::INTR) => Ok((true, false)),
+            Err(rustix::io::Errno::INTR) => Ok(Woke::Caller),
             Err(error) => Err(Error::failed(format!("it cannot be waited ({error})"), "")),
         }
     }

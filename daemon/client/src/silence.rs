@@ -90,6 +90,11 @@ impl Silence {
         (silent >= MANAGER_MS).then_some(silent)
     }
 
+    /// When what was typed will have been unanswered for too long.
+    pub fn unanswered_at(&self, unanswered_since: Option<u64>) -> Option<u64> {
+        self.owed_since(unanswered_since).map(|at| at + UNANSWERED_MS)
+    }
+
     /// How long what was typed has been unanswered, once that is too long.
     pub fn of_link(&self, unanswered_since: Option<u64>, now_ms: u64) -> Option<u64> {
         let silent = now_ms.saturating_sub(self.owed_since(unanswered_since)?);

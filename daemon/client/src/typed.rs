@@ -43,6 +43,13 @@ struct Piece {
     what: What,
 }
 
+impl Piece {
+    /// When it is too old to be sent.
+    fn old_at(&self) -> u64 {
+        self.typed_at + if self.what == What::Text { TEXT_MS } else { CONTROL_MS }
+    }
+}
+
 /// Withdrawn bytes of which it is not known whether they arrived.
 #[derive(Debug)]
 struct Doubt {
@@ -296,12 +303,14 @@ impl Outgoing {
         *self = Self { lost, ..Self::default() };
     }
 
+    /// When something that is kept is too old to be sent.
+    pub fn old_at(&self) -> Option<u64> {
+        self.pieces.iter().map(Piece::old_at).min()
+    }
+
     /// Withdraws what is too old to be sent, while nothing can be sent, and all that was typed after it.
     pub fn withdraw_old(&mut self, now_ms: u64) {
-        let too_old = |piece: &Piece| {
-            let age = if piece.what == What::Text { TEXT_MS } else { CONTROL_MS };
-            now_ms.saturating_sub(piece.typed_at) >= age
-        };
+        let too_old = |piece: &Piece| now_ms >= piece.old_at();
         self.pieces.retain(|piece| piece.what != What::Answer || !too_old(piece));
         let Some(first) = self.pieces.iter().position(too_old) else { return };
         self.refuses = true;

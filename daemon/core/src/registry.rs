@@ -1,9 +1,10 @@
-//! Which session is meant, who has a name, and whose replica is let go: what is decided about all sessions at once.
+//! Which session is meant, who is alone with one, who has a name, and whose replica is let go: what is decided about all sessions
+//! at once.
 
 use crate::record::Record;
 use sessd_proto::Uuid;
 use sessd_proto::docs::names::{Fit, fit};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 /// The claim of a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,6 +55,48 @@ impl Names {
     /// The claim is over.
     pub fn release(&mut self, claim: ClaimId) {
         self.claimed.retain(|_, known| *known != claim);
+    }
+}
+
+/// A verb's turn with one session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TurnId(u64);
+
+/// Verbs that may start or remove a session: one at a time is alone with it, in the order in which they came. A turn is taken
+/// before anything is waited for.
+#[derive(Debug, Default)]
+pub struct Turns {
+    waiting: BTreeMap<Uuid, VecDeque<TurnId>>,
+    turns: u64,
+}
+
+impl Turns {
+    /// A verb comes for session `id`, which need not exist. Its turn begins when [`Self::has`] says so.
+    pub fn take(&mut self, id: Uuid) -> TurnId {
+        self.turns += 1;
+        let turn = TurnId(self.turns);
+        self.waiting.entry(id).or_default().push_back(turn);
+        turn
+    }
+
+    /// Is this verb alone with the session?
+    pub fn has(&self, id: Uuid, turn: TurnId) -> bool {
+        self.waiting.get(&id).and_then(VecDeque::front) == Some(&turn)
+    }
+
+    /// Is any verb?
+    pub fn is_taken(&self, id: Uuid) -> bool {
+        self.waiting.contains_key(&id)
+    }
+
+    /// The turn is over, or is not waited for any more.
+    pub fn end(&mut self, id: Uuid, turn: TurnId) {
+        if let Some(waiting) = self.waiting.get_mut(&id) {
+            waiting.retain(|known| *known != turn);
+            if waiting.is_empty() {
+                self.waiting.remove(&id);
+            }
+        }
     }
 }
 
@@ -218,6 +261,24 @@ mod tests {
         // One that is to go keeps its name from nobody.
         dev.delete_requested = true;
         assert!(names.claim("dev", id(2), [&dev]).is_ok());
+    }
+
+    #[test]
+    fn one_verb_at_a_time_is_alone_with_a_session_in_the_order_they_came() {
+        let mut turns = Turns::default();
+        let [a, b, c] = [(); 3].map(|()| turns.take(id(1)));
+        let other = turns.take(id(2));
+        let alone = |turns: &Turns| [a, b, c].map(|turn| turns.has(id(1), turn));
+        assert_eq!(alone(&turns), [true, false, false]);
+        assert!(turns.has(id(2), other) && !turns.has(id(2), a), "another session's");
+        turns.end(id(1), b);
+        assert_eq!(alone(&turns), [true, false, false], "one that waited no longer");
+        turns.end(id(1), a);
+        assert_eq!(alone(&turns), [false, false, true]);
+        turns.end(id(1), a);
+        assert_eq!(alone(&turns), [false, false, true], "a turn that is over ends no other");
+        turns.end(id(1), c);
+        assert!(!turns.is_taken(id(1)) && turns.is_taken(id(2)) && turns.waiting.len() == 1);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::forward::Forwards;
 use crate::host::{Host, HostContext, Status};
 use crate::origins::Agents;
 use crate::registry::Registry;
-use crate::session::{Caller, Session, ToSession};
+use crate::session::{Caller, Event, Session, ToSession};
 use crate::store::Store;
 use crate::upkeep::keep_house;
 use crate::verbs::connect::link_doc;
@@ -265,7 +265,7 @@ impl Manager {
         let there = |id| self.registry.get(id).is_some();
         let coldest = self.warm.borrow_mut().looked_at(session.id, there, watched);
         for session in coldest.into_iter().filter_map(|id| self.registry.get(id)) {
-            session.mailbox.send(ToSession::Cool);
+            session.mailbox.send(ToSession::Tell(Event::Cool));
         }
     }
 

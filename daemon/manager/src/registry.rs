@@ -5,24 +5,42 @@
 //! that gives a name *claims* it before it waits for anything.
 
 use crate::session::Session;
-use sessd_core::registry::{ClaimId, Names, Taken};
+use sessd_core::registry::{ClaimId, Names, Taken, TurnId, Turns};
 use sessd_proto::Uuid;
 use sessd_proto::docs::{Error, Kind, Result};
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::rc::Rc;
-use std::sync::{Arc, Weak};
-use tokio::sync::{Mutex, Notify, OwnedMutexGuard};
+use tokio::sync::Notify;
 
-/// The right to start or remove one session. It ends when dropped.
-pub type Alone = OwnedMutexGuard<()>;
+/// The right to start or remove one session, or the place in the queue for it. It ends when dropped.
+#[derive(Debug)]
+pub struct Alone {
+    turns: Rc<SharedTurns>,
+    session: Uuid,
+    turn: TurnId,
+}
+
+#[derive(Debug, Default)]
+struct SharedTurns {
+    turns: RefCell<Turns>,
+    /// A turn has ended.
+    ended: Notify,
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.turns.turns.borrow_mut().end(self.session, self.turn);
+        self.turns.ended.notify_waiters();
+    }
+}
 
 /// The sessions that are not done, names on their way, and who is alone with which session.
 #[derive(Debug, Default)]
 pub struct Registry {
     sessions: RefCell<HashMap<Uuid, Rc<Session>>>,
     names: Rc<RefCell<Names>>,
-    locks: RefCell<HashMap<Uuid, Weak<Mutex<()>>>>,
+    turns: Rc<SharedTurns>,
     /// How many tasks came to a bad end.
     panics: Cell<u32>,
     changed: Notify,
@@ -42,20 +60,23 @@ impl Drop for NameClaim {
 }
 
 impl Registry {
-    /// Waits until nobody else starts or removes the session `id`, which need not exist.
-    pub async fn alone(&self, id: Uuid) -> Alone {
-        let lock = {
-            let mut locks = self.locks.borrow_mut();
-            if locks.len().is_power_of_two() {
-                locks.retain(|_, lock| lock.strong_count() > 0);
+    /// Waits until nobody else starts or removes the session `id`, which need not exist. Whoever asks first is alone first: the
+    /// turn is taken at once, not when this is first polled.
+    pub fn alone(&self, id: Uuid) -> impl Future<Output = Alone> + use<> {
+        let turn = self.turns.turns.borrow_mut().take(id);
+        let alone = Alone { turns: self.turns.clone(), session: id, turn };
+        async move {
+            loop {
+                let ended = alone.turns.ended.notified();
+                tokio::pin!(ended);
+                ended.as_mut().enable();
+                if alone.turns.turns.borrow().has(id, turn) {
+                    break;
+                }
+                ended.await;
             }
-            locks.get(&id).and_then(Weak::upgrade).unwrap_or_else(|| {
-                let lock = Arc::default();
-                locks.insert(id, Arc::downgrade(&lock));
-                lock
-            })
-        };
-        lock.lock_owned().await
+            alone
+        }
     }
 
     /// The session of this id, if it is not done.
@@ -151,12 +172,15 @@ mod tests {
         let (one, two) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let alone = registry.alone(one).await;
         let _other = registry.alone(two).await;
-        let waiting = registry.alone(one);
-        tokio::pin!(waiting);
+        let mut waiting = Box::pin(registry.alone(one));
         assert!(futures_now(waiting.as_mut()).await.is_none());
+        // One that gives up waiting is in nobody's way.
+        drop(registry.alone(one));
+        let last = registry.alone(one);
         drop(alone);
-        assert!(futures_now(waiting).await.is_some());
-        assert!(registry.locks.borrow().len() <= 2);
+        drop(futures_now(waiting).await.expect("it is its turn"));
+        assert!(futures_now(last).await.is_some());
+        assert!(!registry.turns.turns.borrow().is_taken(one));
     }
 
     async fn futures_now<F: Future>(future: F) -> Option<F::Output> {

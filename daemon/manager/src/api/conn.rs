@@ -4,7 +4,7 @@ use super::house::Place;
 use super::questions::Questions;
 use crate::mailbox::Sender;
 use crate::manager::Manager;
-use crate::session::{Session, ToSession};
+use crate::session::{self, Session, ToSession};
 use crate::unix;
 use crate::verbs::find::{Found, leaving};
 use crate::wire::{FrameReader, OutQueue, OwnedFrame};
@@ -124,7 +124,7 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: Place) 
     // It is we who go, and they come again: nobody else gets their size meanwhile.
     if let Some((session, view)) = viewing.filter(|_| !manager.is_stopping()) {
         // A view that says nothing before it goes may come back.
-        session.mailbox.send(ToSession::ViewGone { view, on_purpose: false });
+        session.mailbox.send(ToSession::Tell(session::Event::ViewGone { view, on_purpose: false }));
     }
     // What waits is still written; a peer that does not read is not waited for.
     out.close();

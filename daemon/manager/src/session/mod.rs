@@ -5,7 +5,7 @@
 
 mod task;
 
-pub use sessd_core::session::{Asked, Caller, Removed};
+pub use sessd_core::session::{Caller, Event, Removed};
 
 use crate::forward::Forwards;
 use crate::host::{Host, HostMember, HostNews};
@@ -13,14 +13,13 @@ use crate::link::FrameSink;
 use crate::mailbox::{Mailbox, Sender, Weigh};
 use crate::manager::Manager;
 use crate::wire::{OutQueue, OwnedFrame};
-use sessd_core::reconcile::{Seen, folder_of};
+use sessd_core::reconcile::folder_of;
 use sessd_core::record::{Record, State};
-use sessd_core::session::WriteId;
 use sessd_core::stream::StreamId;
 use sessd_core::views::View;
 use sessd_proto::Uuid;
 use sessd_proto::docs::{Error, Result, SizePolicy, ViewDoc};
-use sessd_proto::messages::{self as m, LinkAnswer};
+use sessd_proto::messages as m;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -36,16 +35,9 @@ pub type Answer<T> = oneshot::Sender<Result<T>>;
 
 /// A message for a session.
 pub enum ToSession {
-    /// The host's link is up; this is what the host knows.
-    LinkUp {
-        /// The host's inventory.
-        seen: Rc<Seen>,
-    },
-    /// A later look of the same link.
-    Looked {
-        /// The host's inventory.
-        seen: Rc<Seen>,
-    },
+    /// Its machine is told this as it is. What has an asker or a frame has a message of its own here, which brings whom to answer
+    /// and keeps the bytes.
+    Tell(Event<'static>),
     /// The host's status changed.
     LinkChanged,
     /// A frame of the job's holder.
@@ -55,30 +47,12 @@ pub enum ToSession {
         /// It.
         frame: OwnedFrame,
     },
-    /// A stream of the job's own is there.
-    ShortCut {
-        /// Beside this one.
-        from: StreamId,
-        /// The new one.
-        to: StreamId,
-    },
-    /// The agent's answer to a request of ours; none: the link ended first.
-    Answered(Asked, Option<LinkAnswer>),
     /// A view comes, and what goes to it.
     Attach(Box<View>, OutQueue, Answer<m::Attached>),
     /// A frame of a view.
     ViewFrame(Uuid, OwnedFrame),
     /// A view has read what was there for it.
     Drained(Uuid),
-    /// A view left; on purpose, or its connection broke.
-    ViewGone {
-        /// Which.
-        view: Uuid,
-        /// Its user left.
-        on_purpose: bool,
-    },
-    /// Too many sessions are warm, and this one was looked at longest ago.
-    Cool,
     /// Send views away.
     SendAway {
         /// Those whose id begins so; empty: all.
@@ -112,14 +86,10 @@ pub enum ToSession {
     },
     /// The session's host has another name from now on.
     MoveTo(String, Answer<Rc<Session>>),
-    /// The database took what was to be written, or did not.
-    Written(WriteId, Result<()>),
     /// Type something into the job, by no view.
     Type(m::Send, Answer<m::Sent>),
     /// Tell when the job runs, or why it does not.
     WhenRunning(Answer<()>),
-    /// Whoever asked for the session asks again, after the manager died, with the environment for its job.
-    AskedAgain(Caller),
 }
 
 /// Where a session's messages are put.
@@ -153,8 +123,8 @@ impl HostMember for Member {
     fn hear(&self, news: HostNews) {
         let Some(session) = self.0.upgrade() else { return };
         session.mailbox.send(match news {
-            HostNews::Up { seen } => ToSession::LinkUp { seen },
-            HostNews::Looked { seen } => ToSession::Looked { seen },
+            HostNews::Up { seen } => ToSession::Tell(Event::LinkUp(seen)),
+            HostNews::Looked { seen } => ToSession::Tell(Event::Looked(seen)),
             HostNews::Changed => ToSession::LinkChanged,
         });
     }

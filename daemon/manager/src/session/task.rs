@@ -173,16 +173,13 @@ impl Task {
             self.look_at_host();
         }
         match message {
-            ToSession::LinkUp { seen } => self.tell(Event::LinkUp(seen)),
-            ToSession::Looked { seen } => self.tell(Event::Looked(seen)),
+            ToSession::Tell(event) => self.tell(event),
             // It was told.
             ToSession::LinkChanged => {}
             ToSession::Frame { stream, frame } if is_ours(frame.raw().kind) => {
                 self.forwards.hear(stream, &frame)
             }
             ToSession::Frame { stream, frame } => self.tell(Event::Holder { stream, frame: frame.raw() }),
-            ToSession::ShortCut { from, to } => self.tell(Event::ShortCut { from, to }),
-            ToSession::Answered(asked, answer) => self.tell(Event::Answered(asked, answer)),
             ToSession::Attach(view, out, answer) => {
                 if self.views.0.get(&view.id).is_some_and(OutQueue::is_closed) {
                     // Its old connection is gone, and that is still on its way to us.
@@ -193,8 +190,6 @@ impl Task {
             }
             ToSession::ViewFrame(view, frame) => self.tell(Event::View { view, frame: frame.raw() }),
             ToSession::Drained(view) => self.drained(view),
-            ToSession::ViewGone { view, on_purpose } => self.tell(Event::ViewGone { view, on_purpose }),
-            ToSession::Cool => self.tell(Event::Cool),
             ToSession::SendAway { which, why, scripts, done } => {
                 let asker = self.asker(Waiting::Count(done));
                 self.tell(Event::SendAway { which, why, scripts, asker });
@@ -223,12 +218,10 @@ impl Task {
                 let asker = self.asker(Waiting::Session(done));
                 self.tell(Event::MoveTo(host, asker));
             }
-            ToSession::Written(id, result) => self.tell(Event::Written(id, result)),
             ToSession::WhenRunning(done) => {
                 let asker = self.asker(Waiting::Done(done));
                 self.tell(Event::WhenRunning(asker));
             }
-            ToSession::AskedAgain(caller) => self.tell(Event::AskedAgain(caller)),
         }
     }
 
@@ -387,7 +380,7 @@ impl Task {
             if let Err(error) = &result {
                 tracing::warn!(%session, error = error.line(), "a step of a session failed");
             }
-            mailbox.send(ToSession::Written(id, result));
+            mailbox.send(ToSession::Tell(Event::Written(id, result)));
         });
     }
 
@@ -402,7 +395,7 @@ impl Task {
                 Some(link) => link.request(act).await.ok(),
                 None => None,
             };
-            mailbox.send(ToSession::Answered(asked, answer));
+            mailbox.send(ToSession::Tell(Event::Answered(asked, answer)));
         });
     }
 
@@ -410,7 +403,7 @@ impl Task {
         let (Some(link), mailbox) = (self.link(), self.handle.mailbox.clone()) else { return };
         tokio::task::spawn_local(async move {
             if let Some(to) = link.open_short_cut(&path, Rc::new(mailbox.clone())).await {
-                mailbox.send(ToSession::ShortCut { from, to });
+                mailbox.send(ToSession::Tell(Event::ShortCut { from, to }));
             }
         });
     }
@@ -474,7 +467,7 @@ impl Task {
     fn pass_on(&mut self, event: Event<'static>) {
         let next = self.manager.registry.get(self.handle.id);
         let message = match event {
-            Event::AskedAgain(caller) => Some(ToSession::AskedAgain(caller)),
+            Event::AskedAgain(_) => Some(ToSession::Tell(event)),
             Event::Tag(tag, asker) => match self.askers.remove(&asker) {
                 Some(Waiting::Done(done)) => Some(ToSession::Tag(tag, done)),
                 _ => None,

@@ -3,7 +3,7 @@
 use crate::faults::point;
 use crate::forward::rows_of;
 use crate::manager::Manager;
-use crate::session::{Caller, Session, ToSession};
+use crate::session::{Caller, Event, Session, ToSession};
 use crate::verbs::chosen;
 use sessd_base::asking::Asking;
 use sessd_base::clock;
@@ -54,7 +54,7 @@ impl Manager {
         let _alone = self.registry.alone(id).await;
         if let Some(session) = self.registry.get(id) {
             let caller = Caller { environment: create.environment, inherited: create.inherited };
-            session.mailbox.send(ToSession::AskedAgain(caller));
+            session.mailbox.send(ToSession::Tell(Event::AskedAgain(caller)));
             let up = session.host.want(asking);
             return Ok(Some((session, up)));
         }

@@ -2,7 +2,7 @@
 
 use crate::faults::point;
 use crate::manager::Manager;
-use crate::session::{Caller, Session, ToSession};
+use crate::session::{Caller, Event, Session, ToSession};
 use crate::verbs::find::{Found, leaving};
 use crate::verbs::{LOOKS, chosen, create, never_still};
 use sessd_base::asking::Asking;
@@ -39,7 +39,9 @@ impl Manager {
                     return self.info(&record.id.to_string()).await;
                 }
                 Found::Live(session) if session.live.borrow().record.job_id == job_id => {
-                    session.mailbox.send(ToSession::AskedAgain(caller_of(select, &session.host.name)));
+                    session
+                        .mailbox
+                        .send(ToSession::Tell(Event::AskedAgain(caller_of(select, &session.host.name))));
                     Some(session)
                 }
                 Found::Done(record) => {

@@ -62,7 +62,7 @@ impl Foretold {
 impl View<'_> {
     /// May anything be drawn that is not the job's? Not beside a line of ours, and not where the screen is not the job's own.
     fn may_foretell(&self) -> bool {
-        matches!(self.line, Line::Away) && self.asked.is_none() && self.path_is_up() && !self.is_drawn()
+        matches!(self.line, Line::Away) && self.asked.is_none() && self.core.carries() && !self.is_drawn()
     }
 
     /// What is foretold goes, before something else is written.
@@ -82,7 +82,7 @@ impl View<'_> {
 
     /// Keys went on their way, or are `held` until there is one.
     pub(super) fn foretell_typed(&mut self, keys: &[u8], held: bool, now: u64) {
-        let seq = self.outgoing.typed_so_far();
+        let seq = self.core.typed().typed_so_far();
         if held || self.foretold.screen.is_some() && !self.may_foretell() {
             self.foretold.predictor.typed_blindly(seq);
         } else {

@@ -88,7 +88,7 @@ impl View<'_> {
             return;
         }
         self.core.leave();
-        let silent = self.silence.of_manager(self.now()).is_some();
+        let silent = self.core.manager_silent_ms().is_some();
         let _ = self.client.stream.set_nonblocking(false);
         let _ = self.client.stream.set_write_timeout(Some(if silent { BRIEFLY } else { FAREWELL }));
         self.flush_manager();

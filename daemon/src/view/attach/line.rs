@@ -83,8 +83,8 @@ impl View<'_> {
             terminal::pass_snapshot(&screen, &mut self.to_terminal);
         }
         let mut text = std::mem::take(&mut self.to_say);
-        if self.asked_to_tell {
-            text = self.tell_lost();
+        if self.asked_to_tell_at.is_some() {
+            text = self.undelivered_told();
         }
         let (mut holds_until, mut until) = (now, now + NOTICE_MS);
         if let Line::Notice(old) = std::mem::replace(&mut self.line, Line::Away) {
@@ -148,9 +148,9 @@ impl View<'_> {
             session: &self.label,
             host: &self.host,
             trouble,
-            held: self.outgoing.waiting_keys(),
-            lost: self.outgoing.lost(),
-            refuses: self.outgoing.refuses(),
+            held: self.core.typed().waiting_keys(),
+            lost: self.core.typed().lost(),
+            refuses: self.core.typed().refuses(),
             read_only: self.request.read_only,
             leave: self.leave_key.as_deref(),
         };

@@ -1,7 +1,7 @@
 //! What a view and the manager say to each other, and what the view does when the manager is gone.
 
 use super::line::Line;
-use super::{Outcome, SETTLE_MS, View};
+use super::{Outcome, SCREEN_MS, View};
 use crate::view::{terminal, words};
 use rustix::io::Errno;
 use sessd_base::asking::Asking;
@@ -10,7 +10,7 @@ use sessd_client::connect::{Client, Heard, no_answer};
 use sessd_client::core::Told;
 use sessd_client::predict::Discipline;
 use sessd_proto::Frame;
-use sessd_proto::docs::{Error, Kind, LinkState, Result, Vocabulary};
+use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::messages::{self as m, Answer};
 use std::io::Write;
 use std::os::unix::net::UnixStream;
@@ -107,50 +107,44 @@ impl View<'_> {
         let mut decoder = std::mem::take(&mut self.client.decoder);
         let mut outcome = None;
         while let (None, Some(told)) = (&outcome, self.core.decode(&mut decoder)?) {
-            let now = self.now();
-            self.silence.manager_spoke(now);
-            outcome = told.and_then(|told| self.hear(told, now));
+            outcome = told.and_then(|told| self.hear(told));
         }
         self.client.decoder = decoder;
         Ok(outcome)
     }
 
-    fn hear(&mut self, told: Told<'_>, now: u64) -> Option<Outcome> {
+    fn hear(&mut self, told: Told<'_>) -> Option<Outcome> {
+        let now = self.now();
         match told {
             Told::Output(bytes) => {
-                self.host_spoke(now);
                 self.show(&bytes, now);
                 self.foretell_output(&bytes, now);
                 self.foretell();
             }
-            Told::Gap => self.host_spoke(now),
             Told::Screen { skipped, known, size, snapshot, .. } => {
                 self.foretell_screen(&snapshot, size);
                 self.show_screen(known, skipped, snapshot, now);
             }
-            Told::Written(seq) => {
-                self.host_spoke(now);
-                self.outgoing.acknowledged(seq);
-                self.foretell_written(seq, now);
-            }
+            Told::Written(seq) => self.foretell_written(seq, now),
             Told::Echoed { seq, offset, echo, lines } => {
                 self.foretell_echoed((seq, offset), Discipline { echo, lines }, now);
-            }
-            Told::Withdrawn(from, to) => {
-                self.host_spoke(now);
-                self.outgoing.withdrawn(from, to);
             }
             // Answered when what came before it is on the terminal: the manager draws no faster than that is.
             Told::Ping(token) => self.pong = Some((token, self.to_terminal.len())),
             Told::State(state) if state.text_rows.is_some() => self.text_rows = state.text_rows,
-            Told::State(state) => self.state_changed(state),
-            // A restart made a new job: nothing old is of use to it, and its screen begins anew.
+            Told::State(state) => {
+                if self.epoch.replace(state.epoch) != Some(state.epoch) {
+                    self.foretell_no_more();
+                }
+                self.size_seen(now);
+            }
+            // The screen of another job begins anew.
             Told::Attached { restarted: true } => {
-                self.outgoing.job_is_new();
                 (self.outstanding, self.unanswered) = Default::default();
                 self.foretell_anew();
             }
-            Told::Attached { restarted: false } => {}
+            // The core has seen to what these mean for what is typed, and asked for what is missing.
+            Told::Attached { restarted: false } | Told::Withdrawn(..) | Told::Gap => {}
             Told::Ended(end) | Told::Gone(end) => return Some(Outcome::Ended(self.label.clone(), end)),
             Told::SentAway(why) => return Some(Outcome::Detached { label: self.label.clone(), why }),
             Told::Question(asked) => self.put_question(&asked),
@@ -159,88 +153,25 @@ impl View<'_> {
         None
     }
 
-    fn host_spoke(&mut self, now: u64) {
-        self.host_heard_at = now;
-        self.silence.holder_spoke(now);
-    }
-
-    fn state_changed(&mut self, mut state: m::ViewState) {
+    /// After a break, once it is known what became of what was typed: that is told, over the newest screen, and typing goes on.
+    pub(super) fn tell_undelivered(&mut self) {
         let now = self.now();
-        let (new_path, was_up) = (state.epoch != self.state.epoch, self.path_broken_since.is_none());
-        let link = LinkState::from_word(&state.link);
-        let dials = matches!(link, Some(LinkState::Connecting | LinkState::Stalled));
-        if state.detail.is_empty() && dials && !was_up && self.lost.is_none() {
-            // While it is tried again, what was wrong is still what is known.
-            state.detail = std::mem::take(&mut self.state.detail);
-        }
-        match state.silent_ms {
-            Some(silent) => self.host_heard_at = self.host_heard_at.max(now.saturating_sub(silent)),
-            // Up and not late: it was heard within a heartbeat. Of a break that just began no more is known.
-            None if was_up || link.is_some_and(LinkState::carries) => self.host_heard_at = now,
-            None => {}
-        }
-        if new_path {
-            self.foretell_no_more();
-        }
-        self.state = state;
-        self.size_seen(now);
-        if self.path_is_up() {
-            self.path_is_up_again(new_path, was_up, now);
-        } else {
-            self.path_broken_since.get_or_insert(now);
-        }
-    }
-
-    fn path_is_up_again(&mut self, new_path: bool, was_up: bool, now: u64) {
-        if new_path {
-            self.outgoing.path_is_new(now);
-            self.silence.holder_spoke(now);
-        } else if !was_up {
-            self.outgoing.path_is_back(now);
-        }
-        self.path_broken_since = None;
-        if self.outgoing.refuses() || self.outgoing.lost().any() {
-            self.settling_since.get_or_insert(now);
-        }
-    }
-
-    /// After a break, once it is known what became of what was typed: that is told, and typing goes on.
-    pub(super) fn settle(&mut self) {
-        let now = self.now();
-        if self.lost.is_none() && self.link_is_up() && self.path_broken_since.is_some() && self.path_is_up() {
-            // The manager was silent, and is not any more.
-            self.path_is_up_again(false, false, now);
-        } else if self.lost.is_none() && self.path_broken_since.is_none() && !self.path_is_up() {
-            self.path_broken_since = Some(now);
-        }
-        if !self.path_is_up() {
-            self.settling_since = None;
-            self.outgoing.withdraw_old(now);
-            return;
-        }
-        let Some(since) = self.settling_since else { return };
-        let late = now >= since + SETTLE_MS;
-        if (self.asked_to_tell || self.outgoing.is_in_doubt()) && !late {
-            return;
-        }
-        if !self.outgoing.lost().any() {
-            self.outgoing.told();
-            self.settling_since = None;
-        } else if !self.asked_to_tell {
-            // Over the newest screen, which is asked for.
-            self.asked_to_tell = true;
-            self.settling_since = Some(now);
-            self.core.redraw();
-        } else {
+        match self.asked_to_tell_at {
+            _ if self.core.undelivered().is_none() => self.asked_to_tell_at = None,
+            None => {
+                self.asked_to_tell_at = Some(now);
+                self.core.redraw();
+            }
             // There is no screen to say it over: with the next one.
-            self.to_say = self.tell_lost();
+            Some(at) if now >= at + SCREEN_MS => self.to_say = self.undelivered_told(),
+            Some(_) => {}
         }
     }
 
-    /// The person is told of what was lost, and may go on.
-    pub(super) fn tell_lost(&mut self) -> String {
-        (self.settling_since, self.asked_to_tell) = (None, false);
-        let lost = self.outgoing.told();
+    /// The person is told of what was not delivered, and may go on.
+    pub(super) fn undelivered_told(&mut self) -> String {
+        self.asked_to_tell_at = None;
+        let lost = self.core.undelivered_told();
         if lost.any() { words::lost(lost) } else { String::new() }
     }
 
@@ -252,13 +183,9 @@ impl View<'_> {
         }
         // It may only seem dead: to a manager that lives, whoever is still there is not who comes.
         let _ = self.client.stream.shutdown(std::net::Shutdown::Both);
-        self.state.link = LinkState::Down.word().into();
-        self.state.detail = String::new();
-        self.state.silent_ms = None;
-        self.path_broken_since.get_or_insert(now);
         self.foretell_no_more();
-        self.settling_since = None;
-        self.asked_to_tell = false;
+        self.epoch = None;
+        self.asked_to_tell_at = None;
         // Its host has nobody to tell the answer to.
         self.asked = None;
         self.core.lost();
@@ -289,7 +216,7 @@ impl View<'_> {
             Some(Ok(Err(error))) if now >= lost.give_up_at => return self.give_up(error),
             // Another manager may be about to end, or the machine is short of something for a moment.
             Some(Ok(Err(error))) => {
-                self.state.detail = error.message;
+                self.core.not_found(error.message);
                 (lost.look, lost.look_at) = (None, now + LOOK_AGAIN_MS);
             }
             Some(Err(mpsc::TryRecvError::Disconnected)) => {
@@ -333,14 +260,8 @@ impl View<'_> {
     fn go_on_with(&mut self, client: Client, attached: m::Attached, said: Option<(u16, u16)>) -> Result<()> {
         client.for_a_loop().map_err(|e| Error::failed(e.to_string(), ""))?;
         self.client = client;
-        self.silence = sessd_client::silence::Silence::new(self.now());
-        self.state.detail = String::new();
-        // The numbers of paths begin anew with each manager.
-        self.state.epoch = u64::MAX;
-        let now = self.now();
-        self.silence.manager_spoke(now);
         if let Some(told) = self.core.handle(Frame::Attached(attached))? {
-            self.hear(told, now);
+            self.hear(told);
         }
         // It may have changed while we waited.
         if let Some((cols, rows)) = terminal::size().filter(|size| Some(*size) != said) {
@@ -363,7 +284,7 @@ impl View<'_> {
 
     /// The session's size or ours may be another than before.
     pub(super) fn size_seen(&mut self, now: u64) {
-        let (own, theirs) = (terminal::size(), (self.state.cols, self.state.rows));
+        let (own, theirs) = (terminal::size(), (self.core.state().cols, self.core.state().rows));
         let sizes = own.filter(|_| self.is_drawn()).map(|own| (theirs, own));
         if sizes.is_none() {
             (self.part_at, self.part_told) = (None, None);
@@ -393,7 +314,7 @@ impl View<'_> {
 
     /// Does this view show a drawn part of a session of another size, instead of its bytes?
     pub(super) fn is_drawn(&self) -> bool {
-        let theirs = (self.state.cols, self.state.rows);
+        let theirs = (self.core.state().cols, self.core.state().rows);
         theirs != (0, 0) && terminal::size().is_some_and(|(cols, rows)| theirs != (cols.into(), rows.into()))
     }
 }

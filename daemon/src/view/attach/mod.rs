@@ -33,26 +33,21 @@ use sessd_base::paths::Paths;
 use sessd_client::connect::Client;
 use sessd_client::core::{ViewCore, Wants};
 use sessd_client::keys::{ESCAPE_MS, Keys, Typed};
-use sessd_client::silence::Silence;
-use sessd_client::typed::{AHEAD_MAX, Outgoing};
+use sessd_client::path;
+use sessd_client::typed::AHEAD_MAX;
 use sessd_proto::Frame;
 use sessd_proto::docs::names::{HANDLE, handle};
-use sessd_proto::docs::{EndDoc, Error, LinkState, Result, Vocabulary};
+use sessd_proto::docs::{EndDoc, Error, Result};
 use sessd_proto::limits::VIEW_WINDOW;
 use sessd_proto::messages as m;
 use sessd_terminal::{Outstanding, QueryScanner, ReplyFilter};
 use signals::Signals;
 use std::time::Instant;
 
-/// How long the path to the job may be broken before the view says so: most breaks are over by then.
-const SAY_AFTER_MS: u64 = 1_500;
 /// How often what is said is brought up to date.
 const SAY_AGAIN_MS: u64 = 1_000;
-/// How often a key that is typed has the link tried at once.
-const TRY_NOW_MS: u64 = 1_000;
-/// How long after the path is back the holder may take to say what became of what was withdrawn, and the manager to send the
-/// screen over which that is told.
-const SETTLE_MS: u64 = 2_000;
+/// How long the manager may take to send the screen over which it is told what was not delivered.
+const SCREEN_MS: u64 = 2_000;
 /// How often a view that only reads says that keys go nowhere.
 const READ_ONLY_MS: u64 = 5_000;
 const BELL: u8 = 0x07;
@@ -105,18 +100,8 @@ struct View<'a> {
     host: String,
     keys: Keys,
     burst: Burst,
-    outgoing: Outgoing,
     to_terminal: Vec<u8>,
     written: usize,
-    state: m::ViewState,
-    path_broken_since: Option<u64>,
-    /// When anything was heard of the host last, as far as the manager has said so or we saw it.
-    host_heard_at: u64,
-    /// When the path was back, and what is lost was not told yet.
-    settling_since: Option<u64>,
-    silence: Silence,
-    /// When the link was last wanted at once because of a key.
-    wanted_at: Option<u64>,
     /// The terminal shows more than ASCII.
     wide: bool,
     /// The terminal can only be written to.
@@ -141,8 +126,10 @@ struct View<'a> {
     slowest_answer: u64,
     /// What is to be said once the screen beneath is known.
     to_say: String,
-    /// What was lost is to be told over the next screen, which was asked for.
-    asked_to_tell: bool,
+    /// The number of the path that the manager said last.
+    epoch: Option<u64>,
+    /// What was not delivered is to be told over the next screen, which was asked for then.
+    asked_to_tell_at: Option<u64>,
     /// Frames came with the answer of a manager that was found.
     read_on: bool,
     /// A heartbeat of the manager's, to be answered when so much of what is to be shown has been written.
@@ -208,15 +195,8 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         host: attached.host,
         keys,
         burst: Burst::default(),
-        outgoing: Outgoing::new(),
         to_terminal: Vec::new(),
         written: 0,
-        state: m::ViewState::default(),
-        path_broken_since: None,
-        host_heard_at: 0,
-        settling_since: None,
-        silence: Silence::new(0),
-        wanted_at: None,
         wide: words::locale_is_wide(|name| std::env::var(name).ok()),
         plain,
         plain_said: String::new(),
@@ -230,7 +210,8 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         maybe_asked_at: None,
         slowest_answer: 0,
         to_say: String::new(),
-        asked_to_tell: false,
+        epoch: None,
+        asked_to_tell_at: None,
         read_on: false,
         pong: None,
         text_rows: None,
@@ -264,10 +245,12 @@ impl View<'_> {
             return self.leave(outcome);
         }
         loop {
+            self.core.at(self.now());
             self.release_escape();
-            self.ask();
-            self.send_input();
+            self.tell_undelivered();
+            self.flush_manager();
             let ready = self.wait(&signals)?;
+            self.core.at(self.now());
             let heard = ready.signal.then(|| signals.take());
             if let Some(signal) = heard.as_ref().and_then(|heard| heard.told_to_go) {
                 return self.leave(Outcome::Signal(signal));
@@ -275,7 +258,7 @@ impl View<'_> {
             if heard.is_some_and(|heard| heard.resized) {
                 let new = terminal::size();
                 // What the terminal made of its screen is anybody's guess. A leader's new size brings a new screen by itself.
-                if new == size || !self.state.leader {
+                if new == size || !self.core.state().leader {
                     self.core.redraw();
                 }
                 if let Some((cols, rows)) = new.filter(|_| new != size) {
@@ -308,7 +291,6 @@ impl View<'_> {
             {
                 return self.leave(outcome);
             }
-            self.settle();
             self.look_ahead();
             self.tell_part();
             self.write_terminal(ready.stdout);
@@ -321,87 +303,42 @@ impl View<'_> {
         Outcome::Detached { label: self.label.clone(), why: String::new() }
     }
 
-    fn link_is_up(&self) -> bool {
-        LinkState::from_word(&self.state.link).is_some_and(LinkState::carries)
-    }
-
-    /// Can what is typed be given to something that carries it on?
-    fn path_is_up(&self) -> bool {
-        self.link_is_up() && self.lost.is_none() && self.silence.of_manager(self.now()).is_none()
-    }
-
-    /// Since when something that was typed and given to the path is unanswered.
-    fn unanswered_since(&self) -> Option<u64> {
-        if self.link_is_up() { self.outgoing.unanswered_since() } else { None }
-    }
-
     /// What is amiss now, if it is worth a line.
     fn trouble(&self, now: u64) -> Option<Trouble> {
-        if let Some(lost) = &self.lost {
-            let since = self.path_broken_since.unwrap_or(now);
-            return (now >= since + SAY_AFTER_MS).then(|| match lost.waits_for(now) {
+        let its_pid = || Some(self.client.peer()).filter(|pid| *pid > 0);
+        Some(match self.core.trouble()? {
+            path::Trouble::NoManager(why) => match self.lost.as_ref().and_then(|lost| lost.waits_for(now)) {
                 Some((pid, silent_ms)) => Trouble::ManagerSilent { pid, silent_ms },
-                None => Trouble::NoManager(self.state.detail.clone()),
-            });
-        }
-        if let Some(silent_ms) = self.silence.of_manager(now) {
-            let pid = Some(self.client.peer()).filter(|pid| *pid > 0);
-            return Some(Trouble::ManagerSilent { pid, silent_ms });
-        }
-        let link = |silent_ms| Trouble::Link {
-            state: LinkState::from_word(&self.state.link),
-            silent_ms,
-            why: self.state.detail.clone(),
-            next_try_ms: self.state.next_try_ms.map(|at| (at as i64 - clock::wall_ms()).max(0) as u64),
-        };
-        let silent = now.saturating_sub(self.host_heard_at);
-        match self.path_broken_since {
-            Some(since) => (now >= since + SAY_AFTER_MS).then(|| link(silent)),
-            // The manager has noticed that the host is late, or something that was typed is unanswered.
-            None if self.state.silent_ms.is_some() => Some(link(silent)),
-            None => self.silence.of_link(self.unanswered_since(), now).map(link),
-        }
-    }
-
-    /// Asks those who may have to be asked whether they are there.
-    fn ask(&mut self) {
-        if self.lost.is_some() {
-            return;
-        }
-        let (now, unanswered) = (self.now(), self.unanswered_since());
-        let ask = self.silence.ask(unanswered, now);
-        if ask.holder {
-            let seq = self.outgoing.sent();
-            let view = self.core.id();
-            self.core.send(&Frame::Input { view, seq, withdrawn: false, bytes: &[] });
-        }
-        if ask.manager {
-            self.core.send(&Frame::Ping(now));
-        }
+                None => Trouble::NoManager(why),
+            },
+            path::Trouble::ManagerSilent(silent_ms) => Trouble::ManagerSilent { pid: its_pid(), silent_ms },
+            path::Trouble::Link { state, silent_ms, why, next_try_at_ms } => {
+                let next_try_ms = next_try_at_ms.map(|at| (at as i64 - clock::wall_ms()).max(0) as u64);
+                Trouble::Link { state, silent_ms, why, next_try_ms }
+            }
+        })
     }
 
     fn wait(&mut self, signals: &Signals) -> Result<Ready> {
         let now = self.now();
-        let said = match (&self.line, self.path_broken_since) {
+        let said = match &self.line {
             // Nothing else is said over an open question.
             _ if self.asked.is_some() && self.lost.is_none() => None,
-            (Line::Notice(notice), _) => Some(notice.ends_at()),
-            (Line::Away, None) => None,
-            (Line::Away, Some(since)) => Some(since + SAY_AFTER_MS).filter(|at| *at > now),
-            (Line::Asked(at) | Line::Shown { at, .. }, _) => Some(at + SAY_AGAIN_MS),
+            Line::Notice(notice) => Some(notice.ends_at()),
+            Line::Away => None,
+            Line::Asked(at) | Line::Shown { at, .. } => Some(at + SAY_AGAIN_MS),
         };
         let escape = self.escape_held_at.map(|at| at + ESCAPE_MS);
         let look = self.lost.as_ref().and_then(Lost::looks_at);
-        let owed = Some(self.silence.due_ms(self.unanswered_since(), now)).filter(|_| self.lost.is_none());
-        let settled = self.settling_since.map(|at| at + SETTLE_MS);
+        let screen = self.asked_to_tell_at.map(|at| at + SCREEN_MS);
         let deadline = [
             self.keys.deadline_ms(),
             terminal::deadline_ms(),
             said,
             escape,
             look,
-            owed,
-            settled,
+            screen,
+            self.core.deadline(),
             self.part_at,
             self.foretold.deadline_ms(),
         ]
@@ -453,10 +390,10 @@ impl View<'_> {
     /// May more be read of what is typed? A paste waits in the terminal while the job is slow to take it, and over a
     /// short break too; once a break is said, what is too much is read and refused, so that the detach key works.
     fn may_read(&self) -> bool {
-        match (self.path_is_up(), &self.line) {
-            (true, _) => self.outgoing.waiting() < AHEAD_MAX,
+        match (self.core.carries(), &self.line) {
+            (true, _) => self.core.typed().waiting() < AHEAD_MAX,
             (false, Line::Shown { .. }) => true,
-            (false, _) => self.outgoing.room() >= READ_MAX,
+            (false, _) => self.core.typed().room() >= READ_MAX,
         }
     }
 
@@ -491,10 +428,10 @@ impl View<'_> {
             Typed::Leave(bytes) => (bytes, true),
         };
         if !bytes.is_empty() && !self.type_answer(&bytes) {
-            self.typed(&bytes, !self.path_is_up(), now);
+            self.typed(&bytes, now);
         }
         if leaves {
-            self.send_input();
+            self.flush_manager();
             return Some(self.detached());
         }
         None
@@ -502,7 +439,7 @@ impl View<'_> {
 
     /// What is typed goes to the job, but for what our terminal answers to a question that is not ours to answer: only the
     /// leader's terminal speaks for the session, and only while the question is fresh.
-    fn typed(&mut self, bytes: &[u8], held: bool, now: u64) {
+    fn typed(&mut self, bytes: &[u8], now: u64) {
         if self.request.read_only {
             self.typed_in_vain(bytes, now);
             return;
@@ -510,7 +447,7 @@ impl View<'_> {
         if now >= self.asked_at + ANSWER_MS {
             (self.outstanding, self.unanswered) = (Outstanding::default(), 0);
         }
-        let leads = self.state.leader && !held;
+        let leads = self.core.state().leader && self.core.carries();
         let mut parts: Vec<(bool, Vec<u8>)> = Vec::new();
         self.answers.divide(bytes, &mut self.outstanding, |answer, part| parts.push((answer, part.to_vec())));
         if leads {
@@ -525,20 +462,21 @@ impl View<'_> {
                 self.unanswered = self.unanswered.saturating_sub(1);
                 self.slowest_answer = self.slowest_answer.max(now.saturating_sub(self.asked_at));
                 if leads {
-                    self.outgoing.answered(&part, now);
+                    self.core.answers(&part);
                 }
             } else if !part.is_empty() {
                 // Who types wants to see what comes of it.
                 if matches!(self.line, Line::Notice(_)) {
                     self.unsay();
                 }
-                self.type_keys(&part, held, now);
+                self.type_keys(&part, now);
             }
         }
     }
 
-    fn type_keys(&mut self, keys: &[u8], held: bool, now: u64) {
-        let taken = self.outgoing.typed(keys, held, now);
+    fn type_keys(&mut self, keys: &[u8], now: u64) {
+        let held = !self.core.carries();
+        let taken = self.core.types(keys);
         self.foretell_typed(keys, held || !taken, now);
         if !taken {
             self.to_terminal.push(BELL);
@@ -547,20 +485,10 @@ impl View<'_> {
                 *at = 0;
             }
         }
-        if held {
-            self.try_now(now);
-        }
-    }
-
-    /// Somebody sits here and waits for the link.
-    fn try_now(&mut self, now: u64) {
-        if self.wanted_at.is_some_and(|at| now < at + TRY_NOW_MS) {
-            return;
-        }
-        self.wanted_at = Some(now);
-        match &mut self.lost {
-            Some(lost) => lost.hasten(now),
-            None => self.core.send(&Frame::TryNow(m::Empty {})),
+        if self.core.is_wanted()
+            && let Some(lost) = &mut self.lost
+        {
+            lost.hasten(now);
         }
     }
 
@@ -597,21 +525,8 @@ impl View<'_> {
             if self.request.read_only {
                 return;
             }
-            let held = !self.path_is_up();
-            self.type_keys(&keys, held, now);
+            self.type_keys(&keys, now);
         }
-    }
-
-    fn send_input(&mut self) {
-        if !self.path_is_up() {
-            return;
-        }
-        let view = self.core.id();
-        while let Some(next) = self.outgoing.next_to_send() {
-            let (seq, withdrawn, bytes) = (next.seq, next.withdrawn, next.bytes);
-            self.core.send(&Frame::Input { view, seq, withdrawn, bytes });
-        }
-        self.flush_manager();
     }
 
     fn write_terminal(&mut self, ready: bool) {
