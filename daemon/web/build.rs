@@ -191,17 +191,26 @@ fn gzipped(bytes: &[u8]) -> Option<Vec<u8>> {
     (child.wait().ok()?.success() && small.len() < bytes.len()).then_some(small)
 }
 
-/// Our modules that the page cannot do without, so that the browser asks for them all at a time.
+/// The modules that the page cannot do without, so that the browser asks for them all at a time.
 fn loaded_at_once(pages: &[Page]) -> Vec<String> {
     let mut found = vec!["src/main.js".to_owned()];
     let mut at = 0;
     while let Some(path) = found.get(at).cloned() {
         at += 1;
-        let Some(page) = pages.iter().find(|page| page.path == path) else { continue };
+        let Some(page) = pages.iter().find(|page| page.path == path && path.starts_with("src/")) else {
+            continue;
+        };
         let folder = path.rsplit_once('/').map_or("", |(folder, _)| folder).to_owned();
         let source = String::from_utf8_lossy(&page.bytes).into_owned();
         let imports = source.lines().filter_map(|line| line.strip_suffix("';")?.split_once(" from '"));
-        for (_, name) in imports.filter(|(_, name)| name.starts_with('.')) {
+        for (_, name) in imports {
+            if !name.starts_with('.') {
+                let next = format!("packages/{}.mjs", name.rsplit('/').next().unwrap_or(name));
+                if !found.contains(&next) {
+                    found.push(next);
+                }
+                continue;
+            }
             let mut parts: Vec<&str> = folder.split('/').collect();
             for part in name.split('/') {
                 match part {

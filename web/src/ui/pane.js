@@ -182,10 +182,10 @@ export class Pane {
     this.terminal.paste(text);
   }
 
-  /** The session gets the size of this pane, once. */
+  /** The session gets the size of this pane, once; not one that kept its own when it was asked last. */
   lead() {
+    if (this.#overruled) return;
     clearTimeout(this.#following);
-    this.#overruled = null;
     const wasOther = this.element.classList.contains('other-size');
     if (this.fits) this.#take(this.fits);
     // Letters of another size may fit a little otherwise.
@@ -212,7 +212,8 @@ export class Pane {
     const isOther = !!this.fits && !sameSize(size, this.fits);
     this.element.classList.toggle('other-size', isOther);
     this.sized.hidden = !isOther || this.to.readOnly;
-    this.sized.textContent = `${size.cols}×${size.rows}, as another view has it: typing fits it here`;
+    const why = this.#overruled ? 'which the session keeps' : 'as another view has it: typing fits it here';
+    this.sized.textContent = `${size.cols}×${size.rows}, ${why}`;
   }
 
   #measure() {
@@ -229,9 +230,10 @@ export class Pane {
     };
     if (sameSize(fits, this.fits)) return;
     this.fits = fits;
+    this.#overruled = null;
     const size = this.view?.core.size;
     const state = this.view?.core.state;
-    if (!size || !state || (state['sizes'] && !this.#overruled)) this.#take(fits);
+    if (!size || !state || state['sizes']) this.#take(fits);
     else this.#draw(size);
   }
 
