@@ -93,6 +93,8 @@ impl Terminal {
             w.character(over.char, style);
             next = Some((over.at.0 + 1, over.at.1));
         }
+        // What takes it back begins where the program's own output does.
+        w.style(self.state.cursor.pen);
         w.go(cursor.0, cursor.1);
     }
 
@@ -200,13 +202,14 @@ mod tests {
             ]), 0..30),
             after in prop::sample::select(vec!["x", "\u{301}", "\x1b[3b", "\x1b8y", "\r\nz", "\x1b[Kq", "漢"]),
             cells in prop::collection::vec((0u16..10, 0u16..4), 0..6),
+            underlined in any::<bool>(),
             cursor in (0u16..10, 0u16..4),
         ) {
             let mut shown = terminal(before.concat().as_bytes());
             if shown.takes_overlay() {
                 let simple = |at: &(u16, u16)| shown.glyph(at.0, at.1).simple;
                 let over: Vec<Over> = cells.into_iter().filter(simple)
-                    .map(|at| Over { at, char: 'o', look: shown.pen(), underlined: false }).collect();
+                    .map(|at| Over { at, char: 'o', look: shown.pen(), underlined }).collect();
                 let (_, mut back) = with_overlay(&shown, &over, cursor);
                 prop_assert_eq!(back.screen_ansi(0, false), shown.screen_ansi(0, false));
                 back.feed(after.as_bytes());

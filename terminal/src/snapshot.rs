@@ -187,7 +187,7 @@ impl<'a> Writer<'a> {
     }
 
     /// Says a style if it is not the one said last.
-    fn style(&mut self, style: Style) {
+    pub(crate) fn style(&mut self, style: Style) {
         if style == self.pen.style {
             return;
         }
