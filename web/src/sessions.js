@@ -6,8 +6,9 @@ import { putCount, putMessage } from './wire/frames.js';
 
 /** @typedef {import('./documents').SessionDoc} SessionDoc */
 
-/** How long changes are gathered before they are fetched, in milliseconds. */
+/** How long changes are gathered before they are fetched, in milliseconds: longer where fetching takes long. */
 const GATHER_MS = 60;
+const GATHER_TIMES = 4;
 /** How often it is asked whether anybody is at the other end, in milliseconds; a network may go without a word. */
 const BEAT_MS = 10_000;
 
@@ -20,6 +21,8 @@ export class Sessions {
   socket;
   #asking = false;
   #again = false;
+  /** How long the last fetch took, in milliseconds. */
+  #took = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
 
@@ -63,8 +66,11 @@ export class Sessions {
   }
 
   fetchSoon() {
-    clearTimeout(this.#timer);
-    this.#timer = setTimeout(() => void this.fetch().catch(this.to.failed), GATHER_MS);
+    // Changes without end are fetched all the same.
+    this.#timer ??= setTimeout(() => {
+      this.#timer = undefined;
+      void this.fetch().catch(this.to.failed);
+    }, Math.max(GATHER_MS, GATHER_TIMES * this.#took));
   }
 
   /** @returns {Promise<void>} */
@@ -77,7 +83,9 @@ export class Sessions {
     try {
       do {
         this.#again = false;
+        const begun = performance.now();
         this.take(await api.sessions());
+        this.#took = performance.now() - begun;
       } while (this.#again);
     } finally {
       this.#asking = false;
