@@ -691,15 +691,15 @@ fn a_view_that_is_sent_away_says_by_what() {
         view.wait_text("ready", SOON);
         act();
         assert_eq!(view.wait_exit(SOON), 0);
-        view.wait_text(&format!("[detached from dev: {why}]"), SOON);
+        view.wait_text(&format!("[detached from dev: {why}"), SOON);
     };
-    sent_away(&|| drop(world.ok(&["detach", "dev"])), "sent away by `sessd detach`");
+    sent_away(&|| drop(world.ok(&["detach", "dev"])), "sent away by `sessd detach`]");
     sent_away(
         &|| {
             let other = world.view(&["attach", "dev", "--take"]);
             other.wait_text("ready", SOON);
         },
-        "taken by another view",
+        "taken by another view (cli on pts/",
     );
-    sent_away(&|| drop(world.ok(&["daemon", "stop"])), "the manager was stopped; dev runs on");
+    sent_away(&|| drop(world.ok(&["daemon", "stop"])), "the manager was stopped; dev runs on]");
 }

@@ -201,6 +201,8 @@ frames! {
         RANGE = 0x12 => Range { offset: u64 } flags { more: FLAG_MORE, expired: FLAG_EXPIRED } then bytes;
         /// Bytes a view typed.
         INPUT = 0x14 => Input { view: Uuid, seq: u64 } flags { withdrawn: FLAG_WITHDRAWN } then bytes;
+        /// What changes on the terminal of a view that is drawn, behind its snapshot; it stands for all output before an offset.
+        DRAWING = 0x16 => Drawing { at: u64 } then bytes;
         /// Input of a view was written to the PTY up to here.
         INPUT_ACK = 0x15 => InputAck { view: Uuid, seq: u64 };
         /// Bytes of a channel, at an offset of its own.

@@ -25,6 +25,8 @@ pub mod feature {
     pub const SCRIPTS: u64 = 1 << 10;
     /// Of a holder: knows channels, and what they are opened for.
     pub const CHANNELS: u64 = 1 << 16;
+    /// As a view: knows `Drawing`.
+    pub const DRAWN: u64 = 1 << 20;
 }
 
 /// Everything this code can do.
@@ -35,7 +37,8 @@ pub const FEATURES: u64 = feature::RANGE_READ
     | feature::AT_WORK
     | feature::PACED
     | feature::SCRIPTS
-    | feature::CHANNELS;
+    | feature::CHANNELS
+    | feature::DRAWN;
 
 /// Our own greeting. `build` is a hash that tells two builds of one version apart, or empty.
 pub fn hello(version: &str, build: &str) -> Hello {

@@ -139,7 +139,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
             session: "s".into(), view_id: vec![1], cols: 80, rows: 24, read_only: true, take: true, lossless: true, kind: "cli".into(),
             resume: Some(3), credit: 4, scrollback_lines: 5, job_id: "j".into(), ..m::Attach::default()
         })),
-        ("attached", Frame::Attached(m::Attached { session_id: "s".into(), name: "n".into(), host: "h".into(), job_id: "j".into() })),
+        ("attached", Frame::Attached(m::Attached { session_id: "s".into(), name: "n".into(), host: "h".into(), job_id: "j".into(), ..m::Attached::default() })),
         ("view-state", Frame::ViewState(m::ViewState {
             link: "up".into(), epoch: 1, next_try_ms: Some(2), detail: "d".into(), leader: true, cols: 80, rows: 24,
             ..m::ViewState::default()
@@ -228,6 +228,9 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("spawn-agent?", request(m::LinkAct::Spawn(m::Spawn {
             spec: Some(m::JobSpec { agent: true, ..spec() }), ..m::Spawn::default()
         }))),
+        ("drawing", Frame::Drawing { at: 7, bytes: b"d" }),
+        ("attach-from", Frame::Attach(m::Attach { session: "s".into(), from: "f".into(), colours: Some(8), lacks: 3, ..m::Attach::default() })),
+        ("attached-others", Frame::Attached(m::Attached { others: 2, others_are: "o".into(), sent_away: 1, ..m::Attached::default() })),
     ]
 }
 

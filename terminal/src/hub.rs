@@ -281,6 +281,12 @@ impl Cursor {
         self.wants_snapshot = true;
     }
 
+    /// It is not due the bytes from its offset on any more, because it is shown what they make: they do not count as
+    /// skipped. How many it was due until now.
+    pub fn forgo(&mut self, stream: &impl AsRef<Ring>) -> u64 {
+        if std::mem::take(&mut self.promised) { self.lag(stream) } else { 0 }
+    }
+
     /// Bytes it is behind the head.
     pub fn lag(&self, stream: &impl AsRef<Ring>) -> u64 {
         stream.as_ref().head().saturating_sub(self.offset)

@@ -6,7 +6,7 @@
 //!   them, `screen`,
 //!   `row`, `cell`, `style` hold the screens, `scrollback` the rows that left, `resize` fits them to a new size.
 //! - [`Terminal::snapshot`]: the model as escape sequences (`snapshot`); [`Terminal::text`], [`Terminal::ansi`] (`text`);
-//!   [`Terminal::draw`], for a view of another size (`crop`); [`Terminal::draw_over`], what is drawn over it and taken back
+//!   [`Drawing`], for a view of another size (`drawing`); [`Terminal::draw_over`], what is drawn over it and taken back
 //!   without a trace (`overlay`).
 //! - [`Hub`]: one owner of model, [`Ring`] and head offset; [`Cursor`]: a subscriber's place in it.
 //! - [`Terminal::press`], [`Terminal::paste`] (`keys`): what a key or a paste sends; [`Terminal::cells`] (`cells`): the
@@ -28,8 +28,8 @@ mod cell;
 mod cells;
 mod charset;
 mod color_names;
-mod crop;
 mod csi;
+mod drawing;
 mod dump;
 mod hub;
 mod keys;
@@ -60,6 +60,7 @@ mod tests;
 
 pub use asks::is_typing;
 pub use cells::{CellView, Colour, RowView};
+pub use drawing::{Abilities, Colours, Drawing};
 pub use hub::{Cursor, Hub, Next};
 pub use keys::Key;
 pub use overlay::{Glyph, Look, Over};

@@ -651,12 +651,6 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Puts the cursor there, the pen at its default.
-    pub(crate) fn cursor_at(&mut self, x: u16, y: u16) {
-        self.style(Style::default());
-        self.fmt(format_args!("\x1b[{};{}H", y + 1, x + 1));
-    }
-
     /// What a screen owns beside its rows and its saved cursor: keyboard flags, margins. The cursor ends anywhere.
     fn owned(&mut self, s: &Screen, m: &Model) {
         self.keyboard(s);

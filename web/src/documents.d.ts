@@ -19,6 +19,10 @@ export interface ViewDoc {
   kind: string;
   read_only: boolean;
   attached_at: string;
+  leads: boolean;
+  sizes: boolean;
+  size: SizeDoc | null;
+  from: string | null;
 }
 
 export interface SizeDoc {
@@ -46,6 +50,7 @@ export interface SessionDoc {
   title: string | null;
   size: SizeDoc | null;
   views: ViewDoc[];
+  leader: string | null;
   created_at: string;
   last_active_at: string | null;
   idle_seconds: number | null;

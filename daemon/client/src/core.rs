@@ -52,6 +52,12 @@ pub struct Wants {
     pub kind: &'static str,
     /// Nobody asked for this session: its host is not dialled for it.
     pub unasked: bool,
+    /// Where its person sits, in a few words; may be empty.
+    pub from: String,
+    /// Colours that its terminal shows; none: all there are. It counts where the terminal has another size than the session.
+    pub colours: Option<u32>,
+    /// What its terminal cannot do, bits of `messages::lacks`; the same.
+    pub lacks: u32,
 }
 
 impl Wants {
@@ -67,6 +73,9 @@ impl Wants {
             scrollback_lines,
             kind: "cli",
             unasked: false,
+            from: String::new(),
+            colours: None,
+            lacks: 0,
         }
     }
 
@@ -110,7 +119,8 @@ pub enum Told<'a> {
         /// What draws it.
         snapshot: Vec<u8>,
     },
-    /// Output that follows on what was told.
+    /// Output that follows on what was told, or what changes on the terminal of a view of another size than the session: both
+    /// are for the terminal as they are.
     Output(Cow<'a, [u8]>),
     /// Output is missing, which must not be: a screen was asked for.
     Gap,
@@ -277,6 +287,9 @@ impl ViewCore {
             no_output: self.wants.output == Output::None,
             standing: again.then_some(m::Standing { leads: self.state().leader, sizes: self.state().sizes }),
             unasked: self.wants.unasked,
+            from: self.wants.from.clone(),
+            colours: self.wants.colours,
+            lacks: self.wants.lacks,
         }
     }
 
@@ -430,6 +443,12 @@ impl ViewCore {
                     let snapshot = std::mem::take(&mut self.partial);
                     Told::Screen { at, skipped, known, size: (cols, rows), snapshot }
                 })
+            }
+            // Of a view that is drawn: what changes on its terminal, and stands for all output before.
+            Frame::Drawing { at, bytes } => {
+                self.received(bytes.len());
+                self.need = Some(at);
+                (!bytes.is_empty()).then_some(Told::Output(bytes.into()))
             }
             Frame::Output { offset, bytes } => {
                 self.received(bytes.len());
@@ -613,6 +632,7 @@ mod tests {
             name: "dev".into(),
             host: "box".into(),
             job_id: job.into(),
+            ..m::Attached::default()
         })
     }
 
@@ -666,6 +686,20 @@ mod tests {
             assert_eq!(told.as_deref(), want);
         }
         assert_eq!((view.offset(), view.has_to_send()), (Some(15), false));
+    }
+
+    #[test]
+    fn what_changes_on_a_drawn_view_is_told_as_it_is_and_stands_for_the_output_before_it() {
+        let mut view = view();
+        view.handle(screen(10, false, b"s")).unwrap();
+        for at in [40, 40, 90] {
+            let told = view.handle(Frame::Drawing { at, bytes: b"d" }).unwrap();
+            assert_eq!((told, view.offset()), (Some(Told::Output(b"d".into())), Some(at)));
+        }
+        assert!(matches!(
+            view.handle(screen(90, false, b"s")).unwrap(),
+            Some(Told::Screen { known: true, .. })
+        ));
     }
 
     #[test]

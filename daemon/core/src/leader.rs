@@ -112,6 +112,16 @@ impl Leaders {
             SizePolicy::Fixed => None,
         }
     }
+
+    /// Does that view's size count in [`Self::size`]?
+    pub fn counts_in_size(&self, id: Uuid, policy: SizePolicy) -> bool {
+        let Some((cols, rows)) = self.size(policy) else { return false };
+        let mut measured = self.may_lead().filter(|m| m.size.is_some());
+        match policy {
+            SizePolicy::Latest => measured.max_by_key(|m| m.sized).is_some_and(|m| m.id == id),
+            _ => measured.any(|m| m.id == id && m.size.is_some_and(|(c, r)| c == cols || r == rows)),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -171,6 +181,15 @@ mod tests {
             assert_eq!(leaders.size(SizePolicy::Largest), *largest, "step {n}");
             assert_eq!(leaders.size(SizePolicy::Smallest), *smallest, "step {n}");
             assert_eq!(leaders.size(SizePolicy::Fixed), None, "step {n}");
+            // Whose size it is can be said: one's by the first policy, one's or two's by the others, and nobody's that watches.
+            for (policy, size) in
+                [(SizePolicy::Latest, latest), (SizePolicy::Largest, largest), (SizePolicy::Fixed, &None)]
+            {
+                let count = [A, B, C].iter().filter(|id| leaders.counts_in_size(**id, policy)).count();
+                assert_eq!(count > 0, size.is_some(), "step {n}");
+                assert!(policy != SizePolicy::Latest || count <= 1, "step {n}");
+                assert!(!leaders.counts_in_size(WATCHER, policy), "step {n}");
+            }
         }
     }
 

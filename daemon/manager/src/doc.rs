@@ -26,6 +26,7 @@ fn base(record: &Record, link: LinkState) -> SessionDoc {
         title: None,
         size: Some(SizeDoc { cols: record.size.0.into(), rows: record.size.1.into() }),
         views: Vec::new(),
+        leader: None,
         created_at: rfc3339(record.created_at_ms),
         last_active_at: record.last_active_ms.map(rfc3339),
         idle_seconds: None,
@@ -66,6 +67,7 @@ pub fn of_session(session: &Session) -> SessionDoc {
     let state = session.state();
     doc.state = state.into();
     doc.views.clone_from(&live.views);
+    doc.leader = live.views.iter().find(|view| view.leads).map(|view| view.id.clone());
     if let Some((status, came)) = &live.status {
         add_status(&mut doc, status, *came, state == State::Running);
         doc.activity = live.doing.as_ref().filter(|_| state == State::Running).map(ActivityDoc::from);

@@ -4,7 +4,9 @@ use super::table::{column, table};
 use super::when::{Wall, milliseconds};
 use sessd_proto::docs::names::{HANDLE, handle, handle_length};
 use sessd_proto::docs::words;
-use sessd_proto::docs::{EndDoc, HostDoc, InfoDoc, LinkDoc, LinkState, Reap, Reason, SessionDoc, StatusDoc};
+use sessd_proto::docs::{
+    EndDoc, HostDoc, InfoDoc, LinkDoc, LinkState, Reap, Reason, SessionDoc, StatusDoc, ViewDoc,
+};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
@@ -180,12 +182,26 @@ pub fn info(doc: &InfoDoc, wall: &Wall) -> String {
     rows.extend(more.forwards.iter().map(|forward| ("forward", super::forward::words(forward))));
     rows.extend(more.notes.iter().map(|n| ("note", n.clone())));
     for view in &session.views {
-        let only = if view.read_only { ", read only" } else { "" };
-        let since = wall.relative(&view.attached_at);
-        rows.push(("view", format!("{} ({}{only}, since {since})", view.id, view.kind)));
+        rows.push(("view", format!("{} ({})", view.id, about_view(view, wall))));
     }
     // A value is a line, whatever is in it.
     rows.iter().map(|(key, value)| format!("{key:<13} {}\n", sessd_proto::docs::text::shown(value))).collect()
+}
+
+/// A view in a few words: what it is, where, what it may, since when.
+fn about_view(view: &ViewDoc, wall: &Wall) -> String {
+    let mut about = vec![match &view.from {
+        Some(from) => format!("{} on {from}", view.kind),
+        None => view.kind.clone(),
+    }];
+    about.extend(view.size.map(|size| format!("{}x{}", size.cols, size.rows)));
+    for (is, word) in
+        [(view.read_only, "read only"), (view.leads, "leads"), (view.sizes, "sizes the session")]
+    {
+        about.extend(is.then(|| word.to_owned()));
+    }
+    about.push(format!("since {}", wall.relative(&view.attached_at)));
+    about.join(", ")
 }
 
 /// One session that was taken over.
@@ -378,6 +394,16 @@ mod tests {
             title: Some(bad.clone()),
             cwd: Some(bad.clone()),
             command: vec![bad.clone()],
+            views: vec![ViewDoc {
+                id: "v".into(),
+                kind: "cli".into(),
+                attached_at: before(65),
+                leads: true,
+                sizes: true,
+                size: Some(sessd_proto::docs::SizeDoc { cols: 80, rows: 24 }),
+                from: Some("pts/3\n".into()),
+                ..ViewDoc::default()
+            }],
             ..session(Some("dev"))
         };
         let more = MoreDoc { notes: vec![bad], reap: Reap::Unattended.into(), ..MoreDoc::default() };
@@ -386,5 +412,10 @@ mod tests {
         assert!(text.lines().all(|line| line.len() > 14), "{text}");
         assert!(text.contains("created       2027-01-15 05:58:20 (2h ago)"), "{text}");
         assert!(text.contains("idle timeout  2d without a view"), "{text}");
+        let view = text.lines().find(|line| line.starts_with("view")).expect("the view");
+        assert!(
+            view.contains("v (cli on pts/3") && view.contains(", 80x24, leads, sizes the session, "),
+            "{view}"
+        );
     }
 }

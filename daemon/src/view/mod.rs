@@ -5,8 +5,10 @@
 //!
 //! * [`attach`]: the loop · [`words`]: what is said when something is amiss, pure · [`plain`]: text for a terminal that can only be
 //!   written to, pure · [`terminal`]: the user's terminal, given back as it was · `borrowed`: what a session put on the
-//!   terminal's stacks, pure · `before`: what it changed, and what that was, pure
+//!   terminal's stacks, pure · `before`: what it changed, and what that was, pure ·
+//!   [`abilities`]: what it can do
 
+pub mod abilities;
 pub mod attach;
 mod before;
 mod borrowed;

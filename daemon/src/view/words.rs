@@ -6,6 +6,7 @@
 use sessd_client::typed::Lost;
 use sessd_proto::docs::LinkState;
 use sessd_proto::docs::text::is_hidden;
+use sessd_proto::messages::Attached;
 use unicode_width::UnicodeWidthChar;
 
 /// What is amiss.
@@ -85,6 +86,24 @@ pub fn seconds(ms: u64) -> String {
 /// How many columns a text takes.
 pub fn width(text: &str) -> usize {
     text.chars().map(|c| c.width().unwrap_or(0)).sum()
+}
+
+/// What a person is told as the view begins: who else is here, or was until now, and that keys go nowhere.
+pub fn beginning(attached: &Attached, read_only: bool, leave: Option<&str>) -> String {
+    let mut parts = Vec::new();
+    if attached.sent_away > 0 {
+        parts.push(format!("{} sent away", many(attached.sent_away as usize, "other view")));
+    }
+    if attached.others > 0 {
+        parts.push(format!("also attached: {}", attached.others_are));
+    }
+    if read_only {
+        parts.push("read only: keys go nowhere".to_owned());
+        parts.extend(leave.map(|key| format!("{key} leaves")));
+    } else if attached.others > 0 {
+        parts.push("`--take` sends them away".to_owned());
+    }
+    parts.join(", ")
 }
 
 /// The control key that sends `byte`, as a person calls it.
@@ -402,6 +421,29 @@ mod tests {
             line(&stopped, 79, true),
             r"the manager (pid 77) does not answer for 8 s · `kill -9 77` · Ctrl-\ leaves"
         );
+    }
+
+    #[test]
+    fn who_else_is_here_and_what_one_may_not_is_said_in_one_line() {
+        let attached = |others, others_are: &str, sent_away| Attached {
+            others,
+            others_are: others_are.into(),
+            sent_away,
+            ..Attached::default()
+        };
+        for (attached, read_only, said) in [
+            (attached(0, "", 0), false, ""),
+            (
+                attached(1, "cli on pts/3 80x24", 0),
+                false,
+                "also attached: cli on pts/3 80x24, `--take` sends them away",
+            ),
+            (attached(0, "", 2), false, "2 other views sent away"),
+            (attached(0, "", 0), true, "read only: keys go nowhere, Ctrl-\\ leaves"),
+            (attached(1, "web", 0), true, "also attached: web, read only: keys go nowhere, Ctrl-\\ leaves"),
+        ] {
+            assert_eq!(beginning(&attached, read_only, Some("Ctrl-\\")), said);
+        }
     }
 
     #[test]

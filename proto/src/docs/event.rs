@@ -202,7 +202,8 @@ mod tests {
     /// Scripts read these: what is there stays as it is, byte by byte.
     #[test]
     fn every_event_is_written_as_ever_and_comes_back() {
-        let view = ViewDoc { id: "v".into(), kind: "cli".into(), read_only: false, attached_at: "T".into() };
+        let view =
+            ViewDoc { id: "v".into(), kind: "cli".into(), attached_at: "T".into(), ..ViewDoc::default() };
         let end = EndDoc {
             reason: Reason::Exited.into(),
             code: Some(7),
@@ -242,13 +243,13 @@ mod tests {
             (
                 What::ViewAttached { about: about(), view: view.clone() },
                 format!(
-                    r#"{{"at":"T","event":"view-attached",{same},"state":"running","view":{{"attached_at":"T","id":"v","kind":"cli","read_only":false}}}}"#
+                    r#"{{"at":"T","event":"view-attached",{same},"state":"running","view":{{"attached_at":"T","from":null,"id":"v","kind":"cli","leads":false,"read_only":false,"size":null,"sizes":false}}}}"#
                 ),
             ),
             (
                 What::ViewLeft { about: about(), view },
                 format!(
-                    r#"{{"at":"T","event":"view-left",{same},"state":"running","view":{{"attached_at":"T","id":"v","kind":"cli","read_only":false}}}}"#
+                    r#"{{"at":"T","event":"view-left",{same},"state":"running","view":{{"attached_at":"T","from":null,"id":"v","kind":"cli","leads":false,"read_only":false,"size":null,"sizes":false}}}}"#
                 ),
             ),
             (

@@ -16,6 +16,18 @@ pub struct ViewDoc {
     pub read_only: bool,
     /// RFC 3339.
     pub attached_at: String,
+    /// Its terminal answers the job's queries.
+    #[serde(default)]
+    pub leads: bool,
+    /// Its size counts in the session's, by the session's policy.
+    #[serde(default)]
+    pub sizes: bool,
+    /// Its own size; null: it was not measured.
+    #[serde(default)]
+    pub size: Option<SizeDoc>,
+    /// Where its person sits; null: not known.
+    #[serde(default)]
+    pub from: Option<String>,
 }
 
 /// Columns and rows.
@@ -68,6 +80,9 @@ pub struct SessionDoc {
     pub title: Option<String>,
     pub size: Option<SizeDoc>,
     pub views: Vec<ViewDoc>,
+    /// The id of the view that leads; null: none does.
+    #[serde(default)]
+    pub leader: Option<String>,
     pub created_at: String,
     pub last_active_at: Option<String>,
     pub idle_seconds: Option<u64>,

@@ -117,6 +117,15 @@ pub struct Attach {
     /// Nobody asked for this session: its host is not dialled for it.
     #[prost(bool, tag = "50")]
     pub unasked: bool,
+    /// Where its person sits, in a few words: `pts/3`, `pts/3 from 10.0.0.7`.
+    #[prost(string, tag = "60")]
+    pub from: String,
+    /// Colours that its terminal shows; none: all there are.
+    #[prost(uint32, optional, tag = "61")]
+    pub colours: Option<u32>,
+    /// What its terminal cannot do: bits of [`lacks`].
+    #[prost(uint32, tag = "62")]
+    pub lacks: u32,
 }
 
 /// What a view is to its session, beside being a view of it.
@@ -130,6 +139,24 @@ pub struct Standing {
     pub sizes: bool,
 }
 
+/// What a view's terminal cannot do, one bit each. A bit is never given another meaning.
+pub mod lacks {
+    /// What it erases does not have the background colour of the pen.
+    pub const ERASING_IN_COLOUR: u32 = 1;
+    /// It cannot erase characters.
+    pub const ERASING_CHARACTERS: u32 = 2;
+    /// It cannot insert and delete characters.
+    pub const SHIFTING_CHARACTERS: u32 = 4;
+    /// It cannot insert and delete lines.
+    pub const SHIFTING_LINES: u32 = 8;
+    /// It shows no italics.
+    pub const ITALICS: u32 = 16;
+    /// It shows nothing but ASCII.
+    pub const UNICODE: u32 = 32;
+    /// It can only be written to: what is drawn for it is drawn whole each time.
+    pub const DIFFERENCES: u32 = 64;
+}
+
 /// The view is attached.
 #[derive(Clone, PartialEq, Message)]
 pub struct Attached {
@@ -141,6 +168,14 @@ pub struct Attached {
     pub host: String,
     #[prost(string, tag = "4")]
     pub job_id: String,
+    /// Other views that are attached now, and a few of them in words.
+    #[prost(uint32, tag = "40")]
+    pub others: u32,
+    #[prost(string, tag = "41")]
+    pub others_are: String,
+    /// Views that were sent away for this one.
+    #[prost(uint32, tag = "42")]
+    pub sent_away: u32,
 }
 
 /// What a view should know that is not in the stream.

@@ -7,7 +7,7 @@ mod bombs;
 mod cost;
 #[allow(dead_code)]
 #[path = "../../testkit/generate.rs"]
-mod generate;
+pub(crate) mod generate;
 mod hostile;
 mod hub;
 mod property;
@@ -186,16 +186,22 @@ fn a_wider_terminal_joins_what_a_narrow_one_broke() {
     );
 }
 
+fn draw(t: &Terminal, view: Size, history: usize, out: &mut Vec<u8>) -> Drawing {
+    let mut drawing = Drawing::new(Abilities::default());
+    assert!(drawing.draw(t, view, history, out));
+    drawing
+}
+
 #[test]
 fn a_small_view_sees_what_is_around_the_cursor() {
     let t = term("0123456789abcdefghij\r\n漢字漢字漢字漢字漢字\r\n\x1b[?2004hx\x1b[31my\x1b[2;8H".as_bytes());
     let mut out = Vec::new();
-    let corner = t.draw(Size { cols: 7, rows: 2 }, 0, &mut out);
+    let corner = draw(&t, Size { cols: 7, rows: 2 }, 0, &mut out).corner();
     let mut view = Terminal::new(Size { cols: 7, rows: 2 }, 10);
     view.feed(&out);
     assert_eq!((corner, view.text(9), view.cursor()), ((4, 0), "456789a\n漢字漢\n".into(), (3, 1)));
     let mut out = Vec::new();
-    assert_eq!(t.draw(Size { cols: 40, rows: 30 }, 0, &mut out), (0, 0));
+    assert_eq!(draw(&t, Size { cols: 40, rows: 30 }, 0, &mut out).corner(), (0, 0));
     let mut view = Terminal::new(Size { cols: 40, rows: 30 }, 10);
     view.feed(&out);
     assert_eq!((view.text(0), view.ansi(0)), (t.text(0), t.ansi(0)));
@@ -208,7 +214,8 @@ fn below_the_text_there_is_room_for_the_shell_that_comes_next() {
     let rows = |bytes: &[u8], view: Size| {
         let mut t = Terminal::new(size, 10);
         t.feed(bytes);
-        t.rows_of_text(view)
+        let drawing = draw(&t, view, 0, &mut Vec::new());
+        t.rows_of_text(view, Some(&drawing).filter(|_| view != size))
     };
     assert_eq!(rows(b"", size), 0);
     assert_eq!(rows(b"one\r\n$ exit\r\n", size), 2);
@@ -228,7 +235,7 @@ fn a_line_is_read_from_its_beginning_as_long_as_the_cursor_is_in_it() {
     t.feed(b"\x1b[1;5H");
     let size = Size { cols: 9, rows: 2 };
     let mut out = Vec::new();
-    assert_eq!(t.draw(size, 0, &mut out), (0, 0));
+    assert_eq!(draw(&t, size, 0, &mut out).corner(), (0, 0));
     let mut view = Terminal::new(size, 10);
     view.feed(&out);
     assert_eq!((view.text(9), view.cursor()), ("$ a promp\ntext than\n".into(), (4, 0)));
@@ -243,7 +250,7 @@ fn above_a_drawn_view_is_the_history_once_in_rows_of_its_width() {
     for (cols, rows) in [(30, 5), (30, 8), (20, 3), (9, 3)] {
         let size = Size { cols, rows };
         let mut out = Vec::new();
-        t.draw(size, 100, &mut out);
+        draw(&t, size, 100, &mut out);
         let mut view = Terminal::new(size, 100);
         view.feed(&out);
         let text = view.text(100);

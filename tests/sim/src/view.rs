@@ -107,6 +107,8 @@ impl View {
             scrollback_lines: 100,
             paced: false,
             no_output: false,
+            differences: None,
+            from: String::new(),
             standing: None,
             passive: false,
             uncounted: false,

@@ -7,7 +7,7 @@ use crate::pace::Tell;
 use crate::record::{Record, Untold};
 use crate::views::View;
 use sessd_proto::docs::names;
-use sessd_proto::docs::{Result, SizePolicy};
+use sessd_proto::docs::{Error, Kind, Result, SizePolicy};
 use sessd_proto::limits::SHORT_CUT_SILENCE_MS;
 use sessd_proto::messages as m;
 use sessd_proto::{Frame, RawFrame, Uuid};
@@ -26,14 +26,21 @@ impl Session {
             );
             return self.reply(asker, Err(error));
         }
-        if view.take {
-            self.views.send_away("", "taken by another view", false, self.replica.screen(), &mut self.out);
-        }
+        let sent_away = if view.take {
+            let why = view.who_takes();
+            self.views.send_away("", &why, false, self.replica.screen(), &mut self.out)
+        } else {
+            0
+        };
+        let (others, others_are) = self.views.in_words();
         let attached = m::Attached {
             session_id: self.record.id.to_string(),
             name: self.record.name.clone().unwrap_or_default(),
             host: self.record.host.clone(),
             job_id: self.record.job_id.to_string(),
+            others,
+            others_are,
+            sent_away: sent_away as u32,
         };
         let (id, no_output) = (view.id, view.no_output);
         self.views.join(view, &self.record.job_id.to_string(), self.now.wall_ms);
@@ -60,6 +67,15 @@ impl Session {
     }
 
     pub(super) fn send_away(&mut self, which: &str, why: &str, scripts: bool, asker: Asker) {
+        let meant = if which.is_empty() { 0 } else { self.views.of_prefix(which) };
+        if meant > 1 {
+            let error = Error::new(
+                Kind::Ambiguous,
+                format!("{meant} views of `{}` have ids that begin with `{which}`", self.record.label()),
+                "give more of it: `sessd info` shows its views",
+            );
+            return self.reply(asker, Err(error));
+        }
         let sent = self.views.send_away(which, why, scripts, self.replica.screen(), &mut self.out);
         let answer = if sent == 0 && !which.is_empty() {
             let label = self.record.label();
@@ -82,7 +98,16 @@ impl Session {
         };
         match parsed {
             Frame::Input { view, seq, withdrawn, bytes } => {
-                if view != id || self.views.is_read_only(id) {
+                if view != id {
+                    // Its seat is not taken by that, nor anything typed for whoever has it.
+                    self.views.close(id, "the view types in another's name", &mut self.out);
+                    return self.view_gone(id, false);
+                }
+                if self.views.is_read_only(id) {
+                    if !bytes.is_empty() {
+                        let to = seq.saturating_add(bytes.len() as u64);
+                        self.views.withdrawn(id, seq, to, &mut self.out);
+                    }
                     return;
                 }
                 if !self.views.may_type(id, seq, bytes.len(), withdrawn) {
@@ -98,6 +123,7 @@ impl Session {
                 }
                 if leads_now {
                     self.tell_views();
+                    self.publish();
                 }
                 if let Some(stream) = self.stream.as_ref().filter(|_| !bytes.is_empty() || withdrawn) {
                     self.out.push(Effect::ToHolder(stream.id, Packet::relayed(frame)));
@@ -109,12 +135,14 @@ impl Session {
                 self.grant();
             }
             Frame::Resize(resize) => {
-                let side = |n: u32| u16::try_from(n).ok().filter(|n| *n > 0);
+                // One that is larger than any is as large as one can be; the job's is bounded further.
+                let side = |n: u32| Some(u16::try_from(n).unwrap_or(u16::MAX)).filter(|n| *n > 0);
                 if let (Some(cols), Some(rows)) = (side(resize.cols), side(resize.rows)) {
                     self.views.resized(id, (cols, rows));
                     self.send_size();
                     self.sizes_passed_over |= self.size_due_ms.is_some();
                     self.pump();
+                    self.publish();
                 }
             }
             Frame::InputEnd(end) => {

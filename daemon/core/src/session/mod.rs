@@ -378,7 +378,7 @@ impl Session {
 
     /// What everybody may look at is what is.
     fn publish(&mut self) {
-        let views = self.views.docs();
+        let views = self.views.docs(self.record.size_policy);
         if self.shown.record != self.record || self.shown.views != views {
             self.shown.record.clone_from(&self.record);
             self.shown.views = views;

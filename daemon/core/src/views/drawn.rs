@@ -1,5 +1,5 @@
 //! Views whose terminal has another size than the session: bytes that were written for one size make no sense at another,
-//! so they are shown a window of the screen around the cursor, drawn anew after each change.
+//! so they are shown a window of the screen around the cursor: drawn once, and then what changes in it.
 //!
 //! A drawing stands for all output before it. What changes while one is on its way is drawn with the next, so that a
 //! terminal that is slow, or a job that floods, has one drawing under way and never a queue of them.
@@ -9,7 +9,7 @@ use crate::session::Effects;
 use sessd_proto::Frame;
 use sessd_proto::frame::put_snapshot;
 use sessd_proto::limits::CHUNK;
-use sessd_terminal::{Next, Ring, Size, Terminal};
+use sessd_terminal::{Drawing, Next, Ring, Size, Terminal};
 
 /// Drawn no more often than that, in milliseconds.
 const AGAIN_MS: u64 = 20;
@@ -19,6 +19,10 @@ const AGAIN_MS: u64 = 20;
 pub(super) struct Drawn {
     /// The sizes of session and view that the last drawing was for; none: it is shown bytes.
     sizes: Option<(Size, Size)>,
+    /// What its terminal shows; none: it is shown bytes.
+    drawing: Option<Drawing>,
+    /// Bytes that it was due when it was shown no more of them, and that it never got.
+    missed: u64,
     /// A drawing is on its way to its terminal.
     under_way: bool,
 }
@@ -26,6 +30,10 @@ pub(super) struct Drawn {
 impl Drawn {
     pub(super) fn shown(&mut self) {
         self.under_way = false;
+    }
+
+    pub(super) fn drawing(&self) -> Option<&Drawing> {
+        self.drawing.as_ref()
     }
 }
 
@@ -41,7 +49,7 @@ impl Member {
 
     /// It is shown bytes from here on, which begin with the whole screen if it was shown a part before.
     pub(super) fn leave_drawn(&mut self) {
-        if self.part.sizes.take().is_some()
+        if std::mem::take(&mut self.part).drawing.is_some()
             && let ViewPosition::Follows(cursor) = &mut self.place
         {
             cursor.want_snapshot();
@@ -59,9 +67,14 @@ impl Member {
         needs: &mut Needs,
         out: &mut Effects,
     ) {
-        let (ViewPosition::Follows(cursor), Some(own)) = (&self.place, self.view.size) else { return };
-        let mut next = cursor.clone();
+        let (ViewPosition::Follows(cursor), Some(own)) = (&mut self.place, self.view.size) else { return };
         let own = Size { cols: own.0, rows: own.1 };
+        if self.part.drawing.is_none() {
+            // It was shown all that came before its session had another size, if it is not slow.
+            self.part.missed = cursor.forgo(ring);
+            self.part.drawing = Some(Drawing::new(self.view.differences.unwrap_or_default()));
+        }
+        let mut next = cursor.clone();
         let is_new = self.part.sizes != Some((session, own)) || cursor.lag(ring) > 0 || self.redraw;
         if !is_new || self.part.under_way {
             return;
@@ -79,20 +92,35 @@ impl Member {
         };
         next.want_snapshot();
         let Next::Snapshot { at, .. } = next.next(ring, CHUNK) else { return };
-        let mut drawing = Vec::new();
+        next.forgo(ring);
+        let Some(drawing) = &mut self.part.drawing else { return };
+        if self.redraw || self.view.differences.is_none() {
+            drawing.forget();
+        }
+        let mut drawn = Vec::new();
         // History only once, as for all views.
         let history = std::mem::take(&mut self.view.scrollback_lines);
-        screen.draw(own, history, &mut drawing);
-        next.charge(drawing.len() as u64);
+        let whole = drawing.draw(screen, own, history, &mut drawn);
+        next.charge(drawn.len() as u64);
         self.place = ViewPosition::Follows(next);
-        let paced = self.view.paced;
+        (self.redraw, self.drawn) = (false, Some(now_ms));
+        (self.part.sizes, self.part.under_way) = (Some((session, own)), self.view.paced && !drawn.is_empty());
+        if drawn.is_empty() {
+            // What changed is not seen in this view.
+            return;
+        }
+        let (skipped, paced) = (std::mem::take(&mut self.part.missed), self.view.paced);
         self.way.waiting += out.append_to_view(self.view.id, |bytes| {
-            put_snapshot(0, at, 0, (session.cols, session.rows), &drawing, bytes);
+            if whole {
+                put_snapshot(0, at, skipped, (session.cols, session.rows), &drawn, bytes);
+            } else {
+                for part in drawn.chunks(CHUNK) {
+                    Frame::Drawing { at, bytes: part }.put(0, bytes);
+                }
+            }
             if paced {
                 Frame::Ping(at).put(0, bytes);
             }
         });
-        (self.redraw, self.drawn) = (false, Some(now_ms));
-        self.part = Drawn { sizes: Some((session, own)), under_way: paced };
     }
 }

@@ -8,13 +8,13 @@ use crate::leader::Leaders;
 use crate::session::{Effect, Effects};
 use crate::typing::Typed;
 use drawn::Drawn;
-use sessd_proto::docs::ViewDoc;
 use sessd_proto::docs::time::rfc3339;
+use sessd_proto::docs::{SizeDoc, SizePolicy, ViewDoc};
 use sessd_proto::frame::put_snapshot;
 use sessd_proto::limits::{CHUNK, VIEW_WINDOW};
 use sessd_proto::messages::{Close, CloseReason, Detach, ExitRecord, Presence, ViewState};
 use sessd_proto::{Frame, Uuid};
-use sessd_terminal::{Cursor, Next, Ring, Size, SnapshotOptions, Terminal};
+use sessd_terminal::{Abilities, Cursor, Next, Ring, Size, SnapshotOptions, Terminal};
 
 /// How far a lossless view may be behind before the stream is held back.
 const LOSSLESS_LAG: u64 = 256 * 1024;
@@ -26,6 +26,9 @@ const REDRAW_MS: u64 = 50;
 /// Bytes that may wait for a view that does not read; beyond it nothing more goes there until they were taken. As much as a
 /// view of ours ever allows.
 const WAITING_MAX: usize = VIEW_WINDOW as usize;
+
+/// Views that are named to one that comes.
+const NAMED_MAX: usize = 3;
 
 /// One view, as it comes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,6 +53,10 @@ pub struct View {
     pub scrollback_lines: usize,
     /// It answers heartbeats when it has shown what came before them.
     pub paced: bool,
+    /// What its terminal can do; none: it knows nothing of differences, and is drawn whole each time.
+    pub differences: Option<Abilities>,
+    /// Where its person sits, in a few words; may be empty.
+    pub from: String,
     /// A script: it never leads, whatever it types, and is not sent away with the others.
     pub passive: bool,
     /// It only looks and goes: it is not counted and not listed.
@@ -58,6 +65,18 @@ pub struct View {
     pub no_output: bool,
     /// What it was, if it comes again.
     pub standing: Option<sessd_proto::messages::Standing>,
+}
+
+impl View {
+    /// In a few words.
+    fn about(&self) -> String {
+        if self.from.is_empty() { self.kind.clone() } else { format!("{} on {}", self.kind, self.from) }
+    }
+
+    /// Who it is that takes a session over, for those that it is taken from.
+    pub fn who_takes(&self) -> String {
+        format!("taken by another view ({})", self.about())
+    }
 }
 
 /// Where a view's output stands.
@@ -334,14 +353,38 @@ impl Views {
     }
 
     /// For people: all but those that only look and go.
-    pub fn docs(&self) -> Vec<ViewDoc> {
+    pub fn docs(&self, policy: SizePolicy) -> Vec<ViewDoc> {
+        let leader = self.leaders.leader();
+        let size = |(cols, rows): (u16, u16)| SizeDoc { cols: cols.into(), rows: rows.into() };
         let doc = |m: &Member| ViewDoc {
             id: m.view.id.to_string(),
             kind: m.view.kind.clone(),
             read_only: m.view.read_only,
             attached_at: rfc3339(m.attached_at_ms),
+            leads: leader == Some(m.view.id),
+            sizes: self.leaders.counts_in_size(m.view.id, policy),
+            size: m.view.size.map(size),
+            from: Some(m.view.from.clone()).filter(|from| !from.is_empty()),
         };
         self.members.iter().filter(|m| !m.view.uncounted).map(doc).collect()
+    }
+
+    /// How many there are of those that are counted, and a few of them in words.
+    pub fn in_words(&self) -> (u32, String) {
+        let counted = || self.members.iter().filter(|m| !m.view.uncounted);
+        let about = |m: &Member| {
+            let size = m.view.size.map(|(cols, rows)| format!(" {cols}x{rows}")).unwrap_or_default();
+            format!("{}{size}", m.view.about())
+        };
+        let mut words: Vec<String> = counted().take(NAMED_MAX).map(about).collect();
+        let more = counted().count() - words.len();
+        words.extend((more > 0).then(|| format!("{more} more")));
+        (counted().count() as u32, words.join(", "))
+    }
+
+    /// How many have an id that begins so.
+    pub fn of_prefix(&self, which: &str) -> usize {
+        self.members.iter().filter(|m| m.view.id.to_string().starts_with(which)).count()
     }
 
     /// Is a lossless view so far behind that the stream must wait for it?
@@ -526,7 +569,7 @@ impl Member {
 
     fn tell_text_rows(&mut self, screen: Option<&Terminal>, out: &mut Effects) {
         let (Some(screen), Some((cols, rows))) = (screen, self.view.size) else { return };
-        let text_rows = Some(screen.rows_of_text(Size { cols, rows }).into());
+        let text_rows = Some(screen.rows_of_text(Size { cols, rows }, self.part.drawing()).into());
         let state = ViewState { text_rows, ..self.told.clone().unwrap_or_default() };
         self.put(&Frame::ViewState(state), out);
     }
@@ -591,7 +634,6 @@ impl Member {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sessd_proto::docs::SizePolicy;
 
     fn view(id: u128, terminal: bool) -> View {
         View {
@@ -605,6 +647,8 @@ mod tests {
             credit: 1 << 20,
             scrollback_lines: 0,
             paced: false,
+            differences: None,
+            from: String::new(),
             passive: !terminal,
             uncounted: !terminal,
             no_output: !terminal,
@@ -628,7 +672,7 @@ mod tests {
             assert_eq!((presence.views, presence.interactive), (1, true));
             assert!(!views.leaders.typed(script), "typing does not make it lead");
         }
-        assert_eq!(views.docs().len(), 1, "nobody sees it in a list");
+        assert_eq!(views.docs(SizePolicy::Latest).len(), 1, "nobody sees it in a list");
         views.leave(person);
         // Alone it is nobody's terminal: the holder answers the job's questions, and the size stays what it is.
         assert_eq!((views.leaders.leader(), views.leaders.size(SizePolicy::Latest)), (None, None));

@@ -16,7 +16,7 @@ use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::frame::put_snapshot;
 use sessd_proto::messages::{self as m, Act, Answer};
 use sessd_proto::{Frame, Uuid, hello};
-use sessd_terminal::{Size, SnapshotOptions, Terminal};
+use sessd_terminal::{Abilities, Colours, Size, SnapshotOptions, Terminal};
 use std::io;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -438,6 +438,27 @@ async fn act(
     }
 }
 
+/// What the terminal of a view can do, as that says.
+fn abilities_of(attach: &m::Attach) -> Abilities {
+    let can = |bit: u32| attach.lacks & bit == 0;
+    Abilities {
+        colours: match attach.colours {
+            None => Colours::True,
+            Some(0..8) => Colours::None,
+            Some(8..16) => Colours::Eight,
+            Some(16..256) => Colours::Sixteen,
+            Some(256..=0xffff) => Colours::Palette,
+            Some(_) => Colours::True,
+        },
+        erases_in_colour: can(m::lacks::ERASING_IN_COLOUR),
+        erases_characters: can(m::lacks::ERASING_CHARACTERS),
+        shifts_characters: can(m::lacks::SHIFTING_CHARACTERS),
+        shifts_lines: can(m::lacks::SHIFTING_LINES),
+        italics: can(m::lacks::ITALICS),
+        ascii_only: !can(m::lacks::UNICODE),
+    }
+}
+
 /// `None`: the session is done; its last screen and its end are all there is to show.
 async fn start_view(
     attach: m::Attach,
@@ -455,7 +476,8 @@ async fn start_view(
     if attach.resume.is_none() && !attach.unasked {
         session.host.person_is_here(asking);
     }
-    let side = |n: u32| u16::try_from(n).ok().filter(|n| *n > 0);
+    // One that is larger than any is as large as one can be; the job's is bounded further.
+    let side = |n: u32| Some(u16::try_from(n).unwrap_or(u16::MAX)).filter(|n| *n > 0);
     let view = View {
         id,
         kind: sessd_proto::docs::text::clean(&attach.kind, 16),
@@ -467,6 +489,9 @@ async fn start_view(
         credit: attach.credit,
         scrollback_lines: (attach.scrollback_lines as usize).min(sessd_proto::limits::SCROLLBACK_LINES),
         paced: features & hello::feature::PACED != 0,
+        differences: (features & hello::feature::DRAWN != 0 && attach.lacks & m::lacks::DIFFERENCES == 0)
+            .then(|| abilities_of(&attach)),
+        from: sessd_proto::docs::text::clean(&attach.from, 80),
         passive: attach.passive,
         uncounted: attach.uncounted,
         no_output: attach.no_output,
@@ -493,6 +518,7 @@ async fn show_done(attach: &m::Attach, record: &Record, out: &OutQueue, manager:
             name: record.name.clone().unwrap_or_default(),
             host: record.host.clone(),
             job_id: record.job_id.to_string(),
+            ..m::Attached::default()
         }),
     );
     if let Some(screen) = manager.store.screen(record.id).await? {

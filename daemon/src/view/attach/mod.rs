@@ -16,6 +16,7 @@ mod line;
 mod manager;
 mod signals;
 
+use crate::view::abilities;
 use crate::view::plain::is_plain;
 use crate::view::terminal::{self, Raw};
 use crate::view::words::{self, Trouble};
@@ -160,10 +161,16 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
     let mut client = Client::connect(paths)?;
     // Whether there is such a session is found out before the terminal is touched.
     let size = terminal::size();
+    let wide = words::locale_is_wide(|name| std::env::var(name).ok());
+    let plain = is_plain(std::env::var("TERM").ok().as_deref());
+    let can = abilities::here(wide);
     let wants = Wants {
         read_only: request.read_only,
         lossless: request.lossless,
         take: request.take,
+        from: seat(),
+        colours: can.colours,
+        lacks: can.lacks | if plain { m::lacks::DIFFERENCES } else { 0 },
         ..Wants::terminal(config.scrollback_lines)
     };
     let mut core = ViewCore::new(&request.session, wants, size);
@@ -177,9 +184,9 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
             "a view of itself would show itself without end",
         ));
     }
-    let plain = is_plain(std::env::var("TERM").ok().as_deref());
     let raw = Raw::take(plain)?;
     let detach_key = config.detach_key.filter(|_| !request.no_detach_key);
+    let leave_key = detach_key.map(words::key_name);
     let keys = Keys::new(detach_key);
     let mut view = View {
         paths,
@@ -192,15 +199,15 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         } else {
             attached.name.clone()
         },
-        host: attached.host,
+        host: attached.host.clone(),
         keys,
         burst: Burst::default(),
         to_terminal: Vec::new(),
         written: 0,
-        wide: words::locale_is_wide(|name| std::env::var(name).ok()),
+        wide,
         plain,
         plain_said: String::new(),
-        leave_key: detach_key.map(words::key_name),
+        leave_key: leave_key.clone(),
         line: Line::Away,
         answers: ReplyFilter::default(),
         questions: QueryScanner::default(),
@@ -209,7 +216,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         asked_at: 0,
         maybe_asked_at: None,
         slowest_answer: 0,
-        to_say: String::new(),
+        to_say: words::beginning(&attached, request.read_only, leave_key.as_deref()),
         epoch: None,
         asked_to_tell_at: None,
         read_on: false,
@@ -229,6 +236,19 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
     view.swallow_paste(matches!(outcome, Ok(Outcome::Signal(_))));
     drop(raw);
     outcome
+}
+
+/// Where the person sits: the terminal's name, and the machine that the login of it is from.
+fn seat() -> String {
+    let tty = rustix::termios::ttyname(rustix::stdio::stdin(), Vec::new()).ok();
+    let tty = tty.map(|name| name.to_string_lossy().trim_start_matches("/dev/").to_owned());
+    let login = std::env::var("SSH_CONNECTION").ok();
+    let from = login.as_deref().and_then(|login| login.split(' ').next()).filter(|from| !from.is_empty());
+    match (tty, from) {
+        (Some(tty), Some(from)) => format!("{tty} from {from}"),
+        (Some(tty), None) => tty,
+        (None, _) => String::new(),
+    }
 }
 
 impl View<'_> {

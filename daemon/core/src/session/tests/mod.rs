@@ -1,6 +1,7 @@
 //! What a session does about what happens. Here is the rig that it stands in; the tests are in the rooms below.
 
 mod any_order;
+mod bad_views;
 mod tables;
 
 use super::*;
@@ -100,6 +101,8 @@ fn view_of(id: Uuid, size: (u16, u16)) -> View {
         credit: 1 << 20,
         scrollback_lines: 0,
         paced: false,
+        differences: None,
+        from: String::new(),
         passive: false,
         uncounted: false,
         no_output: false,
@@ -243,6 +246,9 @@ impl Rig {
                             Frame::Snapshot { at, .. } => format!("SNAPSHOT {at}"),
                             Frame::Ended(exit) => format!("ENDED {:?}", exit.code),
                             Frame::InputAck { seq, .. } => format!("ACK {seq}"),
+                            Frame::Withdrawn { from, to, .. } => format!("WITHDRAWN {from}..{to}"),
+                            Frame::Close(close) => format!("CLOSE {}", close.detail),
+                            Frame::Drawing { bytes, .. } => format!("DRAWING of {}", bytes.len()),
                             _ => continue,
                         };
                         self.did.push(format!("view {} {did}", view.as_u128()));

@@ -1,0 +1,122 @@
+//! Many views of one session: what each is told of the others, and of what becomes of the session.
+
+use sessd_tests::{SOON, World};
+
+/// Says which job it is, and answers what is typed.
+const WHICH: &str = "n=$(cat runs 2>/dev/null); echo $((n + 1)) >runs; printf 'job %s\\r\\n' $((n + 1)); \
+                     while read -r line; do printf 'got <%s>\\r\\n' \"$line\"; done";
+
+fn create(world: &World, name: &str) {
+    let cwd = world.root().display().to_string();
+    world.ok(&["create", "--name", name, "--cwd", &cwd, "--", "sh", "-c", WHICH]);
+}
+
+#[test]
+fn a_view_goes_on_with_the_new_job_of_a_restarted_session() {
+    let world = World::new();
+    create(&world, "dev");
+    let view = world.attach("dev");
+    let small = world.view_sized(&["attach", "dev"], 60, 10);
+    view.wait_text("job 1", SOON);
+    small.wait_text("job 1", SOON);
+    for job in 2..4 {
+        world.ok(&["restart", "dev"]);
+        for view in [&view, &small] {
+            view.wait_text(&format!("job {job}"), SOON);
+            let old = format!("job {}", job - 1);
+            view.wait_screen("the new job's screen alone", SOON, |screen| !screen.contents().contains(&old));
+        }
+        view.type_(format!("to {job}\r"));
+        view.wait_text(&format!("got <to {job}>"), SOON);
+        small.wait_text(&format!("got <to {job}>"), SOON);
+    }
+    assert_eq!(world.info("dev").expect("it is there")["views"].as_array().map(Vec::len), Some(2));
+}
+
+/// Answers every line that is typed, without the terminal's own echo.
+const ANSWER: &str = "stty -echo; echo ready; while read -r line; do echo \"got <$line>\"; done";
+
+fn views(world: &World) -> Vec<serde_json::Value> {
+    world.info("dev").and_then(|info| info["views"].as_array().cloned()).unwrap_or_default()
+}
+
+#[test]
+fn who_attaches_is_told_of_the_others_and_who_leads_is_in_the_document() {
+    let world = World::new();
+    world.create("dev", ANSWER);
+    let first = world.attach("dev");
+    first.wait_text("ready", SOON);
+    let second = world.attach("dev");
+    second.wait_text("also attached: cli on pts/", SOON);
+    second.wait_text("80x24, `--take` sends them away", SOON);
+    second.type_("x\r");
+    second.wait_text("got <x>", SOON);
+    let info = world.wait_session("dev", "who types leads", SOON, |info| {
+        let view = info["views"].as_array().and_then(|views| views.iter().find(|view| view["leads"] == true));
+        view.is_some_and(|view| view["id"] == info["leader"] && view["sizes"] == true)
+    });
+    let of =
+        |leads: bool| info["views"].as_array().expect("views").iter().filter(|v| v["leads"] == leads).count();
+    assert_eq!((of(true), of(false)), (1, 1), "{info:#}");
+    assert_eq!(info["views"][0]["size"], serde_json::json!({"cols": 80, "rows": 24}));
+    assert!(world.ok(&["info", "dev"]).stdout.contains("leads, sizes the session"));
+    // Both ids begin alike: they are of the same minute.
+    let id = info["views"][0]["id"].as_str().expect("an id")[..4].to_owned();
+    let line = world.fails(&["detach", "dev", "--view", &id], 4);
+    assert!(line.contains("2 views of `dev`"), "{line}");
+    let third = world.view(&["attach", "dev", "--take"]);
+    third.wait_text("2 other views sent away", SOON);
+    third.wait_text("got <x>", SOON);
+    assert_eq!(views(&world).len(), 1);
+}
+
+#[test]
+fn a_view_that_only_reads_says_so_as_it_begins_and_leads_nothing() {
+    let world = World::new();
+    world.create("dev", ANSWER);
+    let watcher = world.view(&["attach", "dev", "--read-only"]);
+    watcher.wait_text("read only: keys go nowhere", SOON);
+    let view = &views(&world)[0];
+    assert_eq!((&view["leads"], &view["sizes"]), (&false.into(), &false.into()), "{view:#}");
+    let writer = world.attach("dev");
+    writer.wait_text("ready", SOON);
+    writer.type_("on\r");
+    watcher.wait_text("got <on>", SOON);
+    watcher.wait_screen("the notice to go", SOON, |screen| !screen.contents().contains("read only"));
+}
+
+/// Drawn, it is told what changes; and back to bytes there is no trace of that, nor a word of bytes that were skipped.
+#[test]
+fn a_view_of_another_size_is_told_what_changes_and_no_more() {
+    let world = World::new();
+    world.create("dev", &format!("seq 1 60; {ANSWER}"));
+    let big = world.attach("dev");
+    big.wait_text("ready", SOON);
+    let small = world.view_sized(&["attach", "dev"], 60, 10);
+    small.wait_text("ready", SOON);
+    small.wait_text("you see 60x10", SOON);
+    big.type_("one\r");
+    small.wait_text("got <one>", SOON);
+    for n in 0..20 {
+        let before = small.raw_len();
+        big.type_(format!("line {n}\r"));
+        small.wait_text(&format!("got <line {n}>"), SOON);
+        let told = small.raw_len() - before;
+        // Nothing else is said of a line than the line itself and the way to it.
+        assert!(n == 0 || told < 60, "{told} bytes: {}", small.describe());
+    }
+    let text = |screen: &vt100::Screen| screen.contents().trim_end().to_owned();
+    let want = text(&big.screen(Clone::clone)).lines().rev().take(8).map(str::to_owned).collect::<Vec<_>>();
+    let have = text(&small.screen(Clone::clone)).lines().rev().take(8).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(have, want);
+    // Who types has the size, and bytes flow again.
+    small.type_("mine\r");
+    small.wait_text("got <mine>", SOON);
+    big.wait_text("got <mine>", SOON);
+    big.type_("back\r");
+    for view in [&big, &small] {
+        view.wait_text("got <back>", SOON);
+        view.wait_screen("no notice", SOON, |screen| !screen.contents().contains("sessd:"));
+        assert!(!sessd_tests::view::contains(&view.raw(), b"were skipped"), "{}", view.describe());
+    }
+}
