@@ -15,6 +15,8 @@ use std::net::{IpAddr, SocketAddr};
 pub(crate) struct Gate {
     /// As in a `Host` header.
     names: Vec<String>,
+    /// It listens on every address of the machine, at this port: a number is no name that could be led elsewhere.
+    everywhere: Option<u16>,
 }
 
 /// Why a request is not looked at.
@@ -54,7 +56,7 @@ impl Gate {
             IpAddr::V6(ip) => add(format!("[{ip}]")),
             IpAddr::V4(ip) => add(ip.to_string()),
         }
-        if address.ip().is_loopback() {
+        if address.ip().is_loopback() || address.ip().is_unspecified() {
             for name in ["localhost", "127.0.0.1", "[::1]"] {
                 add(name.to_owned());
             }
@@ -65,7 +67,15 @@ impl Gate {
                 names.push(format!("{}:{port}", name.to_ascii_lowercase()));
             }
         }
-        Self { names }
+        Self { names, everywhere: address.ip().is_unspecified().then_some(port) }
+    }
+
+    fn is_ours(&self, host: &str) -> bool {
+        let is_number = |port: u16| {
+            host.parse::<SocketAddr>().is_ok_and(|address| address.port() == port)
+                || (port == 80 && host.parse::<IpAddr>().is_ok())
+        };
+        self.names.iter().any(|name| name == host) || self.everywhere.is_some_and(is_number)
     }
 
     /// May it be looked at? `is_page`: what is asked for says nothing without a cookie.
@@ -76,7 +86,7 @@ impl Gate {
             // Of two it is not known which the browser meant.
             if all.next().is_some() { Some("?".to_owned()) } else { first }
         };
-        let host = one(HOST).filter(|host| self.names.contains(host)).ok_or(Refused::Host)?;
+        let host = one(HOST).filter(|host| self.is_ours(host)).ok_or(Refused::Host)?;
         let changes = !matches!(*method, Method::GET | Method::HEAD) || headers.contains_key(UPGRADE);
         let ours = |origin: &str| {
             origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) == Some(&host)
@@ -194,6 +204,23 @@ mod tests {
             ("box:8080", Ok(())),
             ("box:80", Err(Refused::Host)),
             ("localhost", Err(Refused::Host)),
+        ] {
+            assert_eq!(gate.check(&Method::GET, &headers(&[("host", host)]), false), want, "{host}");
+        }
+    }
+
+    #[test]
+    fn on_every_address_a_number_is_good_and_a_name_is_not() {
+        let gate = Gate::new("0.0.0.0:7377".parse().unwrap(), &[]);
+        for (host, want) in [
+            ("127.0.0.1:7377", Ok(())),
+            ("localhost:7377", Ok(())),
+            ("192.168.1.5:7377", Ok(())),
+            ("[fe80::1]:7377", Ok(())),
+            ("192.168.1.5", Err(Refused::Host)),
+            ("192.168.1.5:80", Err(Refused::Host)),
+            ("box:7377", Err(Refused::Host)),
+            ("192.168.1.5.evil.example:7377", Err(Refused::Host)),
         ] {
             assert_eq!(gate.check(&Method::GET, &headers(&[("host", host)]), false), want, "{host}");
         }
