@@ -56,8 +56,9 @@ fn scp_and_git_go_over_a_link_that_breaks() {
     assert_eq!(run("ssh", &["-F", config, "box", "echo there"]), "there\n");
     proxy.inject(Faults::new(500_000, 4));
     let there = format!("box:{}/there", host.home().display());
-    run("scp", &["-q", "-F", config, from_name, &there]);
-    run("scp", &["-q", "-F", config, &there, back_name]);
+    // By the protocol that needs no sftp on the host.
+    run("scp", &["-O", "-q", "-F", config, from_name, &there]);
+    run("scp", &["-O", "-q", "-F", config, &there, back_name]);
     assert!(fs::read(&back).unwrap() == fs::read(&from).unwrap());
     proxy.heal();
     let (repo, clone) = (host.home().join("repo"), world.root().join("clone"));

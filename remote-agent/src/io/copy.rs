@@ -4,8 +4,9 @@
 use crate::io::channels::connect_to;
 use sessd_files::wire::Part;
 use sessd_files::{Landing, Source, Tree};
+use std::fs::File;
 use std::io::{self, Read, Write};
-use std::net::Shutdown;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,12 +24,12 @@ mod code {
 const PIECE: usize = 32 * 1024;
 
 /// Passes on until one side has no more, or the other takes no more.
-fn pass(mut from: impl Read, mut to: impl Write) {
+fn pass(mut from: File, mut to: File) {
     let mut buffer = vec![0; PIECE];
     loop {
         match from.read(&mut buffer) {
             Ok(n) if n > 0 => {
-                if to.write_all(&buffer[..n]).and_then(|()| to.flush()).is_err() {
+                if to.write_all(&buffer[..n]).is_err() {
                     return;
                 }
             }
@@ -36,6 +37,11 @@ fn pass(mut from: impl Read, mut to: impl Write) {
             _ => return,
         }
     }
+}
+
+/// One of our own, past the buffers of the standard library.
+fn own(fd: BorrowedFd<'_>) -> io::Result<File> {
+    Ok(File::from(fd.try_clone_to_owned()?))
 }
 
 /// The sshd that this login came through, as it was reached; else the one that would be here.
@@ -54,40 +60,18 @@ pub fn connect(target: &[&str]) -> ExitCode {
         let socket = connect_to(&host, port)?;
         // Only a delay, where it cannot be had.
         let _ = socket.set_nodelay(true);
-        let (reader, writer) = (socket.try_clone()?, socket.try_clone()?);
-        let end = move || socket.shutdown(Shutdown::Write);
-        io::Result::Ok((
-            Box::new(reader) as Box<dyn Read>,
-            Box::new(writer) as Box<dyn Write + Send>,
-            Box::new(end) as End,
-        ))
+        Ok(OwnedFd::from(socket))
     };
     let joined = match target {
-        [path] => UnixStream::connect(path).and_then(|socket| {
-            let (reader, writer) = (socket.try_clone()?, socket.try_clone()?);
-            let end = move || socket.shutdown(Shutdown::Write);
-            Ok((
-                Box::new(reader) as Box<dyn Read>,
-                Box::new(writer) as Box<dyn Write + Send>,
-                Box::new(end) as End,
-            ))
-        }),
+        [path] => UnixStream::connect(path).map(OwnedFd::from),
         [host, port] => match port.parse() {
             Ok(port) => tcp(((*host).to_owned(), port)),
             Err(_) => return ExitCode::from(code::NOT_FOUND),
         },
         _ => tcp(own_sshd()),
     };
-    match joined {
-        Ok((reader, writer, end)) => {
-            thread::spawn(move || {
-                pass(io::stdin().lock(), writer);
-                // Fails where the other side is gone, which reading it tells.
-                let _ = end();
-            });
-            pass(reader, io::stdout().lock());
-            ExitCode::SUCCESS
-        }
+    match joined.and_then(carry) {
+        Ok(()) => ExitCode::SUCCESS,
         Err(error) => ExitCode::from(match error.kind() {
             io::ErrorKind::ConnectionRefused => code::REFUSED,
             io::ErrorKind::NotFound => code::NOT_FOUND,
@@ -99,7 +83,18 @@ pub fn connect(target: &[&str]) -> ExitCode {
     }
 }
 
-type End = Box<dyn FnOnce() -> io::Result<()> + Send>;
+/// Until the socket has no more to say.
+fn carry(socket: OwnedFd) -> io::Result<()> {
+    let (writer, input) = (File::from(socket.try_clone()?), own(rustix::stdio::stdin())?);
+    let ends = writer.try_clone()?;
+    thread::spawn(move || {
+        pass(input, writer);
+        // Fails where the other side is gone, which reading it tells.
+        let _ = rustix::net::shutdown(ends, rustix::net::Shutdown::Write);
+    });
+    pass(File::from(socket), own(rustix::stdio::stdout())?);
+    Ok(())
+}
 
 /// A path as a shell here reads it.
 fn path_of(text: &str) -> PathBuf {
@@ -117,9 +112,10 @@ fn path_of(text: &str) -> PathBuf {
 /// When nobody takes the answer.
 pub fn put(dest: &str, several: bool) -> io::Result<ExitCode> {
     let landed = Landing::new(&path_of(dest), several, None).and_then(|mut landing| {
-        let mut buffer = vec![0; PIECE];
+        let (mut input, mut buffer) =
+            (own(rustix::stdio::stdin()).map_err(|e| e.to_string())?, vec![0; PIECE]);
         loop {
-            match io::stdin().lock().read(&mut buffer) {
+            match input.read(&mut buffer) {
                 Ok(0) => return landing.finish(),
                 Ok(n) => landing.push(&buffer[..n])?,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -127,19 +123,15 @@ pub fn put(dest: &str, several: bool) -> io::Result<ExitCode> {
             }
         }
     });
-    let mut out = io::stdout().lock();
-    match landed {
+    let (said, code) = match landed {
         Ok(landed) => {
-            for path in landed.paths {
-                writeln!(out, "{}", path.display())?;
-            }
-            Ok(ExitCode::SUCCESS)
+            let lines = landed.paths.iter().map(|path| format!("{}\n", path.display())).collect();
+            (lines, ExitCode::SUCCESS)
         }
-        Err(why) => {
-            writeln!(out, "{why}")?;
-            Ok(ExitCode::FAILURE)
-        }
-    }
+        Err(why) => (why + "\n", ExitCode::FAILURE),
+    };
+    own(rustix::stdio::stdout())?.write_all(said.as_bytes())?;
+    Ok(code)
 }
 
 /// Writes these files to stdout.
@@ -147,7 +139,7 @@ pub fn put(dest: &str, several: bool) -> io::Result<ExitCode> {
 /// # Errors
 /// When nobody takes them.
 pub fn get(paths: &[&str]) -> io::Result<()> {
-    let (mut out, mut bytes) = (io::stdout().lock(), Vec::new());
+    let (mut out, mut bytes) = (own(rustix::stdio::stdout())?, Vec::new());
     match Tree::new(paths.iter().map(|path| Source::Path(path_of(path))).collect()) {
         Ok(mut tree) => {
             while !tree.is_ended() {
@@ -161,5 +153,5 @@ pub fn get(paths: &[&str]) -> io::Result<()> {
             out.write_all(&bytes)?;
         }
     }
-    out.flush()
+    Ok(())
 }
