@@ -8,7 +8,7 @@ use std::path::Path;
 /// The files and structs the page reads.
 const READ: &[(&str, &[&str])] = &[
     ("end.rs", &["EndDoc"]),
-    ("session.rs", &["ViewDoc", "SizeDoc", "ActivityDoc", "SessionDoc", "InfoDoc", "MoreDoc"]),
+    ("session.rs", &["ViewDoc", "SizeDoc", "ActivityDoc", "SessionDoc", "InfoDoc", "MoreDoc", "ForwardDoc"]),
     ("status.rs", &["StatusDoc", "LinkDoc", "HostDoc"]),
 ];
 /// What a vocabulary's words are.

@@ -77,6 +77,16 @@ export interface MoreDoc {
   held_by: string[];
   queued: number | null;
   size_policy: SizePolicy | null;
+  forwards: ForwardDoc[];
+}
+
+export interface ForwardDoc {
+  number: number | null;
+  kind: string;
+  spec: string;
+  state: string;
+  port: number | null;
+  detail: string | null;
 }
 
 export interface StatusDoc {

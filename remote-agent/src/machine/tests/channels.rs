@@ -120,7 +120,7 @@ fn whoever_connects_while_nobody_is_there_is_turned_away_at_once() {
     let listens = done(&mut world, "Listen");
     let number: u64 = listens[0].split(['(', ',']).nth(1).unwrap().parse().unwrap();
     world.handle(Event::Listening(number, Ok(9000)));
-    assert_eq!(world.said_to(ONE, "Forwarded"), 2);
+    assert_eq!(world.said_to(ONE, "Forwarded"), 3, "on a new path, of what is asked, of what came of it");
     socket(&mut world, 1, SocketEvent::Accepted(number));
     assert_eq!(world.said_to(ONE, "ChannelOpen(ChannelOpen { channel"), 1);
     // Nobody offers an ssh-agent.
