@@ -18,6 +18,10 @@ mod view;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    // What ssh wants to know is not a verb.
+    if let Some(asked) = sessd_base::askpass::be_asked() {
+        return asked;
+    }
     sessd_client::connect::manager_is_in_this_program();
     cli::main()
 }

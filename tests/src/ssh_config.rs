@@ -87,6 +87,30 @@ impl SshConfig {
         self
     }
 
+    /// Adds a server of any kind under an alias, its host key known, for this user's key.
+    ///
+    /// # Panics
+    /// When the file cannot be written.
+    pub fn login_at(
+        &mut self,
+        alias: &str,
+        addr: SocketAddr,
+        host_key: &str,
+        user: &str,
+        key: &str,
+    ) -> &mut SshConfig {
+        self.know(addr, host_key);
+        let (ip, port) = (addr.ip(), addr.port());
+        let _ = write!(
+            self.text,
+            "Host {alias}\n  HostName {ip}\n  Port {port}\n  User {user}\n  IdentityFile {key}\n  IdentitiesOnly yes\n  \
+             UserKnownHostsFile {}\n  GlobalKnownHostsFile /dev/null\n  ConnectTimeout 5\n",
+            self.known_hosts.display(),
+        );
+        self.write();
+        self
+    }
+
     /// Adds `sshd` under an alias, its host key known, with option lines that go before all others: the first value counts.
     ///
     /// # Panics

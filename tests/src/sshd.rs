@@ -21,6 +21,8 @@ pub struct Sshd {
     addr: SocketAddr,
     host_key: String,
     child: Option<Child>,
+    /// The network that it is in, where that is another than ours.
+    network: Option<String>,
 }
 
 impl Sshd {
@@ -37,6 +39,31 @@ impl Sshd {
     /// # Panics
     /// When there is no `sshd`, or it does not come up.
     pub fn start_with(world: &World, name: &str, options: &[&str]) -> Sshd {
+        // An address of the loopback network that is ours alone: another test cannot take the port while this host
+        // is stopped.
+        let ip = private_address();
+        let free = TcpListener::bind(SocketAddr::new(ip, 0)).expect("a free port");
+        let addr = free.local_addr().expect("the address of a listener");
+        drop(free);
+        Sshd::start_at(world, name, options, None, addr)
+    }
+
+    /// Starts a host in a network of its own (`ip netns`), at an address there.
+    ///
+    /// # Panics
+    /// When there is no `sshd`, or it does not come up.
+    pub fn start_within(world: &World, name: &str, network: &str, addr: SocketAddr) -> Sshd {
+        Sshd::start_at(world, name, &[], Some(network.to_owned()), addr)
+    }
+
+    fn start_at(
+        world: &World,
+        name: &str,
+        options: &[&str],
+        network: Option<String>,
+        addr: SocketAddr,
+    ) -> Sshd {
+        let ip = addr.ip();
         let dir = world.root().join(name);
         let home = dir.join("home");
         for dir in [&dir, &home, &dir.join("fallback")] {
@@ -46,13 +73,6 @@ impl Sshd {
         let host_key = make_key(&dir.join("host_key"));
         let user_key = make_key(&dir.join("user_key"));
         fs::write(dir.join("authorized_keys"), user_key + "\n").expect("the authorized keys");
-
-        // An address of the loopback network that is ours alone: another test cannot take the port while this host
-        // is stopped.
-        let ip = private_address();
-        let free = TcpListener::bind(SocketAddr::new(ip, 0)).expect("a free port");
-        let addr = free.local_addr().expect("the address of a listener");
-        drop(free);
 
         let mut config = String::new();
         for option in options {
@@ -80,7 +100,7 @@ impl Sshd {
             home = home.display(),
         ));
         fs::write(dir.join("sshd_config"), config).expect("the configuration of sshd");
-        let mut sshd = Sshd { dir, addr, host_key, child: None };
+        let mut sshd = Sshd { dir, addr, host_key, child: None, network };
         sshd.start();
         sshd
     }
@@ -96,7 +116,16 @@ impl Sshd {
             let _ = fs::create_dir_all("/run/sshd");
         }
         let log = fs::File::options().create(true).append(true).open(self.log()).expect("the log of sshd");
-        let child = Command::new(sshd_binary())
+        let mut command = match &self.network {
+            None => Command::new(sshd_binary()),
+            Some(network) => {
+                // `ip` becomes what it runs.
+                let mut command = Command::new("ip");
+                command.args(["netns", "exec", network]).arg(sshd_binary());
+                command
+            }
+        };
+        let child = command
             .args(["-D", "-e", "-f"])
             .arg(self.dir.join("sshd_config"))
             .env_clear()
@@ -219,6 +248,12 @@ impl Sshd {
     /// How often somebody was let in since the host exists.
     pub fn logins(&self) -> usize {
         fs::read_to_string(self.log()).unwrap_or_default().matches("Accepted publickey for").count()
+    }
+
+    /// How often somebody was let in by a way of this name since the host exists.
+    pub fn accepted(&self, how: &str) -> usize {
+        let log = fs::read_to_string(self.log()).unwrap_or_default();
+        log.matches(&format!("Accepted {how}")).count()
     }
 
     /// How often a key was refused since the host exists.

@@ -51,6 +51,8 @@ pub struct HostSettings {
     pub transport: TransportName,
     /// The agent's folder there.
     pub agent_dir: Option<String>,
+    /// A second link is kept beside the first, logged in, so that a cut costs a round trip. Not where the login asks a person.
+    pub standby: bool,
 }
 
 #[derive(Debug, Default, Deserialize)]

@@ -4,12 +4,13 @@
 //! * [`seat`]: who is the manager, and where it listens · [`config`]: `config.toml`
 //! * [`asking`]: what of the environment of whoever asks counts · [`named`]: the variables and files that an ssh config names
 //! * [`process`]: what a process inherits, and leaves behind · [`out`]: the one way to print · [`clock`]: the wall clock
-//! * [`prompt`]: what is asked of a person, and who can be asked
+//! * [`prompt`]: what is asked of a person, and who can be asked · [`askpass`]: the same for the system's ssh
 //! * [`turn`]: how long one task may have the thread that all of them share
 
 #![cfg_attr(not(test), warn(clippy::print_stdout, clippy::print_stderr))]
 
 pub mod asking;
+pub mod askpass;
 pub mod clock;
 pub mod config;
 pub mod files;

@@ -9,8 +9,9 @@ pub struct Backoff {
 
 /// Longest time between two attempts, in milliseconds.
 pub const MAX_MS: u64 = 60_000;
-/// Time before the second attempt, in milliseconds. The first comes at once.
-const FIRST_MS: u64 = 250;
+/// Times before the second attempt and the next ones, in milliseconds, at the most and a quarter less at the least. The first
+/// attempt comes at once: a host that refuses is found soon or is away for long, and sees four in its first minute.
+const REFUSED_MS: [u64; 4] = [1_000, 8_000, 24_000, MAX_MS];
 /// The same for a host that does not answer at all: each attempt is a wait of its own, and nothing says that it is back.
 const FIRST_SILENT_MS: u64 = 8_000;
 /// An attempt that took as long as this met silence. A host that refuses (its sshd is restarting) does so within a round
@@ -25,14 +26,23 @@ impl Backoff {
 
     /// An attempt failed after `took_ms`: how long to wait before the next, in milliseconds.
     pub fn failed(&mut self, took_ms: u64) -> u64 {
-        let first = if took_ms < SILENT_MS { FIRST_MS } else { FIRST_SILENT_MS };
-        let base = first.saturating_mul(1 << self.failures.min(16)).min(MAX_MS);
+        let failures = self.failures as usize;
+        let base = if took_ms < SILENT_MS {
+            REFUSED_MS.get(failures).copied().unwrap_or(MAX_MS)
+        } else {
+            FIRST_SILENT_MS.saturating_mul(1 << failures.min(16)).min(MAX_MS)
+        };
         self.failures = self.failures.saturating_add(1);
         // xorshift64 (Marsaglia 2003): chance enough to spread attempts.
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 7;
         self.seed ^= self.seed << 17;
-        (base / 2 + self.seed % (base / 2 + 1)).min(MAX_MS)
+        (base - base / 4 + self.seed % (base / 4 + 1)).min(MAX_MS)
+    }
+
+    /// Has nothing failed since it began anew?
+    pub fn is_fresh(&self) -> bool {
+        self.failures == 0
     }
 
     /// An attempt succeeded, the machine woke, the network changed, or a person asks: begin anew.
@@ -50,10 +60,10 @@ mod tests {
         for seed in 0..200 {
             let mut backoff = Backoff::new(seed);
             let delays: Vec<u64> = (0..20).map(|_| backoff.failed(1)).collect();
-            assert!(delays.iter().all(|ms| (FIRST_MS / 2..=MAX_MS).contains(ms)));
+            assert!(delays.iter().all(|ms| (REFUSED_MS[0] / 2..=MAX_MS).contains(ms)));
             assert!(delays[12..].iter().all(|ms| *ms >= MAX_MS / 2));
             backoff.reset();
-            assert!(backoff.failed(1) <= FIRST_MS);
+            assert!(backoff.failed(1) <= REFUSED_MS[0]);
         }
     }
 
@@ -68,14 +78,14 @@ mod tests {
     }
 
     #[test]
-    fn a_silent_host_sees_few_attempts_in_its_first_minute_and_one_that_refuses_is_tried_soon() {
+    fn a_host_sees_four_attempts_in_its_first_minute_whether_it_refuses_or_is_silent() {
         for seed in 0..200 {
-            for took_ms in [1_000, 5_000, 10_000, 30_000, 120_000] {
+            for took_ms in [1, 500, 1_000, 5_000, 10_000, 30_000, 120_000] {
                 assert!(attempts(seed, took_ms) <= 4, "{took_ms}");
             }
             let mut backoff = Backoff::new(seed);
-            let first_four: u64 = (0..4).map(|_| backoff.failed(5)).sum();
-            assert!(first_four < 4_000, "a restarted sshd is found within seconds: {first_four}");
+            let first: u64 = (0..2).map(|_| backoff.failed(5)).sum();
+            assert!(first <= 9_000, "a restarted sshd is found within seconds: {first}");
         }
     }
 }

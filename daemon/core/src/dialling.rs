@@ -29,6 +29,9 @@ pub const UNUSED_MS: u64 = 60_000;
 /// after the last one began, in milliseconds.
 pub const HASTEN_MS: u64 = 1_000;
 
+/// The time between two attempts at a port that refuses, while somebody looks at a session there, in milliseconds: its sshd
+/// is being started, and a refusal costs neither side anything.
+pub const REFUSED_MS: u64 = 250;
 /// The longest time between two attempts while somebody looks at a session there, in milliseconds.
 pub const WATCHED_MS: u64 = 10_000;
 
@@ -39,6 +42,8 @@ pub const HELD_MS: u64 = 10_000;
 /// Why an attempt failed, by what has to change before another one is of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
+    /// Nothing was reached that could refuse a login: the port is closed, or there is no way to it now. Time.
+    Refused,
     /// The network or the host: time.
     Network,
     /// The user's configuration, or a program that it names: a file, or time.
@@ -81,6 +86,8 @@ pub enum Event<W> {
     },
     /// The link that was up has ended.
     Lost,
+    /// The same, and an attempt from this environment is on its way already.
+    Replaced(Origin),
     /// Time has passed.
     Tick,
 }
@@ -221,7 +228,16 @@ impl<W> Dialling<W> {
                 self.stage = Stage::Waiting(until.min(soon));
                 self.tick(now);
             }
-            (Stage::Waiting(_), Event::Woke | Event::News) => {
+            (Stage::Waiting(until), Event::Woke) => {
+                // A network that comes up changes many times.
+                let soon = now.max(self.began + HASTEN_MS);
+                if soon == now {
+                    self.backoff.reset();
+                }
+                self.stage = Stage::Waiting(until.min(soon));
+                self.tick(now);
+            }
+            (Stage::Waiting(_), Event::News) => {
                 self.backoff.reset();
                 self.dial(now, self.next, false);
             }
@@ -233,15 +249,22 @@ impl<W> Dialling<W> {
                 self.failed(now, why, by_environment, took_ms);
             }
             (Stage::Up, Event::Lost) => {
-                if now.saturating_sub(self.up_since) >= HELD_MS {
-                    self.backoff.reset();
-                }
+                self.held(now);
                 if self.members {
-                    // A link that was up and broke is not a host that was silent.
-                    self.stage = Stage::Waiting(now + self.delay(0));
+                    // A link that was up and broke is not a host that was silent. Whoever looks does not wait, once.
+                    let at_once = self.watched && self.backoff.is_fresh();
+                    let delay = self.delay(Why::Network, 0);
+                    self.stage = Stage::Waiting(now + if at_once { 0 } else { delay });
+                    self.tick(now);
                 } else {
                     self.stage = Stage::Dormant;
                 }
+            }
+            (Stage::Up, Event::Replaced(from)) => {
+                self.held(now);
+                self.stage = Stage::Dialling;
+                self.attempt = Attempt { from, other: None, woke: false };
+                self.began = now;
             }
             (_, Event::Tick) => self.tick(now),
             _ => {}
@@ -314,8 +337,18 @@ impl<W> Dialling<W> {
         }
     }
 
+    /// A link has ended: one that held was one.
+    fn held(&mut self, now: u64) {
+        if now.saturating_sub(self.up_since) >= HELD_MS {
+            self.backoff.reset();
+        }
+    }
+
     /// How long to wait after an attempt that took so long.
-    fn delay(&mut self, took_ms: u64) -> u64 {
+    fn delay(&mut self, why: Why, took_ms: u64) -> u64 {
+        if self.watched && why == Why::Refused {
+            return REFUSED_MS.saturating_sub(took_ms);
+        }
         let most = if self.watched { WATCHED_MS } else { u64::MAX };
         self.backoff.failed(took_ms).min(most)
     }
@@ -343,7 +376,7 @@ impl<W> Dialling<W> {
         if let Some(theirs) = other.filter(|_| by_environment) {
             return self.dial_for(now, theirs);
         }
-        let delay = self.delay(took_ms);
+        let delay = self.delay(why, took_ms);
         if let Some(good) = self.good.filter(|good| by_environment && *good != from) {
             // It reached the host before, and this failure says nothing of it.
             self.next = good;
@@ -351,11 +384,11 @@ impl<W> Dialling<W> {
             return;
         }
         self.stage = match why {
-            Why::Network | Why::Config if woke => {
+            Why::Refused | Why::Network | Why::Config if woke => {
                 self.backoff.reset();
                 return self.dial(now, self.next, false);
             }
-            Why::Network | Why::Config => Stage::Waiting(now + delay),
+            Why::Refused | Why::Network | Why::Config => Stage::Waiting(now + delay),
             Why::Agent => {
                 self.news_after = now + delay;
                 Stage::Parked(true)
@@ -471,7 +504,7 @@ mod tests {
 
     #[test]
     fn the_network_and_the_configuration_are_tried_again_ever_more_slowly() {
-        for why in [Why::Network, Why::Config] {
+        for why in [Why::Refused, Why::Network, Why::Config] {
             let mut host = host();
             after(&mut host, 0, Event::Members(true));
             let (mut now, mut gaps) = (0, Vec::new());
@@ -481,7 +514,7 @@ mod tests {
                 gaps.push(at - now);
                 now = at;
             }
-            assert!(gaps[0] < 1_000 && gaps.iter().all(|gap| *gap <= MAX_MS + 5), "{gaps:?}");
+            assert!(gaps[0] <= 1_005 && gaps.iter().all(|gap| *gap <= MAX_MS + 5), "{gaps:?}");
             assert!(gaps[12..].iter().all(|gap| *gap >= MAX_MS / 2), "{gaps:?}");
         }
     }
@@ -547,9 +580,75 @@ mod tests {
                 now = until;
                 after(&mut host, now, Event::Tick);
             }
-            let last = host.delay(10_000);
+            let last = host.delay(Why::Network, 10_000);
             assert!(watched || last >= MAX_MS / 2, "nobody looks: {last}");
         }
+    }
+
+    #[test]
+    fn a_port_that_refuses_is_tried_four_times_a_second_while_somebody_looks_and_four_times_a_minute_else() {
+        for (watched, least, most) in [(true, 230, 241), (false, 3, 4)] {
+            for seed in 0..50 {
+                let mut host: Machine = Dialling::new(seed, 0);
+                after(&mut host, 0, Event::Watched(watched));
+                after(&mut host, 0, Event::Members(true));
+                let (mut now, mut attempts) = (0, 0);
+                while now < 60_000 {
+                    attempts += 1;
+                    let refused = Event::Failed { why: Why::Refused, by_environment: false, took_ms: 1 };
+                    after(&mut host, now + 1, refused);
+                    now = next_attempt(&mut host);
+                }
+                assert!((least..=most).contains(&attempts), "{watched}: {attempts}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_link_that_somebody_looks_at_is_dialled_again_at_once_when_it_breaks_and_not_over_and_over() {
+        let mut host = host();
+        after(&mut host, 0, Event::Watched(true));
+        after(&mut host, 0, Event::Members(true));
+        let mut now = 0;
+        for (held, at_once) in [(10, true), (10, false), (10, false), (HELD_MS, true), (HELD_MS, true)] {
+            after(&mut host, now, Event::Up);
+            now += held;
+            let effects = after(&mut host, now, Event::Lost);
+            assert_eq!(!effects.is_empty(), at_once);
+            if !at_once {
+                now = next_attempt(&mut host);
+            }
+        }
+        after(&mut host, now, Event::Up);
+        after(&mut host, now, Event::Watched(false));
+        assert_eq!(after(&mut host, now + HELD_MS, Event::Lost), [], "all laptops at the same moment");
+    }
+
+    #[test]
+    fn a_network_that_changes_all_the_time_is_no_more_than_two_attempts_in_two_seconds() {
+        let mut host = host();
+        after(&mut host, 0, Event::Members(true));
+        let mut attempts = 0;
+        for now in (0..10_000).step_by(10) {
+            let effects = [after(&mut host, now, Event::Woke), after(&mut host, now, Event::Tick)].concat();
+            attempts += usize::from(!effects.is_empty());
+            if host.stage() == Stage::Dialling {
+                host.attempt.woke = false;
+                after(&mut host, now, failed(Why::Network));
+            }
+        }
+        assert!((8..=11).contains(&attempts), "{attempts}");
+    }
+
+    #[test]
+    fn a_second_link_that_carries_on_is_an_attempt_that_was_not_begun() {
+        let mut host = host();
+        after(&mut host, 0, Event::Members(true));
+        after(&mut host, 5, Event::Up);
+        assert_eq!(after(&mut host, 90, Event::Replaced(0)), []);
+        assert_eq!(host.stage(), Stage::Dialling);
+        assert_eq!(after(&mut host, 91, Event::Want("me", 0)), []);
+        assert_eq!(after(&mut host, 99, Event::Up), [Effect::Tell("me", true)]);
     }
 
     #[test]
@@ -639,7 +738,7 @@ mod tests {
 
     #[test]
     fn a_host_that_nobody_needs_any_more_is_let_go() {
-        for why in [Why::Network, Why::Config, Why::Agent, Why::Person] {
+        for why in [Why::Refused, Why::Network, Why::Config, Why::Agent, Why::Person] {
             let mut host = host();
             after(&mut host, 0, Event::Want("me", 0));
             after(&mut host, 0, Event::Members(true));
@@ -684,7 +783,13 @@ mod tests {
 
     fn any_event() -> impl proptest::strategy::Strategy<Value = Event<&'static str>> {
         use proptest::prelude::*;
-        let why = prop_oneof![Just(Why::Network), Just(Why::Config), Just(Why::Agent), Just(Why::Person)];
+        let why = prop_oneof![
+            Just(Why::Refused),
+            Just(Why::Network),
+            Just(Why::Config),
+            Just(Why::Agent),
+            Just(Why::Person)
+        ];
         prop_oneof![
             any::<bool>().prop_map(Event::Members),
             (0u32..3).prop_map(|origin| Event::Want("who", origin)),
@@ -700,6 +805,7 @@ mod tests {
                 took_ms
             }),
             Just(Event::Lost),
+            Just(Event::Replaced(0)),
             Just(Event::Tick),
         ]
     }
@@ -737,6 +843,7 @@ mod tests {
                         Effect::HangUp => {}
                     }
                 }
+                on_its_way |= matches!(event, Event::Replaced(_)) && host.stage() == Stage::Dialling;
                 proptest::prop_assert_eq!(on_its_way, host.stage() == Stage::Dialling);
                 proptest::prop_assert!(waiting == 0 || (waiting > 0 && on_its_way), "{} wait", waiting);
             }

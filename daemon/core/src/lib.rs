@@ -10,7 +10,7 @@
 //! * [`stream`]: what a stream is called, whatever number its link gives it
 //! * [`host`]: one host: its link, what was seen there, what each who lives there is told
 //! * [`link`]: one live connection to an agent: requests, streams, heartbeats
-//! * [`wake`]: whether this machine has slept
+//! * [`wake`]: whether this machine has slept · [`network`]: whether its network changed
 //! * [`adopt`]: a job another manager made → a record of ours
 //! * [`removal`]: a session that is to go → the next step
 //! * [`times`]: what a host's clock says → what ours says
@@ -36,6 +36,7 @@ pub mod host;
 pub mod last_screen;
 pub mod leader;
 pub mod link;
+pub mod network;
 pub mod pace;
 pub mod reconcile;
 pub mod record;

@@ -27,9 +27,21 @@ impl Wake {
     }
 }
 
+/// Has this machine slept between two looks at how long it slept in all since it was started, in milliseconds?
+pub fn has_slept(before_ms: i64, now_ms: i64) -> bool {
+    // Two clocks are not read in one moment.
+    now_ms.saturating_sub(before_ms) >= 500
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_clock_that_was_set_is_no_sleep() {
+        assert!(!has_slept(70_000, 70_020));
+        assert!(has_slept(70_000, 71_000));
+    }
 
     #[test]
     fn sleep_is_noticed_by_either_clock_and_lateness_is_not_sleep() {

@@ -74,6 +74,10 @@ pub struct Dialled {
     pub sockets: Rc<dyn Sockets>,
     /// The ssh config says that the user's ssh-agent is to be had there.
     pub forward_agent: bool,
+    /// The login asked a person for something, or may have.
+    pub asks_a_person: bool,
+    /// Another is to stand by beside it.
+    pub standby: bool,
 }
 
 /// An attempt that failed.
@@ -113,6 +117,7 @@ pub async fn environment(config: &Config, asking: Option<&Asking>, spare: &[Path
         }
     }
     environment.ssh_config = ssh_config(config, asking);
+    environment.asker = this_program();
     if !spare.is_empty() {
         let own = environment.variables.get(AGENT).map(PathBuf::from);
         if let Some(agent) =
@@ -122,6 +127,12 @@ pub async fn environment(config: &Config, asking: Option<&Asking>, spare: &[Path
         }
     }
     environment
+}
+
+/// This program, for as long as it runs: its file may be another by now.
+fn this_program() -> Option<PathBuf> {
+    let running = PathBuf::from(format!("/proc/{}/exe", std::process::id()));
+    if running.exists() { Some(running) } else { std::env::current_exe().ok() }
 }
 
 /// The ssh config of an attempt, where it is not the usual one.
@@ -186,13 +197,13 @@ async fn connect(
     let options = StartOptions { agent_dir: settings.agent_dir };
     let channel = start_agent(connection.as_mut(), images, &options).await?;
     let (reader, writer) = channel.stream.into_parts();
+    connection.is_settled();
+    let asks_a_person = connection.asks_a_person();
     let sockets = Rc::new(SocketsOf::There(connection));
-    Ok(Dialled {
-        reader: Box::new(reader),
-        writer: Box::new(writer),
-        sockets,
-        forward_agent: resolved.forward_agent,
-    })
+    let standby = settings.standby;
+    let forward_agent = resolved.forward_agent;
+    let (reader, writer) = (Box::new(reader), Box::new(writer));
+    Ok(Dialled { reader, writer, sockets, forward_agent, asks_a_person, standby })
 }
 
 /// This machine is a host like any other, but for the way there.
@@ -214,5 +225,8 @@ async fn local(
         writer: Box::new(writer),
         sockets: Rc::new(SocketsOf::Here),
         forward_agent: false,
+        // There is nothing to dial beside it.
+        asks_a_person: true,
+        standby: false,
     })
 }

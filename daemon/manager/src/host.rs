@@ -12,7 +12,7 @@ use crate::origins::{OWN, Origins};
 use sessd_base::asking::Asking;
 use sessd_base::clock;
 use sessd_core::dialling::Origin;
-use sessd_core::host::{Cause, Effect, Event, Phase};
+use sessd_core::host::{Beside, Cause, Effect, Event, LinkNumber, Phase};
 use sessd_core::reconcile::Seen;
 use sessd_core::stream::StreamIds;
 use sessd_proto::Uuid;
@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
@@ -126,19 +127,29 @@ pub trait HostMember: std::fmt::Debug {
     fn folder(&self) -> Option<String>;
 }
 
+/// How an attempt is made.
+#[derive(Debug)]
+pub struct How {
+    /// Somebody asked for it.
+    pub asked: bool,
+    /// Somebody looks at a session there.
+    pub watched: bool,
+    /// Who may be asked for it; nobody, where it is made beside a link that is there.
+    pub person: Option<Arc<Desk>>,
+}
+
 /// What a host needs of the manager that it belongs to, and all that it knows of it.
 pub trait HostContext {
     /// The manager's id, for hosts.
     fn manager_id(&self) -> String;
     /// The names of streams.
     fn stream_ids(&self) -> Rc<StreamIds>;
-    /// Begins an attempt to reach a host, from the environment of whoever asks for it. `asked`: somebody did.
+    /// Begins an attempt to reach a host, from the environment of whoever asks for it.
     fn dial(
         self: Rc<Self>,
         host: String,
         from: Option<Rc<Asking>>,
-        asked: bool,
-        person: Arc<Desk>,
+        how: How,
     ) -> Coming<Result<dial::Dialled, dial::Failed>>;
     /// Waits for what may mend the last failure, of an attempt that was made from this environment.
     fn mended(self: Rc<Self>, missing: &Missing, from: Option<Rc<Asking>>) -> Option<Coming<()>>;
@@ -168,11 +179,13 @@ pub enum ToHost {
     LookAgain,
     /// Take an inventory now, and tell what it says.
     Look(oneshot::Sender<Result<Rc<Seen>>>),
-    /// This machine slept, or may have: nothing that was known of the link is.
+    /// This machine slept, or may have, or its network is another: nothing that was known of the link is.
     Woke,
+    /// Somebody looks at a session there who did not, or the other way round.
+    Watched,
     /// The link of that number has ended.
     Ended(u64, LinkEnd),
-    /// The link of that number stalled or recovered.
+    /// The link of that number stalled or recovered, or an answer is late on it.
     Changed(u64),
 }
 
@@ -422,12 +435,12 @@ struct Task {
     machine: Machine,
     /// Where its clock begins.
     clock: Instant,
-    /// The attempt on its way, up to the agent's byte stream.
-    attempt: Option<Coming<Result<dial::Dialled, dial::Failed>>>,
+    /// The attempts on their way, up to the agent's byte stream: one, and one beside a link.
+    attempts: BTreeMap<LinkNumber, Coming<Result<dial::Dialled, dial::Failed>>>,
     /// From there on.
-    live: Option<Live>,
-    /// Links so far.
-    links: u64,
+    links: BTreeMap<LinkNumber, Live>,
+    /// What the links know of who looks.
+    watched: bool,
     /// What may mend the last failure without a person.
     missing: Missing,
     /// Comes when that has changed.
@@ -441,7 +454,6 @@ type Looker = oneshot::Sender<Result<Rc<Seen>>>;
 
 /// One link.
 struct Live {
-    number: u64,
     link: Rc<Link>,
     /// The look on its way.
     looking: Option<Coming<std::result::Result<LinkAnswer, NoAnswer>>>,
@@ -462,6 +474,20 @@ async fn coming<T>(future: Option<&mut Coming<T>>) -> T {
     }
 }
 
+/// Waits for the first of those there are.
+async fn first<'a, T: 'a>(all: impl Iterator<Item = (LinkNumber, &'a mut Coming<T>)>) -> (LinkNumber, T) {
+    let mut all: Vec<_> = all.collect();
+    std::future::poll_fn(|cx| {
+        for (number, future) in &mut all {
+            if let Poll::Ready(came) = future.as_mut().poll(cx) {
+                return Poll::Ready((*number, came));
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
 impl Task {
     fn start(
         host: &Rc<Host>,
@@ -475,9 +501,9 @@ impl Task {
             receiver,
             machine: Machine::new(seed, OWN),
             clock: Instant::now(),
-            attempt: None,
-            live: None,
-            links: 0,
+            attempts: BTreeMap::new(),
+            links: BTreeMap::new(),
+            watched: false,
             missing: Missing::Nothing,
             news: None,
         };
@@ -487,7 +513,8 @@ impl Task {
     async fn run(mut self) {
         loop {
             let deadline = self.machine.deadline().map(|at| self.clock + Duration::from_millis(at));
-            let looking = self.live.as_mut().and_then(|live| live.looking.as_mut());
+            let looking = self.links.iter_mut().filter_map(|(n, live)| Some((*n, live.looking.as_mut()?)));
+            let attempts = self.attempts.iter_mut().map(|(n, attempt)| (*n, attempt));
             let event = tokio::select! {
                 biased;
                 message = self.receiver.recv() => match message {
@@ -495,19 +522,27 @@ impl Task {
                     // Nobody has the handle any more.
                     None => return,
                 },
-                dialled = coming(self.attempt.as_mut()) => self.dialled(dialled),
-                answer = coming(looking) => self.answered(answer),
+                (number, dialled) = first(attempts) => self.dialled(number, dialled),
+                (number, answer) = first(looking) => self.answered(number, answer),
                 () = coming(self.news.as_mut()) => {
                     self.news = None;
                     Some(Event::News)
                 }
                 () = tokio::time::sleep_until(deadline.unwrap_or(self.clock + FAR)) => Some(Event::Tick),
             };
+            self.look_who_looks();
             if let Some(event) = event {
-                let watched = self.host.upgrade().is_some_and(|host| host.is_watched());
-                self.handle(Event::Watched(watched));
                 self.handle(event);
             }
+        }
+    }
+
+    /// Machine and links know whether anybody looks at a session there.
+    fn look_who_looks(&mut self) {
+        let watched = self.host.upgrade().is_some_and(|host| host.is_watched());
+        self.handle(Event::Watched(watched));
+        if std::mem::replace(&mut self.watched, watched) != watched {
+            self.links.values().for_each(|live| live.link.watched(watched));
         }
     }
 
@@ -531,9 +566,12 @@ impl Task {
             ToHost::Look(looker) => Event::Look(looker),
             ToHost::Woke => Event::Woke,
             ToHost::Ended(number, end) => Event::Ended(number, end),
+            // Who looks was looked at.
+            ToHost::Watched => return None,
             ToHost::Changed(number) => {
-                let live = self.live.as_ref().filter(|live| live.number == number)?;
-                Event::Changed(number, live.link.is_stalled())
+                let link = self.links.get(&number)?.link.clone();
+                self.handle(Event::Late(number, link.is_late()));
+                Event::Changed(number, link.is_stalled())
             }
         })
     }
@@ -541,23 +579,29 @@ impl Task {
     fn carry_out(&mut self, effect: Effect<Asker, Looker, Error>) {
         let (Some(manager), Some(host)) = (self.manager.upgrade(), self.host.upgrade()) else { return };
         match effect {
-            Effect::Dial { from, asked } => {
+            Effect::Dial { number, from, asked, beside } => {
                 let asking = host.origins.borrow().get(from);
-                self.attempt = Some(manager.dial(host.name.clone(), asking, asked, host.desk.clone()));
+                let person = (!beside).then(|| host.desk.clone());
+                let how = How { asked, watched: beside || host.is_watched(), person };
+                if beside {
+                    tracing::info!(host = host.name, "a second link is dialled beside the first");
+                }
+                self.attempts.insert(number, manager.dial(host.name.clone(), asking, how));
             }
-            Effect::Abandon => self.attempt = None,
+            Effect::Abandon(number) => drop(self.attempts.remove(&number)),
             Effect::HangUp(number) => {
-                if let Some(live) = self.live.take_if(|live| live.number == number) {
-                    host.heard.set(Some(live.link.heard().into()));
+                if let Some(live) = self.links.remove(&number) {
+                    let heard: Instant = live.link.heard().into();
+                    host.heard.set(host.heard.get().max(Some(heard)));
                 }
             }
             Effect::Doubt(number) => {
-                if let Some(live) = self.live.as_ref().filter(|live| live.number == number) {
+                if let Some(live) = self.links.get(&number) {
                     live.link.doubt();
                 }
             }
             Effect::Ask(number) => {
-                if let Some(live) = self.live.as_mut().filter(|live| live.number == number) {
+                if let Some(live) = self.links.get_mut(&number) {
                     let asked = InventoryRequest { places: host.folders(), manager_id: manager.manager_id() };
                     let link = live.link.clone();
                     live.looking =
@@ -575,14 +619,14 @@ impl Task {
                 *host.place.borrow_mut() = Some(Inventory { machine_id, folder, ..Inventory::default() });
             }
             Effect::Up(member, number, seen) => {
-                if self.live.as_ref().is_some_and(|live| live.number == number) {
+                if self.links.contains_key(&number) {
                     host.tell_member(member, HostNews::Up { seen });
                 }
             }
             Effect::News(member, seen) => host.tell_member(member, HostNews::Looked { seen }),
             Effect::Publish => self.publish(&host, &*manager),
             Effect::Sweep(number, seen) => {
-                if let Some(live) = self.live.as_ref().filter(|live| live.number == number) {
+                if let Some(live) = self.links.get(&number) {
                     manager.is_up(&host.name, &live.link, &seen);
                 }
             }
@@ -597,16 +641,18 @@ impl Task {
     /// Everybody hears where the link stands.
     fn publish(&self, host: &Host, manager: &dyn HostContext) {
         let error = || error_of(&host.name, self.machine.cause());
-        let status = match (self.machine.phase(), &self.live) {
-            (Phase::Dormant, _) => Status::Dormant,
-            (Phase::Up(_), Some(live)) => Status::Up(live.link.clone()),
-            (Phase::Connecting | Phase::Up(_), _) => Status::Connecting,
-            (Phase::Waiting(at), _) => {
+        let status = match self.machine.phase() {
+            Phase::Dormant => Status::Dormant,
+            Phase::Connecting => Status::Connecting,
+            Phase::Up(number) => {
+                self.links.get(&number).map_or(Status::Connecting, |live| Status::Up(live.link.clone()))
+            }
+            Phase::Waiting(at) => {
                 let left = at.saturating_sub(self.clock.elapsed().as_millis() as u64);
                 Status::Down { next_try_ms: clock::wall_ms() + left as i64, why: error() }
             }
-            (Phase::Parked, _) => Status::NeedsPerson(error()),
-            (Phase::Disconnected, _) => Status::Disconnected(error()),
+            Phase::Parked => Status::NeedsPerson(error()),
+            Phase::Disconnected => Status::Disconnected(error()),
         };
         if matches!(status, Status::Up(_)) && !matches!(&*host.status.borrow(), Status::Up(_)) {
             point("host-up");
@@ -620,28 +666,38 @@ impl Task {
 
     fn dialled(
         &mut self,
+        number: LinkNumber,
         dialled: Result<dial::Dialled, dial::Failed>,
     ) -> Option<Event<Asker, Looker, Error>> {
-        self.attempt = None;
+        self.attempts.remove(&number);
         match dialled {
-            Ok(dialled) => self.greet(dialled).map(Event::Dialled),
+            Ok(dialled) => {
+                let may = match (dialled.asks_a_person, dialled.standby) {
+                    (true, _) => Beside::Never,
+                    (false, true) => Beside::Always,
+                    (false, false) => Beside::WhenLate,
+                };
+                self.handle(Event::May(may));
+                self.greet(number, dialled)?;
+                Some(Event::Dialled(number))
+            }
             Err(dial::Failed { failure, proxied }) => {
                 let host = self.host.upgrade().map(|h| h.name.clone()).unwrap_or_default();
                 tracing::info!(host, %failure, "the host could not be reached");
                 let (why, by_environment) = why(&failure, proxied);
                 self.missing = Missing::of(&failure);
-                Some(Event::NotDialled { why, by_environment, error: Error::from(failure) })
+                Some(Event::NotDialled { number, why, by_environment, error: Error::from(failure) })
             }
         }
     }
 
     /// A link begins.
-    fn greet(&mut self, dialled: dial::Dialled) -> Option<u64> {
+    fn greet(&mut self, number: LinkNumber, dialled: dial::Dialled) -> Option<()> {
         let (manager, host) = (self.manager.upgrade()?, self.host.upgrade()?);
         host.forward_agent.set(dialled.forward_agent);
-        let link = Link::new(dialled.sockets, manager.stream_ids());
-        self.links += 1;
-        let number = self.links;
+        // What is on this machine is never late, but busy.
+        let link = Link::new(dialled.sockets, manager.stream_ids(), host.name != LOCAL);
+        link.watched(self.watched);
         let (ended, changed) = (host.mailbox.borrow().clone(), host.mailbox.borrow().clone());
         let running = link.clone().run(dialled.reader, dialled.writer, move || {
             // The task lives as long as the host's handle.
@@ -653,17 +709,17 @@ impl Task {
             tracing::info!(host = name, ?end, "the link ended");
             let _ = ended.send(ToHost::Ended(number, end));
         });
-        self.live = Some(Live { number, link, looking: None });
-        Some(number)
+        self.links.insert(number, Live { link, looking: None });
+        Some(())
     }
 
     fn answered(
         &mut self,
+        number: LinkNumber,
         answer: std::result::Result<LinkAnswer, NoAnswer>,
     ) -> Option<Event<Asker, Looker, Error>> {
-        let live = self.live.as_mut()?;
-        live.looking = None;
-        Some(Event::Answered(live.number, answer.ok()))
+        self.links.get_mut(&number)?.looking = None;
+        Some(Event::Answered(number, answer.ok()))
     }
 }
 

@@ -1,8 +1,8 @@
 //! What the manager's hosts have of it.
 
-use crate::desk::{Desk, Step};
+use crate::desk::Step;
 use crate::dial;
-use crate::host::{Coming, HostContext};
+use crate::host::{Coming, HostContext, How};
 use crate::link::Link;
 use crate::manager::Manager;
 use crate::news::{self, Missing};
@@ -11,7 +11,6 @@ use sessd_core::reconcile::Seen;
 use sessd_core::stream::StreamIds;
 use sessd_proto::docs::{LinkState, Result};
 use std::rc::Rc;
-use std::sync::Arc;
 
 impl HostContext for Manager {
     fn manager_id(&self) -> String {
@@ -26,11 +25,12 @@ impl HostContext for Manager {
         self: Rc<Self>,
         host: String,
         from: Option<Rc<Asking>>,
-        asked: bool,
-        person: Arc<Desk>,
+        how: How,
     ) -> Coming<Result<dial::Dialled, dial::Failed>> {
         // Whoever asks is answered as ssh would be there; without anybody, an agent that is gone is not missed.
-        let spare = if asked { Vec::new() } else { self.agents() };
+        let spare = if how.asked { Vec::new() } else { self.agents() };
+        // Of what is made beside a link nobody hears.
+        let person = how.person.unwrap_or_default();
         person.is_at(Step::Config);
         Box::pin(async move {
             self.config.look(&self.paths).await;
@@ -39,6 +39,7 @@ impl HostContext for Manager {
             drop(self);
             let mut from = dial::environment(&config, from.as_deref(), &spare).await;
             from.person = Some(person.clone());
+            from.hurry = how.watched;
             dial::dial(&host, &config, &home, from, images, |step| person.is_at(step)).await
         })
     }

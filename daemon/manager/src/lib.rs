@@ -9,7 +9,8 @@
 //! * [`manager`]: what there is · [`registry`]: the sessions, the only place where they come and go · [`verbs`]: what people ask for
 //! * [`session`]: the task of one session · [`mailbox`]: what it is told
 //! * [`host`], [`host_context`]: the task of one host · [`link`]: one live connection with an agent · [`dial`]: its byte stream · [`origins`]: from where
-//!   people asked · [`news`]: what is worth another attempt
+//!   people asked · [`news`]: what is worth another attempt · [`network`]: what
+//!   makes every link doubtful
 //! * [`forward`]: what is forwarded for a session, and the sockets of that
 //! * [`store`]: the records in SQLite · [`upkeep`]: what is done now and then
 //! * [`doc`], [`events`]: what people see · [`adopt`]: taking over what another manager made
@@ -33,6 +34,7 @@ mod link;
 mod log;
 mod mailbox;
 mod manager;
+mod network;
 mod news;
 mod origins;
 mod registry;

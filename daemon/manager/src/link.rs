@@ -4,6 +4,7 @@
 use crate::wire::{FrameReader, Held, OutQueue, OwnedFrame};
 use sessd_core::link::{Effect, Event, Load, Owned, Route};
 use sessd_core::stream::{StreamId, StreamIds};
+use sessd_proto::frame::kind;
 use sessd_proto::messages::{LinkAct, LinkAnswer};
 use sessd_proto::{Frame, RawFrame};
 use std::cell::{Cell, RefCell};
@@ -70,6 +71,8 @@ pub struct Link {
     sockets: RefCell<Option<Rc<dyn Sockets>>>,
     /// Readers and writers of streams' own connections.
     own: RefCell<JoinSet<()>>,
+    /// An answer may be late on the way.
+    is_far: bool,
     requests: RefCell<HashMap<u64, oneshot::Sender<LinkAnswer>>>,
     asked: Cell<u64>,
     /// Memory that frames of the link hold.
@@ -96,8 +99,8 @@ impl Load for Link {
 }
 
 impl Link {
-    /// A link about to run. What it sends waits until then.
-    pub fn new(sockets: Rc<dyn Sockets>, ids: Rc<StreamIds>) -> Rc<Self> {
+    /// A link about to run. What it sends waits until then. `is_far`: an answer may be late on the way.
+    pub fn new(sockets: Rc<dyn Sockets>, ids: Rc<StreamIds>, is_far: bool) -> Rc<Self> {
         let link = Rc::new(Self {
             machine: RefCell::new(sessd_core::link::Link::new(Duration::ZERO, env!("CARGO_PKG_VERSION"))),
             began: Instant::now(),
@@ -107,6 +110,7 @@ impl Link {
             ids,
             sockets: RefCell::new(Some(sockets)),
             own: RefCell::default(),
+            is_far,
             requests: RefCell::default(),
             asked: Cell::new(0),
             held: Held::default(),
@@ -268,6 +272,9 @@ impl Link {
 
     /// Passes a frame on as it is, but for the number of its stream.
     pub fn relay(&self, stream: StreamId, frame: RawFrame<'_>) {
+        if self.is_far && frame.kind == kind::INPUT {
+            self.hastens(Event::Typed);
+        }
         match self.route(stream) {
             Some(Route::Agent(number)) => self.out.with(|out| frame.relay(number, out)),
             Some(Route::Own) => {
@@ -315,6 +322,27 @@ impl Link {
     /// How long it has been silent, once that is longer than an answer to a heartbeat takes.
     pub fn quiet_ms(&self) -> Option<u64> {
         self.machine.borrow().quiet(self.began.elapsed()).map(|silent| silent.as_millis() as u64)
+    }
+
+    /// Is an answer late that somebody waits for?
+    pub fn is_late(&self) -> bool {
+        self.machine.borrow().is_late()
+    }
+
+    /// Somebody looks at a session of it, or nobody does.
+    pub fn watched(&self, watched: bool) {
+        if self.is_far {
+            self.hastens(Event::Watched(watched));
+        }
+    }
+
+    /// What makes the deadline nearer.
+    fn hastens(&self, event: Event<'_, OwnedFrame>) {
+        let before = self.machine.borrow().deadline();
+        self.handle(event);
+        if self.machine.borrow().deadline() < before {
+            self.hurry.notify_one();
+        }
     }
 
     /// The machine slept, or somebody waits: the connection may be long dead. Until something is heard it is stalled, and

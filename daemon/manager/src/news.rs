@@ -46,6 +46,7 @@ pub fn why(failure: &Failure, proxied: bool) -> (Why, bool) {
         Failure::NeedsLogin { .. } | Failure::HostKey { .. } => (Why::Person, true),
         Failure::NoAgent { .. } => (Why::Agent, true),
         Failure::Config { .. } => (Why::Config, true),
+        Failure::Refused { .. } => (Why::Refused, false),
         // A proxy is a program that is started there.
         Failure::Unreachable { .. } => (Why::Network, proxied),
         Failure::AgentInstall { .. } | Failure::Protocol { .. } => (Why::Network, false),

@@ -24,6 +24,15 @@ pub fn split(stream: tokio::net::UnixStream) -> io::Result<(Reader, Writer)> {
     Ok((Reader(reader), Writer { stream, room: None }))
 }
 
+/// Watches a descriptor of ours for something to read.
+///
+/// # Errors
+/// When it cannot be watched.
+pub fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the `AsyncFd` owns the descriptor, which nothing else names.
+    Ok(unsafe { AsyncFd::register_with_interest(descriptor, Interest::READABLE) }?)
+}
+
 /// What the peer says.
 #[derive(Debug)]
 pub struct Reader(AsyncFd<Arc<UnixStream>>);

@@ -4,6 +4,7 @@
 use crate::host::{Status, ToHost};
 use crate::link::{FrameSink, Link};
 use crate::manager::Manager;
+use crate::network::Network;
 use crate::wire::OwnedFrame;
 use sessd_base::clock;
 use sessd_core::reconcile::Seen;
@@ -38,6 +39,13 @@ impl FrameSink for FirstWords {
 }
 
 impl Manager {
+    /// The way to every host may be another, and what was known of its link is not known any more.
+    fn woke(&self) {
+        for host in self.hosts.borrow().values() {
+            host.tell(ToHost::Woke);
+        }
+    }
+
     /// Tells a host to forget jobs of which we have all we wanted, where a manager or a link died before it was told.
     pub(crate) fn sweep(self: &Rc<Self>, host: &str, link: &Rc<Link>, seen: &Rc<Seen>) {
         if seen.leftovers(&self.id, |_, _| true).is_empty() {
@@ -100,12 +108,13 @@ impl Manager {
 }
 
 /// What has to be done from time to time: forget old records, notice that the machine slept, and let slow listeners catch up.
-pub(super) async fn keep_house(manager: Weak<Manager>) {
+pub(super) async fn keep_house(weak: Weak<Manager>) {
     let began = Instant::now();
     let monotonic_ms = || began.elapsed().as_millis() as i64;
     let mut wake = Wake::new(clock::wall_ms(), monotonic_ms());
+    let mut network = Network::new();
     for tick in 0u32.. {
-        let Some(manager) = manager.upgrade() else { return };
+        let Some(manager) = weak.upgrade() else { return };
         if tick % FORGET_TICKS == 0
             && let Err(error) = manager.forget_old().await
         {
@@ -119,12 +128,26 @@ pub(super) async fn keep_house(manager: Weak<Manager>) {
         manager.config.look(&manager.paths).await;
         if wake.tick(clock::wall_ms(), monotonic_ms(), TICK.as_millis() as i64) {
             tracing::info!("this machine slept: every link is looked after");
-            for host in manager.hosts.borrow().values() {
-                host.tell(ToHost::Woke);
-            }
+            manager.woke();
         }
         manager.let_hosts_go();
         drop(manager);
-        tokio::time::sleep(TICK).await;
+        listen(&mut network, &weak).await;
+    }
+}
+
+/// A tick long, looks after every link when the network changes.
+async fn listen(network: &mut Network, manager: &Weak<Manager>) {
+    let tick = tokio::time::sleep(TICK);
+    tokio::pin!(tick);
+    loop {
+        tokio::select! {
+            () = &mut tick => return,
+            () = network.changed() => {
+                if let Some(manager) = manager.upgrade() {
+                    manager.woke();
+                }
+            }
+        }
     }
 }

@@ -68,6 +68,8 @@ pub(super) struct Notes {
     pub(super) cipher: Option<String>,
     /// The ssh-agent was asked for a signature and has not answered: it may wait for a touch or a confirmation.
     pub(super) signing: bool,
+    /// A signature took as long as a person does.
+    pub(super) touched: bool,
     /// Comes when the connection ends.
     pub(super) ended: Arc<Notify>,
 }

@@ -80,6 +80,10 @@ impl Connection for Here {
         "this machine".to_owned()
     }
 
+    fn asks_a_person(&self) -> bool {
+        false
+    }
+
     fn describe(&self) -> String {
         "a shell on this machine".to_owned()
     }

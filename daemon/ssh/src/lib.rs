@@ -4,7 +4,7 @@
 //! "me@box"  Destination::parse            proto::docs::host
 //!    |      HostConfig::resolve           config/        what `ssh -G` says, tokens expanded, jumps resolved
 //!    |      Transport::dial               russh.rs       our own connection, one per host
-//!    |                                    openssh.rs     the system's `ssh` over stdio
+//!    |                                    openssh.rs     the system's `ssh` over stdio; askpass.rs: what it asks
 //!    |                                    own_first.rs   the first, and the second for what the first lacks
 //!    |        preferred::preferred        preferred.rs   which algorithms are offered
 //!    |        known_hosts::decide         known_hosts.rs is this the host it was?
@@ -27,6 +27,7 @@ use sessd_proto::docs::host::{BadHost, ssh_command};
 use sessd_proto::docs::{Error, Kind};
 use std::{future::Future, pin::Pin};
 
+mod askpass;
 mod auth;
 pub mod bootstrap;
 pub mod config;
@@ -93,6 +94,14 @@ pub enum Failure {
     /// The network's matter: tried again for ever.
     #[error("{host} is out of reach: {detail}")]
     Unreachable {
+        /// The host as the person named it, or the jump host that failed.
+        host: String,
+        /// What happened, one line.
+        detail: String,
+    },
+    /// The same, and nothing was reached that could have refused a login: trying again costs neither side anything.
+    #[error("{host} is out of reach: {detail}")]
+    Refused {
         /// The host as the person named it, or the jump host that failed.
         host: String,
         /// What happened, one line.
@@ -167,7 +176,7 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let message = failure.to_string();
         match failure {
-            Failure::Unreachable { host, .. } => Self::new(
+            Failure::Unreachable { host, .. } | Failure::Refused { host, .. } => Self::new(
                 Kind::Unreachable,
                 message,
                 format!("check the network, or try `{}`", ssh_command(&host)),
@@ -193,7 +202,7 @@ impl From<Failure> for Error {
 impl Failure {
     /// Whether time alone may mend it. All else waits for a person, an agent or a changed file.
     pub fn is_retried(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Refused { .. })
     }
 }
 
@@ -274,6 +283,12 @@ pub trait Connection: Send + Sync {
 
     /// The host as the person named it: for messages.
     fn host(&self) -> String;
+
+    /// Whether the login asked a person for something, or may have: another one beside it would ask again.
+    fn asks_a_person(&self) -> bool;
+
+    /// What was started is up: what a person answered for it is wiped.
+    fn is_settled(&mut self) {}
 
     /// `user@host:port, cipher` and the like: for logs and `doctor`, never parsed.
     fn describe(&self) -> String;

@@ -2,16 +2,19 @@
 //! revocation lists, and whatever else our own connection lacks.
 //!
 //! One `ssh` process per exec, so [`Transport::dial`] cannot fail: what would fail there fails in `exec`, with the same
-//! kinds. `BatchMode` keeps it from ever asking; a LocalCommand, which ssh runs once it is logged in, is how we learn
+//! kinds. What it asks goes to a person where there is one (`SSH_ASKPASS`), and `BatchMode` keeps it from asking where
+//! there is none; a LocalCommand, which ssh runs once it is logged in, is how we learn
 //! that it is. Until then its stderr is ssh's own and is sorted into a [`Failure`]; after that it is the remote
 //! command's. Where the user has a ControlMaster running (logged in by hand, with a token perhaps), it is shared; ours
 //! never becomes one.
 
 use std::{
+    convert::Infallible,
     future::Future as _,
     io,
     pin::Pin,
     process::Stdio,
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -25,10 +28,12 @@ use tokio::{
 
 use super::{
     BoxFuture, Connection, ExecStream, Exit, Failure, HostKeyProblem, OnFile, Transport, agent_has_keys,
+    askpass::{Given, Questions},
     auth::no_agent,
     clean,
     config::{HostConfig, destination_args},
     known_hosts,
+    prompt::Asker,
     stream::{Source, Tail},
 };
 
@@ -55,7 +60,12 @@ impl Transport for OpensshTransport {
                     detail: "transport \"openssh\" needs ssh, which is not installed".to_owned(),
                 });
             }
-            Ok(Box::new(OpensshConnection { host: host.clone() }) as Box<dyn Connection>)
+            Ok(Box::new(OpensshConnection {
+                host: host.clone(),
+                asker: Asker::new(host),
+                given: Given::default(),
+                wants_a_touch: false,
+            }) as Box<dyn Connection>)
         })
     }
 }
@@ -63,14 +73,24 @@ impl Transport for OpensshTransport {
 /// No connection, but the right to make one per exec.
 struct OpensshConnection {
     host: HostConfig,
+    asker: Arc<Asker>,
+    /// What a person answered in this dial.
+    given: Given,
+    /// A key on a device may have been used, or there is no login of our own.
+    wants_a_touch: bool,
 }
 
 impl OpensshConnection {
+    /// An ssh to that host, which asks nobody.
     fn command(&self, extra: &[&str]) -> Command {
+        self.command_that(&[&["-o", "BatchMode=yes"], extra].concat())
+    }
+
+    fn command_that(&self, extra: &[&str]) -> Command {
         let host = &self.host;
         let binary = host.environment.ssh.clone().unwrap_or_else(|| "ssh".into());
         let mut command = host.environment.command(binary);
-        command.args(["-T", "-o", "BatchMode=yes", "-o", "EscapeChar=none", "-o", "ClearAllForwardings=yes"]);
+        command.args(["-T", "-o", "EscapeChar=none", "-o", "ClearAllForwardings=yes"]);
         // Set even where the config has one: the value is the config's, or our default where it has none.
         command.arg("-o").arg(format!("ConnectTimeout={}", host.connect_timeout.as_secs().max(1)));
         command.args(["-o", "RemoteCommand=none", "-o", "RequestTTY=no"]);
@@ -100,6 +120,7 @@ impl OpensshConnection {
 
     async fn start(&mut self, remote: &str) -> Result<ExecStream, Failure> {
         let shared = self.master_runs().await;
+        self.wants_a_touch = shared || has_device_key(&self.host).await;
         // Any local shell understands these words; `echo` into stderr is sh's own doing.
         let mark = mark()?;
         let mut local = format!("LocalCommand=/bin/sh -c \"echo {mark} >&2\"");
@@ -107,10 +128,13 @@ impl OpensshConnection {
             // ssh expands it once more.
             local = format!("{local}; {}", command.replace('%', "%%"));
         }
+        let mut questions = if shared { None } else { Questions::new(&self.host, &self.asker) };
         let mut command = if shared {
             self.command(&["-o", "ControlMaster=no"])
         } else {
-            self.command(&[
+            self.command_that(&[
+                "-o",
+                if questions.is_some() { "BatchMode=no" } else { "BatchMode=yes" },
                 "-o",
                 "ControlPath=none",
                 "-o",
@@ -122,6 +146,9 @@ impl OpensshConnection {
             ])
         };
         command.arg(remote).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        if let Some(questions) = &questions {
+            questions.of(&mut command);
+        }
         let config = |what: String| Failure::Config { detail: what };
         let mut child = command.spawn().map_err(|e| config(format!("ssh does not start: {e}")))?;
         let (Some(stdin), Some(stdout), Some(mut stderr)) =
@@ -135,15 +162,31 @@ impl OpensshConnection {
         }
         let hops = u32::try_from(self.host.jumps.len() + 1).unwrap_or(1);
         let bound = self.host.connect_timeout * hops + LOGIN_TIMEOUT;
-        match timeout(bound, until_logged_in(&mut stderr, &mark)).await {
-            Ok(Ok(rest)) => Ok(process_stream(child, stdin, stdout, stderr, &rest)),
-            Ok(Err(said)) => {
+        let asker = self.asker.clone();
+        let logged_in = async {
+            let (host, given) = (&self.host, &mut self.given);
+            let asked = async {
+                match &mut questions {
+                    Some(questions) => questions.answer(host, &asker, given).await,
+                    None => std::future::pending::<Infallible>().await,
+                }
+            };
+            tokio::select! {
+                logged_in = until_logged_in(&mut stderr, &mark) => logged_in,
+                never = asked => match never {},
+            }
+        };
+        let logged_in = asker.within(bound, logged_in).await;
+        drop(questions);
+        match logged_in {
+            Some(Ok(rest)) => Ok(process_stream(child, stdin, stdout, stderr, &rest)),
+            Some(Err(said)) => {
                 // Reaped here, so that no zombie waits for the runtime's next look.
                 child.wait().await.ok();
                 Err(self.failure(&said).await)
             }
             // It has its own limit for the connection: what is left is the login.
-            Err(_) => Err(Failure::NeedsLogin {
+            None => Err(Failure::NeedsLogin {
                 host: self.host.name(),
                 detail: format!(
                     "ssh was not logged in within {} s: a key may wait for a touch or a confirmation",
@@ -199,6 +242,9 @@ impl OpensshConnection {
         if has("no matching ") || has("Unable to negotiate") || has("Protocol major versions differ") {
             return Failure::Protocol { host, detail };
         }
+        if has("connect to host ") && self.host.jumps.is_empty() && self.host.proxy_command.is_none() {
+            return Failure::Refused { host, detail };
+        }
         if detail.is_empty() {
             return Failure::Unreachable { host, detail: "ssh ended without a word".to_owned() };
         }
@@ -230,6 +276,18 @@ impl OpensshConnection {
             kind,
         }
     }
+}
+
+/// Whether a key that lies on a device is among those of the config.
+async fn has_device_key(host: &HostConfig) -> bool {
+    for file in &host.identity_files {
+        let mut public = file.clone().into_os_string();
+        public.push(".pub");
+        if tokio::fs::read_to_string(&public).await.is_ok_and(|text| text.trim_start().starts_with("sk-")) {
+            return true;
+        }
+    }
+    false
 }
 
 /// A running process as a stream; `said` is what of its stderr was read already.
@@ -308,6 +366,14 @@ impl Connection for OpensshConnection {
 
     fn host(&self) -> String {
         self.host.name()
+    }
+
+    fn asks_a_person(&self) -> bool {
+        self.wants_a_touch || self.asker.has_asked()
+    }
+
+    fn is_settled(&mut self) {
+        self.given.clear();
     }
 
     fn describe(&self) -> String {

@@ -52,6 +52,13 @@ impl Asker {
         self.waited().0
     }
 
+    /// A key on a device waits for somebody.
+    pub(super) fn touched(&self) {
+        if let Ok(mut waits) = self.waits.lock() {
+            waits.asked = true;
+        }
+    }
+
     /// Whether somebody was asked anything so far.
     pub(super) fn has_asked(&self) -> bool {
         self.waits.lock().is_ok_and(|waits| waits.asked)

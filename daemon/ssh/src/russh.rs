@@ -91,6 +91,7 @@ pub(super) fn dial_within(
         let asker = Asker::new(host);
         let mut alive = Alive::default();
         let mut previous: Option<Handle<Client>> = None;
+        let mut touched = false;
         for hop in host.jumps.iter().chain([host]) {
             let (handle, notes) = match previous.take() {
                 None => {
@@ -145,8 +146,10 @@ pub(super) fn dial_within(
                 if let Some(command) = &host.policy.local_command {
                     run_local(command, host).await;
                 }
+                let touched = touched || notes.lock().is_ok_and(|notes| notes.touched);
                 return Ok(Box::new(RusshConnection {
                     handle,
+                    asks_a_person: touched || asker.has_asked(),
                     alive: Arc::new(alive),
                     notes,
                     host: host.name(),
@@ -154,6 +157,7 @@ pub(super) fn dial_within(
                     sent: host.policy.sent.clone(),
                 }) as Box<dyn Connection>);
             }
+            touched |= notes.lock().is_ok_and(|notes| notes.touched);
             previous = Some(handle);
         }
         Err(Failure::Config { detail: format!("{} has no hop to dial", host.name()) }.into())
@@ -232,11 +236,16 @@ async fn handshake(
     };
     match asker.within(host.connect_timeout, shake).await {
         Some(done) => done.map(|handle| (handle, notes.clone())),
-        None => Err(Failure::Unreachable {
-            host: host.name(),
-            detail: format!("no answer within {} s (ConnectTimeout)", host.connect_timeout.as_secs()),
+        None => {
+            let detail = format!("no answer within {} s (ConnectTimeout)", host.connect_timeout.as_secs());
+            let host = host.name();
+            // Where there was no connection nothing was cost.
+            Err(match stop {
+                Some(_) => Failure::Unreachable { host, detail },
+                None => Failure::Refused { host, detail },
+            }
+            .into())
         }
-        .into()),
     }
 }
 
@@ -308,6 +317,7 @@ struct RusshConnection {
     notes: Arc<Mutex<Notes>>,
     host: String,
     about: String,
+    asks_a_person: bool,
     /// Variables that go before each command.
     sent: Vec<(String, String)>,
 }
@@ -389,6 +399,10 @@ impl Connection for RusshConnection {
 
     fn host(&self) -> String {
         self.host.clone()
+    }
+
+    fn asks_a_person(&self) -> bool {
+        self.asks_a_person
     }
 
     fn describe(&self) -> String {

@@ -269,6 +269,10 @@ impl Connection for Shell {
         self.shell.to_owned()
     }
 
+    fn asks_a_person(&self) -> bool {
+        false
+    }
+
     fn describe(&self) -> String {
         self.shell.to_owned()
     }

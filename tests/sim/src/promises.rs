@@ -249,7 +249,9 @@ pub fn view_was_closed(world: &mut World, number: usize) {
     let View { hostile, over, life, manager, session, .. } = &world.views[number];
     let process = world.managers[*manager].process.as_ref();
     let is_there = process.is_some_and(|process| process.sessions().contains(session));
-    if !hostile && !over && life.is_some() && is_there {
+    // A restart lets the views of the old job go, which come again to the new one.
+    let ends = world.wanted.ends.contains(session);
+    if !hostile && !over && life.is_some() && is_there && !ends {
         world.checks.broken = Some(format!("4: view {number} is sent away, and did nothing"));
     }
 }

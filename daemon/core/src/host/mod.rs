@@ -8,16 +8,23 @@
 //!     └── no link ◀─────┴───────────────────┘
 //! ```
 //!
+//! An answer that is late while somebody waits for it has a second link dialled beside the first, which is not given up:
+//! whichever can resume first carries on ([`beside`]).
+//!
 //! When there is an attempt is [`crate::dialling`]'s to say. Whatever comes is taken in in every phase, in one place: an
 //! answer that nobody waits for any more, a link's end after the next began, a doubt in the middle of a look. Links and
-//! members are known by numbers of the caller's choice, none of which is ever given again.
+//! members are known by numbers, none of which is ever given again; an attempt has the number of the link that it may come to.
 
+mod beside;
 #[cfg(test)]
 mod tests;
+
+pub use beside::{Beside, SPARE_MS};
 
 use crate::dialling::{self, Dialling, Origin, Stage, Why};
 use crate::link::LinkEnd;
 use crate::reconcile::Seen;
+use beside::Spare;
 use sessd_proto::messages::{Inventory, LinkAnswer};
 use std::collections::{BTreeSet, VecDeque};
 use std::rc::Rc;
@@ -74,12 +81,16 @@ pub enum Event<W, L, E> {
     Disconnect,
     /// This machine slept, or its network changed.
     Woke,
+    /// What may be dialled beside a link, by what is known of the host's login.
+    May(Beside),
     /// What may mend the last failure has come.
     News,
-    /// The attempt came to a byte stream: the link of this number.
+    /// The attempt of this number came to a byte stream: the link of the same number.
     Dialled(LinkNumber),
-    /// The attempt failed.
+    /// An attempt failed.
     NotDialled {
+        /// Its number.
+        number: LinkNumber,
         /// What has to change.
         why: Why,
         /// It may be the doing of the environment the attempt was made from.
@@ -91,8 +102,10 @@ pub enum Event<W, L, E> {
     Answered(LinkNumber, Option<LinkAnswer>),
     /// A link has ended.
     Ended(LinkNumber, LinkEnd),
-    /// A link is late, or that is over; it is stalled.
+    /// A link has nothing heard for longer than a heartbeat allows, or that is over; it is stalled.
     Changed(LinkNumber, bool),
+    /// An answer that somebody waits for is late on a link, or that is over.
+    Late(LinkNumber, bool),
     /// Time has passed.
     Tick,
 }
@@ -102,13 +115,17 @@ pub enum Event<W, L, E> {
 pub enum Effect<W, L, E> {
     /// Begin an attempt.
     Dial {
+        /// Its number, and that of the link that it may come to.
+        number: LinkNumber,
         /// From this environment.
         from: Origin,
         /// Somebody asked for it.
         asked: bool,
+        /// It is made beside a link that is there: nobody is asked anything for it.
+        beside: bool,
     },
-    /// The attempt on its way is of no use: drop it.
-    Abandon,
+    /// The attempt of this number is of no use: drop it.
+    Abandon(LinkNumber),
     /// End this link, or let go of what is left of it.
     HangUp(LinkNumber),
     /// Silence on this link is soon its end.
@@ -167,6 +184,8 @@ struct Live<L> {
     number: LinkNumber,
     since: u64,
     stalled: bool,
+    /// An answer is late that somebody waits for.
+    late: bool,
     /// What was there at the last look; none: it has not said yet.
     seen: Option<Rc<Seen>>,
     looking: Option<Looking<L>>,
@@ -178,12 +197,18 @@ struct Live<L> {
     doubted: u64,
 }
 
+/// An attempt on its way.
+#[derive(Debug, Clone, Copy)]
+struct Attempt {
+    number: LinkNumber,
+    since: u64,
+}
+
 /// What there is of a way to the host.
 #[derive(Debug)]
 enum Way<L> {
     Nothing,
-    /// An attempt, begun at that time.
-    Attempt(u64),
+    Attempt(Attempt),
     Link(Live<L>),
 }
 
@@ -193,6 +218,9 @@ pub struct Host<W, L, E> {
     members: BTreeSet<Member>,
     dialling: Dialling<W>,
     way: Way<L>,
+    spare: Spare<L>,
+    /// Attempts so far.
+    attempts: LinkNumber,
     cause: Cause<E>,
     /// What may mend it without a person.
     why: Why,
@@ -211,6 +239,8 @@ impl<W, L, E: Clone> Host<W, L, E> {
             members: BTreeSet::new(),
             dialling: Dialling::new(seed, from),
             way: Way::Nothing,
+            spare: Spare::default(),
+            attempts: 0,
             cause: Cause::NotDialled,
             why: Why::Network,
             from,
@@ -232,7 +262,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
             Way::Link(live) => live.again_at,
             _ => None,
         };
-        self.dialling.deadline().into_iter().chain(looks).min()
+        self.dialling.deadline().into_iter().chain(looks).chain(self.spare_deadline()).min()
     }
 
     /// Where its link stands, as everybody knows.
@@ -304,6 +334,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
                     live.stalled = true;
                     self.effects.extend([Effect::Doubt(live.number), Effect::Publish]);
                 }
+                self.spare_woke(now);
                 self.decide(now, dialling::Event::Woke);
             }
             Event::News => {
@@ -314,8 +345,13 @@ impl<W, L, E: Clone> Host<W, L, E> {
                 }
             }
             Event::Dialled(number) => self.dialled(now, number),
-            Event::NotDialled { why, by_environment, error } => {
-                if let Way::Attempt(since) = self.way {
+            Event::May(beside) => self.may(now, beside),
+            Event::NotDialled { number, why, by_environment, error } => {
+                if self.spare.is_attempt(number) {
+                    self.spare_failed(now, why);
+                } else if let Way::Attempt(Attempt { since, .. }) = self.way
+                    && self.is_attempt(number)
+                {
                     self.way = Way::Nothing;
                     (self.cause, self.why) = (Cause::Attempt(error), why);
                     let took_ms = now.saturating_sub(since);
@@ -325,13 +361,18 @@ impl<W, L, E: Clone> Host<W, L, E> {
             Event::Answered(number, answer) => {
                 if self.is_live(number) {
                     self.answered(now, answer);
+                } else if self.spare.is_link(number) {
+                    self.spare_answered(now, answer);
                 }
             }
             Event::Ended(number, end) => {
                 if self.is_live(number) {
                     self.failed(now, Cause::Link(end));
+                } else if self.spare.is_link(number) {
+                    self.let_spare_go();
                 }
             }
+            Event::Late(number, late) => self.late(now, number, late),
             Event::Changed(number, stalled) => {
                 if let Way::Link(live) = &mut self.way
                     && live.number == number
@@ -348,6 +389,16 @@ impl<W, L, E: Clone> Host<W, L, E> {
         matches!(&self.way, Way::Link(live) if live.number == number)
     }
 
+    fn is_attempt(&self, number: LinkNumber) -> bool {
+        matches!(&self.way, Way::Attempt(attempt) if attempt.number == number)
+    }
+
+    /// The attempt that begins now.
+    fn next_attempt(&mut self, now: u64) -> Attempt {
+        self.attempts += 1;
+        Attempt { number: self.attempts, since: now }
+    }
+
     /// Says a thing to whoever says when the host is dialled, and does what that says.
     fn decide(&mut self, now: u64, event: dialling::Event<W>) {
         self.dialling.handle(now, event);
@@ -355,8 +406,10 @@ impl<W, L, E: Clone> Host<W, L, E> {
             match effect {
                 dialling::Effect::Dial { from, asked } => {
                     self.from = from;
-                    self.way = Way::Attempt(now);
-                    self.effects.push_back(Effect::Dial { from, asked });
+                    let attempt = self.next_attempt(now);
+                    self.way = Way::Attempt(attempt);
+                    let number = attempt.number;
+                    self.effects.push_back(Effect::Dial { number, from, asked, beside: false });
                 }
                 dialling::Effect::Abandon | dialling::Effect::HangUp => self.let_go(),
                 dialling::Effect::Tell(who, true) => self.told.push(Effect::Tell(who, Ok(()))),
@@ -386,32 +439,28 @@ impl<W, L, E: Clone> Host<W, L, E> {
     fn let_go(&mut self) {
         match std::mem::replace(&mut self.way, Way::Nothing) {
             Way::Nothing => {}
-            Way::Attempt(_) => self.effects.push_back(Effect::Abandon),
-            Way::Link(live) => {
-                self.effects.push_back(Effect::HangUp(live.number));
-                let looking = live.looking.into_iter().flat_map(|looking| looking.who);
-                self.effects.extend(looking.chain(live.next).map(|who| Effect::Looked(who, None)));
-            }
+            Way::Attempt(attempt) => self.effects.push_back(Effect::Abandon(attempt.number)),
+            Way::Link(live) => self.hang_up(live),
         }
+        self.let_spare_go();
+    }
+
+    fn hang_up(&mut self, live: Live<L>) {
+        self.effects.push_back(Effect::HangUp(live.number));
+        let looking = live.looking.into_iter().flat_map(|looking| looking.who);
+        self.effects.extend(looking.chain(live.next).map(|who| Effect::Looked(who, None)));
     }
 
     /// A link begins: its first words are a greeting and the inventory.
     fn dialled(&mut self, now: u64, number: LinkNumber) {
-        if !matches!(self.way, Way::Attempt(_)) {
+        if self.spare.is_attempt(number) {
+            return self.spare_dialled(now, number);
+        }
+        if !self.is_attempt(number) {
             // Nobody waits for it any more.
             return self.effects.push_back(Effect::HangUp(number));
         }
-        self.way = Way::Link(Live {
-            number,
-            since: now,
-            stalled: false,
-            seen: None,
-            looking: None,
-            next: Vec::new(),
-            again_at: None,
-            delay: LOOK_AGAIN_FIRST_MS,
-            doubted: now,
-        });
+        self.way = Way::Link(Live::new(now, number));
         self.look(now);
     }
 
@@ -459,6 +508,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
         }
         if is_first {
             self.effects.push_back(Effect::Sweep(number, seen));
+            self.stand_by(now);
         }
         if matches!(&self.way, Way::Link(live) if !live.next.is_empty()) {
             self.look(now);
@@ -473,8 +523,11 @@ impl<W, L, E: Clone> Host<W, L, E> {
     fn failed(&mut self, now: u64, cause: Cause<E>) {
         let Way::Link(live) = &self.way else { return };
         let took = now.saturating_sub(live.since);
-        self.let_go();
         (self.cause, self.why) = (cause, Why::Network);
+        if self.dialling.stage() == Stage::Up && self.carries_on(now) {
+            return;
+        }
+        self.let_go();
         if self.dialling.stage() == Stage::Up {
             self.decide(now, dialling::Event::Lost);
         } else {
@@ -486,6 +539,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
 
     fn tick(&mut self, now: u64) {
         self.decide(now, dialling::Event::Tick);
+        self.spare_tick(now);
         let Way::Link(live) = &self.way else { return };
         match &live.looking {
             Some(Looking { until, refused: true, .. }) if now >= *until => self.lost(now, "it ended at once"),
@@ -502,6 +556,21 @@ impl<W, L, E: Clone> Host<W, L, E> {
 }
 
 impl<L> Live<L> {
+    fn new(now: u64, number: LinkNumber) -> Self {
+        Self {
+            number,
+            since: now,
+            stalled: false,
+            late: false,
+            seen: None,
+            looking: None,
+            next: Vec::new(),
+            again_at: None,
+            delay: LOOK_AGAIN_FIRST_MS,
+            doubted: now,
+        }
+    }
+
     /// Somebody waits for firm news.
     fn doubt(&mut self, now: u64) {
         if now.saturating_sub(self.doubted) > 2 * LOOK_AGAIN_LAST_MS {

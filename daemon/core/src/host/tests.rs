@@ -19,8 +19,9 @@ fn on(machine: &str) -> LinkAnswer {
 fn said(effect: &Did) -> String {
     let machine = |seen: &Seen| seen.inventory().machine_id.clone();
     match effect {
-        Effect::Dial { from, .. } => format!("dial from {from}"),
-        Effect::Abandon => "abandon".into(),
+        Effect::Dial { from, beside: false, .. } => format!("dial from {from}"),
+        Effect::Dial { number, beside: true, .. } => format!("dial {number} beside"),
+        Effect::Abandon(_) => "abandon".into(),
         Effect::HangUp(link) => format!("hang up {link}"),
         Effect::Doubt(link) => format!("doubt {link}"),
         Effect::Ask(link) => format!("ask {link}"),
@@ -279,6 +280,7 @@ fn an_agent_that_says_no_or_something_else_is_no_link() {
 #[test]
 fn a_wake_up_doubts_the_link_that_is_and_hastens_the_one_that_is_not() {
     let mut story = Story::up();
+    story.now = 2_000;
     assert_eq!(story.then(Event::Woke), ["doubt 1"]);
     let end = LinkEnd::Lost("nothing was heard from it".into());
     story.then(Event::Ended(1, end));
@@ -314,13 +316,17 @@ fn one_task_of_a_session_follows_another_without_the_link_being_let_go() {
 
 #[test]
 fn what_may_mend_a_failure_is_watched_for_from_where_it_failed() {
-    for (why, watched) in
-        [(Why::Config, true), (Why::Agent, true), (Why::Network, false), (Why::Person, false)]
-    {
+    for (why, watched) in [
+        (Why::Config, true),
+        (Why::Agent, true),
+        (Why::Network, false),
+        (Why::Refused, false),
+        (Why::Person, false),
+    ] {
         let mut story = Story::new();
         story.then(Event::Enlisted(1));
         story.then(Event::Want("me", 4));
-        let failed = Event::NotDialled { why, by_environment: false, error: "no" };
+        let failed = Event::NotDialled { number: 1, why, by_environment: false, error: "no" };
         let expected: &[&str] = if watched { &["watch 0", "me: not up"] } else { &["me: not up"] };
         assert_eq!(story.then(failed), expected, "{why:?}");
         assert_eq!(story.host.cause(), &Cause::Attempt("no"));
@@ -329,71 +335,120 @@ fn what_may_mend_a_failure_is_watched_for_from_where_it_failed() {
 
 fn any_event() -> impl proptest::strategy::Strategy<Value = (u8, u64, u64)> {
     use proptest::prelude::*;
-    (0u8..16, 0u64..4, prop_oneof![0u64..500, 0u64..40_000])
+    (0u8..22, 0u64..5, prop_oneof![0u64..500, 0u64..40_000])
+}
+
+/// What the world has of a host: attempts on their way, and links with whether they are asked something.
+#[derive(Default)]
+struct World {
+    attempts: BTreeSet<LinkNumber>,
+    live: std::collections::BTreeMap<LinkNumber, bool>,
+}
+
+impl World {
+    /// One of them, by chance.
+    fn attempt(&self, n: u64) -> Option<LinkNumber> {
+        self.attempts.iter().nth(n as usize % self.attempts.len().max(1)).copied()
+    }
+
+    fn link(&self, n: u64, asked: bool) -> Option<LinkNumber> {
+        let some: Vec<_> = self.live.iter().filter(|(_, is)| !asked || **is).map(|(link, _)| *link).collect();
+        some.get(n as usize % some.len().max(1)).copied()
+    }
 }
 
 proptest::proptest! {
-    /// Whatever comes in which order: one attempt or one link at a time; a member hears of each link that is up once, and of
-    /// looks only after that; whoever waits is told once; nobody waits for a link or a look that nobody works at.
+    /// Whatever comes in which order: one way at a time and one beside a link that is up; a member hears of each link that
+    /// is up once, and of looks only after that; whoever waits is told once; nobody waits for a link or a look that nobody
+    /// works at; and two ways that logged in are ten seconds apart, where one was made beside the other.
     #[test]
-    fn one_way_at_a_time_and_everybody_is_told(
+    fn one_way_and_one_beside_it_at_a_time_and_everybody_is_told(
         events in proptest::collection::vec(any_event(), 1..300),
     ) {
         let mut host = Machine::new(3, 0);
-        let (mut now, mut links) = (0, 0u64);
-        let (mut attempt, mut live, mut asked) = (false, None::<u64>, false);
+        let mut now = 0;
+        let mut world = World::default();
         let mut told = std::collections::BTreeMap::<Member, u64>::new();
         let mut members = BTreeSet::new();
         let (mut wants, mut looks) = (0i64, 0i64);
+        let mut beside = BTreeSet::new();
+        let mut last_spare = None::<u64>;
         for (what, n, later) in events {
             now += later;
             if let Some(at) = host.deadline().filter(|at| *at < now) {
                 now = at;
             }
             let event = match what {
-                0 | 1 => { members.insert(n); Event::Enlisted(n) }
+                0 | 1 => { members.insert(n); told.remove(&n); Event::Enlisted(n) }
                 2 => { members.remove(&n); told.remove(&n); Event::Dismissed(n) }
                 3 => { wants += 1; Event::Want("w", n as u32) }
                 4 => Event::Person(n as u32),
                 5 => { looks += 1; Event::Look("l") }
                 6 => Event::LookAgain,
                 7 => Event::Woke,
-                8 if attempt => { attempt = false; links += 1; live = Some(links); Event::Dialled(links) }
-                9 if attempt => {
-                    attempt = false;
-                    let why = [Why::Network, Why::Config, Why::Agent, Why::Person][n as usize];
-                    Event::NotDialled { why, by_environment: n % 2 == 0, error: "no" }
+                8 | 16 if let Some(number) = world.attempt(n) => {
+                    world.attempts.remove(&number);
+                    world.live.insert(number, false);
+                    if beside.contains(&number) {
+                        proptest::prop_assert!(last_spare.is_none_or(|last| now >= last + SPARE_MS), "too soon");
+                        last_spare = Some(now);
+                    }
+                    Event::Dialled(number)
                 }
-                10 | 11 if asked && live.is_some() => { asked = false; Event::Answered(links, Some(on("m"))) }
-                12 if asked && live.is_some() => { asked = false; Event::Answered(links, None) }
-                13 if live.is_some() => { Event::Ended(links, LinkEnd::Lost("x".into())) }
+                9 if let Some(number) = world.attempt(n) => {
+                    world.attempts.remove(&number);
+                    let why = [Why::Refused, Why::Network, Why::Config, Why::Agent, Why::Person][n as usize];
+                    Event::NotDialled { number, why, by_environment: n % 2 == 0, error: "no" }
+                }
+                10 | 11 | 17 if let Some(link) = world.link(n, true) => {
+                    world.live.insert(link, false);
+                    Event::Answered(link, Some(on("m")))
+                }
+                12 if let Some(link) = world.link(n, true) => {
+                    world.live.insert(link, false);
+                    Event::Answered(link, None)
+                }
+                13 if let Some(link) = world.link(n, false) => Event::Ended(link, LinkEnd::Lost("x".into())),
                 14 => Event::Changed(n, n % 2 == 0),
+                15 | 18 | 19 if let Some(link) = world.link(n, false) => Event::Late(link, what != 15),
+                20 | 21 => Event::May([Beside::WhenLate, Beside::WhenLate, Beside::Always, Beside::Never][n as usize % 4]),
                 _ => Event::Tick,
             };
             host.handle(now, event);
             while let Some(effect) = host.poll() {
                 match effect {
-                    Effect::Dial { .. } => {
-                        proptest::prop_assert!(!attempt && live.is_none(), "two ways at once");
-                        attempt = true;
+                    Effect::Dial { number, beside: false, .. } => {
+                        proptest::prop_assert!(world.attempts.is_empty() && world.live.is_empty(), "two ways at once");
+                        world.attempts.insert(number);
                     }
-                    Effect::Abandon => attempt = false,
+                    Effect::Dial { number, beside: true, .. } => {
+                        proptest::prop_assert!(world.attempts.is_empty(), "two attempts at once");
+                        proptest::prop_assert!(world.live.len() == 1, "{:?} links", world.live);
+                        world.attempts.insert(number);
+                        beside.insert(number);
+                    }
+                    Effect::Abandon(number) => {
+                        proptest::prop_assert!(world.attempts.remove(&number));
+                    }
                     Effect::HangUp(link) => {
-                        proptest::prop_assert_eq!(live, Some(link));
-                        (live, asked) = (None, false);
-                        told.clear();
+                        proptest::prop_assert!(world.live.remove(&link).is_some());
+                        told.retain(|_, on| *on != link);
+                        if world.live.is_empty() {
+                            // What was on its way beside it is no spare any more.
+                            beside.clear();
+                        }
                     }
                     Effect::Ask(link) => {
-                        proptest::prop_assert!(live == Some(link) && !asked);
-                        asked = true;
+                        proptest::prop_assert_eq!(world.live.insert(link, true), Some(false));
                     }
                     Effect::Up(member, link, _) => {
-                        proptest::prop_assert_eq!(live, Some(link));
+                        proptest::prop_assert!(world.live.contains_key(&link));
                         proptest::prop_assert!(members.contains(&member));
-                        told.insert(member, link);
+                        proptest::prop_assert!(told.insert(member, link).is_none(), "told twice");
                     }
                     Effect::News(member, _) => {
-                        proptest::prop_assert_eq!(told.get(&member).copied(), live, "news of a link it was not told of");
+                        let on = told.get(&member);
+                        proptest::prop_assert!(on.is_some_and(|on| world.live.contains_key(on)), "news of a link it was not told of");
                     }
                     Effect::Tell(..) => wants -= 1,
                     Effect::Looked(..) => looks -= 1,
@@ -401,13 +456,145 @@ proptest::proptest! {
                 }
             }
             if let Phase::Up(link) = host.phase() {
-                proptest::prop_assert_eq!(live, Some(link));
+                proptest::prop_assert!(world.live.contains_key(&link));
                 proptest::prop_assert!(members.iter().all(|member| told.get(member) == Some(&link)), "somebody was not told");
             }
-            proptest::prop_assert!(wants == 0 || attempt || live.is_some(), "{} wait for nothing", wants);
+            let ways = world.attempts.len() + world.live.len();
+            proptest::prop_assert!(ways <= 2, "{} ways", ways);
+            proptest::prop_assert!(wants == 0 || ways > 0, "{} wait for nothing", wants);
+            let asked = world.live.values().any(|asked| *asked);
             proptest::prop_assert!(looks == 0 || asked || host.deadline().is_some(), "{} look for nothing", looks);
-            proptest::prop_assert!(members.is_empty() || attempt || live.is_some() || host.deadline().is_some()
+            proptest::prop_assert!(members.is_empty() || ways > 0 || host.deadline().is_some()
                 || matches!(host.phase(), Phase::Parked | Phase::Disconnected), "nobody works at it");
         }
     }
+}
+
+impl Story {
+    /// A host whose link 1 is up and beside which another may be dialled; an answer on the first is late.
+    fn late(may: Beside) -> Self {
+        let mut story = Self::up();
+        let dialled = story.then(Event::May(may));
+        assert_eq!(dialled.len(), usize::from(may == Beside::Always), "{dialled:?}");
+        story.now = 60_000;
+        story
+    }
+}
+
+#[test]
+fn whichever_link_can_resume_first_carries_on_and_the_other_closes() {
+    // The second.
+    let mut story = Story::late(Beside::WhenLate);
+    assert_eq!(story.then(Event::Late(1, true)), ["dial 2 beside"]);
+    assert_eq!(story.then(Event::Dialled(2)), ["ask 2"]);
+    assert_eq!(story.host.phase(), Phase::Up(1), "until it is known");
+    assert_eq!(
+        story.then(Event::Answered(2, Some(on("m")))),
+        ["hang up 1", "seen m", "1 up on 2 of m", "sweep 2"]
+    );
+    assert_eq!(story.host.phase(), Phase::Up(2));
+    assert_eq!(story.then(Event::Ended(1, LinkEnd::Lost("hung up".into()))), Vec::<String>::new());
+    // The first, at each step of the second.
+    for steps in 0..3 {
+        let mut story = Story::late(Beside::WhenLate);
+        story.then(Event::Late(1, true));
+        let mut expected = vec!["abandon".to_owned()];
+        if steps > 0 {
+            story.then(Event::Dialled(2));
+            expected = vec!["hang up 2".into()];
+        }
+        assert_eq!(story.then(Event::Late(1, false)), expected);
+        assert_eq!(story.host.phase(), Phase::Up(1));
+    }
+    // The first broke meanwhile: what is on its way to the second is not begun again.
+    let cut = || LinkEnd::Lost("cut".into());
+    let mut story = Story::late(Beside::WhenLate);
+    story.then(Event::Late(1, true));
+    assert_eq!(story.then(Event::Ended(1, cut())), ["hang up 1"]);
+    assert_eq!(story.host.phase(), Phase::Connecting);
+    assert_eq!(story.then(Event::Dialled(2)), ["ask 2"]);
+    assert_eq!(story.then(Event::Answered(2, Some(on("m")))), ["seen m", "1 up on 2 of m", "sweep 2"]);
+    let mut story = Story::late(Beside::WhenLate);
+    story.then(Event::Late(1, true));
+    story.then(Event::Dialled(2));
+    assert_eq!(story.then(Event::Ended(1, cut())), ["hang up 1"], "it was asked what it sees");
+    assert_eq!(story.then(Event::Answered(2, Some(on("m")))), ["seen m", "1 up on 2 of m", "sweep 2"]);
+}
+
+#[test]
+fn no_second_link_is_dialled_where_a_person_is_asked_or_nobody_lives_there() {
+    let mut story = Story::late(Beside::Never);
+    assert_eq!(story.then(Event::Late(1, true)), Vec::<String>::new());
+    let mut story = Story::late(Beside::WhenLate);
+    story.then(Event::Dismissed(1));
+    assert_eq!(story.then(Event::Late(1, true)), Vec::<String>::new());
+    // A second login that would ask is not tried again.
+    let mut story = Story::late(Beside::WhenLate);
+    story.then(Event::Late(1, true));
+    let failed = Event::NotDialled { number: 2, why: Why::Person, by_environment: true, error: "no" };
+    assert_eq!(story.then(failed), Vec::<String>::new());
+    story.now += 1_000_000;
+    assert_eq!(story.then(Event::Tick), Vec::<String>::new());
+    assert_eq!(story.host.phase(), Phase::Up(1));
+}
+
+#[test]
+fn wrong_guesses_cost_a_login_in_ten_seconds_and_then_fewer_and_what_reaches_nothing_is_tried_at_once() {
+    let mut story = Story::late(Beside::WhenLate);
+    let mut at = Vec::new();
+    for number in 2..6 {
+        story.then(Event::Late(1, false));
+        if story.then(Event::Late(1, true)).is_empty() {
+            assert_eq!(story.next(), [format!("dial {number} beside")]);
+        }
+        at.push(story.now);
+        story.then(Event::Dialled(number));
+    }
+    let gaps: Vec<u64> = at.windows(2).map(|pair| pair[1] - pair[0]).collect();
+    assert_eq!(gaps, [SPARE_MS, 2 * SPARE_MS, 4 * SPARE_MS]);
+    // There is no way to the host for a while.
+    let mut story = Story::late(Beside::WhenLate);
+    let began = story.now;
+    story.then(Event::Late(1, true));
+    for number in 2..10 {
+        let failed = Event::NotDialled { number, why: Why::Refused, by_environment: false, error: "no" };
+        assert_eq!(story.then(failed), Vec::<String>::new());
+        assert_eq!(story.next(), [format!("dial {} beside", number + 1)]);
+    }
+    assert_eq!(story.now - began, 8 * 250);
+}
+
+#[test]
+fn a_second_link_to_another_machine_of_that_name_is_none() {
+    let mut story = Story::late(Beside::WhenLate);
+    story.then(Event::Late(1, true));
+    story.then(Event::Dialled(2));
+    assert_eq!(story.then(Event::Answered(2, Some(on("other node")))), ["hang up 2"]);
+    assert_eq!(story.host.phase(), Phase::Up(1));
+}
+
+#[test]
+fn one_that_stands_by_is_asked_when_it_is_needed_and_followed_by_another() {
+    let mut story = Story::late(Beside::Always);
+    story.then(Event::Dialled(2));
+    assert_eq!(story.then(Event::Answered(2, Some(on("m")))), Vec::<String>::new(), "it waits");
+    story.now += SPARE_MS;
+    assert_eq!(story.then(Event::Late(1, true)), ["ask 2"]);
+    assert_eq!(story.then(Event::Late(1, false)), Vec::<String>::new(), "it stays");
+    assert_eq!(story.then(Event::Answered(2, Some(on("m")))), Vec::<String>::new());
+    assert_eq!(story.then(Event::Ended(1, LinkEnd::Lost("reset".into()))), ["hang up 1", "ask 2"]);
+    assert_eq!(
+        story.then(Event::Answered(2, Some(on("m")))),
+        ["seen m", "1 up on 2 of m", "sweep 2", "dial 3 beside"]
+    );
+}
+
+#[test]
+fn a_network_that_changed_dials_anew_what_was_on_its_way_over_the_old_one() {
+    let mut story = Story::late(Beside::WhenLate);
+    story.then(Event::Late(1, true));
+    story.now += 500;
+    assert_eq!(story.then(Event::Woke), ["doubt 1"], "it has only begun");
+    story.now += 1_000;
+    assert_eq!(story.then(Event::Woke), ["doubt 1", "abandon", "dial 3 beside"]);
 }

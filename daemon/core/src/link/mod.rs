@@ -12,6 +12,7 @@
 //!
 //! A stream may have a connection of its own to its holder's socket, past the agent. Whoever holds its name need not know.
 
+mod late;
 mod pages;
 mod reply;
 #[cfg(test)]
@@ -19,6 +20,7 @@ mod tests;
 
 use crate::stream::StreamId;
 use crate::untrusted;
+use late::{Late, Look};
 use pages::Pages;
 use sessd_proto::frame::{IGNORABLE, kind};
 use sessd_proto::limits::{GIVE_UP_MS, HEARTBEAT_MS, STALLED_MS};
@@ -40,6 +42,8 @@ pub const OUT_MAX: usize = 32 << 20;
 const STALLED: Duration = Duration::from_millis(STALLED_MS);
 const GIVE_UP: Duration = Duration::from_millis(GIVE_UP_MS);
 const HEARTBEAT: Duration = Duration::from_millis(HEARTBEAT_MS);
+/// The same while somebody waits for an answer: a view is open, or something typed is not acknowledged.
+const WATCHED_HEARTBEAT: Duration = Duration::from_secs(1);
 /// A heartbeat was not answered within two seconds: views say so, before the link is given up.
 const QUIET: Duration = Duration::from_millis(HEARTBEAT_MS + 2_000);
 /// An answer to a heartbeat may take this long without a silence being noticed a heartbeat later for it.
@@ -103,6 +107,10 @@ pub enum Event<'a, F> {
     NotJoined,
     /// A stream is closed on our side.
     Close(StreamId),
+    /// A view is open on a session of it, or none is.
+    Watched(bool),
+    /// Something was sent on a stream that its holder answers.
+    Typed,
     /// The connection may be dead, after this machine slept or because somebody waits: what is not heard soon is not there.
     Doubt,
     /// It is ended on purpose.
@@ -165,6 +173,10 @@ pub struct Link<F> {
     /// Something happened after which silence is soon the end, and nothing was heard since.
     doubted: Option<Duration>,
     beat_at: Duration,
+    /// When the holders behind connections of their own hear the next heartbeat.
+    own_beat_at: Duration,
+    watched: bool,
+    late: Late,
     rtt: Option<Duration>,
     /// Connections past the agent that were made, and that were not.
     joined: u32,
@@ -189,6 +201,9 @@ impl<F: Owned> Link<F> {
             quiet: false,
             doubted: None,
             beat_at: now,
+            own_beat_at: now,
+            watched: false,
+            late: Late::default(),
             rtt: None,
             joined: 0,
             not_joined: 0,
@@ -213,7 +228,8 @@ impl<F: Owned> Link<F> {
         let stalls = (!self.stalled).then(|| (self.heard + STALLED).saturating_sub(BEAT_SLACK));
         let quiet = (!self.quiet).then_some(self.heard + QUIET);
         let doubted = self.doubted.map(|since| since + DOUBTED);
-        [Some(given_up), stalls, quiet, doubted, Some(self.beat_at)].into_iter().flatten().min()
+        let late = self.late.deadline(self.heard);
+        [Some(given_up), stalls, quiet, doubted, late, Some(self.beat_at)].into_iter().flatten().min()
     }
 
     /// Where what is sent on a stream goes; `None`: it is over.
@@ -235,6 +251,11 @@ impl<F: Owned> Link<F> {
     /// Has nothing come for longer than a heartbeat allows? By the clock and not by the last tick.
     pub fn is_stalled(&self, now: Duration) -> bool {
         self.stalled || now.saturating_sub(self.heard) >= STALLED
+    }
+
+    /// Is an answer late that somebody waits for?
+    pub fn is_late(&self) -> bool {
+        self.late.is_late()
     }
 
     /// How long it has been silent, once that is longer than an answer to a heartbeat takes.
@@ -276,6 +297,9 @@ impl<F: Owned> Link<F> {
             Event::OwnFrame(stream, frame, load) => {
                 // The host is there, though it may be that its agent is not.
                 self.heard = now;
+                if self.late.heard(now) {
+                    self.effects.push_back(Effect::Changed);
+                }
                 if self.route(stream) != Some(Route::Own) {
                     return;
                 }
@@ -295,10 +319,22 @@ impl<F: Owned> Link<F> {
             }
             Event::NotJoined => self.not_joined = self.not_joined.saturating_add(1),
             Event::Close(stream) => self.close(stream),
+            Event::Watched(watched) => {
+                if watched && !self.watched {
+                    self.beat_at = self.beat_at.min(now + WATCHED_HEARTBEAT);
+                }
+                self.watched = watched;
+            }
+            Event::Typed => {
+                self.late.sent(now, false);
+                self.beat_at = self.beat_at.min(now + WATCHED_HEARTBEAT);
+            }
             Event::Doubt => {
                 self.stalled = true;
                 self.doubted = Some(now);
+                self.own_beat_at = now;
                 self.beat(now);
+                self.late.sent(now, true);
             }
             Event::HangUp => self.end(LinkEnd::Lost("it was hung up".into())),
             Event::Ended(end) => self.end(end),
@@ -382,13 +418,18 @@ impl<F: Owned> Link<F> {
     fn hear(&mut self, now: Duration) {
         self.heard = now;
         self.doubted = None;
-        if std::mem::take(&mut self.stalled) | std::mem::take(&mut self.quiet) {
+        let late = self.late.heard(now);
+        if std::mem::take(&mut self.stalled) | std::mem::take(&mut self.quiet) | late {
             self.effects.push_back(Effect::Changed);
         }
     }
 
     fn beat(&mut self, now: Duration) {
         self.send(0, &Frame::Ping(now.as_micros() as u64));
+        if now < self.own_beat_at {
+            return;
+        }
+        self.own_beat_at = now + HEARTBEAT;
         // The holders behind connections of their own hear only this of us while nothing is typed. What waits for one that
         // takes nothing says the same, and must not grow for as long as it stands still.
         let own: Vec<_> =
@@ -409,9 +450,18 @@ impl<F: Owned> Link<F> {
         if stalls || quiet {
             self.effects.push_back(Effect::Changed);
         }
+        match self.late.look(now, self.heard) {
+            Look::Ask => self.send(0, &Frame::Ping(now.as_micros() as u64)),
+            Look::Late => self.effects.push_back(Effect::Changed),
+            Look::Nothing => {}
+        }
         if now >= self.beat_at {
-            self.beat_at = now + HEARTBEAT;
+            let waited_for = self.watched || self.late.waits();
+            self.beat_at = now + if waited_for { WATCHED_HEARTBEAT } else { HEARTBEAT };
             self.beat(now);
+            if waited_for {
+                self.late.sent(now, true);
+            }
         }
     }
 
@@ -460,7 +510,9 @@ impl<F: Owned> Link<F> {
             }
             Ok(Frame::Ping(token)) => self.send(0, &Frame::Pong(token)),
             Ok(Frame::Pong(token)) => {
-                self.rtt = Some(now.saturating_sub(Duration::from_micros(token)));
+                let rtt = now.saturating_sub(Duration::from_micros(token));
+                self.late.measured(rtt);
+                self.rtt = Some(rtt);
             }
             Ok(Frame::LinkReply(reply)) => return self.reply(reply, raw.body.len()),
             Ok(Frame::Close(close)) => return unusable(close.detail),

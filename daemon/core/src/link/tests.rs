@@ -434,3 +434,61 @@ proptest::proptest! {
         }
     }
 }
+
+/// One whose round trip is known to be 10 ms, at 5 s, a heartbeat just answered.
+fn with_round_trip() -> Peer {
+    let mut peer = Peer::greeted();
+    peer.waits(0);
+    peer.now.set(ms(10));
+    peer.says(0, &Frame::Pong(0));
+    let sent = peer.waits(5_000);
+    assert!(!sent.is_empty());
+    peer.now.set(ms(5_010));
+    peer.says(0, &Frame::Pong(5_000_000));
+    peer
+}
+
+fn changes(effects: &[(u64, Effect<Bytes>)]) -> Vec<u64> {
+    effects.iter().filter(|(_, effect)| *effect == Effect::Changed).map(|(at, _)| *at).collect()
+}
+
+#[test]
+fn while_a_view_is_open_the_heartbeat_is_a_second_and_its_answer_is_late_after_a_quarter_of_one() {
+    let mut peer = with_round_trip();
+    peer.does(Event::Watched(true));
+    assert!(!peer.link.is_late());
+    let first = peer.waits(6_011);
+    assert_eq!(first.iter().map(|(at, _)| *at).collect::<Vec<_>>(), [6_010]);
+    peer.now.set(ms(6_020));
+    peer.says(0, &Frame::Pong(6_010_000));
+    let silent = peer.waits(8_000);
+    assert_eq!(changes(&silent), [7_260], "{silent:?}");
+    assert!(peer.link.is_late() && !peer.link.is_stalled(ms(8_000)));
+    // Whatever is heard ends it.
+    assert_eq!(peer.says(0, &Frame::Pong(7_010_000)), [Effect::Changed]);
+    assert!(!peer.link.is_late());
+    // Nobody looks: the heartbeat is as slow as before, and nothing is late before it is stalled.
+    peer.does(Event::Watched(false));
+    let quiet = peer.waits(14_000);
+    assert!(quiet.iter().filter(|(_, effect)| matches!(effect, Effect::Send(_))).count() <= 3, "{quiet:?}");
+    assert!(!peer.link.is_late());
+}
+
+#[test]
+fn what_was_typed_is_answered_within_a_quarter_of_a_second_or_late() {
+    let mut peer = with_round_trip();
+    peer.now.set(ms(6_000));
+    peer.does(Event::Typed);
+    peer.now.set(ms(6_100));
+    peer.does(Event::Typed);
+    let silent = peer.waits(6_400);
+    assert!(matches!(silent[0], (6_125, Effect::Send(_))), "the agent is asked: {silent:?}");
+    assert_eq!(changes(&silent), [6_250]);
+    // A job that does not read its input: the agent answers all the same.
+    let mut peer = with_round_trip();
+    peer.now.set(ms(6_000));
+    peer.does(Event::Typed);
+    peer.waits(6_130);
+    peer.says(0, &Frame::Pong(6_125_000));
+    assert_eq!(changes(&peer.waits(9_000)), Vec::<u64>::new());
+}

@@ -360,6 +360,9 @@ impl Task {
         if live.doing != shown.doing {
             self.manager.events.activity(&shown.record, live.doing.as_ref(), shown.doing.as_ref());
         }
+        if live.views.is_empty() != shown.views.is_empty() {
+            self.handle.host.tell(ToHost::Watched);
+        }
         live.doing = shown.doing;
         (live.record, live.views, live.notes) = (shown.record, shown.views, shown.notes);
         live.status = shown.status.map(|(status, at)| (status, self.began + Duration::from_millis(at)));

@@ -1,6 +1,10 @@
 //! The ssh-agent: its keys, and its signatures.
 
-use std::{path::Path, sync::Mutex};
+use std::{
+    path::Path,
+    sync::Mutex,
+    time::{Duration, Instant},
+};
 
 use ::russh::{
     AgentAuthError, Signer,
@@ -24,6 +28,8 @@ use super::{AGENT_TIMEOUT, Notes, Remarks};
 use crate::{clean, config::HostConfig};
 use sessd_base::asking::AGENT;
 
+/// A signature that takes longer waited for somebody: a touch, a confirmation.
+const TOUCH: Duration = Duration::from_millis(500);
 /// Identities taken from an agent.
 const MAX_KEYS: usize = 256;
 /// The longest answer of an agent, in bytes: OpenSSH's bound.
@@ -62,8 +68,14 @@ impl Signer for Signing<'_> {
         to_sign: Vec<u8>,
     ) -> Result<Vec<u8>, AgentAuthError> {
         self.note(true);
+        let began = Instant::now();
         let signed = self.agent.auth_sign(key, hash, to_sign).await;
         self.note(false);
+        if began.elapsed() >= TOUCH
+            && let Ok(mut notes) = self.notes.lock()
+        {
+            notes.touched = true;
+        }
         signed
     }
 }

@@ -62,6 +62,10 @@ pub struct Environment {
     pub changes: Vec<(String, Option<String>)>,
     /// Whoever may be asked what only a person knows.
     pub person: Option<Arc<dyn Prompter>>,
+    /// This program, which ssh runs to ask somebody; none: the system's ssh asks nobody.
+    pub asker: Option<PathBuf>,
+    /// Somebody looks at the line and waits: a host that is silent is knocked at every second.
+    pub hurry: bool,
 }
 
 impl Environment {
@@ -83,6 +87,8 @@ impl Environment {
             variables,
             changes: Vec::new(),
             person: None,
+            asker: None,
+            hurry: false,
         }
     }
 
@@ -424,6 +430,8 @@ fn build(
     if let Some(name) = get("hostname") {
         tokens.host = tokens.expand(name, "HostName")?;
     }
+    // As ssh dials, and looks keys up.
+    tokens.host.make_ascii_lowercase();
     tokens.alias = get("hostkeyalias").map(|a| tokens.expand(a, "HostKeyAlias")).transpose()?;
 
     let files = |key: &str, word: &str| -> Result<Vec<PathBuf>, Failure> {
@@ -543,5 +551,7 @@ fn parse_seconds(text: &str) -> Option<u64> {
     total.checked_add(number.unwrap_or(0))
 }
 
+#[cfg(test)]
+mod agreement;
 #[cfg(test)]
 mod tests;

@@ -222,7 +222,7 @@ fn rekey(text: &str) -> (Option<u64>, Option<Duration>) {
 }
 
 /// The first word of IPQoS as the byte of a packet; `none` leaves it alone.
-fn service(text: &str) -> Option<u8> {
+pub(super) fn service(text: &str) -> Option<u8> {
     let word = text.split_ascii_whitespace().next()?.to_ascii_lowercase();
     if let Some(class) = word.strip_prefix("af").filter(|c| c.len() == 2) {
         let (x, y) = (class.as_bytes()[0], class.as_bytes()[1]);

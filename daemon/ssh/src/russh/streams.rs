@@ -27,6 +27,9 @@ use crate::{
 
 /// How long one address of a name has before the next is tried beside it (RFC 8305).
 const NEXT_ADDRESS_AFTER: Duration = Duration::from_millis(250);
+/// How long the addresses have before they are knocked at again, where somebody waits, and how often.
+const NEXT_KNOCK_AFTER: Duration = Duration::from_secs(1);
+const MAX_KNOCKS: usize = 30;
 /// Addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 16;
 
@@ -139,6 +142,9 @@ pub(super) async fn tcp(host: &HostConfig) -> Result<TcpStream, Failure> {
             .map_err(|e| Failure::Config { detail: format!("BindAddress {}: {e}", clean(name, 80)) })?
             .next(),
     };
+    // Whoever waits is not to wait for the next packet of a handshake that was lost: those come ever more slowly.
+    let again: Vec<SocketAddr> = if host.environment.hurry { addresses.clone() } else { Vec::new() };
+    let mut knocks = (0..MAX_KNOCKS).flat_map(|_| again.iter().copied());
     let mut waiting = addresses.into_iter();
     let mut attempts: JoinSet<io::Result<TcpStream>> = JoinSet::new();
     let mut last: Option<io::Error> = None;
@@ -156,7 +162,15 @@ pub(super) async fn tcp(host: &HostConfig) -> Result<TcpStream, Failure> {
                 Err(_) => continue,
             }
         } else {
-            attempts.join_next().await
+            match timeout(NEXT_KNOCK_AFTER, attempts.join_next()).await {
+                Ok(answer) => answer,
+                Err(_) => {
+                    if let Some(address) = knocks.next() {
+                        attempts.spawn(connect(address, bind));
+                    }
+                    continue;
+                }
+            }
         };
         match answer {
             Some(Ok(Ok(stream))) => {
@@ -176,12 +190,21 @@ pub(super) async fn tcp(host: &HostConfig) -> Result<TcpStream, Failure> {
             Some(Ok(Err(e))) => last = Some(e),
             Some(Err(e)) => last = Some(io::Error::other(e)),
             None if waiting.len() == 0 => {
-                return Err(unreachable(match last {
-                    Some(e) => {
-                        format!("port {} of {}: {}", host.port, clean(&host.hostname, 80), os_words(&e))
-                    }
-                    None => format!("the name {} has no address of that family", clean(&host.hostname, 80)),
-                }));
+                return Err(match last {
+                    Some(e) => Failure::Refused {
+                        host: host.name(),
+                        detail: format!(
+                            "port {} of {}: {}",
+                            host.port,
+                            clean(&host.hostname, 80),
+                            os_words(&e)
+                        ),
+                    },
+                    None => unreachable(format!(
+                        "the name {} has no address of that family",
+                        clean(&host.hostname, 80)
+                    )),
+                });
             }
             None => {}
         }

@@ -1,6 +1,6 @@
 //! The machines of hosts and links, and what they have done.
 
-use super::{Doing, Live, Process, Request};
+use super::{Doing, Live, NO_LINK, Process, Request};
 use crate::host::raw;
 use crate::net::{Packet, decoded};
 use sessd_core::host::{self, Cause, Phase};
@@ -24,7 +24,7 @@ fn error(cause: &Cause<String>) -> Error {
 impl Process {
     pub(super) fn host_state(&self, host: usize) -> HostState {
         let Some(task) = self.hosts.get(&host) else { return HostState::default() };
-        let (stage, silent) = match (task.machine.phase(), &task.live) {
+        let (stage, silent) = match (task.machine.phase(), task.up()) {
             (Phase::Dormant, _) => (HostStage::Dormant, None),
             (Phase::Up(_), Some(live)) => {
                 let silent = live
@@ -47,9 +47,12 @@ impl Process {
     pub(super) fn host_event(&mut self, host: usize, event: host::Event<u64, usize, String>) {
         let now = self.steady();
         let watched = self.tasks.values().any(|task| task.host == host && !task.views.is_empty());
-        let machine = &mut self.host(host).machine;
-        machine.handle(now, host::Event::Watched(watched));
-        machine.handle(now, event);
+        let there = self.host(host);
+        there.machine.handle(now, host::Event::Watched(watched));
+        for number in there.links.keys().copied().collect::<Vec<_>>() {
+            self.link_event(host, number, link::Event::Watched(watched));
+        }
+        self.host(host).machine.handle(now, event);
         while let Some(effect) = self.host(host).machine.poll() {
             self.carry_out(host, effect);
         }
@@ -57,21 +60,21 @@ impl Process {
 
     fn carry_out(&mut self, host: usize, effect: host::Effect<u64, usize, String>) {
         match effect {
-            host::Effect::Dial { .. } => {
+            host::Effect::Dial { number, .. } => {
                 let attempt = self.number();
-                self.host(host).attempt = Some(attempt);
+                self.host(host).attempts.insert(attempt, number);
                 self.doing.push_back(Doing::Dial { host, attempt });
             }
-            host::Effect::Abandon => self.host(host).attempt = None,
+            host::Effect::Abandon(number) => self.host(host).attempts.retain(|_, link| *link != number),
             host::Effect::HangUp(number) => {
-                if let Some(live) = self.host(host).live.take_if(|live| live.number == number) {
+                if let Some(live) = self.host(host).links.remove(&number) {
                     self.over(host, live);
                 }
             }
-            host::Effect::Doubt(_) => self.link_event(host, link::Event::Doubt),
-            host::Effect::Ask(_) => {
+            host::Effect::Doubt(number) => self.link_event(host, number, link::Event::Doubt),
+            host::Effect::Ask(number) => {
                 let request = InventoryRequest { places: Vec::new(), manager_id: self.id.clone() };
-                self.ask(host, Request::Inventory, LinkAct::Inventory(request));
+                self.ask(host, number, Request::Inventory, LinkAct::Inventory(request));
             }
             host::Effect::Tell(..) | host::Effect::Watch(_) | host::Effect::Unwatch => {}
             host::Effect::Looked(adopts, Some(seen)) => self.adopt(adopts, &seen),
@@ -81,7 +84,7 @@ impl Process {
                 self.host(host).place = Some((inventory.machine_id.clone(), inventory.folder.clone()));
             }
             host::Effect::Up(member, number, seen) => {
-                if self.host(host).live.as_ref().is_some_and(|live| live.number == number) {
+                if self.host(host).links.contains_key(&number) {
                     self.session_event(member, session::Event::LinkUp(seen));
                 }
             }
@@ -93,12 +96,12 @@ impl Process {
                     self.session_event(member, session::Event::Host(state.clone()));
                 }
             }
-            host::Effect::Sweep(_, seen) => self.sweep(host, &seen),
+            host::Effect::Sweep(number, seen) => self.sweep(host, number, &seen),
         }
     }
 
     /// Jobs on the host of which all is on record are forgotten there.
-    fn sweep(&mut self, host: usize, seen: &Seen) {
+    fn sweep(&mut self, host: usize, link: u64, seen: &Seen) {
         let mine = self.id.clone();
         let sessions: BTreeMap<String, String> = self
             .sessions
@@ -111,7 +114,7 @@ impl Process {
             seen.leftovers(&mine, |job, session| sessions.get(session).is_some_and(|now| now != job))
         {
             let job = sessd_proto::messages::JobName { job_id, manager_id: mine.clone() };
-            self.ask(host, Request::Forget, LinkAct::Forget(job));
+            self.ask(host, link, Request::Forget, LinkAct::Forget(job));
         }
     }
 
@@ -137,8 +140,8 @@ impl Process {
         draining.insert(0, live);
     }
 
-    pub(super) fn ask(&mut self, host: usize, request: Request, act: LinkAct) {
-        let Some(live) = &mut self.host(host).live else {
+    pub(super) fn ask(&mut self, host: usize, link: u64, request: Request, act: LinkAct) {
+        let Some(live) = self.host(host).links.get_mut(&link) else {
             if let Request::Of(task, asked) = request {
                 self.session_event(task, session::Event::Answered(asked, None));
             }
@@ -147,15 +150,22 @@ impl Process {
         live.asked += 1;
         let number = live.asked;
         live.requests.insert(number, request);
-        self.link_event(host, link::Event::Request(number, Box::new(act)));
+        self.link_event(host, link, link::Event::Request(number, Box::new(act)));
     }
 
-    pub(super) fn link_event(&mut self, host: usize, event: link::Event<'_, Packet>) {
+    /// The link that is up, or [`NO_LINK`].
+    pub(super) fn up(&self, host: usize) -> u64 {
+        match self.hosts.get(&host).map(|host| host.machine.phase()) {
+            Some(Phase::Up(number)) => number,
+            _ => NO_LINK,
+        }
+    }
+
+    pub(super) fn link_event(&mut self, host: usize, number: u64, event: link::Event<'_, Packet>) {
         let now = self.duration();
-        let Some(live) = &mut self.host(host).live else { return };
-        let number = live.number;
+        let Some(live) = self.host(host).links.get_mut(&number) else { return };
         live.machine.handle(now, event);
-        while let Some(live) = self.host(host).live.as_mut().filter(|live| live.number == number)
+        while let Some(live) = self.host(host).links.get_mut(&number)
             && let Some(effect) = live.machine.poll()
         {
             let conn = live.conn;
@@ -185,7 +195,8 @@ impl Process {
                     }
                 }
                 link::Effect::Changed => {
-                    let stalled = live.machine.is_stalled(now);
+                    let (stalled, late) = (live.machine.is_stalled(now), live.machine.is_late());
+                    self.host_event(host, host::Event::Late(number, late));
                     self.host_event(host, host::Event::Changed(number, stalled));
                 }
                 link::Effect::End(end) => {

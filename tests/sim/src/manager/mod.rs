@@ -74,7 +74,6 @@ struct Task {
 }
 
 struct Live {
-    number: u64,
     conn: ConnId,
     machine: Link<Packet>,
     /// Which task has a stream.
@@ -94,13 +93,33 @@ enum Request {
 
 struct HostTask {
     machine: host::Host<u64, usize, String>,
-    live: Option<Live>,
+    /// The link that is, and one beside it.
+    links: BTreeMap<u64, Live>,
     /// Links that were let go, and out of whose connections something may still come.
     draining: Vec<Live>,
-    attempt: Option<u64>,
+    /// Attempts on their way, by the world's number, and the number of the link that each may come to.
+    attempts: BTreeMap<u64, u64>,
     /// Members and their tasks.
     members: BTreeMap<u64, u64>,
     place: Option<(String, String)>,
+}
+
+/// No link has this number.
+const NO_LINK: u64 = 0;
+
+impl HostTask {
+    /// The link that is up, or on its way there.
+    fn up(&self) -> Option<&Live> {
+        match self.machine.phase() {
+            Phase::Up(number) => self.links.get(&number),
+            _ => self.links.values().next(),
+        }
+    }
+}
+
+/// Rounded up: before that nothing is due.
+fn millis(at: Duration) -> u64 {
+    u64::try_from(at.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX)
 }
 
 /// One life of a manager.
@@ -196,9 +215,9 @@ impl Process {
         let seed = (self.number as u64) << 32 | self.life << 8 | host as u64;
         self.hosts.entry(host).or_insert_with(|| HostTask {
             machine: host::Host::new(seed, 0),
-            live: None,
+            links: BTreeMap::new(),
             draining: Vec::new(),
-            attempt: None,
+            attempts: BTreeMap::new(),
             members: BTreeMap::new(),
             place: None,
         })
@@ -208,8 +227,8 @@ impl Process {
     pub fn deadline(&self) -> u64 {
         let of_tasks = self.tasks.values().filter_map(|task| task.machine.deadline());
         let of_hosts = self.hosts.values().flat_map(|host| {
-            let link = host.live.as_ref().and_then(|live| live.machine.deadline());
-            [host.machine.deadline(), link.map(|at| at.as_millis() as u64)].into_iter().flatten()
+            let links = host.links.values().filter_map(|live| live.machine.deadline());
+            host.machine.deadline().into_iter().chain(links.map(millis))
         });
         of_tasks.chain(of_hosts).min().map_or(u64::MAX, |at| self.began + at)
     }
@@ -219,10 +238,10 @@ impl Process {
         let now = self.steady();
         let hosts: Vec<_> = self.hosts.keys().copied().collect();
         for host in hosts {
-            if let Some(live) = &self.hosts[&host].live
-                && live.machine.deadline().is_some_and(|at| at.as_millis() as u64 <= now)
-            {
-                self.link_event(host, link::Event::Tick);
+            let due = self.hosts[&host].links.iter();
+            let due = due.filter(|(_, live)| live.machine.deadline().is_some_and(|at| millis(at) <= now));
+            for number in due.map(|(number, _)| *number).collect::<Vec<_>>() {
+                self.link_event(host, number, link::Event::Tick);
             }
             if self.hosts[&host].machine.deadline().is_some_and(|at| at <= now) {
                 self.host_event(host, host::Event::Tick);
@@ -276,7 +295,7 @@ impl Process {
     /// Is a host's link up and heard, and when was anything heard of it last?
     pub fn link(&self, host: usize) -> Option<(Phase, Option<(bool, u64)>)> {
         let task = self.hosts.get(&host)?;
-        let live = task.live.as_ref().map(|live| (live.machine.is_stalled(self.duration()), live.heard_ms));
+        let live = task.up().map(|live| (live.machine.is_stalled(self.duration()), live.heard_ms));
         Some((task.machine.phase(), live))
     }
 

@@ -4,7 +4,7 @@ use super::{Live, Nothing, Process};
 use crate::host::raw;
 use crate::net::{ConnId, Packet};
 use sessd_core::dialling::Why;
-use sessd_core::host;
+use sessd_core::host::{self, Beside};
 use sessd_core::link::{self, Link, LinkEnd};
 use sessd_core::session::{self, WriteId};
 use sessd_proto::Uuid;
@@ -14,12 +14,10 @@ use std::collections::BTreeMap;
 impl Process {
     /// An attempt came to a connection, or to nothing.
     pub fn dialled(&mut self, host: usize, attempt: u64, conn: Option<ConnId>) -> bool {
-        if self.host(host).attempt != Some(attempt) {
-            return false;
-        }
-        self.host(host).attempt = None;
+        let Some(number) = self.host(host).attempts.remove(&attempt) else { return false };
         let Some(conn) = conn else {
             let failed = host::Event::NotDialled {
+                number,
                 why: Why::Network,
                 by_environment: false,
                 error: "no answer".to_owned(),
@@ -27,18 +25,18 @@ impl Process {
             self.host_event(host, failed);
             return false;
         };
-        let number = self.number();
         let (now, version, heard_ms) = (self.duration(), self.version, self.now);
-        self.host(host).live = Some(Live {
-            number,
+        let live = Live {
             conn,
             machine: Link::new(now, version),
             owners: BTreeMap::new(),
             requests: BTreeMap::new(),
             asked: 0,
             heard_ms,
-        });
-        self.link_event(host, link::Event::Tick);
+        };
+        self.host(host).links.insert(number, live);
+        self.link_event(host, number, link::Event::Tick);
+        self.host_event(host, host::Event::May(Beside::WhenLate));
         self.host_event(host, host::Event::Dialled(number));
         true
     }
@@ -46,9 +44,10 @@ impl Process {
     /// A frame came over a connection.
     pub fn frame(&mut self, host: usize, conn: ConnId, frame: Packet) {
         let now = self.now;
-        if let Some(live) = self.host(host).live.as_mut().filter(|live| live.conn == conn) {
+        if let Some((number, live)) = self.host(host).links.iter_mut().find(|(_, live)| live.conn == conn) {
             live.heard_ms = now;
-            return self.link_event(host, link::Event::Frame(frame, &Nothing));
+            let number = *number;
+            return self.link_event(host, number, link::Event::Frame(frame, &Nothing));
         }
         let now = self.duration();
         let draining = self.host(host).draining.iter_mut().find(|live| live.conn == conn);
@@ -69,8 +68,9 @@ impl Process {
 
     /// A connection broke.
     pub fn broke(&mut self, host: usize, conn: ConnId) {
-        if self.host(host).live.as_ref().is_some_and(|live| live.conn == conn) {
-            self.link_event(host, link::Event::Ended(LinkEnd::Lost("it broke".into())));
+        let broken = self.host(host).links.iter().find(|(_, live)| live.conn == conn);
+        if let Some(number) = broken.map(|(number, _)| *number) {
+            self.link_event(host, number, link::Event::Ended(LinkEnd::Lost("it broke".into())));
         }
     }
 

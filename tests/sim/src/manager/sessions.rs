@@ -55,21 +55,29 @@ impl Process {
                     self.doing.push_back(Doing::Refused(view));
                 }
             }
-            session::Effect::Ask(asked, act) => self.ask(host, Request::Of(task, asked), *act),
+            session::Effect::Ask(asked, act) => {
+                self.ask(host, self.up(host), Request::Of(task, asked), *act);
+            }
             session::Effect::Open => {
-                let stream = self.ids.next();
-                if let Some(live) = &mut self.host(host).live {
+                let (stream, link) = (self.ids.next(), self.up(host));
+                if let Some(live) = self.host(host).links.get_mut(&link) {
                     live.owners.insert(stream, task);
-                    self.link_event(host, link::Event::Open(stream, job.to_string()));
+                    self.link_event(host, link, link::Event::Open(stream, job.to_string()));
                 }
-                let live = self.hosts.get(&host).and_then(|host| host.live.as_ref());
+                let live = self.hosts.get(&host).and_then(|host| host.links.get(&link));
                 let opened = live.filter(|live| live.machine.route(stream).is_some()).map(|_| stream);
                 self.session_event(task, session::Event::Opened(opened));
             }
-            session::Effect::Close(stream) => self.link_event(host, link::Event::Close(stream)),
+            session::Effect::Close(stream) => {
+                self.link_event(host, self.up(host), link::Event::Close(stream));
+            }
             session::Effect::OpenShortCut { .. } => {}
             session::Effect::ToHolder(stream, packet) => {
-                if let Some(live) = &self.host(host).live
+                let link = self.up(host);
+                if packet.raw().kind == sessd_proto::frame::kind::INPUT {
+                    self.link_event(host, link, link::Event::Typed);
+                }
+                if let Some(live) = self.host(host).links.get(&link)
                     && let Some(Route::Agent(number)) = live.machine.route(stream)
                 {
                     let conn = live.conn;

@@ -128,7 +128,10 @@ impl World {
             Deed::Cut => self.cut_all(|conn| conn.manager == manager && conn.host == host, b % 3 == 0),
             Deed::Stall => {
                 let until = self.now + c;
-                self.stalled.insert((manager, host), until);
+                // Of a path that is gone a new connection knows nothing, where there is another path.
+                if b % 2 == 0 {
+                    self.stalled.insert((manager, host), until);
+                }
                 for conn in
                     self.conns.values_mut().filter(|conn| conn.manager == manager && conn.host == host)
                 {

@@ -1,0 +1,262 @@
+//! A second link beside the first, for as long as it is not known which of them carries on.
+//!
+//! ```text
+//!              late                dialled               an inventory, and the first is still late
+//!  no spare ──────────▶ attempt ───────────▶ greeting ─────────────────────────────────────────────▶ it is the link
+//!     ▲                    │                    │  ▲
+//!     │ the first is heard │                    │  │ late, or the first ended
+//!     └────────────────────┴────────────────────┘  └── standing by ◀── an inventory, where one is to stand by
+//! ```
+//!
+//! A guess that was wrong costs the host a login. So there is one spare at a time; one that came as far as a login is
+//! followed by another ten seconds later at the soonest, and ever more slowly while none of them was of use; and none is
+//! dialled where the login asks a person. What never reached the host costs nothing, and is tried again at once.
+
+use super::{Attempt, Effect, GREETING_MS, Host, LinkNumber, Live, Looking, Way, is_same_machine};
+use crate::dialling::{self, HASTEN_MS, Why};
+use crate::reconcile::Seen;
+use sessd_proto::messages::LinkAnswer;
+use std::rc::Rc;
+
+/// The time between two spares that logged in, in milliseconds, and what it grows to while they are of no use.
+pub const SPARE_MS: u64 = 10_000;
+const SPARE_LAST_MS: u64 = 10 * 60 * 1_000;
+/// The time between two that reached nothing, in milliseconds.
+const AGAIN_MS: u64 = 250;
+
+/// What may be dialled beside a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Beside {
+    /// Nothing: the login asks a person, or the host is this machine.
+    #[default]
+    Never,
+    /// A second link when an answer is late.
+    WhenLate,
+    /// One that stands by from the beginning.
+    Always,
+}
+
+/// What there is of a second way.
+#[derive(Debug)]
+enum Way2<L> {
+    Nothing,
+    Attempt(Attempt),
+    Link(Live<L>),
+}
+
+/// The second link.
+#[derive(Debug)]
+pub(super) struct Spare<L> {
+    may: Beside,
+    way: Way2<L>,
+    /// When the next may be dialled.
+    not_before: u64,
+    /// Spares that logged in and were not needed, in a row.
+    useless: u32,
+}
+
+impl<L> Default for Spare<L> {
+    fn default() -> Self {
+        Self { may: Beside::Never, way: Way2::Nothing, not_before: 0, useless: 0 }
+    }
+}
+
+impl<L> Spare<L> {
+    pub(super) fn is_attempt(&self, number: LinkNumber) -> bool {
+        matches!(&self.way, Way2::Attempt(attempt) if attempt.number == number)
+    }
+
+    pub(super) fn is_link(&self, number: LinkNumber) -> bool {
+        matches!(&self.way, Way2::Link(live) if live.number == number)
+    }
+
+    /// One has logged in.
+    fn logged_in(&mut self, now: u64) {
+        let pause = SPARE_MS.saturating_mul(1 << self.useless.min(16)).min(SPARE_LAST_MS);
+        self.not_before = now + pause;
+        self.useless = self.useless.saturating_add(1);
+    }
+}
+
+impl<W, L, E: Clone> Host<W, L, E> {
+    /// What is known of the login has changed.
+    pub(super) fn may(&mut self, now: u64, may: Beside) {
+        self.spare.may = may;
+        if may == Beside::Never {
+            self.let_spare_go();
+        }
+        self.stand_by(now);
+    }
+
+    pub(super) fn spare_deadline(&self) -> Option<u64> {
+        match &self.spare.way {
+            Way2::Nothing if self.wants_spare() => Some(self.spare.not_before),
+            Way2::Link(Live { looking: Some(looking), .. }) => Some(looking.until),
+            _ => None,
+        }
+    }
+
+    /// Would a second link be of use now?
+    fn wants_spare(&self) -> bool {
+        let Way::Link(live) = &self.way else { return false };
+        let wanted = match self.spare.may {
+            Beside::Never => false,
+            Beside::WhenLate => live.late,
+            Beside::Always => true,
+        };
+        wanted && live.seen.is_some() && !self.members.is_empty()
+    }
+
+    /// An answer is late on that link, or that is over.
+    pub(super) fn late(&mut self, now: u64, number: LinkNumber, late: bool) {
+        let Way::Link(live) = &mut self.way else { return };
+        if live.number != number || std::mem::replace(&mut live.late, late) == late {
+            return;
+        }
+        if !late {
+            if self.spare.may != Beside::Always {
+                self.let_spare_go();
+            }
+            return;
+        }
+        match &mut self.spare.way {
+            Way2::Link(live) if live.seen.is_some() => self.ask_spare(now),
+            _ => self.stand_by(now),
+        }
+    }
+
+    /// Dials a second link, where one is wanted and may be.
+    pub(super) fn stand_by(&mut self, now: u64) {
+        if now < self.spare.not_before || !self.wants_spare() || !matches!(self.spare.way, Way2::Nothing) {
+            return;
+        }
+        let attempt = self.next_attempt(now);
+        self.spare.way = Way2::Attempt(attempt);
+        self.effects.push_back(Effect::Dial {
+            number: attempt.number,
+            from: self.from,
+            asked: false,
+            beside: true,
+        });
+    }
+
+    /// This machine slept, or its network changed: what was begun before may go nowhere.
+    pub(super) fn spare_woke(&mut self, now: u64) {
+        let since = match &self.spare.way {
+            Way2::Nothing => return,
+            Way2::Attempt(attempt) => attempt.since,
+            Way2::Link(live) => live.since,
+        };
+        if now >= since + HASTEN_MS {
+            self.let_spare_go();
+            self.stand_by(now);
+        }
+    }
+
+    pub(super) fn let_spare_go(&mut self) {
+        match std::mem::replace(&mut self.spare.way, Way2::Nothing) {
+            Way2::Nothing => {}
+            Way2::Attempt(attempt) => self.effects.push_back(Effect::Abandon(attempt.number)),
+            Way2::Link(live) => self.effects.push_back(Effect::HangUp(live.number)),
+        }
+    }
+
+    pub(super) fn spare_failed(&mut self, now: u64, why: Why) {
+        let Way2::Attempt(attempt) = self.spare.way else { return };
+        self.spare.way = Way2::Nothing;
+        match why {
+            Why::Refused => self.spare.not_before = now.max(attempt.since + AGAIN_MS),
+            Why::Network => self.spare.logged_in(now),
+            // It is not asked for again: whoever is there must be asked, by the first way.
+            Why::Config | Why::Agent | Why::Person => self.spare.may = Beside::Never,
+        }
+    }
+
+    /// The second link is there: it says what it sees.
+    pub(super) fn spare_dialled(&mut self, now: u64, number: LinkNumber) {
+        self.spare.logged_in(now);
+        self.spare.way = Way2::Link(Live::new(now, number));
+        if self.wants_spare() {
+            self.ask_spare(now);
+        } else {
+            self.let_spare_go();
+        }
+    }
+
+    fn ask_spare(&mut self, now: u64) {
+        if let Way2::Link(live) = &mut self.spare.way
+            && live.looking.is_none()
+        {
+            live.looking = Some(Looking { who: Vec::new(), until: now + GREETING_MS, refused: false });
+            self.effects.push_back(Effect::Ask(live.number));
+        }
+    }
+
+    pub(super) fn spare_answered(&mut self, now: u64, answer: Option<LinkAnswer>) {
+        let Way2::Link(spare) = &mut self.spare.way else { return };
+        let Some(LinkAnswer::Inventory(inventory)) = answer else { return self.let_spare_go() };
+        let Way::Link(first) = &self.way else { return };
+        // A name may lead to several machines: the jobs are on the first.
+        if first.seen.as_ref().is_none_or(|seen| !is_same_machine(seen.inventory(), &inventory)) {
+            return self.let_spare_go();
+        }
+        let seen = Rc::new(Seen::new(inventory));
+        (spare.looking, spare.seen) = (None, Some(seen.clone()));
+        if first.late {
+            self.take_over(now, seen);
+        } else if self.spare.may == Beside::Always {
+            self.spare.useless = 0;
+        } else {
+            self.let_spare_go();
+        }
+    }
+
+    /// The second link carries on.
+    fn take_over(&mut self, now: u64, seen: Rc<Seen>) {
+        let Way2::Link(spare) = std::mem::replace(&mut self.spare.way, Way2::Nothing) else { return };
+        let number = spare.number;
+        if let Way::Link(first) = std::mem::replace(&mut self.way, Way::Link(spare)) {
+            self.hang_up(first);
+        }
+        self.spare.useless = 0;
+        self.effects.extend([Effect::Seen(seen.clone()), Effect::Publish]);
+        for member in &self.members {
+            self.effects.push_back(Effect::Up(*member, number, seen.clone()));
+        }
+        self.effects.push_back(Effect::Sweep(number, seen));
+        self.stand_by(now);
+    }
+
+    /// The first link is of no use any more. True: a second one is on its way, and goes on as the first.
+    pub(super) fn carries_on(&mut self, now: u64) -> bool {
+        if self.members.is_empty() {
+            return false;
+        }
+        let next = match std::mem::replace(&mut self.spare.way, Way2::Nothing) {
+            Way2::Nothing => return false,
+            Way2::Attempt(attempt) => {
+                // It is a login as any other: a host that breaks every link at once does not see one after the other.
+                self.spare.logged_in(now);
+                Way::Attempt(attempt)
+            }
+            // What it saw was then.
+            Way2::Link(live) => Way::Link(Live { seen: None, ..live }),
+        };
+        if let Way::Link(first) = std::mem::replace(&mut self.way, next) {
+            self.hang_up(first);
+        }
+        self.spare.useless = 0;
+        self.decide(now, dialling::Event::Replaced(self.from));
+        self.look(now);
+        true
+    }
+
+    pub(super) fn spare_tick(&mut self, now: u64) {
+        if let Way2::Link(Live { looking: Some(looking), .. }) = &self.spare.way
+            && now >= looking.until
+        {
+            self.let_spare_go();
+        }
+        self.stand_by(now);
+    }
+}
