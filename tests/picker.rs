@@ -116,7 +116,7 @@ fn sessions_are_made_named_tagged_ended_and_begun_again_from_it() {
     until("its end", SOON, || named("uno").is_none().then_some(()));
     view.wait_screen("nothing that fits", SOON, |screen| screen.contents().contains("nothing fits"));
     view.type_(b"\x1b");
-    view.wait_text("1 session", SOON);
+    view.wait_screen("no filter", SOON, |screen| !screen.contents().contains("/uno"));
     view.type_(b"nnew\r");
     view.wait_screen("a shell's prompt", SOON, |screen| screen.contents().trim_end().ends_with(['#', '$']));
     view.type_(b"\x1c");
@@ -170,9 +170,9 @@ fn of_a_host_that_goes_away_the_sessions_stay_and_nothing_waits_for_it() {
     // What was known of it, and what is asked of others meanwhile.
     assert!(view.screen(has_screen), "{}", view.describe());
     view.type_(b"\x1b");
-    view.wait_text("one", SOON);
+    view.wait_screen("no filter", SOON, |screen| !screen.contents().contains("/far"));
     view.type_(b"/one\tr\x15uno\r");
-    view.wait_text("uno", SOON);
+    until("the name of another", SOON, || world.info("uno"));
     host.start();
     view.type_(b"\x1b");
     view.wait_screen("the host to be back", LATER, |screen| {
