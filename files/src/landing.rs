@@ -124,6 +124,8 @@ impl Landing {
             return Err(format!("{} is no folder", self.dest.display()));
         }
         let path = std::env::current_dir().map_or_else(|_| path.clone(), |here| here.join(&path));
+        // Without the dots on the way.
+        let path: PathBuf = path.components().collect();
         self.landed.paths.push(path.clone());
         Ok(path)
     }
