@@ -93,8 +93,8 @@ impl Terminal {
             w.character(over.char, style);
             next = Some((over.at.0 + 1, over.at.1));
         }
-        // What takes it back begins where the program's own output does.
-        w.style(self.state.cursor.pen);
+        // What is written or taken back next looks as if nothing had been drawn.
+        w.pen_of(&self.state);
         w.go(cursor.0, cursor.1);
     }
 
@@ -209,7 +209,7 @@ mod tests {
             if shown.takes_overlay() {
                 let simple = |at: &(u16, u16)| shown.glyph(at.0, at.1).simple;
                 let over: Vec<Over> = cells.into_iter().filter(simple)
-                    .map(|at| Over { at, char: 'o', look: shown.pen(), underlined }).collect();
+                    .map(|at| Over { at, char: 'o', look: shown.glyph(at.1, 0).look, underlined: underlined ^ (at.0 % 2 == 0) }).collect();
                 let (_, mut back) = with_overlay(&shown, &over, cursor);
                 prop_assert_eq!(back.screen_ansi(0, false), shown.screen_ansi(0, false));
                 back.feed(after.as_bytes());

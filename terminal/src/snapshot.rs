@@ -176,6 +176,11 @@ impl<'a> Writer<'a> {
         true
     }
 
+    /// The pen is as it is in `m`.
+    pub(crate) fn pen_of(&mut self, m: &Model) {
+        self.style(m.cursor.pen);
+    }
+
     /// Brings cursor and pen to where they are in `m`, behind what was printed last.
     pub(crate) fn end_at_cursor(&mut self, m: &Model) {
         self.style(m.cursor.pen);

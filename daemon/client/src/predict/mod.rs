@@ -13,7 +13,7 @@
 //! * While the terminal takes lines and does not echo (a password), nothing is foretold, and what was is taken back.
 //! * After Return the first character is never shown before it is there. Where the kernel echoes, that is not enough: it echoes
 //!   a password that is typed ahead of its question, until the program asks. So there the job must have written something of
-//!   its own as well.
+//!   its own as well; and where several lines are typed ahead, of which nobody knows which one is answered, that does not count.
 //! * What turns out wrong takes all guesses with it. Twice within ten seconds: nothing more before the next Return.
 //! * Text is moved aside only where it is known to be typed: not what a shell suggests, not a prompt at the right.
 //! * Nothing is foretold of pastes, at the screen's right edge, and while modes make another thing of plain text.
@@ -45,6 +45,8 @@ const SILENCE_MS: u64 = 5_000;
 const ECHO_MS: u64 = 1_000;
 /// How close two misses are taken together.
 const MISSES_MS: u64 = 10_000;
+/// How long neither a Return nor a word of the job's own may come before what is typed ahead counts as answered.
+const ANSWERED_MS: u64 = 1_000;
 /// Bytes of the kernel's echo that are followed.
 const ECHO_MAX: usize = 256;
 
@@ -175,6 +177,11 @@ pub struct Predictor<L> {
     discipline: Option<Discipline>,
     /// The job wrote something of its own since the last Return, or since the kernel has echoed.
     own: bool,
+    /// A Return was typed; another one before the job had said anything of its own, so that nobody knows which of them it answers.
+    /// When the last Return and the last word of its own came.
+    asked: bool,
+    ahead: bool,
+    said_at: u64,
     /// What the kernel will echo, with the number behind the key.
     echo: VecDeque<(u8, u64)>,
     /// Keys in order; the first `placed` of them have been guessed.
@@ -213,6 +220,9 @@ impl<L: Copy + PartialEq + std::fmt::Debug> Predictor<L> {
             keyboard: Keyboard::default(),
             discipline: None,
             own: false,
+            asked: false,
+            ahead: false,
+            said_at: 0,
             echo: VecDeque::new(),
             pending: VecDeque::new(),
             placed: 0,
@@ -293,6 +303,12 @@ impl<L: Copy + PartialEq + std::fmt::Debug> Predictor<L> {
             Key::Char(c) => self.will_echo(c.encode_utf8(&mut [0; 4]).as_bytes(), seq),
             Key::Enter => {
                 self.will_echo(b"\r\n", seq);
+                if now_ms >= self.said_at + ANSWERED_MS {
+                    self.ahead = false;
+                } else {
+                    self.ahead |= self.asked && !self.own;
+                }
+                (self.asked, self.said_at) = (true, now_ms);
                 (self.own, self.off, self.home) = (false, false, None);
             }
             Key::Erase => self.will_echo(b"\x08 \x08", seq),
@@ -354,10 +370,10 @@ impl<L: Copy + PartialEq + std::fmt::Debug> Predictor<L> {
     fn begin_at<B: Beneath<Look = L>>(&mut self, screen: &B) {
         let (col, row) = screen.cursor();
         if self.home.is_none_or(|home| home.1 != row || home.0 > col) {
-            self.home = Some((col, row));
+            (self.home, self.end) = (Some((col, row)), col);
         }
-        // Behind the cursor is what was typed, as far as it looks like what is before it, and up to a gap: a suggestion looks
-        // otherwise, and a prompt at the right keeps its distance.
+        // Behind the cursor is what was typed, as far as the cursor was there, as it looks like what is before it, and up to a
+        // gap: what a shell suggests comes behind the cursor, and a prompt at the right keeps its distance.
         let before = col.checked_sub(1).map(|left| screen.cell(left, row).look);
         let like = if self.home == Some((col, row)) { screen.pen() } else { before.unwrap_or(screen.pen()) };
         let mut end = col;
@@ -373,7 +389,7 @@ impl<L: Copy + PartialEq + std::fmt::Debug> Predictor<L> {
                 break;
             }
         }
-        self.end = end;
+        self.end = end.min(self.end.max(col));
     }
 
     fn cursor<B: Beneath>(&self, screen: &B) -> (u16, u16) {
@@ -470,7 +486,7 @@ impl<L: Copy + PartialEq + std::fmt::Debug> Predictor<L> {
             // What the kernel echoes of keys, in order, is nothing that the job wrote.
             match self.echo.iter().position(|(echo, _)| echo == byte) {
                 Some(at) => drop(self.echo.drain(..=at)),
-                None => self.own = true,
+                None => (self.own, self.said_at) = (!self.ahead, now_ms),
             }
         }
         self.look(screen);
