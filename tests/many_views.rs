@@ -47,8 +47,11 @@ fn who_attaches_is_told_of_the_others_and_who_leads_is_in_the_document() {
     let first = world.attach("dev");
     first.wait_text("ready", SOON);
     let second = world.attach("dev");
-    second.wait_text("also attached: cli on pts/", SOON);
-    second.wait_text("80x24, `--take` sends them away", SOON);
+    second.wait_raw("who else is there", SOON, |raw| {
+        let said = String::from_utf8_lossy(raw);
+        said.contains("also attached: cli on pts/") && said.contains("80x24, `--take` sends them away]")
+    });
+    second.wait_text("ready", SOON);
     second.type_("x\r");
     second.wait_text("got <x>", SOON);
     let info = world.wait_session("dev", "who types leads", SOON, |info| {

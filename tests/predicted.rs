@@ -24,7 +24,7 @@ fn far_shell() -> (World, Sshd, Proxy) {
 fn type_until_foretold(view: &View, proxy: &Proxy, prompt: &str) -> String {
     let mut line = String::from("true ");
     view.type_(&line);
-    view.wait_text(&format!("{prompt}{line}").trim_end().to_owned(), SOON);
+    view.wait_text(format!("{prompt}{line}").trim_end(), SOON);
     for letter in "abcdefghijklmnopqrstuvw".chars() {
         line.push(letter);
         let shown = format!("{prompt}{line}");

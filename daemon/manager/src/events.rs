@@ -283,7 +283,7 @@ mod tests {
         events.document(|| panic!("nobody wants one"));
         events.subscribe(&all, None, true);
         events.document(document);
-        assert!(few.len() == 0 && all.len() > 0);
+        assert!(few.is_empty() && !all.is_empty());
         assert_eq!(events.past.borrow().told.len(), 0, "none is held for later");
     }
 

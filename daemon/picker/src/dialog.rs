@@ -68,7 +68,7 @@ pub(crate) struct New {
 
 impl New {
     /// With these hosts to choose from, and this one chosen.
-    pub(crate) fn new(hosts: Vec<String>, host: &str) -> Self {
+    pub(crate) fn on(hosts: Vec<String>, host: &str) -> Self {
         let chosen = hosts.iter().position(|one| one == host).unwrap_or(0);
         let fitting = hosts.clone();
         Self { name: Edit::default(), host: Edit::default(), at_host: false, hosts, fitting, chosen }
@@ -207,7 +207,7 @@ mod tests {
     #[test]
     fn a_host_is_chosen_or_typed() {
         let hosts = ["local", "box", "gpu-box", "web"].map(str::to_owned).to_vec();
-        let mut new = New::new(hosts.clone(), "box");
+        let mut new = New::on(hosts.clone(), "box");
         assert_eq!(new.key(Key::Enter), Some((String::new(), "box".into())));
         new.key(Key::Char('d'));
         new.key(Key::Down);

@@ -651,7 +651,7 @@ impl Machine {
         self.effects.push_back(Effect::WantHosts);
         // Where one stands is where one works.
         let host = self.current().map_or(sessd_proto::docs::host::LOCAL, |entry| &entry.doc.host).to_owned();
-        self.dialog = Some(Dialog::New(New::new(self.known_hosts(), &host)));
+        self.dialog = Some(Dialog::New(New::on(self.known_hosts(), &host)));
     }
 
     fn ask(&mut self, wish: Wish, what: String, then_show: bool) {

@@ -55,7 +55,7 @@ impl Follows {
         }
         let (ours, theirs) = (Settings::of(&self.view.state), Settings::of(&t.state));
         let bits = |s: &Settings| format!("{s:?}");
-        let ignored = |t: &Terminal| t.state.modes.bits & 0xffff_ffff & !(bit_late());
+        let ignored = |t: &Terminal| t.state.modes.bits & !(bit_late());
         assert_eq!(
             ignored(&self.view) & !crate::modes::PREFERENCES,
             ignored(t) & !crate::modes::PREFERENCES,

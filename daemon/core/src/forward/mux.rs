@@ -320,7 +320,7 @@ impl Mux {
             let close = m::ChannelClose { channel: id, reason: reason as i32, detail: detail.to_owned() };
             Frame::ChannelClose(close).to_bytes(0)
         };
-        if id % 2 == 0 || self.entries.contains_key(&id) {
+        if id.is_multiple_of(2) || self.entries.contains_key(&id) {
             return;
         }
         let refused = match wanted {

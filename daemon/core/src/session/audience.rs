@@ -153,11 +153,11 @@ impl Session {
                     self.out.push(Effect::ToHolder(stream.id, Packet::relayed(frame)));
                 }
             }
-            Frame::Predicts(predicts) => {
-                // One that may not type has nothing to foretell.
-                if !self.views.is_read_only(id) && self.views.predicts(id, predicts.on) {
-                    self.send_presence(false);
-                }
+            // One that may not type has nothing to foretell.
+            Frame::Predicts(predicts)
+                if !self.views.is_read_only(id) && self.views.predicts(id, predicts.on) =>
+            {
+                self.send_presence(false);
             }
             Frame::TryNow(_) => self.out.push(Effect::Hasten),
             Frame::Pong(_) => {

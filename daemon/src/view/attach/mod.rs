@@ -30,6 +30,7 @@ use rustix::io::Errno;
 use sessd_base::asking::Asking;
 use sessd_base::clock;
 use sessd_base::config::{Config, Predict};
+use sessd_base::out;
 use sessd_base::paths::Paths;
 use sessd_client::connect::Client;
 use sessd_client::core::{ViewCore, Wants};
@@ -184,9 +185,16 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
             "a view of itself would show itself without end",
         ));
     }
-    let raw = Raw::take(plain)?;
     let detach_key = config.detach_key.filter(|_| !request.no_detach_key);
     let leave_key = detach_key.map(words::key_name);
+    let label =
+        if attached.name.is_empty() { handle(&attached.session_id, HANDLE) } else { attached.name.clone() };
+    let mut to_say = words::beginning(&attached, request.read_only, leave_key.as_deref());
+    if attached.sent_away == 0 && !request.read_only && !to_say.is_empty() {
+        // Nothing that this view does otherwise: it is said before, and lies over nothing that is shown.
+        out::say(&format!("[{label}: {}]", std::mem::take(&mut to_say)));
+    }
+    let raw = Raw::take(plain)?;
     let keys = Keys::new(detach_key);
     let mut view = View {
         paths,
@@ -194,11 +202,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         began: Instant::now(),
         client,
         lost: None,
-        label: if attached.name.is_empty() {
-            handle(&attached.session_id, HANDLE)
-        } else {
-            attached.name.clone()
-        },
+        label,
         host: attached.host.clone(),
         keys,
         burst: Burst::default(),
@@ -216,7 +220,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         asked_at: 0,
         maybe_asked_at: None,
         slowest_answer: 0,
-        to_say: words::beginning(&attached, request.read_only, leave_key.as_deref()),
+        to_say,
         epoch: None,
         asked_to_tell_at: None,
         read_on: false,
