@@ -111,11 +111,13 @@ export interface LinkDoc {
   rtt_ms: number | null;
   next_try_at: string | null;
   detail: string | null;
+  heard_at: string | null;
 }
 
 export interface HostDoc {
   detail: string | null;
   done: number;
+  heard_at: string | null;
   host: string;
   link: LinkState;
   next_try_at: string | null;
