@@ -318,6 +318,10 @@ impl<'a> Paint<'a> {
         let end = new.glyphs[..columns].iter().rposition(|g| *g != Glyph::default()).map_or(0, |x| x + 1);
         let mut x = 0;
         while x < end {
+            if new.glyphs[x].is_wide() && x + 2 > columns {
+                // Half of it would be in the next row.
+                break;
+            }
             if self.col != Some(x as u16) {
                 self.goto(x as u16, y);
             }
@@ -402,7 +406,9 @@ impl<'a> Paint<'a> {
         let n = new.glyphs.len();
         let differs = |x: &usize| old.glyphs[*x] != new.glyphs[*x];
         let Some(first) = (0..n).find(differs) else { return };
-        let count = (first..n).filter(differs).count();
+        // Blanks at the end cost little without a shift.
+        let tail = new.glyphs.iter().rposition(|g| *g != Glyph::default()).map_or(0, |x| x + 1);
+        let count = (first..tail).filter(differs).count();
         let odd = |g: &Glyph| g.is_wide() || g.is_spacer() || g.is_unsure();
         if count < SHIFT_FROM || old.glyphs[first..].iter().any(odd) || new.glyphs[first..].iter().any(odd) {
             return;

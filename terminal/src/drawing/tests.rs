@@ -45,6 +45,10 @@ impl Follows {
             let columns = if want.double == 0 { want.glyphs.len() } else { (want.glyphs.len() / 2).max(1) };
             assert_eq!(want.double, have.double, "row {y} by {said}");
             for x in 0..columns {
+                if want.double != 0 && x + 1 == columns && want.glyphs[x].is_wide() {
+                    // It has no room, and is left out.
+                    continue;
+                }
                 assert_eq!(want.glyphs[x], have.glyphs[x], "{size:?} {corner:?} {x},{y} by {said}");
             }
         }
@@ -170,9 +174,9 @@ fn each_change_is_told_in_the_fewest_bytes_there_are() {
         ("$ ".into(), "", ""),
         ("abcdefghijklmnopqrstuvwxyz\r".into(), "\x1b[@X", "\x1b[@X"),
         ("abcdefghijklmnopqrstuvwxyz\r".into(), "\x1b[3P", "\x1b[3P"),
-        (full(""), "\x1b[H\x1b[J", "\x1b[H\x1b[K\n\x1b[J\x1b[H"),
-        (full(""), "\x1b[5;1H\x1b[M", "\x1b[5H\x1b[M"),
-        (full(""), "\x1b[5;1H\x1b[2L", "\x1b[5H\x1b[2L"),
+        (full(""), "\x1b[H\x1b[J", "\x1b[2H\x1b[J\x1bM\x1b[K"),
+        (full(""), "\x1b[5;1H\x1b[M", "\x1b[4H\x1b[M"),
+        (full(""), "\x1b[5;1H\x1b[2L", "\x1b[4H\x1b[2L"),
     ] {
         let (mut t, mut follows) = session(&before);
         t.feed(then.as_bytes());
