@@ -261,7 +261,7 @@ fn clear_below(old: &mut [Line], new: &[Line], paint: &mut Paint<'_>) {
     if old[first..].iter().filter(|line| !line.is_blank()).count() < 2 {
         return;
     }
-    if old[first..].iter().any(|line| line.double != crate::row::double::SINGLE) {
+    if old[first..].iter().chain(&new[first..]).any(|line| line.double != crate::row::double::SINGLE) {
         return;
     }
     paint.erase_below(first as u16);
