@@ -138,13 +138,13 @@ impl<'a> Paint<'a> {
             (x, y) => say(&mut way, format_args!("\x1b[{};{}H", y + 1, x + 1)),
         }
         let Some(row) = self.row else { return way };
-        if self.part.rows.iter().any(|row| row.double != double::SINGLE) {
-            // A row of double width has half as many columns: what moves through it may lose its own.
-            return way;
-        }
         let n = usize::from(y.abs_diff(row));
         if n == 0 {
             return shorter(way, self.along(x, self.col));
+        }
+        if self.part.rows.iter().any(|row| row.double != double::SINGLE) {
+            // A row of double width has half as many columns: what moves through it may lose its own.
+            return way;
         }
         let down = y > row;
         let mut step = Vec::new();

@@ -517,6 +517,11 @@ impl Forwards {
         self.live(|session| manager.events.notice(&session.live.borrow().record, &notice));
     }
 
+    /// Somebody's connection goes through it, and waits where the link is away.
+    pub fn carries(&self) -> bool {
+        !self.mux.borrow().is_empty()
+    }
+
     /// What people see of it.
     pub fn docs(&self) -> Vec<ForwardDoc> {
         let mux = self.mux.borrow();

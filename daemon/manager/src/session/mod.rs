@@ -132,7 +132,8 @@ impl HostMember for Member {
     fn is_watched(&self) -> bool {
         self.0.upgrade().is_some_and(|session| {
             let live = session.live.borrow();
-            !live.record.delete_requested && !live.views.is_empty()
+            // Who has a connection through it waits for it as who looks at it does.
+            !live.record.delete_requested && (!live.views.is_empty() || session.forwards.carries())
         })
     }
 
