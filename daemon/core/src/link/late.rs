@@ -61,8 +61,16 @@ impl Late {
         self.asked |= asked;
     }
 
-    /// A round trip was measured.
-    pub(super) fn measured(&mut self, rtt: Duration) {
+    /// The agent answered what it was asked `rtt` ago: whatever was sent until then is waited for no more, however quick it is.
+    pub(super) fn answered(&mut self, now: Duration, rtt: Duration) {
+        self.measured(rtt);
+        // Asked when is known to the microsecond.
+        if self.since.is_some_and(|since| since.as_micros() <= now.saturating_sub(rtt).as_micros()) {
+            (self.since, self.asked) = (None, false);
+        }
+    }
+
+    fn measured(&mut self, rtt: Duration) {
         self.shortest = if self.rtt.is_some() { self.shortest.min(rtt) } else { rtt };
         // As TCP smooths its own (RFC 6298).
         self.varies = self.rtt.map_or(rtt / 2, |old| (self.varies * 3 + old.abs_diff(rtt)) / 4);
@@ -176,6 +184,21 @@ mod tests {
             assert!(!late.heard(ms(now)));
             assert_eq!(late.look(ms(now), ms(now)), Look::Nothing);
         }
+    }
+
+    #[test]
+    fn an_answer_that_is_quicker_than_any_before_is_one() {
+        let mut late = Late::default();
+        late.measured(ms(40));
+        late.sent(ms(1_000), true);
+        assert!(!late.heard(ms(1_003)));
+        assert!(late.waits(), "by its time alone it may have been on its way");
+        late.answered(ms(1_003), ms(3));
+        assert!(!late.waits());
+        // One to what was asked before says nothing of what was sent since.
+        late.sent(ms(2_000), false);
+        late.answered(ms(2_010), ms(20));
+        assert!(late.waits());
     }
 
     #[test]

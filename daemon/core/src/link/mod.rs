@@ -511,7 +511,7 @@ impl<F: Owned> Link<F> {
             Ok(Frame::Ping(token)) => self.send(0, &Frame::Pong(token)),
             Ok(Frame::Pong(token)) => {
                 let rtt = now.saturating_sub(Duration::from_micros(token));
-                self.late.measured(rtt);
+                self.late.answered(now, rtt);
                 self.rtt = Some(rtt);
             }
             Ok(Frame::LinkReply(reply)) => return self.reply(reply, raw.body.len()),
