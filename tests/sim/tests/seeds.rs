@@ -6,9 +6,8 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Seeds that are run unless `SESSD_SIM_SEEDS` says how many, from `SESSD_SIM_FROM` on. Two thousand are wanted: since a second
-/// link may be dialled beside the first, seed 23 goes on for ever at one moment, and is to be understood before more are run.
-const SEEDS: u64 = 20;
+/// Seeds that are run unless `SESSD_SIM_SEEDS` says how many, from `SESSD_SIM_FROM` on.
+const SEEDS: u64 = 2_000;
 
 fn kept() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("seeds")

@@ -117,9 +117,9 @@ impl HostTask {
     }
 }
 
-/// Rounded up: before that nothing is due.
+/// Rounded up, by the least that is over: before that nothing is due, and a look at the clock comes to nothing.
 fn millis(at: Duration) -> u64 {
-    u64::try_from(at.as_micros().div_ceil(1_000)).unwrap_or(u64::MAX)
+    u64::try_from(at.as_nanos().div_ceil(1_000_000)).unwrap_or(u64::MAX)
 }
 
 /// One life of a manager.
