@@ -540,7 +540,7 @@ fn setting(t: &Terminal, what: Setting, out: &mut Vec<u8>) -> std::io::Result<()
 }
 
 /// xterm's palette.
-fn default_palette(i: u8) -> [u8; 3] {
+pub(crate) fn default_palette(i: u8) -> [u8; 3] {
     const BASE: [[u8; 3]; 16] = [
         [0, 0, 0],
         [205, 0, 0],

@@ -4,6 +4,19 @@ use std::io::Write as _;
 
 use crate::style::{Color, ColorKind, Style, attr};
 
+/// What is turned on by a number of its own.
+pub(crate) const SIMPLE: [(u16, &str); 9] = [
+    (attr::BOLD, "1"),
+    (attr::DIM, "2"),
+    (attr::ITALIC, "3"),
+    (attr::BLINK, "5"),
+    (attr::RAPID, "6"),
+    (attr::INVERSE, "7"),
+    (attr::HIDDEN, "8"),
+    (attr::STRIKE, "9"),
+    (attr::OVERLINE, "53"),
+];
+
 /// Writes a colour as SGR parameters with a leading semicolon.
 fn push_color(out: &mut Vec<u8>, c: Color, base: u16, bright: u16, extended: u16) {
     // Writing to a Vec does not fail.
@@ -25,18 +38,7 @@ pub(crate) fn push_sgr(out: &mut Vec<u8>, style: Style, underline: Color) {
     }
     out.extend_from_slice(b"\x1b[0");
     if a != 0 {
-        let simple = [
-            (attr::BOLD, "1"),
-            (attr::DIM, "2"),
-            (attr::ITALIC, "3"),
-            (attr::BLINK, "5"),
-            (attr::RAPID, "6"),
-            (attr::INVERSE, "7"),
-            (attr::HIDDEN, "8"),
-            (attr::STRIKE, "9"),
-            (attr::OVERLINE, "53"),
-        ];
-        for (bit, code) in simple {
+        for (bit, code) in SIMPLE {
             if a & bit != 0 {
                 out.push(b';');
                 out.extend_from_slice(code.as_bytes());

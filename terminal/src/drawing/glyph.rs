@@ -4,6 +4,7 @@ use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 use super::abilities::{Abilities, Colours};
 use crate::cell::{Cell, Clusters};
+use crate::query::default_palette;
 use crate::style::{Color, ColorKind, Ext, ExtTable, attr};
 use crate::width;
 
@@ -171,25 +172,6 @@ fn plain(c: char) -> char {
 
 /// The levels of a colour of the cube in the palette of 256.
 const LEVELS: [u8; 6] = [0, 95, 135, 175, 215, 255];
-/// What the first 16 colours look like, by xterm's defaults; a person may have set them otherwise.
-const SIXTEEN: [[u8; 3]; 16] = [
-    [0, 0, 0],
-    [205, 0, 0],
-    [0, 205, 0],
-    [205, 205, 0],
-    [0, 0, 238],
-    [205, 0, 205],
-    [0, 205, 205],
-    [229, 229, 229],
-    [127, 127, 127],
-    [255, 0, 0],
-    [0, 255, 0],
-    [255, 255, 0],
-    [92, 92, 255],
-    [255, 0, 255],
-    [0, 255, 255],
-    [255, 255, 255],
-];
 
 fn distance(a: [u8; 3], b: [u8; 3]) -> u32 {
     a.iter().zip(b).map(|(a, b)| u32::from(a.abs_diff(b)).pow(2)).sum()
@@ -206,18 +188,7 @@ fn nearest_256(rgb: [u8; 3]) -> u8 {
 }
 
 fn nearest(rgb: [u8; 3], of: usize) -> u8 {
-    (0..of as u8).min_by_key(|i| distance(SIXTEEN[usize::from(*i)], rgb)).unwrap_or(0)
-}
-
-fn of_256(i: u8) -> [u8; 3] {
-    match i {
-        0..=15 => SIXTEEN[usize::from(i)],
-        16..=231 => {
-            let i = i - 16;
-            [i / 36, i / 6 % 6, i % 6].map(|i| LEVELS[usize::from(i)])
-        }
-        232.. => [8 + 10 * (i - 232); 3],
-    }
+    (0..of as u8).min_by_key(|i| distance(default_palette(*i), rgb)).unwrap_or(0)
 }
 
 impl Colours {
@@ -238,7 +209,7 @@ impl Colours {
         match colour.kind() {
             ColorKind::Default => colour,
             ColorKind::Ansi(i) | ColorKind::Indexed(i) if usize::from(i) < 16 => Color::ansi(i % of as u8),
-            ColorKind::Ansi(i) | ColorKind::Indexed(i) => Color::ansi(nearest(of_256(i), of)),
+            ColorKind::Ansi(i) | ColorKind::Indexed(i) => Color::ansi(nearest(default_palette(i), of)),
             ColorKind::Rgb(r, g, b) => Color::ansi(nearest([r, g, b], of)),
         }
     }
@@ -271,9 +242,9 @@ mod tests {
             assert_eq!(colours.reduce(from), to, "{colours:?} {from:?}");
         }
         for i in 16..=255 {
-            let [r, g, b] = of_256(i);
+            let [r, g, b] = default_palette(i);
             let back = match Colours::Palette.reduce(Color::rgb(r, g, b)).kind() {
-                ColorKind::Indexed(i) => of_256(i),
+                ColorKind::Indexed(i) => default_palette(i),
                 other => panic!("{other:?}"),
             };
             assert_eq!(back, [r, g, b], "{i}");

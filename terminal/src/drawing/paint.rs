@@ -6,7 +6,7 @@ use super::abilities::Abilities;
 use super::glyph::{Eye, Glyph, Look};
 use crate::row::double;
 use crate::screen::Screen;
-use crate::sgr::push_sgr;
+use crate::sgr::{SIMPLE, push_sgr};
 use crate::style::{Color, Ext, Style, attr};
 
 /// Bytes of links in one drawing; what is linked past that is written without its link.
@@ -513,17 +513,7 @@ fn difference(old: Look, new: Look, old_underline: Color, new_underline: Color) 
             have &= !bits;
         }
     }
-    for (bit, on) in [
-        (attr::BOLD, "1"),
-        (attr::DIM, "2"),
-        (attr::ITALIC, "3"),
-        (attr::BLINK, "5"),
-        (attr::RAPID, "6"),
-        (attr::INVERSE, "7"),
-        (attr::HIDDEN, "8"),
-        (attr::STRIKE, "9"),
-        (attr::OVERLINE, "53"),
-    ] {
+    for (bit, on) in SIMPLE {
         if new.attrs & bit != 0 && have & bit == 0 {
             number(on);
         }
