@@ -7,16 +7,6 @@ use std::process::{Child, Command, Stdio};
 use sessd_tests::sshd::private_address;
 use sessd_tests::{LATER, SOON, SshConfig, Sshd, User, World, until_or};
 
-const ANSWER: &str = "stty -echo; echo ready; while read -r line; do echo \"got <$line>\"; done";
-
-fn works_on(world: &World, host: &str, name: &str) {
-    world.create_on(host, name, ANSWER);
-    let view = world.attach(name);
-    view.wait_text("ready", SOON);
-    view.type_("hello\r");
-    view.wait_text("got <hello>", SOON);
-}
-
 /// A Dropbear of our own.
 struct Dropbear(Child);
 
@@ -77,7 +67,7 @@ fn dropbear_is_enough_with_either_transport() {
     let text = "[hosts.russh]\ntransport = \"russh\"\n[hosts.openssh]\ntransport = \"openssh\"\n";
     fs::write(world.config(), text).expect("the configuration");
     for transport in ["russh", "openssh"] {
-        works_on(&world, transport, transport);
+        world.works_on(transport, transport);
     }
     assert!(user.home().join(".local/state/sessd-agent").is_dir());
     world.ok(&["delete", "--all", "--force"]);
@@ -102,6 +92,6 @@ fn a_start_file_that_becomes_another_program_is_named() {
     // One that becomes it on a terminal only, as tmux's manual has it, is no trouble.
     fs::write(user.home().join(".bashrc"), "[[ $- == *i* ]] && exec tmux\necho hello; echo there >&2\n")
         .expect("a start file");
-    works_on(&world, "box", "dev");
+    world.works_on("box", "dev");
     world.ok(&["delete", "--all", "--force"]);
 }

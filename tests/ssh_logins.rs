@@ -7,17 +7,6 @@ use std::time::Duration;
 use sessd_tests::sshd::{self, private_address};
 use sessd_tests::{LATER, Numbers, Proxy, SOON, SshConfig, Sshd, World, procs, until};
 
-const ANSWER: &str = "stty -echo; echo ready; while read -r line; do echo \"got <$line>\"; done";
-
-/// Creates a session on `host` and talks to it.
-fn works_on(world: &World, host: &str, name: &str) {
-    world.create_on(host, name, ANSWER);
-    let view = world.attach(name);
-    view.wait_text("ready", SOON);
-    view.type_("hello\r");
-    view.wait_text("got <hello>", SOON);
-}
-
 /// `create` on `host`, which has to fail with `code` within `within`.
 fn create_fails(world: &World, host: &str, code: i32, within: Duration) -> String {
     let args = ["create", "--name", "dev", "--host", host, "--", "cat"];
@@ -39,7 +28,7 @@ fn a_refused_connection_ends_with_5() {
     assert!(error["message"].as_str().is_some_and(|text| text.contains("box")), "{error}");
     // Nothing is remembered that would stand in the way once it is there.
     host.start();
-    works_on(&world, "box", "dev");
+    world.works_on("box", "dev");
 }
 
 #[test]
@@ -102,7 +91,7 @@ fn a_host_out_of_reach_does_not_hold_up_the_others() {
     let silent = TcpListener::bind(SocketAddr::new(private_address(), 0)).expect("a listener");
     let addr = silent.local_addr().expect("its address");
     SshConfig::new(&mut world).host("box", &host).host_at("dead", &host, addr, &[]);
-    works_on(&world, "box", "warm");
+    world.works_on("box", "warm");
     std::thread::scope(|scope| {
         let waiting = scope.spawn(|| world.sessd(&["create", "--host", "dead", "--", "cat"]));
         let output = world
@@ -181,7 +170,7 @@ fn accept_new_takes_an_unknown_key_and_writes_it_down() {
     let mut host = Sshd::start_in(&world, "h1");
     let mut config = SshConfig::new(&mut world);
     config.stranger_at("box", &host, host.addr(), &["StrictHostKeyChecking accept-new"]);
-    works_on(&world, "box", "dev");
+    world.works_on("box", "dev");
     let known = fs::read_to_string(config.known_hosts()).expect("the known hosts");
     assert!(known.contains(host.host_key()), "{known}");
     // What it wrote is what ssh reads.
@@ -212,7 +201,7 @@ fn a_changed_host_key_is_refused_with_both_fingerprints() {
     let mut host = Sshd::start_in(&world, "h1");
     let mut config = SshConfig::new(&mut world);
     config.host("box", &host);
-    works_on(&world, "box", "before");
+    world.works_on("box", "before");
     world.ok(&["delete", "before"]);
     world.ok(&["daemon", "stop"]);
     let old = host.fingerprint();
@@ -237,7 +226,7 @@ fn a_jump_host_is_used() {
     let (jump, inner) = (Sshd::start_in(&world, "h1"), Sshd::start_in(&world, "h2"));
     let mut config = SshConfig::new(&mut world);
     config.host("jump", &jump).host_at("inner", &inner, inner.addr(), &["ProxyJump jump"]);
-    works_on(&world, "inner", "dev");
+    world.works_on("inner", "dev");
     assert_eq!((jump.logins(), inner.logins()), (1, 1));
     assert_eq!(world.agents(&inner.home(), "hold").len(), 1);
     assert!(!jump.home().join(".local/state/sessd-agent").exists(), "nothing is installed on the way");
@@ -250,7 +239,7 @@ fn a_proxy_command_is_used() {
     let mut config = SshConfig::new(&mut world);
     let command = format!("ProxyCommand ssh -F {} -o BatchMode=yes -W %h:%p jump", config.path().display());
     config.host("jump", &jump).host_at("inner", &inner, inner.addr(), &[&command]);
-    works_on(&world, "inner", "dev");
+    world.works_on("inner", "dev");
     assert_eq!(jump.logins(), 1);
 }
 
@@ -306,7 +295,7 @@ fn what_a_person_disconnects_stays_so_until_a_person_wants_it() {
     let mut world = World::new();
     let host = Sshd::start_in(&world, "h1");
     SshConfig::new(&mut world).host("box", &host);
-    works_on(&world, "box", "dev");
+    world.works_on("box", "dev");
     let link = world.json(&["host", "disconnect", "box"]);
     assert_eq!((&link["link"], &link["next_try_at"]), (&"down".into(), &serde_json::Value::Null), "{link}");
     let info = world.wait_session("dev", "no link", SOON, |info| info["state"] == "disconnected");
@@ -346,7 +335,7 @@ fn a_host_can_be_named_in_every_way() {
     .iter()
     .enumerate()
     {
-        works_on(&world, name, &format!("s{n}"));
+        world.works_on(name, &format!("s{n}"));
     }
     world.fails(&["create", "--host", "", "--", "cat"], 2);
     world.fails(&["create", "--host", "-oProxyCommand=touch /tmp/x", "--", "cat"], 2);
@@ -365,7 +354,7 @@ fn noisy_start_files_do_not_matter() {
     for file in [".bashrc", ".profile", ".bash_profile", ".zshenv", ".zshrc"] {
         fs::write(host.home().join(file), &noise).expect("a start file");
     }
-    works_on(&world, "box", "dev");
+    world.works_on("box", "dev");
 }
 
 #[test]
@@ -373,7 +362,7 @@ fn a_forced_noisy_command_does_not_matter() {
     let mut world = World::new();
     let host = Sshd::start_with(&world, "h1", sshd::NOISY);
     SshConfig::new(&mut world).host("box", &host);
-    works_on(&world, "box", "dev");
+    world.works_on("box", "dev");
 }
 
 #[test]
@@ -383,7 +372,7 @@ fn every_login_shell_works() {
         let host = Sshd::start_with(&world, "h1", &[&sshd::with_login_shell(&path)]);
         SshConfig::new(&mut world).host("box", &host);
         eprintln!("login shell {shell}");
-        works_on(&world, "box", shell);
+        world.works_on("box", shell);
     }
 }
 
@@ -393,7 +382,7 @@ fn a_strict_server_is_enough() {
     let host = Sshd::start_with(&world, "h1", sshd::STRICT);
     SshConfig::new(&mut world).host("box", &host);
     for n in 0..5 {
-        works_on(&world, "box", &format!("s{n}"));
+        world.works_on("box", &format!("s{n}"));
     }
     assert_eq!(host.logins(), 1, "one login, one channel");
 }
@@ -460,7 +449,7 @@ fn a_slow_and_torn_link_installs_the_agent() {
     SshConfig::new(&mut world).host_at("box", &host, proxy.addr(), &[]);
     // No cut, only writes in small pieces.
     proxy.inject(sessd_tests::Faults::new(1, 0));
-    works_on(&world, "box", "dev");
+    world.works_on("box", "dev");
 }
 
 #[test]
@@ -478,7 +467,7 @@ fn an_agent_cut_off_while_it_is_installed_is_never_run_by_half() {
         assert!(output.code == 0 || output.stderr.trim_end().lines().count() == 1, "{output:#?}");
     }
     proxy.heal();
-    works_on(&world, "box", "dev");
+    world.works_on("box", "dev");
 }
 
 #[test]
@@ -486,7 +475,7 @@ fn a_tight_umask_and_an_odd_home_are_fine() {
     let mut world = World::new();
     let host = Sshd::start_with(&world, "h1", sshd::TIGHT_UMASK);
     SshConfig::new(&mut world).host("box", &host);
-    works_on(&world, "box", "dev");
+    world.works_on("box", "dev");
     let odd = "a home with blanks, 'quotes' and a name that is much longer than the socket of a unix process may have it";
     let home = world.root().join(odd).join("and then some more of it, to be quite sure that it cannot fit");
     fs::create_dir_all(&home).expect("an odd home");
@@ -494,5 +483,5 @@ fn a_tight_umask_and_an_odd_home_are_fine() {
     let other = Sshd::start_with(&world, "h2", &[&set]);
     let mut config = SshConfig::new(&mut world);
     config.host("odd", &other);
-    works_on(&world, "odd", "in-an-odd-home");
+    world.works_on("odd", "in-an-odd-home");
 }

@@ -307,6 +307,22 @@ impl World {
         self.ok(&["create", "--name", name, "--host", host, "--", "sh", "-c", script]);
     }
 
+    /// Creates a session on `host` and talks to it.
+    ///
+    /// # Panics
+    /// When that fails.
+    pub fn works_on(&self, host: &str, name: &str) {
+        self.create_on(
+            host,
+            name,
+            "stty -echo; echo ready; while read -r line; do echo \"got <$line>\"; done",
+        );
+        let view = self.attach(name);
+        view.wait_text("ready", crate::SOON);
+        view.type_("hello\r");
+        view.wait_text("got <hello>", crate::SOON);
+    }
+
     /// A view: `sessd` with these arguments in a PTY of 80 by 24.
     pub fn view(&self, args: &[&str]) -> View {
         self.view_sized(args, 80, 24)
