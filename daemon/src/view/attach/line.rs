@@ -25,6 +25,11 @@ pub(super) enum Line {
 }
 
 impl Line {
+    /// Is it this that people are told now?
+    pub(super) fn says(&self, text: &str) -> bool {
+        matches!(self, Self::Notice(notice) if notice.text == text)
+    }
+
     /// Bytes of output that wait beneath it.
     pub(super) fn holds(&self) -> usize {
         if let Self::Notice(notice) = self { notice.held.len() } else { 0 }

@@ -286,6 +286,15 @@ impl View<'_> {
     pub(super) fn size_seen(&mut self, now: u64) {
         let (own, theirs) = (terminal::size(), (self.core.state().cols, self.core.state().rows));
         let sizes = own.filter(|_| self.is_drawn()).map(|own| (theirs, own));
+        if sizes != self.part_told && !self.part_said.is_empty() {
+            // It is not so any more.
+            let said = std::mem::take(&mut self.part_said);
+            if self.line.says(&said) {
+                self.unsay();
+            } else if self.to_say == said {
+                self.to_say.clear();
+            }
+        }
         if sizes.is_none() {
             (self.part_at, self.part_told) = (None, None);
         } else if self.part_told != sizes {
@@ -308,6 +317,7 @@ impl View<'_> {
             } else {
                 format!("{label} is {cols}x{rows}, you see {own_cols}x{own_rows}")
             };
+            self.part_said.clone_from(&self.to_say);
             self.core.redraw();
         }
     }

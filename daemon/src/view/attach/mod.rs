@@ -139,6 +139,8 @@ struct View<'a> {
     /// The sizes of the session and of ours that were said to be different, and when that is due.
     part_told: Option<((u32, u32), (u16, u16))>,
     part_at: Option<u64>,
+    /// What was said of the sizes last.
+    part_said: String,
     /// Rows of our terminal below which there is no text, told as we leave.
     text_rows: Option<u32>,
     /// When it was last said that keys go nowhere.
@@ -228,6 +230,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         text_rows: None,
         part_told: None,
         part_at: None,
+        part_said: String::new(),
         told_read_only_at: None,
         noticed_at: None,
         escape_held_at: None,
