@@ -8,6 +8,7 @@ use sessd_proto::docs::names::{HANDLE, handle};
 use sessd_proto::docs::text::clean;
 use sessd_proto::docs::{LinkDoc, LinkState, SessionDoc, State, StatusDoc, words};
 use std::borrow::Cow;
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
 
 /// Characters of a text of others that are shown at the most.
@@ -28,9 +29,10 @@ pub(crate) struct Entry {
     pub(crate) doc: SessionDoc,
     /// When that was, by our wall clock.
     came_ms: i64,
-    /// What a filter is compared with.
+    /// What a filter is compared with first.
     name: String,
-    rest: String,
+    /// And what with then; made when there is a filter.
+    rest: OnceCell<String>,
     /// When it was active last, as far as was known then.
     active_ms: i64,
 }
@@ -38,7 +40,7 @@ pub(crate) struct Entry {
 impl Entry {
     fn new(doc: SessionDoc, now: Now) -> Self {
         let mut entry =
-            Self { doc, came_ms: now.wall_ms, name: String::new(), rest: String::new(), active_ms: 0 };
+            Self { doc, came_ms: now.wall_ms, name: String::new(), rest: OnceCell::new(), active_ms: 0 };
         entry.look();
         entry
     }
@@ -47,13 +49,7 @@ impl Entry {
     fn look(&mut self) {
         let doc = &self.doc;
         self.name = self.label();
-        let mut rest: Vec<String> = vec![doc.host.clone(), self.doing().into_owned()];
-        rest.extend(
-            [&doc.foreground, &doc.title, &doc.cwd].into_iter().flatten().map(|text| clean(text, TEXT_MAX)),
-        );
-        rest.extend(doc.tags.iter().map(|(key, value)| format!("{key}={value}")));
-        rest.push(clean(&words::command(&doc.command), TEXT_MAX));
-        self.rest = rest.join(" ");
+        self.rest = OnceCell::new();
         let said = doc.last_active_at.as_deref().and_then(milliseconds);
         // A program that runs and is silent is not idle, and not active either.
         let idle = doc.idle_seconds.filter(|seconds| *seconds > 0);
@@ -61,6 +57,19 @@ impl Entry {
         let end = doc.end.as_ref().and_then(|end| milliseconds(&end.at));
         let made = milliseconds(&doc.created_at);
         self.active_ms = end.or(said.max(idle)).or(made).unwrap_or(0);
+    }
+
+    /// All that is known of it but its name, as one text.
+    fn rest(&self) -> &str {
+        self.rest.get_or_init(|| {
+            let doc = &self.doc;
+            let mut rest: Vec<String> = vec![doc.host.clone(), self.doing().into_owned()];
+            let said = [&doc.foreground, &doc.title, &doc.cwd].into_iter().flatten();
+            rest.extend(said.map(|text| clean(text, TEXT_MAX)));
+            rest.extend(doc.tags.iter().map(|(key, value)| format!("{key}={value}")));
+            rest.push(clean(&words::command(&doc.command), TEXT_MAX));
+            rest.join(" ")
+        })
     }
 
     /// What a person calls it.
@@ -441,7 +450,7 @@ impl Fits {
         if let Some(score) = self.text(&format!("{} {}", entry.name, entry.doc.host)) {
             return Some(score + NAMED);
         }
-        let all = format!("{} {}", entry.name, entry.rest);
+        let all = format!("{} {}", entry.name, entry.rest());
         self.exact.score(Utf32Str::new(&all, &mut self.buffer), &mut self.matcher)
     }
 }
