@@ -8,6 +8,8 @@ import { parse, put, putInput, putMessage } from '../../web/src/wire/frames.js';
 import { decode, encode } from '../../web/src/wire/protobuf.js';
 import * as layouts from '../../web/src/layout.js';
 import { PENDING_MAX, ViewCore } from '../../web/src/view/core.js';
+import { JobPath } from '../../web/src/view/path.js';
+import { Silence } from '../../web/src/view/silence.js';
 import { CONTROL_MS, HELD_MAX, Outgoing, TEXT_MS, keys } from '../../web/src/view/typed.js';
 
 const golden = readFileSync(new URL('../../proto/tests/golden.txt', import.meta.url), 'utf8')
@@ -121,6 +123,140 @@ test('what is held has a bound, and so has what is on its way', () => {
   flood.acknowledged(64 * 1024);
   assert.equal(sent(flood).length, 1);
   assert.equal(keys(bytes('a\x1b[Aä\x1bOP\x1bx')), 5);
+});
+
+/** A path that carries, at 1 s; what is told of the link. */
+const stands = (link, epoch, more = {}) => ({ link, epoch, detail: '', ...more });
+const carrying = () => {
+  const path = new JobPath(0);
+  path.found(false, 1_000);
+  path.told(stands('up', 1), 1_000);
+  assert.ok(path.carries(1_000) && path.trouble(1_000) === null);
+  return path;
+};
+const textOf = (path) => sent(path.outgoing).map(([, , piece]) => piece).join('');
+
+test('what is typed over a short break is sent when it is over, and nothing is said', () => {
+  const path = carrying();
+  path.told(stands('connecting', 1), 2_000);
+  assert.ok(path.typed(bytes('ls\r'), 2_100) && path.isWanted(2_100));
+  assert.ok(!path.isWanted(2_900) && path.isWanted(3_100), 'once a second');
+  assert.deepEqual([path.trouble(3_499), path.deadline(2_100)], [null, 3_500]);
+  path.told(stands('up', 2), 3_400);
+  path.tick(3_400);
+  assert.deepEqual([textOf(path), path.undelivered(3_400), path.isWanted(9_000)], ['ls\r', null, false]);
+});
+
+test('a long break is said, and what grew old is told before typing goes on', () => {
+  const path = carrying();
+  path.told(stands('down', 1), 2_000);
+  assert.ok(path.typed(bytes('rm x'), 2_000));
+  assert.deepEqual(path.trouble(3_500), { of: 'link', link: 'down', silent: 1_500, why: '' });
+  assert.equal(path.deadline(3_500), 6_000, 'the manager is asked whether it is there');
+  path.tick(32_000);
+  assert.ok(!path.typed(bytes('\r'), 32_100), 'what follows on what was dropped is refused');
+  path.told(stands('up', 2), 33_000);
+  path.tick(33_000);
+  assert.deepEqual(path.undelivered(33_000), { dropped: 5, doubtful: 0 });
+  assert.ok(!path.typed(bytes('x'), 33_100), 'and is until the person knows');
+  assert.equal(path.undeliveredTold().dropped, 6);
+  assert.ok(path.typed(bytes('y'), 33_200) && path.undelivered(33_200) === null);
+  assert.equal(textOf(path), 'y');
+});
+
+test('the holder is waited for that long to say what became of what was withdrawn', () => {
+  const path = carrying();
+  path.typed(bytes('\x03'), 1_000);
+  assert.equal(textOf(path), '\x03');
+  path.told(stands('down', 1), 1_500);
+  path.tick(2_500);
+  path.told(stands('up', 2), 3_000);
+  path.tick(3_000);
+  assert.deepEqual([path.undelivered(4_999), path.deadline(4_000)], [null, 5_000]);
+  assert.deepEqual(path.undelivered(5_000), { dropped: 0, doubtful: 1 });
+  path.outgoing.withdrawn(0, 1);
+  assert.deepEqual(path.undelivered(4_000), { dropped: 1, doubtful: 0 }, 'it said so in time');
+});
+
+test('a manager that is silent is a broken path until it speaks', () => {
+  const path = carrying();
+  assert.ok(path.tick(6_000).manager);
+  assert.deepEqual([path.deadline(6_000), path.trouble(8_999)], [9_000, null]);
+  path.tick(9_000);
+  assert.deepEqual([path.trouble(9_000), path.carries(9_000)], [{ of: 'manager', silent: 3_000 }, false]);
+  assert.ok(path.typed(bytes('x'), 9_500));
+  path.managerSpoke(10_000);
+  path.tick(10_000);
+  assert.ok(path.carries(10_000) && path.trouble(10_000) === null);
+  assert.equal(textOf(path), 'x');
+});
+
+test('a link that is late is amiss though it is up, and one that is tried again keeps its cause', () => {
+  const path = carrying();
+  path.told(stands('up', 1, { silent_ms: 4_000 }), 6_000);
+  assert.deepEqual([path.trouble(6_000)?.silent, path.carries(6_000)], [4_000, true]);
+  path.told(stands('down', 1, { detail: 'no route' }), 7_000);
+  path.told(stands('connecting', 1), 8_000);
+  assert.equal(path.trouble(8_500)?.why, 'no route');
+  path.told(stands('up', 2), 9_000);
+  assert.equal(path.trouble(9_000), null);
+});
+
+test('without a manager that is said with why, and the next one begins anew', () => {
+  const path = carrying();
+  path.typed(bytes('x'), 1_500);
+  assert.equal(textOf(path), 'x');
+  path.lost(2_000);
+  path.notFound('the disk is full');
+  assert.deepEqual([path.trouble(3_499), path.trouble(3_500)], [null, { of: 'no-manager', why: 'the disk is full' }]);
+  assert.deepEqual(path.tick(9_000), { manager: false, holder: false }, 'there is nobody to ask');
+  path.found(false, 10_000);
+  // The first path of a manager may have the number that the last of the one before had.
+  path.told(stands('up', 1), 10_000);
+  assert.equal(textOf(path), 'x', 'not acknowledged, so it goes again');
+  path.lost(11_000);
+  path.found(true, 12_000);
+  path.told(stands('up', 1), 12_000);
+  path.tick(12_000);
+  assert.deepEqual([textOf(path), path.undelivered(12_000)], ['', { dropped: 0, doubtful: 1 }]);
+});
+
+test('whoever sleeps until the deadline misses nothing, and is not woken for nothing', () => {
+  let seed = 7;
+  const random = (below) => (seed = (seed * 48_271) % 2_147_483_647) % below;
+  for (let round = 0; round < 200; round++) {
+    const path = carrying();
+    let [now, epoch] = [1_000, 1];
+    for (let n = 0; n < 40; n++) {
+      const [what, later] = [random(10), random(4_000)];
+      const then = Math.max(now, Math.min(now + later, path.deadline(now) - 1));
+      assert.equal(path.trouble(then)?.of, path.trouble(now)?.of);
+      assert.equal(path.carries(then), path.carries(now));
+      now += later;
+      if (what === 0) path.lost(now);
+      else if (what === 1) path.found(false, now);
+      else if (what === 2) path.told(stands('down', epoch), now);
+      else if (what < 5) path.told(stands('up', (epoch += Number(what === 3))), now);
+      else if (what === 5) path.typed(bytes('ab\x03c'), now);
+      else if (what === 6) path.managerSpoke(now);
+      else if (what === 7) path.holderSpoke(now);
+      else if (what === 8) sent(path.outgoing);
+      else if (path.undelivered(now)) path.undeliveredTold();
+      path.tick(now);
+      assert.ok(path.deadline(now) > now, `${path.deadline(now)} at ${now}`);
+    }
+  }
+});
+
+test('who answers is never blamed, and one question is open at a time', () => {
+  const silence = new Silence(0);
+  for (let now = 0; now < 60_000; now += 10) {
+    if (silence.ask(null, now).manager) silence.managerSpoke(now + 1);
+    assert.equal(silence.ofManager(now), null);
+  }
+  assert.deepEqual(silence.ask(60_000, 61_500), { manager: true, holder: true });
+  assert.deepEqual(silence.ask(60_000, 63_500), { manager: false, holder: false });
+  assert.deepEqual([silence.ofLink(60_000, 62_999), silence.ofLink(60_000, 63_000)], [null, 3_000]);
 });
 
 const view = () => {

@@ -7,7 +7,7 @@ import { endPhrase, label } from '../words.js';
 import { View } from '../view/view.js';
 import { el } from './dom.js';
 import { askLogin } from './login.js';
-import { drawFast, makeTerminal, theme } from './terminal.js';
+import { drawFast, feed, makeTerminal, theme } from './terminal.js';
 
 /** How long a sentence about the pane stays, in milliseconds. */
 const NOTE_MS = 4_000;
@@ -133,7 +133,7 @@ export class Pane {
       this.session,
       { readOnly: this.to.readOnly, scrollback: 2_000, size: this.fits },
       {
-        output: (bytes, took) => this.terminal.write(bytes, took),
+        output: (bytes, took) => feed(this.terminal, bytes, took),
         screen: (screen, took) => this.#drawScreen(screen, took),
         restarted: () => {
           this.terminal.reset();
@@ -157,7 +157,7 @@ export class Pane {
       const size = screen.skipped < 1e6 ? `${Math.ceil(screen.skipped / 1e3)} kB` : `${(screen.skipped / 1e6).toFixed(1)} MB`;
       this.say(`${size} of output skipped: this is the screen of now`);
     }
-    this.terminal.write(screen.bytes, took);
+    feed(this.terminal, screen.bytes, took);
   }
 
   /** What xterm.js says: keys, pastes and mouse of the person, or an answer to the job. @param {string} data */

@@ -114,7 +114,7 @@ function fill(app, close, choose, chosen) {
         ...tagsOf(one).map((tag) => el('span', { class: 'tag' }, tag)),
         el('br'),
         el('span', { class: 'faint' }, [one.title || one.foreground || one.command.join(' '), state, views ? `${views} view${views > 1 ? 's' : ''}` : '', since(one.last_active_at)].filter(Boolean).join(' · '))),
-      app.isSmall() ? null : acts(one),
+      app.isSmall() ? more(one) : acts(one),
     );
   };
 
@@ -125,14 +125,32 @@ function fill(app, close, choose, chosen) {
       : el('span', { class: 'acts', onclick: (/** @type {Event} */ event) => event.stopPropagation() },
           button('✎', 'Rename (F2)', () => void rename(one)),
           button('#', 'Tags', () => void tag(one)),
-          one.state === 'done' ? button('↻', 'Restart', () => void attempt(api.restart(one.id))) : null,
+          one.state === 'done' ? button('↻', 'Restart', () => void restart(one)) : null,
           button('✕', 'End it (Delete)', () => void kill(one)));
+
+  /** The same in the room of one finger. @param {SessionDoc} one */
+  const more = (one) =>
+    app.me.read_only
+      ? null
+      : el('span', { class: 'acts', onclick: (/** @type {Event} */ event) => event.stopPropagation() },
+          button('⋯', `Rename, tag or end ${app.nameOf(one.id)}`, async () => {
+            const act = await dialog(app.nameOf(one.id), (done) => [
+              el('div', { class: 'actions column' },
+                el('button', { type: 'button', onclick: () => done(rename) }, 'Rename'),
+                el('button', { type: 'button', onclick: () => done(tag) }, 'Tags'),
+                one.state === 'done' ? el('button', { type: 'button', onclick: () => done(restart) }, 'Restart') : null,
+                el('button', { type: 'button', class: 'danger', onclick: () => done(kill) }, one.state === 'done' ? 'Forget it' : 'End it'),
+                el('button', { type: 'button', onclick: () => done(null) }, 'Cancel')),
+            ]);
+            await act?.(one);
+          }));
 
   const attempt = async (/** @type {Promise<unknown>} */ act) => {
     await act.catch((error) => app.say(error.message));
     await app.sessions.fetch().catch(() => {});
     draw();
   };
+  const restart = (/** @type {SessionDoc} */ one) => attempt(api.restart(one.id));
   const rename = async (/** @type {SessionDoc} */ one) => {
     const name = await asksLine(`A name for ${app.nameOf(one.id)}`, { value: one.name ?? '', act: 'Rename', hint: 'Letters, digits, . _ -; empty: none' });
     if (name !== null && name !== (one.name ?? '')) await attempt(api.tag(one.id, { name }));

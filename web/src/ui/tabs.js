@@ -111,10 +111,9 @@ function fill(app, tab, element) {
 function showTrouble(app) {
   const pane = app.focused;
   const state = standing(pane);
-  const isTrouble = pane !== undefined && ['connecting', 'stalled', 'down', 'needs-login'].includes(state);
   let line = document.querySelector('#trouble');
   // A moment of connecting is no trouble.
-  if (!isTrouble || (state === 'connecting' && !pane.view?.core.state && !pane.view?.detail)) return line?.remove();
+  if (!pane?.view?.trouble && state !== 'needs-login') return line?.remove();
   if (!line) {
     line = el('div', { id: 'trouble', role: 'status' }, el('span'), button('now', 'Try now', () => {
       const looked = app.focused;

@@ -34,6 +34,16 @@ function follow(uri) {
   if (/^https?:\/\//i.test(uri)) window.open(uri, '_blank', 'noopener,noreferrer');
 }
 
+/** A terminal parses a piece in one go, and looks at keys in between: so many bytes take it a few milliseconds. */
+const PIECE = 16 * 1024;
+
+/** Gives a terminal bytes, so that it can look up in between. @param {Terminal} terminal @param {Uint8Array} bytes @param {() => void} took all of it is in the terminal */
+export function feed(terminal, bytes, took) {
+  let at = 0;
+  for (; bytes.length - at > PIECE; at += PIECE) terminal.write(bytes.subarray(at, at + PIECE));
+  terminal.write(bytes.subarray(at), took);
+}
+
 /**
  * @typedef {object} Pieces
  * @property {Terminal} terminal

@@ -33,6 +33,9 @@ export function keys(bytes) {
   return [...text.replace(/\x1b[[O][^@-~]*[@-~]|\x1b./gs, 'k')].length;
 }
 
+/** @param {Piece} piece */
+const oldAt = (piece) => piece.at + (piece.what === 'text' ? TEXT_MS : CONTROL_MS);
+
 export class Outgoing {
   /** @type {Piece[]} What is neither acknowledged nor withdrawn, in order. */
   pieces = [];
@@ -70,6 +73,29 @@ export class Outgoing {
   get lost() {
     const doubtful = (this.doubt?.pieces ?? []).reduce((sum, piece) => sum + keys(piece.bytes), 0);
     return { dropped: this.lostSoFar.dropped, doubtful: this.lostSoFar.doubtful + doubtful };
+  }
+
+  get hasLost() {
+    const { dropped, doubtful } = this.lost;
+    return dropped + doubtful > 0;
+  }
+
+  /** When something that is kept is too old to be sent. @returns {number | null} */
+  get oldAt() {
+    return this.pieces.length ? Math.min(...this.pieces.map(oldAt)) : null;
+  }
+
+  /** The job it was typed for has ended, and another is there, which nothing of it is for. Numbers begin anew. */
+  jobIsNew() {
+    const { dropped, doubtful } = this.lost;
+    const lost = { dropped, doubtful };
+    for (const { seq, bytes, what } of this.pieces) {
+      if (what === 'answer') continue;
+      const given = Math.min(Math.max(0, this.given - seq), bytes.length);
+      lost.doubtful += keys(bytes.subarray(0, given));
+      lost.dropped += keys(bytes.subarray(given));
+    }
+    Object.assign(this, new Outgoing(), { lostSoFar: lost });
   }
 
   /** The person is told, or there is nothing to tell: what is typed from now on is sent. */
@@ -178,7 +204,7 @@ export class Outgoing {
 
   /** Withdraws what is too old to be sent, and all that was typed after it. @param {number} now */
   withdrawOld(now) {
-    const old = (/** @type {Piece} */ piece) => now - piece.at >= (piece.what === 'text' ? TEXT_MS : CONTROL_MS);
+    const old = (/** @type {Piece} */ piece) => now >= oldAt(piece);
     this.pieces = this.pieces.filter((piece) => piece.what !== 'answer' || !old(piece));
     const first = this.pieces.findIndex(old);
     const begins = this.pieces[first];

@@ -2,17 +2,8 @@
 
 import { putCount, putInput, putMessage } from '../wire/frames.js';
 import { ViewCore } from './core.js';
+import { JobPath } from './path.js';
 import { FrameSocket } from './socket.js';
-import { Outgoing } from './typed.js';
-
-/** How often the manager is asked whether it is there, and how long it may owe the answer, in milliseconds. */
-const BEAT_MS = 5_000;
-const MANAGER_MS = 3_000;
-/** How soon after something was typed both ends are asked, and after how long that is said. */
-const PROBE_MS = 1_000;
-const UNANSWERED_MS = 3_000;
-/** How long it may take to learn what became of keys over a break. */
-const SETTLE_MS = 2_000;
 
 /**
  * How a view stands, for its dot:
@@ -34,29 +25,22 @@ const SETTLE_MS = 2_000;
  * @property {() => void} revoked this browser is let in no more
  */
 
+/** Links that a view's dot has a colour for; a newer manager's word is none of them. @type {Standing[]} */
+const LINKS = ['connecting', 'stalled', 'down', 'needs-login'];
+
 export class View {
-  /** @type {Standing} */
-  standing = 'connecting';
   /** @type {Record<string, any> | null} */
   end = null;
-  /** Why it stands so. */
-  detail = '';
-  /** When the host is dialled next, by the manager's clock, in milliseconds. @type {number | null} */
-  nextTryAt = null;
   /** @type {number | null} */
   rtt = null;
-  outgoing = new Outgoing();
-  /** When the oldest heartbeat was asked that is not answered. @type {number | null} */
-  #asked = null;
-  #heardAt = performance.now();
-  #holderAsked = 0;
-  #holderHeard = 0;
-  /** @type {number | null} */
-  #epoch = null;
-  #pathUp = false;
-  /** @type {number | null} When the path came back, while keys over the break are not told of. */
-  #settling = null;
+  path = new JobPath(performance.now());
+  /** How it ended, if it did, and why. @type {{ standing: 'ended' | 'away' | 'refused', detail: string } | null} */
+  #over = null;
   #wasLost = false;
+  /** How it stood when that was told last. */
+  #told = '';
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
 
   /**
    * @param {string} session
@@ -67,7 +51,6 @@ export class View {
     const id = crypto.getRandomValues(new Uint8Array(16));
     this.core = new ViewCore(session, { ...wants, id });
     this.listener = listener;
-    this.timer = setInterval(() => this.#look(), 250);
     this.#connect();
   }
 
@@ -77,32 +60,57 @@ export class View {
       opened: () => {
         this.core.lost();
         this.socket?.send(this.core.attach());
-        this.#asked = null;
-        this.#heardAt = performance.now();
+        this.#look();
       },
       heard: (frame) => {
-        this.#asked = null;
-        this.#heardAt = performance.now();
+        this.path.managerSpoke(performance.now());
         const told = this.core.handle(frame);
         if (told) this.#hear(told);
-        this.#flush();
+        this.#look();
       },
       lost: () => {
         this.core.lost();
         this.#wasLost = true;
-        this.#pathUp = false;
-        this.#epoch = null;
-        this.#stand('connecting', 'the manager is looked for');
+        this.path.lost(performance.now());
+        this.#look();
       },
       revoked: () => this.listener.revoked(),
     });
   }
 
-  /** @param {Standing} standing @param {string} detail */
-  #stand(standing, detail) {
-    this.standing = standing;
-    this.detail = detail;
-    this.listener.changed();
+  /** How it stands now. @returns {Standing} */
+  get standing() {
+    if (this.#over) return this.#over.standing;
+    if (!this.path.attached) return 'connecting';
+    const now = performance.now();
+    if (this.path.carries(now)) return this.path.trouble(now) ? 'stalled' : 'live';
+    const link = LINKS.find((word) => word === this.path.state['link']);
+    return this.path.silence.ofManager(now) === null ? (link ?? 'connecting') : 'stalled';
+  }
+
+  /** What is amiss, if it is worth a word. */
+  get trouble() {
+    return this.#over ? null : this.path.trouble(performance.now());
+  }
+
+  /** Why it stands so, in a few words. */
+  get detail() {
+    if (this.#over) return this.#over.detail;
+    const trouble = this.trouble;
+    if (!trouble) return this.path.attached ? this.path.state['detail'] : '';
+    const seconds = 'silent' in trouble ? `${Math.round(trouble.silent / 1000)} s` : '';
+    if (trouble.of === 'no-manager') return trouble.why || 'the manager is looked for';
+    if (trouble.of === 'manager') return `the manager has said nothing for ${seconds}`;
+    return trouble.why || `nothing was heard of the host for ${seconds}`;
+  }
+
+  /** When the host is dialled next, by the manager's clock, in milliseconds. @returns {number | null} */
+  get nextTryAt() {
+    return this.path.attached ? (this.path.state['next_try_ms'] ?? null) : null;
+  }
+
+  get outgoing() {
+    return this.path.outgoing;
   }
 
   /** @param {import('./core.js').Told} told */
@@ -110,8 +118,8 @@ export class View {
     const now = performance.now();
     switch (told.told) {
       case 'attached':
+        this.path.found(told.restarted, now);
         if (told.restarted) {
-          this.outgoing = new Outgoing();
           this.end = null;
           this.listener.restarted();
         } else if (told.again && this.#wasLost) {
@@ -120,22 +128,23 @@ export class View {
         this.#wasLost = false;
         break;
       case 'output':
-        this.#holderHeard = now;
+        this.path.holderSpoke(now);
         this.listener.output(told.bytes, this.#taker(told.bytes.length));
         break;
       case 'screen':
-        this.#holderHeard = now;
         this.listener.screen(told, this.#taker(told.bytes.length));
         break;
       case 'state':
-        if (told.state['text_rows'] === undefined) this.#stateChanged(told.state, now);
+        if (told.state['text_rows'] !== undefined) break;
+        this.path.told(told.state, now);
+        this.listener.changed();
         break;
       case 'written':
-        this.#holderHeard = now;
+        this.path.holderSpoke(now);
         this.outgoing.acknowledged(told.seq);
         break;
       case 'withdrawn':
-        this.#holderHeard = now;
+        this.path.holderSpoke(now);
         this.outgoing.withdrawn(told.from, told.to);
         break;
       case 'ping':
@@ -150,14 +159,14 @@ export class View {
         break;
       case 'ended':
         this.end = told.end;
-        this.#over('ended', '');
+        this.#finish('ended', '');
         break;
       case 'sentAway':
-        this.#over('away', told.why);
+        this.#finish('away', told.why);
         break;
       case 'refused':
-        if (told.error.kind === 'failed') this.#stand('connecting', told.error.message);
-        else this.#over('refused', told.error.message);
+        if (told.error.kind === 'failed') this.path.notFound(told.error.message);
+        else this.#finish('refused', told.error.message);
         break;
       case 'question':
         this.listener.question(told.question);
@@ -179,61 +188,48 @@ export class View {
     };
   }
 
-  /** @param {Standing} standing @param {string} detail */
-  #over(standing, detail) {
+  /** @param {'ended' | 'away' | 'refused'} standing @param {string} detail */
+  #finish(standing, detail) {
     this.socket?.close();
     this.core.lost();
-    this.#stand(standing, detail);
+    this.path.lost(performance.now());
+    this.#over = { standing, detail };
   }
 
   get isOver() {
-    return ['ended', 'away', 'refused'].includes(this.standing);
+    return this.#over !== null;
   }
 
   /** A view that is over comes again: its session was restarted, or the person asks. */
   again() {
     if (!this.isOver) return;
     this.end = null;
+    this.#over = null;
     this.#wasLost = true;
-    this.#stand('connecting', '');
+    this.path.brokenSince = performance.now();
     this.#connect();
-  }
-
-  /** @param {Record<string, any>} state @param {number} now */
-  #stateChanged(state, now) {
-    const carries = state['link'] === 'up' || state['link'] === 'local';
-    const isNew = this.#epoch !== state['epoch'];
-    this.nextTryAt = state['next_try_ms'] ?? null;
-    if (carries) {
-      if (isNew) this.outgoing.pathIsNew(now);
-      else if (!this.#pathUp) this.outgoing.pathIsBack(now);
-      this.#epoch = state['epoch'];
-      if (!this.#pathUp || isNew) this.#holderHeard = now;
-      this.#settling ??= this.outgoing.refuses || this.outgoing.lost.dropped + this.outgoing.lost.doubtful > 0 ? now : null;
-    }
-    this.#pathUp = carries;
-    const standing = /** @type {Standing} */ (carries ? 'live' : state['link']);
-    this.#stand(standing, state['detail']);
+    this.#look();
   }
 
   /** Nothing may be typed now and arrive. */
   get isHeld() {
-    return !this.#pathUp || !this.core.isAttached || this.standing === 'stalled';
+    return !this.path.carries(performance.now());
   }
 
   /** Keys of the person. @param {Uint8Array} bytes */
   type(bytes) {
     if (this.isOver || this.core.readOnly) return;
-    this.outgoing.typed(bytes, this.isHeld, performance.now());
-    if (this.isHeld) this.socket?.tryNow();
-    this.#flush();
+    const now = performance.now();
+    this.path.typed(bytes, now);
+    if (this.path.isWanted(now)) this.tryNow();
+    this.#look();
   }
 
   /** What the terminal says of itself. @param {Uint8Array} bytes */
   answer(bytes) {
     if (this.isOver || this.core.readOnly || this.isHeld) return;
     this.outgoing.answered(bytes, performance.now());
-    this.#flush();
+    this.#look();
   }
 
   /** Bytes typed and not on their way to the job yet. */
@@ -265,7 +261,7 @@ export class View {
       this.core.toSend = this.core.toSend.filter((frame) => !this.socket?.send(frame));
       return;
     }
-    if (this.#pathUp && this.standing !== 'stalled') {
+    if (!this.isHeld) {
       for (let next; (next = this.outgoing.nextToSend()); ) {
         this.core.send(putInput(this.core.id, next.seq, next.bytes, next.withdrawn));
       }
@@ -275,43 +271,29 @@ export class View {
     for (const frame of frames) this.socket?.send(frame);
   }
 
-  /** What time brings: heartbeats, silence, keys that are too old. */
+  /** What is due now is done, what is amiss is told, and the next look is set. */
   #look() {
+    clearTimeout(this.#timer);
     const now = performance.now();
-    if (this.isOver) return;
-    if (this.isHeld) this.outgoing.withdrawOld(now);
-    if (this.core.isAttached) {
-      const unanswered = this.outgoing.unansweredSince;
-      const owed = unanswered === undefined ? null : Math.max(unanswered, this.#holderHeard);
-      const probes = owed !== null && now - Math.max(owed, this.#holderAsked) >= PROBE_MS;
-      if (probes) {
-        this.#holderAsked = now;
-        this.core.send(putInput(this.core.id, this.outgoing.sent, new Uint8Array(), false));
-      }
-      if (this.#asked === null && (probes || now - this.#heardAt >= BEAT_MS)) {
-        this.#asked = now;
-        this.core.send(putCount('ping', Math.round(now * 1000)));
-      }
-      if (this.#asked !== null && now - this.#asked >= MANAGER_MS) {
-        // The connection may be dead and nobody said so: a machine slept, a network changed.
-        this.#asked = null;
-        this.socket?.drop();
-        return;
-      }
-      const silent = owed !== null && now - owed >= UNANSWERED_MS;
-      if (silent && this.standing === 'live') this.#stand('stalled', 'what was typed is not answered');
-      else if (!silent && this.standing === 'stalled' && this.#pathUp) this.#stand('live', '');
+    if (!this.isOver) {
+      const { manager, holder } = this.path.tick(now);
+      if (holder) this.core.send(putInput(this.core.id, this.outgoing.sent, new Uint8Array(), false));
+      if (manager) this.core.send(putCount('ping', Math.round(now * 1000)));
+      // The connection may be dead and nobody said so: a machine slept, a network changed.
+      if (this.path.attached && this.path.silence.ofManager(now) !== null) return this.socket?.drop();
+      if (this.path.undelivered(now)) this.#tellLost(this.path.undeliveredTold());
+      this.#flush();
+      const due = this.path.deadline(now) - now;
+      if (due < Infinity) this.#timer = setTimeout(() => this.#look(), Math.max(1, due));
     }
-    this.#settle(now);
-    this.#flush();
+    const told = `${this.standing} ${this.trouble?.of} ${this.detail}`;
+    if (told === this.#told) return;
+    this.#told = told;
+    this.listener.changed();
   }
 
-  /** After a break, once it is known what became of what was typed: that is told, and typing goes on. @param {number} now */
-  #settle(now) {
-    if (this.#settling === null || !this.#pathUp) return;
-    if (this.outgoing.doubt && now - this.#settling < SETTLE_MS) return;
-    this.#settling = null;
-    const { dropped, doubtful } = this.outgoing.told();
+  /** @param {import('./typed.js').Lost} lost */
+  #tellLost({ dropped, doubtful }) {
     const counted = (/** @type {number} */ n) => `${n} key${n === 1 ? '' : 's'}`;
     if (dropped) this.listener.note(`${counted(dropped)} typed meanwhile went nowhere: type again`);
     if (doubtful) this.listener.note(`of ${counted(doubtful)} it is not known whether they arrived`);
@@ -325,7 +307,7 @@ export class View {
 
   /** Lets go of everything. */
   close() {
-    clearInterval(this.timer);
+    clearTimeout(this.#timer);
     this.socket?.close();
   }
 }
