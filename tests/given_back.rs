@@ -344,3 +344,26 @@ fn a_terminal_that_can_only_be_written_to_gets_text() {
     assert!(!view.raw().contains(&0x1b), "{}", view.describe());
     assert!(view.history().join("\n").contains("this terminal shows text only"), "{}", view.describe());
 }
+
+#[test]
+fn three_attaches_in_one_terminal_write_the_history_once() {
+    let world = World::new();
+    world.create("dev", "i=1; while [ $i -le 60 ]; do echo line $i; i=$((i+1)); done; echo ready; exec cat");
+    world.wait_state("dev", "running", SOON);
+    let attach = format!("{} attach dev; echo left;", sessd_binary().display());
+    let mut command = world.program("sh");
+    command.args(["-c", &attach.repeat(3)]);
+    let view = View::spawn(command, 80, 24);
+    let times = |raw: &[u8], what: &[u8]| raw.windows(what.len()).filter(|w| *w == what).count();
+    for n in 1..=3 {
+        view.wait_raw("the job's screen", LATER, |raw| times(raw, b"ready") == n);
+        view.type_([0x1c]);
+        view.wait_raw("the shell", LATER, |raw| times(raw, b"left\r\n") == n);
+    }
+    let history = view.history();
+    for n in 1..30 {
+        let line = format!("line {n}");
+        let times = history.iter().filter(|row| row.trim_end() == line).count();
+        assert_eq!(times, 1, "`{line}` in {history:#?}");
+    }
+}

@@ -67,7 +67,9 @@ fn a_job_hears_of_its_size_as_it_asked_for_with_and_without_a_view() {
     all.extend(b"\x1b[48;30;100;0;0t");
     wait_heard(&world, &all);
     // This view's terminal knows the mode as well, and says so; none of that is the job's.
-    view.type_("\x1b[48;30;100;600;1000t\x1b[?2048;2$y.");
+    // Nor where a read cuts it.
+    view.type_("\x1b[48;30;100;600;1000t\x1b[?2048;2$y\x1b[4");
+    view.type_("8;30;100;600;1000t.");
     say(&world, b"\x1b[?2048$p");
     let asked = until("both", SOON, || {
         let now = heard(&world)[all.len()..].to_vec();
@@ -177,4 +179,19 @@ fn who_comes_in_the_middle_of_a_clipboard_gets_none_of_its_end() {
     let raw = view.raw();
     assert!(!contains(&raw, b"\x1b]52;"), "half a clipboard: {}", view.describe());
     assert!(!view.screen_text().contains("AAAA"), "{}", view.describe());
+}
+
+#[test]
+fn clusters_are_as_wide_as_the_leaders_terminal_says_and_a_flag_comes_back_whole() {
+    let world = World::new();
+    create(&world);
+    let view = attach(&world, 1);
+    view.wait_raw("four questions", SOON, |raw| raw.windows(5).filter(|w| w == b"\x1b[06n").count() == 4);
+    view.type_("\x1b[24;3R\x1b[24;3R\x1b[24;3R\x1b[24;5R");
+    view.wait_raw("the answers to have come", SOON, |raw| contains(raw, b"\x1b]9998;traits=31,0,0\x1b\\"));
+    say(&world, "\r\n👩🏽b🇩🇪c".as_bytes());
+    view.wait_raw("the text", SOON, |raw| contains(raw, "🇩🇪c".as_bytes()));
+    let second = attach(&world, 2);
+    second.wait_raw("all in its place", SOON, |raw| contains(raw, "👩🏽\x1b[3Gb🇩🇪\x1b[6Gc".as_bytes()));
+    assert!(heard(&world).is_empty(), "none of it was typed");
 }

@@ -145,6 +145,8 @@ frames! {
         CHANNEL_OPENED = 0x64 => ChannelOpened(m::ChannelName);
         /// A channel is given up, or was never joined to anything. What was on its way is lost.
         CHANNEL_CLOSE = 0x65 => ChannelClose(m::ChannelClose);
+        /// What the terminal of a view is like.
+        TRAITS = 0xbd => Traits(m::Traits);
         /// What the holder knows about its job.
         STATUS = 0x41 => Status(m::JobStatus);
         /// The job has ended; everything it wrote was sent before.

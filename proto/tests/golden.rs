@@ -231,6 +231,11 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("drawing", Frame::Drawing { at: 7, bytes: b"d" }),
         ("attach-from", Frame::Attach(m::Attach { session: "s".into(), from: "f".into(), colours: Some(8), lacks: 3, ..m::Attach::default() })),
         ("attached-others", Frame::Attached(m::Attached { others: 2, others_are: "o".into(), sent_away: 1, ..m::Attached::default() })),
+        ("traits", Frame::Traits(m::Traits { clusters: 31, cell_width: 9, cell_height: 18 })),
+        ("presence-traits", Frame::Presence(m::Presence {
+            traits: Some(m::Traits { clusters: 1, ..m::Traits::default() }), ..m::Presence::default()
+        })),
+        ("attach-terminal", Frame::Attach(m::Attach { session: "s".into(), terminal: "t".into(), no_images: true, ..m::Attach::default() })),
     ]
 }
 

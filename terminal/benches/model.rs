@@ -181,7 +181,10 @@ fn snapshot(name: &str, bytes: &[u8]) {
     for _ in 0..7 {
         out = Vec::new();
         let start = Instant::now();
-        t.snapshot(SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true }, &mut out);
+        t.snapshot(
+            SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true, without_images: false },
+            &mut out,
+        );
         best = best.min(start.elapsed().as_secs_f64());
     }
     println!(

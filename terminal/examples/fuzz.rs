@@ -168,7 +168,10 @@ fn same(a: &Terminal, b: &Terminal, what: &str) {
 
 fn snapshot(t: &Terminal) -> Vec<u8> {
     let mut out = Vec::new();
-    t.snapshot(SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true }, &mut out);
+    t.snapshot(
+        SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true, without_images: false },
+        &mut out,
+    );
     out
 }
 

@@ -9,7 +9,7 @@ mod generate;
 
 use std::io::Write as _;
 
-use sessd_terminal::{Size, SnapshotOptions, Terminal};
+use sessd_terminal::{Size, SnapshotOptions, Terminal, Traits};
 
 /// Shows what is hidden in most states: text where the cursor is, wrapping, scrolling, tabs, the saved cursor, the other
 /// screen.
@@ -144,6 +144,42 @@ fn hand_made() -> Vec<(&'static str, Vec<u8>, &'static [u8])> {
     add("xterm-encoded-twice", "Ã\u{85}x\u{9d}y\u{9b}31mz".as_bytes(), b"w");
     add("xterm-cut-off-title", b"\x1b]2;one\x07\x1b]2;two\x1b[31mred", b"x");
     add("rep-in-graphics", b"\x1b(0lq", b"\x1b[5bx");
+    // As many widths as terminals: of those that cluster, each is told what it measures.
+    for (name, text) in [
+        ("clusters-joined", "🧑\u{200d}🌾b👩\u{200d}👧c"),
+        ("clusters-tones", "👩🏽a👍🏿b"),
+        ("clusters-flags", "🇩🇪🇫🇷x🇬y🇩\x1b[C🇪z"),
+        ("clusters-selector", "\u{2764}\u{fe0f}a1\u{fe0f}\u{20e3}b☺\u{fe0f}c"),
+        ("clusters-at-the-edge", "012345678901234567🇩🇪x\r\n0123456789012345678👩🏽y"),
+        ("clusters-overwritten", "👩🏽🇩🇪ab\x1b[1;2Hx\x1b[1;4Hy"),
+        ("clusters-scrolled", "🇩🇪a👩🏽b\u{2764}\u{fe0f}c\r\n\n\n\n\n\n\n\nz"),
+        ("clusters-coloured", "\x1b[31m🇩🇪\x1b[44m👩🏽\x1b[m\u{2764}\u{fe0f}"),
+        ("clusters-go-on", "a👩"),
+    ] {
+        add(name, text.as_bytes(), "🏽\u{200d}🌾🇩🇪\r\nb".as_bytes());
+    }
+    add("shell-marks", b"\x1b]133;D;1\x07\x1b]133;A;cl=m\x07$ \x1b]133;B\x07ls\r\n\x1b]133;C\x07", PROBE);
+    add("spacing-marks", "कि|ক\u{9be}|க\u{bbe}|\u{3164}|\u{ffa0}|".as_bytes(), b"x");
+    // Images, each for the one that shows it; xterm's cells are 6x13 here, kitty's 10x20.
+    for (name, before, width, height) in [
+        ("xterm-sixel", "\x1b[2;3H", 40, 30),
+        ("xterm-sixel-scrolls", "a\r\nb\x1b[5;3H", 40, 48),
+        ("xterm-sixel-behind", "\x1b[?8452h\x1b[2;3H", 40, 30),
+        ("xterm-sixel-fixed", "\x1b[?80h\x1b[2;3H", 40, 30),
+    ] {
+        let image = format!("\x1bP0;1q\"1;1;{width};{height}#0;2;100;0;0#0!{width}~-!{width}~\x1b\\");
+        add(name, format!("\x1b]9998;traits=0,6,13\x1b\\{before}{image}behind").as_bytes(), PROBE);
+    }
+    for (name, keys) in [
+        ("kitty-image", "a=T,f=24,s=3,v=41"),
+        ("kitty-image-cells", "a=T,f=24,s=3,v=2,c=4,r=3"),
+        ("kitty-image-stays", "a=T,f=24,s=3,v=41,C=1"),
+        ("kitty-image-later", "a=t,f=24,s=3,v=41,i=4"),
+    ] {
+        let pixels = base64(&vec![0; if keys.contains("v=2") { 18 } else { 369 }]);
+        let image = format!("a\r\nb\x1b[4;3H\x1b_G{keys},q=2;{pixels}\x1b\\\x1b_Ga=p,i=4,q=2\x1b\\behind");
+        add(name, image.as_bytes(), PROBE);
+    }
     // Of these xterm is the only judge: few others know them.
     const LETTERS: &str = "\x1b[1;1Haaaaaaaa\x1b[2;1Hbbbbbbbb\x1b[3;1Hcccccccc\x1b[4;1Hdddddddd\x1b[4;9H";
     for (name, bytes) in [
@@ -193,19 +229,31 @@ fn main() -> std::io::Result<()> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
     let mut first = true;
     let mut case = |name: &str, size: Size, original: &[u8], more: &[u8]| {
-        let mut t = Terminal::new(size, 1000);
-        t.feed(original);
-        let mut snapshot = Vec::new();
-        t.snapshot(SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true }, &mut snapshot);
+        let snapshot = |clusters| {
+            let mut t = Terminal::new(size, 1000);
+            t.feed(&Traits { clusters, ..Traits::default() }.said());
+            t.feed(original);
+            let mut snapshot = Vec::new();
+            let all = SnapshotOptions {
+                scrollback_lines: usize::MAX,
+                erase_scrollback: true,
+                ..SnapshotOptions::default()
+            };
+            t.snapshot(all, &mut snapshot);
+            base64(&snapshot)
+        };
+        // Of a model that measures as kitty 0.26 does, and as Ghostty.
+        let of = |columns| Traits::default().measured(columns).clusters;
+        let (kitty, ghostty) = (snapshot(of([2, 2, 4, 4])), snapshot(of([2, 2, 2, 4])));
         let comma = if first { "[\n" } else { ",\n" };
         first = false;
         write!(
             out,
-            "{comma}{{\"name\":\"{name}\",\"cols\":{},\"rows\":{},\"original\":\"{}\",\"snapshot\":\"{}\",\"continuation\":\"{}\"}}",
+            "{comma}{{\"name\":\"{name}\",\"cols\":{},\"rows\":{},\"original\":\"{}\",\"snapshot\":\"{}\",\"kitty\":\"{kitty}\",\"ghostty\":\"{ghostty}\",\"continuation\":\"{}\"}}",
             size.cols,
             size.rows,
             base64(original),
-            base64(&snapshot),
+            snapshot(0),
             base64(more)
         )
     };

@@ -2,10 +2,10 @@
 //! the model speaks for them, in the words of the last one.
 
 use crate::modes::bit;
+use crate::numbered::Numbered;
 use crate::osc;
 use crate::parser::Csi;
 use crate::terminal::Terminal;
-use std::collections::BTreeMap;
 
 /// What a terminal said of its colours, by its answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -13,7 +13,7 @@ pub(crate) struct Heard {
     /// OSC 10–19.
     pub(crate) colors: [Option<[u8; 3]>; 10],
     /// OSC 4; as many as there are numbers at the most.
-    pub(crate) palette: BTreeMap<u8, [u8; 3]>,
+    pub(crate) palette: Numbered<[u8; 3]>,
     /// What `CSI ? 996 n` is answered with: 1 dark, 2 light.
     scheme: Option<u8>,
 }
@@ -78,11 +78,11 @@ impl Terminal {
             Some((4, rest)) => {
                 let mut parts = rest.split(|b| *b == b';');
                 while let (Some(index), Some(spec)) = (parts.next(), parts.next()) {
-                    let index = std::str::from_utf8(index).ok().and_then(|i| i.parse().ok());
+                    let index = std::str::from_utf8(index).ok().and_then(|i| i.parse::<u8>().ok());
                     if let (Some(index), Some(rgb)) = (index, osc::parse_color(spec))
-                        && !m.palette.contains_key(&index)
+                        && m.palette.get(index.into()).is_none()
                     {
-                        m.heard.palette.insert(index, rgb);
+                        m.heard.palette.insert(index.into(), rgb);
                     }
                 }
             }

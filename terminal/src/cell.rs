@@ -58,6 +58,9 @@ impl Cell {
     pub(crate) const fn cluster(self) -> Option<u32> {
         if self.ch & CLUSTER != 0 { Some(self.ch & VALUE) } else { None }
     }
+    pub(crate) fn set_wide(&mut self) {
+        self.ch |= WIDE;
+    }
     pub(crate) fn set_cluster(&mut self, index: u32) {
         self.ch = CLUSTER | (self.ch & WIDE) | index;
     }
@@ -67,6 +70,17 @@ impl Cell {
             None
         } else {
             char::from_u32(self.ch & VALUE)
+        }
+    }
+    /// Its code points, of which most have one.
+    pub(crate) fn points<'a>(self, clusters: &'a Clusters, single: &'a mut [char; 1]) -> &'a [char] {
+        match (self.cluster(), self.char()) {
+            (Some(i), _) => clusters.get(i),
+            (None, Some(c)) => {
+                *single = [c];
+                single
+            }
+            (None, None) => &[],
         }
     }
     /// Appends the text of the cell: nothing for an erased cell and for the right half of a wide one.

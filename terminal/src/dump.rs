@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use crate::cell::{Cell, Clusters};
 use crate::modes::{PREFERENCES, bit};
+use crate::notes::Notes;
 use crate::row::{Row, double};
 use crate::screen::{Cursor, Keyboard, Saved, Screen};
 use crate::scrollback::{self, Runs};
@@ -65,21 +66,23 @@ impl Model {
         writeln!(out, "size {:?}", self.size)?;
         let (mut clusters, mut ext) = (Clusters::default(), ExtTable::default());
         let mut line = Vec::new();
-        let mut marks = 0;
+        let mut notes = Notes::default();
         for row in self.scrollback.iter_from(0) {
-            marks |= Runs::new(row).marks;
+            notes.join(Runs::new(row).notes);
             scrollback::decode(row, &mut clusters, &mut ext, &mut line);
             if !scrollback::is_wrapped(row) {
-                write!(out, "scrollback {marks} ")?;
+                write!(out, "scrollback ")?;
+                self.notes(&notes, None, out)?;
                 cells(out, &line, &clusters, &ext)?;
                 out.push('\n');
                 line.clear();
-                marks = 0;
+                notes = Notes::default();
                 (clusters, ext) = (Clusters::default(), ExtTable::default());
             }
         }
         if self.scrollback.last_is_wrapped() {
-            write!(out, "scrollback {marks} ")?;
+            write!(out, "scrollback ")?;
+            self.notes(&notes, None, out)?;
             cells(out, &line, &clusters, &ext)?;
             out.push_str("↩\n");
         }
@@ -90,7 +93,7 @@ impl Model {
         }
         // One that is as new is as good as none.
         let fresh = |s: &Screen| {
-            let blank = |r: &Row| r.content().is_empty() && r.marks == 0 && r.double == double::SINGLE;
+            let blank = |r: &Row| r.content().is_empty() && r.notes.is_empty() && r.double == double::SINGLE;
             s.rows.iter().all(blank) && s.saved == Saved::default() && s.keyboard == Keyboard::default()
         };
         if let Some(s) = self.hidden.as_deref().filter(|s| !fresh(s)) {
@@ -106,6 +109,7 @@ impl Model {
             self.modes.mouse_encoding,
             self.last
         )?;
+        writeln!(out, "{:?} {}", self.traits, self.images.dump())?;
         writeln!(out, "said {:x} {:x}", self.modes.said, self.modes.bits & PREFERENCES)?;
         let tabs: Vec<usize> = self.tabs.iter().enumerate().filter(|(_, t)| **t).map(|(x, _)| x).collect();
         writeln!(out, "tabs {tabs:?}")?;
@@ -120,6 +124,23 @@ impl Model {
         writeln!(out, "cwd {:?} {:?} shell {:?}", self.cwd, self.cwd_path, self.shell)
     }
 
+    /// Images by what they are: each model has numbers of its own for them.
+    fn notes(&self, notes: &Notes, y: Option<usize>, out: &mut String) -> std::fmt::Result {
+        for mark in notes.marks() {
+            match Notes::is_image(mark) {
+                Some((x, id)) => {
+                    if let Some(image) = self.images.get(id).filter(|i| i.is_said(y, self.size.rows)) {
+                        // Where the screen ends before it, it is said in the last column.
+                        let x = x.min(self.size.cols - 1);
+                        write!(out, "[image {x} {}x{} {}]", image.cols, image.rows, image.bytes.len())?;
+                    }
+                }
+                None => write!(out, "[{}]", String::from_utf8_lossy(mark))?,
+            }
+        }
+        Ok(())
+    }
+
     fn cursor_dump(&self, c: &Cursor, out: &mut String) -> std::fmt::Result {
         write!(out, "{},{} pending {} {:?} ", c.x, c.y, c.pending, c.charsets)?;
         style(out, c.pen, &self.ext)?;
@@ -128,8 +149,9 @@ impl Model {
     }
 
     fn screen_dump(&self, name: &str, s: &Screen, out: &mut String) -> std::fmt::Result {
-        for row in &s.rows {
-            write!(out, "{name} {} ", row.marks)?;
+        for (y, row) in s.rows.iter().enumerate() {
+            write!(out, "{name} ")?;
+            self.notes(&row.notes, Some(y), out)?;
             cells(out, &row.cells, &self.clusters, &self.ext)?;
             if row.double != double::SINGLE {
                 write!(out, " double {}", row.double)?;

@@ -2,15 +2,16 @@
 //!
 //! Pure: no input or output, no clock, no threads. Bytes in, values out.
 //!
-//! - [`Terminal`]: the model. `parser` cuts the stream into sequences, `terminal`, `print`, `csi`, `osc` act on
-//!   them, `screen`,
-//!   `row`, `cell`, `style` hold the screens, `scrollback` the rows that left, `resize` fits them to a new size.
+//! - [`Terminal`]: the model. `parser` cuts the stream into sequences, `terminal`, `motion`, `print`, `csi`,
+//!   `osc` act on them, `screen`, `row`, `notes`, `cell`, `style` hold the screens, `scrollback` the rows that left, `resize` fits them to a new size.
 //! - [`Terminal::snapshot`]: the model as escape sequences (`snapshot`); [`Terminal::text`], [`Terminal::ansi`] (`text`);
 //!   [`Drawing`], for a view of another size (`drawing`); [`Terminal::draw_over`], what is drawn over it and taken back
 //!   without a trace (`overlay`).
 //! - [`Hub`]: one owner of model, [`Ring`] and head offset; [`Cursor`]: a subscriber's place in it.
 //! - [`Terminal::press`], [`Terminal::paste`] (`keys`): what a key or a paste sends; [`Terminal::cells`] (`cells`): the
 //!   screen as values; [`Terminal::take_signals`] (`signals`): what a program says to people beside its screen.
+//! - `images`, `image_size`: where images are in the text, and what they are, within a bound.
+//! - [`Traits`] (`measure`): how a view's terminal measures clusters, which the model follows.
 //! - [`QueryScanner`]: what a program asks its terminal; [`ReplyFilter`]: what a view's terminal answers.
 //!
 //! Invariants:
@@ -32,8 +33,14 @@ mod csi;
 mod drawing;
 mod dump;
 mod hub;
+mod image_size;
+mod images;
 mod keys;
+mod measure;
 mod modes;
+mod motion;
+mod notes;
+mod numbered;
 mod osc;
 mod overlay;
 mod parser;
@@ -62,7 +69,9 @@ pub use asks::is_typing;
 pub use cells::{CellView, Colour, RowView};
 pub use drawing::{Abilities, Colours, Drawing};
 pub use hub::{Cursor, Hub, Next};
+pub use images::MAX_IMAGE_BYTES;
 pub use keys::Key;
+pub use measure::Traits;
 pub use overlay::{Glyph, Look, Over};
 pub use query::{Names, Query, QueryScanner, Selections, Setting};
 pub use reply_filter::{Outstanding, ReplyFilter};

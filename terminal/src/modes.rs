@@ -23,13 +23,15 @@ pub(crate) mod bit {
     pub(crate) const RESIZE_REPORTS: u32 = 1 << 18; // 2048
     pub(crate) const BACKARROW: u32 = 1 << 19; // 67, DECBKM
     pub(crate) const COLUMNS_ALLOWED: u32 = 1 << 20; // 40: DECCOLM may change the width
+    pub(crate) const SIXEL_FIXED: u32 = 1 << 21; // 80, DECSDM: sixels do not scroll
+    pub(crate) const SIXEL_RIGHT: u32 = 1 << 22; // 8452: the cursor is behind a sixel image, not below it
 }
 
 /// What a fresh terminal has on.
 pub(crate) const DEFAULT: u32 = bit::AUTOWRAP | bit::SHOW_CURSOR;
 
 /// The private modes with their numbers, in the order a snapshot sets them (those that move the cursor are not here).
-pub(crate) const PRIVATE: [(u16, u32); 19] = [
+pub(crate) const PRIVATE: [(u16, u32); 21] = [
     (1, bit::APP_CURSOR),
     (5, bit::REVERSE_SCREEN),
     (6, bit::ORIGIN),
@@ -41,6 +43,7 @@ pub(crate) const PRIVATE: [(u16, u32); 19] = [
     (66, bit::APP_KEYPAD),
     (67, bit::BACKARROW),
     (69, bit::MARGINS),
+    (80, bit::SIXEL_FIXED),
     (1004, bit::FOCUS),
     (1007, bit::ALT_SCROLL),
     (1036, bit::META_ESC),
@@ -49,6 +52,7 @@ pub(crate) const PRIVATE: [(u16, u32); 19] = [
     (2027, bit::GRAPHEMES),
     (2031, bit::THEME),
     (2048, bit::RESIZE_REPORTS),
+    (8452, bit::SIXEL_RIGHT),
 ];
 
 /// Modes whose default is the person's choice in the terminal's settings: how the cursor blinks, what Backspace and Alt

@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use crate::row::mark;
+use crate::measure::{self, Traits};
+use crate::notes;
 use crate::signals::Signal;
 use crate::style::Link;
-use crate::terminal::{Model, ShellState};
+use crate::terminal::Model;
 
 /// Longest address of a link, in bytes; a longer one is no link.
 const MAX_URI: usize = 2083;
@@ -13,6 +14,8 @@ const MAX_URI: usize = 2083;
 const MAX_ID: usize = 256;
 /// Longest title, in bytes; a longer one is cut.
 const MAX_TITLE: usize = 1024;
+/// Longest mark of shell integration that is looked at, in bytes.
+const MAX_MARK: usize = 1024;
 /// Longest OSC 7 address, in bytes; a longer one is ignored.
 const MAX_CWD: usize = 4096;
 
@@ -51,7 +54,7 @@ impl Model {
                 let mut parts = rest.split(|&b| b == b';');
                 while let (Some(index), Some(spec)) = (parts.next(), parts.next()) {
                     if let (Some(index), Some(rgb)) = (number_of(index), parse_color(spec)) {
-                        self.palette.insert(index, rgb);
+                        self.palette.insert(u32::from(index), rgb);
                     }
                 }
             }
@@ -71,12 +74,14 @@ impl Model {
             104 if rest.is_empty() => self.palette.clear(),
             104 => {
                 for index in rest.split(|&b| b == b';').filter_map(number_of) {
-                    self.palette.remove(&index);
+                    self.palette.remove(u32::from(index));
                 }
             }
             110..=119 => self.colors[usize::from(number - 110)] = None,
             133 => self.shell_mark(rest),
             777 => self.signals.osc_777(rest),
+            1337 => self.inline_file(rest),
+            measure::OSC => self.traits = Traits::parse(rest).unwrap_or(self.traits),
             _ => {}
         }
     }
@@ -113,22 +118,18 @@ impl Model {
     }
 
     fn shell_mark(&mut self, rest: &[u8]) {
-        let (m, state) = match rest.first() {
-            Some(b'A') => (mark::PROMPT, ShellState::Prompt),
-            Some(b'B') => (mark::INPUT, ShellState::Input),
-            Some(b'C') => (mark::OUTPUT, ShellState::Running),
-            Some(b'D') => (mark::DONE, ShellState::Done),
-            _ => return,
-        };
+        let Some(state) = rest.first().and_then(|letter| notes::state_of(*letter)) else { return };
         if rest.get(1).is_some_and(|&b| b != b';') {
             return;
         }
         // A snapshot says where the shell stands without marking the row once more.
         let silently = rest.ends_with(STATE_ONLY);
+        self.shell = Some(state);
         if !silently {
             self.signals.put(Signal::Shell(state));
+            let said = text(rest, MAX_MARK);
+            self.cursor_row().notes.mark(said.as_bytes());
         }
-        self.set_mark(m, state, silently);
     }
 }
 

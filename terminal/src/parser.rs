@@ -9,9 +9,12 @@
 //!   any other sequence cut off may be half of what was meant (as xterm; xterm.js and alacritty take it as complete).
 //! - U+0080–U+009F as UTF-8 are nothing: no controls, and nothing is printed (as xterm; VTE and xterm.js take them as the
 //!   controls they stand for). Text that was encoded twice is full of them.
-//! - SOS, PM and APC strings have no effect and print nothing.
+//! - SOS and PM strings have no effect and print nothing; of APC kitty's graphics alone have one.
+//! - A string may be long only where it is an image by how it begins.
 //! - Of a string that is too long only that it is one is kept: a snapshot then says one without effect.
 //! - Each maximal ill-formed part of UTF-8 prints one U+FFFD.
+
+use crate::images::MAX_IMAGE_BYTES;
 
 /// Longest CSI or plain escape sequence that has an effect, in bytes after ESC.
 const MAX_SEQUENCE: usize = 256;
@@ -39,6 +42,7 @@ pub(crate) trait Sink {
     fn csi(&mut self, csi: &Csi<'_>);
     fn osc(&mut self, body: &[u8]);
     fn dcs(&mut self, body: &[u8]);
+    fn apc(&mut self, body: &[u8]);
     /// No more is to be done in this turn.
     fn is_spent(&self) -> bool;
 }
@@ -326,7 +330,12 @@ impl Parser {
 
     /// Keeps bytes of the string in progress.
     fn keep(&mut self, bytes: &[u8]) {
-        let room = (MAX_STRING + 2).saturating_sub(self.tail.len());
+        let most = if self.tail.len() + bytes.len() > MAX_STRING && self.is_image() {
+            MAX_IMAGE_BYTES
+        } else {
+            MAX_STRING
+        };
+        let room = (most + 2).saturating_sub(self.tail.len());
         match self.state {
             State::Ignored => {}
             State::Osc if bytes.len() > room => self.tail = LOST_OSC.to_vec(),
@@ -341,6 +350,20 @@ impl Parser {
                 self.state = State::Ignored;
             }
             _ => self.tail.extend_from_slice(bytes),
+        }
+    }
+
+    /// The string in progress is an image, by how it begins.
+    fn is_image(&self) -> bool {
+        let starts = |head: &[u8]| self.tail.starts_with(head);
+        match self.state {
+            State::Dcs => {
+                let after = self.tail[2..].iter().find(|b| !(b.is_ascii_digit() || **b == b';'));
+                after == Some(&b'q')
+            }
+            State::Apc => starts(b"\x1b_G"),
+            State::Osc => starts(b"\x1b]1337;File="),
+            _ => false,
         }
     }
 
@@ -381,6 +404,7 @@ impl Parser {
         match self.state {
             State::Osc => sink.osc(&self.tail[2..]),
             State::Dcs => sink.dcs(&self.tail[2..]),
+            State::Apc => sink.apc(&self.tail[2..]),
             _ => {}
         }
     }

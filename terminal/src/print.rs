@@ -5,7 +5,6 @@ use crate::modes::bit;
 use crate::row::double;
 use crate::style::Style;
 use crate::terminal::Model;
-use crate::width;
 
 /// What a character costs that is printed by itself.
 const PRINTED: usize = 8;
@@ -102,7 +101,10 @@ impl Model {
 
     pub(crate) fn print_one(&mut self, c: char) {
         self.spend(PRINTED);
-        let w = width::of(c);
+        if c >= '\u{200d}' && self.traits.clusters != 0 && self.join(c) {
+            return;
+        }
+        let w = self.traits.width(c);
         if w == 0 {
             self.combine(&[c]);
             return;
@@ -171,7 +173,7 @@ impl Model {
     }
 
     /// Marks without width join the cell before the cursor.
-    fn combine(&mut self, marks: &[char]) {
+    pub(crate) fn combine(&mut self, marks: &[char]) {
         self.spend(PRINTED * (1 + marks.len()));
         // At once and not when the turn is over: a repetition makes as many as the screen has cells, each time.
         if self.clusters.wants_sweep() {
@@ -223,9 +225,13 @@ impl Model {
 
     pub(crate) fn repeat(&mut self, n: u16) {
         let Some(c) = self.last else { return };
-        let (x, w) = (usize::from(self.cursor.x), width::of(c));
+        let (x, w) = (usize::from(self.cursor.x), self.traits.width(c));
         let x = if self.cursor.pending { x + 1 } else { x };
         let cell = self.screen_ref().rows[usize::from(self.cursor.y)].cells[x.saturating_sub(w)];
+        if cell.is_spacer() || cell.is_wide() != (w == 2) {
+            // A cluster of another width than its first code point: nobody repeats those.
+            return;
+        }
         let marks = cell.cluster().map(|i| self.clusters.get(i)[1..].to_vec()).unwrap_or_default();
         // More than the screen holds, or what of it lies between the margins, shows nothing new.
         let s = self.screen_ref();

@@ -448,8 +448,12 @@ pub(crate) fn answer(t: &Terminal, query: &Query, out: &mut Vec<u8>) {
         Query::Setting(what) => setting(t, *what, out),
         Query::Version => write!(out, "\x1bP>|sessd({})\x1b\\", env!("CARGO_PKG_VERSION")),
         Query::Palette(i) => {
-            let [r, g, b] =
-                m.palette.get(i).or(m.heard.palette.get(i)).copied().unwrap_or_else(|| default_palette(*i));
+            let [r, g, b] = m
+                .palette
+                .get((*i).into())
+                .or(m.heard.palette.get((*i).into()))
+                .copied()
+                .unwrap_or_else(|| default_palette(*i));
             write!(out, "\x1b]4;{i};rgb:{r:02x}{r:02x}/{g:02x}{g:02x}/{b:02x}{b:02x}\x1b\\")
         }
         Query::SpecialColor(i) => write!(out, "\x1b]5;{i};rgb:ffff/ffff/ffff\x1b\\"),

@@ -116,6 +116,13 @@ impl ReplyFilter {
         !self.held.is_empty()
     }
 
+    /// Whether what is held back may be what a terminal says of itself where the session speaks for it, its size (`CSI 48`) or
+    /// its modes (`CSI ? 20..`), and not the beginning of a key alone.
+    pub fn may_hold_terminals_own(&self) -> bool {
+        let starts = |own: &[u8]| self.held.starts_with(own) || own.starts_with(&self.held);
+        self.held.len() > 2 && (starts(b"\x1b[48;") || starts(b"\x1b[?20"))
+    }
+
     /// Nothing followed: what is held back was typed.
     pub fn flush(&mut self, out: &mut Vec<u8>) {
         if self.swallowing {

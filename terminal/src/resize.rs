@@ -2,6 +2,7 @@
 
 use crate::Size;
 use crate::cell::Cell;
+use crate::notes::Notes;
 use crate::row::{Row, double};
 use crate::screen::{Cursor, Screen};
 use crate::scrollback::{self, Runs};
@@ -132,30 +133,30 @@ impl Model {
         let mut old = std::mem::take(&mut self.primary.rows);
         // Blank rows at the end, below the cursor, are not content.
         while old.len() > places[0].y + 1
-            && old.last().is_some_and(|r| r.content().is_empty() && r.marks == 0)
+            && old.last().is_some_and(|r| r.content().is_empty() && r.notes.is_empty())
         {
             old.pop();
         }
         // How far below all content a place is.
         let below = places.map(|place| (place.y + 1).saturating_sub(old.len()));
-        // Cells, marks and size of each line, and the places as line and cell.
-        let mut lines: Vec<(Vec<Cell>, u8, u8)> = Vec::new();
+        // Cells, notes and size of each line, and the places as line and cell.
+        let mut lines: Vec<(Vec<Cell>, Notes, u8)> = Vec::new();
         let mut cells_at = [(0, 0); 2];
         let mut joined = false;
         // A line longer than this is taken in parts: what is further up than the screens show keeps its rows as they are.
         let most = (cols * height).max(4096);
         if self.scrollback.last_is_wrapped() {
-            let (cells, marks) = self.pop_line(most);
-            lines.push((cells, marks, double::SINGLE));
+            let (cells, notes) = self.pop_line(most);
+            lines.push((cells, notes, double::SINGLE));
             joined = true;
         }
         let end = old.len() - 1;
         for (y, row) in old.into_iter().enumerate() {
             if !joined {
-                lines.push((Vec::new(), 0, row.double));
+                lines.push((Vec::new(), Notes::default(), row.double));
             }
             let i = lines.len() - 1;
-            let (cells, marks, _) = &mut lines[i];
+            let (cells, notes, _) = &mut lines[i];
             for (place, at) in places.iter().zip(&mut cells_at) {
                 if y == place.y.min(end) {
                     *at = (i, cells.len() + place.x + usize::from(place.past));
@@ -167,7 +168,7 @@ impl Model {
                 _ => row.content(),
             };
             cells.extend_from_slice(content);
-            *marks |= row.marks;
+            notes.join(row.notes.bytes());
             joined = row.wrapped;
         }
         // How many rows that makes, and where the places are; no more of them than the screen has are made at a time.
@@ -193,11 +194,11 @@ impl Model {
         }
         let mut rows: Vec<Row> = Vec::new();
         let (scrollback, clusters, ext) = (&mut self.scrollback, &self.clusters, &self.ext);
-        for (cells, marks, double) in lines {
-            let mut marks = Some(marks);
+        for (cells, notes, double) in lines {
+            let mut notes = Some(notes);
             rewrap(&cells, cols, None, |part, more| {
                 let mut row = row_of(part, size.cols, more && double == double::SINGLE);
-                row.marks = marks.take().unwrap_or(0);
+                row.notes = notes.take().unwrap_or_default();
                 row.double = double;
                 if excess > 0 {
                     excess -= 1;
@@ -208,10 +209,10 @@ impl Model {
             });
         }
         while rows.len() < height && self.scrollback.len() > 0 {
-            let (cells, marks) = self.pop_line(most);
+            let (cells, notes) = self.pop_line(most);
             let mut more_rows = Vec::new();
             rewrap(&cells, cols, None, |part, more| more_rows.push(row_of(part, size.cols, more)));
-            more_rows[0].marks = marks;
+            more_rows[0].notes = notes;
             let surplus = (rows.len() + more_rows.len()).saturating_sub(height);
             for row in more_rows.drain(..surplus) {
                 self.scrollback.push(&row, &self.clusters, &self.ext);
@@ -228,7 +229,7 @@ impl Model {
     }
 
     /// The newest line leaves the scrollback: all rows it was broken into, or as many of the last ones as have `most` cells.
-    fn pop_line(&mut self, most: usize) -> (Vec<Cell>, u8) {
+    fn pop_line(&mut self, most: usize) -> (Vec<Cell>, Notes) {
         let mut parts = Vec::new();
         let mut cells = 0;
         while let Some(row) = self.scrollback.pop() {
@@ -240,12 +241,12 @@ impl Model {
         }
         self.spend(8 * cells);
         let mut line = Vec::with_capacity(cells);
-        let mut marks = 0;
+        let mut notes = Notes::default();
         for row in parts.iter().rev() {
-            marks |= Runs::new(row).marks;
+            notes.join(Runs::new(row).notes);
             scrollback::decode(row, &mut self.clusters, &mut self.ext, &mut line);
         }
-        (line, marks)
+        (line, notes)
     }
 }
 

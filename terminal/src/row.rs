@@ -1,19 +1,8 @@
 //! One row of a screen.
 
 use crate::cell::Cell;
+use crate::notes::Notes;
 use crate::style::Style;
-
-/// Marks of shell integration (OSC 133) seen while the cursor was in a row.
-pub(crate) mod mark {
-    /// `A`: a prompt starts.
-    pub(crate) const PROMPT: u8 = 1;
-    /// `B`: the prompt ends, the command line starts.
-    pub(crate) const INPUT: u8 = 2;
-    /// `C`: the command's output starts.
-    pub(crate) const OUTPUT: u8 = 4;
-    /// `D`: the command ended.
-    pub(crate) const DONE: u8 = 8;
-}
 
 /// How large a row's characters are (DECDWL, DECDHL). Where they are not single, the row holds half as many.
 pub(crate) mod double {
@@ -36,7 +25,7 @@ pub(crate) struct Row {
     pub(crate) plain: bool,
     /// The text goes on in the next row: it was broken by the right margin, not by the program.
     pub(crate) wrapped: bool,
-    pub(crate) marks: u8,
+    pub(crate) notes: Notes,
     /// One of [`double`].
     pub(crate) double: u8,
 }
@@ -48,7 +37,7 @@ impl Row {
             used: 0,
             plain: true,
             wrapped: false,
-            marks: 0,
+            notes: Notes::default(),
             double: double::SINGLE,
         }
     }
@@ -71,7 +60,7 @@ impl Row {
             self.plain = false;
         }
         self.wrapped = false;
-        self.marks = 0;
+        self.notes = Notes::default();
         self.double = double::SINGLE;
     }
 

@@ -1,8 +1,7 @@
 //! What a program puts aside to have it back: modes (XTSAVE, XTRESTORE), colours (XTPUSHCOLORS), looks (XTPUSHSGR). As xterm.
 
-use std::collections::BTreeMap;
-
 use crate::modes::{self, PREFERENCES, bit};
+use crate::numbered::Numbered;
 use crate::parser::Csi;
 use crate::style::{Color, Style, attr};
 use crate::terminal::Model;
@@ -17,29 +16,29 @@ const ALTERNATE: u16 = 47;
 
 /// The modes that were saved, by number; for the mouse the mode, else 0 or 1. There are no more than there are modes.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
-pub(crate) struct SavedModes(pub(crate) BTreeMap<u16, u16>);
+pub(crate) struct SavedModes(pub(crate) Numbered<u16>);
 
 impl SavedModes {
     /// Whether the alternate screen was shown when that was saved.
     pub(crate) fn alternate(&self) -> Option<bool> {
-        self.0.get(&ALTERNATE).map(|on| *on != 0)
+        self.0.get(ALTERNATE.into()).map(|on| *on != 0)
     }
 
     pub(crate) fn mouse(&self) -> Option<u16> {
-        self.0.get(&MOUSE).copied()
+        self.0.get(MOUSE.into()).copied()
     }
 
     /// The private modes that are on or off.
     pub(crate) fn switches(&self) -> impl Iterator<Item = (u16, bool)> {
-        let switches = self.0.iter().filter(|(number, _)| !matches!(**number, MOUSE | ALTERNATE));
-        switches.map(|(number, on)| (*number, *on != 0))
+        let switches = self.0.iter().map(|(number, on)| (*number as u16, *on != 0));
+        switches.filter(|(number, _)| !matches!(*number, MOUSE | ALTERNATE))
     }
 }
 
 /// All colours that a program can set.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
 pub(crate) struct Colors {
-    pub(crate) palette: BTreeMap<u8, [u8; 3]>,
+    pub(crate) palette: Numbered<[u8; 3]>,
     /// OSC 10–19.
     pub(crate) dynamic: [Option<[u8; 3]>; 10],
 }
@@ -82,14 +81,14 @@ impl Model {
                 _ => match modes::private_bit(number) {
                     Some(b) if PREFERENCES & b & !self.modes.said != 0 && !self.is_in_shape(number) => {
                         // The person's: there is nothing to say of it.
-                        self.saved_modes.0.remove(&number);
+                        self.saved_modes.0.remove(number.into());
                         continue;
                     }
                     Some(b) if b != bit::SYNC => (number, u16::from(self.modes.has(b))),
                     _ => continue,
                 },
             };
-            self.saved_modes.0.insert(key, value);
+            self.saved_modes.0.insert(key.into(), value);
         }
     }
 
@@ -101,8 +100,8 @@ impl Model {
     /// XTRESTORE. What was never saved is off.
     pub(crate) fn restore_modes(&mut self, csi: &Csi<'_>) {
         for number in (0..csi.len()).map(|i| csi.raw(i)) {
-            let saved = |key: u16| self.saved_modes.0.get(&key).copied().unwrap_or(0);
-            let never_saved = !self.saved_modes.0.contains_key(&number);
+            let saved = |key: u16| self.saved_modes.0.get(key.into()).copied().unwrap_or(0);
+            let never_saved = self.saved_modes.0.get(number.into()).is_none();
             match number {
                 9 | 1000 | 1002 | 1003 => self.modes.mouse = saved(MOUSE),
                 47 | 1047 | 1049 if saved(ALTERNATE) != 0 => self.enter_alternate(ALTERNATE),

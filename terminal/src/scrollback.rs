@@ -1,13 +1,15 @@
 //! Rows that left the screen: UTF-8 and style runs instead of cells, in chunks, bounded by lines and by bytes.
 //!
-//! A row is: a head byte ([`WRAPPED`], [`STYLED`], [`MARKED`]), the marks if any, then text. Text is UTF-8 in which NUL
-//! is an erased cell and 0x01 with a count is a run of them; no other control can occur. A styled row is a list of
+//! A row is: a head byte ([`WRAPPED`], [`STYLED`], [`MARKED`]), its notes if any, then text. Text is UTF-8 in which NUL
+//! is an erased cell and 0x01 with a count is a run of them; 0x02 with a width and a count is before the code points of a cell that has not their
+//! width; no other control can occur. A styled row is a list of
 //! runs: length of the text, style, text.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::cell::{Cell, Clusters};
+use crate::measure::is_own_width;
 use crate::row::Row;
 use crate::style::{Color, ColorKind, Ext, ExtTable, Link, Style, attr};
 
@@ -24,6 +26,8 @@ const STYLED: u8 = 2;
 const MARKED: u8 = 4;
 /// Stands in the text before the count of a run of erased cells.
 const BLANKS: u8 = 1;
+/// Stands before the width and the count of code points of a cell that is not as wide as they are by themselves.
+const OWN_WIDTH: u8 = 2;
 
 #[derive(Clone, Debug, Default)]
 struct Chunk {
@@ -55,6 +59,8 @@ pub(crate) struct Scrollback {
     lines: usize,
     max_lines: usize,
     heap: usize,
+    /// Rows that came since the start, without those that left again for the screen.
+    total: u64,
     spare: Option<Chunk>,
     /// The text of one run while its row is encoded.
     scratch: Vec<u8>,
@@ -62,15 +68,27 @@ pub(crate) struct Scrollback {
 
 impl Scrollback {
     pub(crate) fn new(max_lines: usize) -> Self {
-        Self { chunks: VecDeque::new(), lines: 0, max_lines, heap: 0, spare: None, scratch: Vec::new() }
+        Self {
+            chunks: VecDeque::new(),
+            lines: 0,
+            max_lines,
+            heap: 0,
+            total: 0,
+            spare: None,
+            scratch: Vec::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
         self.lines
     }
 
+    pub(crate) fn total(&self) -> u64 {
+        self.total
+    }
+
     pub(crate) fn clear(&mut self) {
-        *self = Self::new(self.max_lines);
+        *self = Self { total: self.total, ..Self::new(self.max_lines) };
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
@@ -93,6 +111,7 @@ impl Scrollback {
         encode(row, clusters, ext, &mut self.scratch, &mut chunk.bytes);
         self.heap += chunk.heap() - before;
         self.lines += 1;
+        self.total += 1;
         while self.lines > self.max_lines || (self.heap > MAX_SCROLLBACK_BYTES && self.lines > 1) {
             self.drop_oldest();
         }
@@ -123,6 +142,7 @@ impl Scrollback {
             chunk.bytes.truncate(start as usize);
         }
         self.lines -= 1;
+        self.total -= 1;
         if chunk.rows() == 0 {
             self.heap -= chunk.heap();
             self.chunks.pop_back();
@@ -196,14 +216,17 @@ fn said_len(encoded: &[u8]) -> usize {
         ColorKind::Rgb(..) => 18,
     };
     // Its place, its marks, and how it is led on into the next one.
-    let mut len = 160;
-    for run in Runs::new(encoded) {
+    let runs = Runs::new(encoded);
+    let mut len = 160 + runs.notes.iter().map(|b| if *b == 0 { 8 } else { 1 }).sum::<usize>();
+    for run in runs {
         let s = run.style;
         let attrs = 3 * s.attrs.count_ones() as usize + if s.attrs & attr::PROTECTED != 0 { 10 } else { 0 };
         len += 4 + color(s.fg) + color(s.bg) + color(run.ext.underline) + attrs;
         len += run.ext.link.map_or(0, |l| l.len() + 16);
         // Blanks are passed over or erased, and where terminals may disagree on a width the next place is said.
         let places = run.text.iter().filter(|b| **b < b' ' || **b >= 0xc0).count();
+        // What a cell of its own width is said between.
+        len += 64 * run.text.iter().filter(|b| **b == OWN_WIDTH).count();
         len += run.text.len() + places * (GO + if s.bg == Color::DEFAULT { 0 } else { GO });
     }
     len
@@ -219,6 +242,11 @@ pub(crate) fn columns(encoded: &[u8]) -> usize {
             columns += match c {
                 '\0' => 1,
                 '\u{1}' => chars.next().map_or(0, |c| c as usize),
+                '\u{2}' => {
+                    let (width, count) = (chars.next(), chars.next());
+                    chars.by_ref().take(count.map_or(0, |c| c as usize)).for_each(|_| ());
+                    width.map_or(0, |c| c as usize)
+                }
                 c => crate::width::of(c),
             };
         }
@@ -235,11 +263,12 @@ fn varint(out: &mut Vec<u8>, mut n: usize) {
 }
 
 fn encode(row: &Row, clusters: &Clusters, ext: &ExtTable, text: &mut Vec<u8>, out: &mut Vec<u8>) {
-    let head = if row.wrapped { WRAPPED } else { 0 } | if row.marks != 0 { MARKED } else { 0 };
+    let head = if row.wrapped { WRAPPED } else { 0 } | if row.notes.is_empty() { 0 } else { MARKED };
     let at = out.len();
     out.push(head);
-    if row.marks != 0 {
-        out.push(row.marks);
+    if !row.notes.is_empty() {
+        varint(out, row.notes.bytes().len());
+        out.extend_from_slice(row.notes.bytes());
     }
     // A wrapped row keeps all its cells: how many they are tells at which width it was broken.
     let cells = if row.wrapped { &row.cells[..] } else { row.content() };
@@ -279,6 +308,12 @@ fn encode_text(cells: &[Cell], clusters: &Clusters, out: &mut Vec<u8>) {
             continue;
         }
         if !c.is_blank() {
+            let mut single = ['\0'];
+            if let [first, rest @ ..] = c.points(clusters, &mut single)
+                && is_own_width(*first, rest, c.is_wide())
+            {
+                out.extend_from_slice(&[OWN_WIDTH, 1 + u8::from(c.is_wide()), 1 + rest.len() as u8]);
+            }
             c.push_utf8(clusters, out);
             continue;
         }
@@ -368,20 +403,20 @@ pub(crate) struct Runs<'a> {
     rest: &'a [u8],
     styled: bool,
     link: Option<Arc<Link>>,
-    pub(crate) marks: u8,
+    /// As [`Notes::bytes`](crate::notes::Notes::bytes) gave them.
+    pub(crate) notes: &'a [u8],
 }
 
 impl<'a> Runs<'a> {
     pub(crate) fn new(encoded: &'a [u8]) -> Self {
-        let (head, mut rest) = encoded.split_first().map_or((0, encoded), |(h, r)| (*h, r));
-        let mut marks = 0;
+        let (head, rest) = encoded.split_first().map_or((0, encoded), |(h, r)| (*h, r));
+        let mut runs = Self { rest, styled: head & STYLED != 0, link: None, notes: &[] };
         if head & MARKED != 0
-            && let Some((m, r)) = rest.split_first()
+            && let Some(length) = runs.number()
         {
-            marks = *m;
-            rest = r;
+            runs.notes = Self::take(&mut runs, length).unwrap_or_default();
         }
-        Self { rest, styled: head & STYLED != 0, link: None, marks }
+        runs
     }
 
     fn byte(&mut self) -> Option<u8> {
@@ -475,6 +510,19 @@ pub(crate) fn decode(encoded: &[u8], clusters: &mut Clusters, ext: &mut ExtTable
                 '\u{1}' => {
                     let n = chars.next().map_or(0, |c| c as usize);
                     cells.resize(cells.len() + n, Cell::blank(style));
+                }
+                '\u{2}' => {
+                    let (width, count) = (chars.next(), chars.next().map_or(0, |c| c as usize));
+                    let points: Vec<char> = chars.by_ref().take(count).collect();
+                    if let [first, rest @ ..] = &points[..] {
+                        let wide = width == Some('\u{2}');
+                        let mut cell = Cell::new(*first, wide, style);
+                        clusters.add(&mut cell, rest);
+                        cells.push(cell);
+                        if wide {
+                            cells.push(Cell::spacer(style));
+                        }
+                    }
                 }
                 _ => match crate::width::of(c) {
                     0 => {

@@ -1,12 +1,16 @@
 //! The terminal: state, printing, cursor movement. What sequences do is in `csi.rs` and `osc.rs`.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 
 use crate::Size;
 use crate::asks::Heard;
 use crate::cell::{Cell, Clusters};
 use crate::charset::Charset;
+use crate::images::Images;
+use crate::measure::Traits;
 use crate::modes::{Modes, bit};
+use crate::notes::Notes;
+use crate::numbered::Numbered;
 use crate::parser::{Csi, Parser, Sink};
 use crate::row::{Row, double};
 use crate::saved_modes::{Colors, PushedLook, SavedModes};
@@ -40,7 +44,8 @@ pub enum ShellState {
 /// The model of a terminal: feed it what a program writes, ask it what a screen would show.
 ///
 /// It never panics, whatever it is fed, and its memory is bounded at any moment: by the screen's size, by
-/// [`MAX_SCROLLBACK_BYTES`](crate::MAX_SCROLLBACK_BYTES), and by 2 MB each for links and clusters.
+/// [`MAX_SCROLLBACK_BYTES`](crate::MAX_SCROLLBACK_BYTES), by 2 MB each for links and clusters, and by 4 MB each for
+/// images that are shown, that were sent ahead, and that are not whole yet.
 #[derive(Clone, Debug)]
 pub struct Terminal {
     pub(crate) state: Model,
@@ -72,7 +77,7 @@ pub(crate) struct Model {
     pub(crate) icon: Title,
     /// Title and icon name, each if it was pushed.
     pub(crate) titles: Vec<(Option<Title>, Option<Title>)>,
-    pub(crate) palette: BTreeMap<u8, [u8; 3]>,
+    pub(crate) palette: Numbered<[u8; 3]>,
     /// OSC 10–19.
     pub(crate) colors: [Option<[u8; 3]>; 10],
     pub(crate) color_stack: Vec<Colors>,
@@ -90,6 +95,9 @@ pub(crate) struct Model {
     pub(crate) bells: u64,
     /// What a terminal that shows it said of itself.
     pub(crate) heard: Heard,
+    pub(crate) images: Images,
+    /// What the terminal is like whose user leads.
+    pub(crate) traits: Traits,
     /// How often mode 2048 was set.
     pub(crate) size_asks: u64,
     /// What the program says to people, until it is taken.
@@ -119,7 +127,7 @@ impl Model {
             title: None,
             icon: None,
             titles: Vec::new(),
-            palette: BTreeMap::new(),
+            palette: Numbered::default(),
             colors: [None; 10],
             color_stack: Vec::new(),
             look_stack: Vec::new(),
@@ -132,6 +140,8 @@ impl Model {
             shell: None,
             bells: 0,
             heard: Heard::default(),
+            images: Images::default(),
+            traits: Traits::default(),
             size_asks: 0,
             signals: Signals::default(),
             cost: 0,
@@ -216,6 +226,11 @@ impl Terminal {
         self.state.scrollback.len()
     }
 
+    /// How many rows have left the screen since the start, without those that came back to it as it grew.
+    pub fn rows_scrolled_off(&self) -> u64 {
+        self.state.scrollback.total()
+    }
+
     /// Whether the shell waits at its prompt; None if it never said (OSC 133).
     pub fn at_prompt(&self) -> Option<bool> {
         self.state.shell.map(|s| s != ShellState::Running)
@@ -236,6 +251,11 @@ impl Terminal {
         self.state.bells
     }
 
+    /// What the terminal is like that it does as.
+    pub fn traits(&self) -> Traits {
+        self.state.traits
+    }
+
     /// What the program said to people since this was asked last, the oldest first; the last few of a flood.
     pub fn take_signals(&mut self) -> VecDeque<Signal> {
         self.state.signals.take()
@@ -254,7 +274,10 @@ impl Terminal {
     /// About how many bytes of heap the model holds.
     pub fn heap_bytes(&self) -> usize {
         let screen = |s: &Screen| {
-            s.rows.capacity() * size_of::<Row>() + s.rows.len() * usize::from(s.cols) * size_of::<Cell>()
+            let notes: usize = s.rows.iter().map(|r| r.notes.heap_bytes()).sum();
+            notes
+                + s.rows.capacity() * size_of::<Row>()
+                + s.rows.len() * usize::from(s.cols) * size_of::<Cell>()
         };
         let m = &self.state;
         screen(&m.primary)
@@ -263,6 +286,7 @@ impl Terminal {
             + m.scrollback.heap_bytes()
             + m.clusters.heap_bytes()
             + m.ext.heap_bytes()
+            + m.images.heap_bytes()
             + self.parser.tail().len()
     }
 }
@@ -339,224 +363,6 @@ impl Model {
             self.sweep_if_due();
         }
         self.cursor.pen.ext = self.ext.intern(e);
-    }
-
-    /// Down one row, scrolling at the bottom margin.
-    pub(crate) fn index(&mut self) {
-        self.cursor.pending = false;
-        let y = self.cursor.y;
-        let (top, bottom, height) = {
-            let s = self.screen_ref();
-            (s.top, s.bottom, s.height())
-        };
-        if y == bottom {
-            let x = self.cursor.x;
-            let s = self.screen_ref();
-            if s.full_width() || (s.left..=s.right).contains(&x) {
-                self.scroll_up(top, bottom, 1);
-            }
-        } else if y + 1 < height {
-            self.cursor.y += 1;
-        }
-    }
-
-    pub(crate) fn reverse_index(&mut self) {
-        self.cursor.pending = false;
-        let (x, y) = (self.cursor.x, self.cursor.y);
-        let s = self.screen_ref();
-        if y == s.top {
-            if s.full_width() || (s.left..=s.right).contains(&x) {
-                self.scroll_down(s.top, s.bottom, 1);
-            }
-        } else if y > 0 {
-            self.cursor.y -= 1;
-        }
-    }
-
-    /// Scrolls up; rows that leave the primary screen at its top go to the scrollback.
-    pub(crate) fn scroll_up(&mut self, top: u16, bottom: u16, n: u16) {
-        let style = self.erased();
-        let n = n.min(bottom + 1 - top);
-        self.spend_scroll(top, bottom, n);
-        let keep = self.alternate.is_none() && top == 0 && self.primary.full_width();
-        if keep {
-            self.spend(2 * usize::from(n) * usize::from(self.size.cols));
-            for row in &self.primary.rows[..usize::from(n)] {
-                self.scrollback.push(row, &self.clusters, &self.ext);
-            }
-        }
-        if keep && n == bottom + 1 {
-            // What was below the region does not follow.
-            self.scrollback.set_last_wrapped(false);
-        }
-        self.screen().scroll_up(top, bottom, n, style);
-    }
-
-    /// Scrolling writes the rows that come in, encodes those that leave, and moves the others: as a whole, or between
-    /// margins cell by cell.
-    pub(crate) fn spend_scroll(&mut self, top: u16, bottom: u16, n: u16) {
-        let (rows, n) = (usize::from(bottom + 1 - top), usize::from(n.min(bottom + 1 - top)));
-        let s = self.screen_ref();
-        let width = usize::from(s.right + 1 - s.left);
-        self.spend(if s.full_width() { n * width + rows / 8 } else { rows * (16 + width / 2) });
-    }
-
-    pub(crate) fn scroll_down(&mut self, top: u16, bottom: u16, n: u16) {
-        let style = self.erased();
-        self.spend_scroll(top, bottom, n);
-        self.cursor.pending = false;
-        if top == 0 && self.alternate.is_none() {
-            self.scrollback.set_last_wrapped(false);
-        }
-        self.screen().scroll_down(top, bottom, n, style);
-    }
-
-    /// Moves to column and row of the whole screen.
-    pub(crate) fn go(&mut self, x: u16, y: u16) {
-        self.cursor.y = y.min(self.size.rows - 1);
-        let columns = self.screen_ref().rows[usize::from(self.cursor.y)].columns();
-        self.cursor.x = x.min(columns - 1);
-        self.cursor.pending = false;
-    }
-
-    /// Moves as CUP does: relative to the margins in origin mode.
-    pub(crate) fn go_addressed(&mut self, x: u16, y: u16) {
-        if self.modes.has(bit::ORIGIN) {
-            let s = self.screen_ref();
-            let (x, y) = (x.saturating_add(s.left).min(s.right), y.saturating_add(s.top).min(s.bottom));
-            self.go(x, y);
-        } else {
-            self.go(x, y);
-        }
-    }
-
-    pub(crate) fn up(&mut self, n: u16) {
-        let y = self.cursor.y;
-        let top = if y >= self.screen_ref().top { self.screen_ref().top } else { 0 };
-        self.go(self.cursor.x, y.saturating_sub(n).max(top));
-    }
-
-    pub(crate) fn down(&mut self, n: u16) {
-        let y = self.cursor.y;
-        let bottom =
-            if y <= self.screen_ref().bottom { self.screen_ref().bottom } else { self.size.rows - 1 };
-        self.go(self.cursor.x, y.saturating_add(n).min(bottom));
-    }
-
-    pub(crate) fn right(&mut self, n: u16) {
-        let x = self.cursor.x;
-        let right = if x <= self.screen_ref().right { self.screen_ref().right } else { self.size.cols - 1 };
-        self.go(x.saturating_add(n).min(right), self.cursor.y);
-    }
-
-    pub(crate) fn left(&mut self, n: u16) {
-        let wraps = self.modes.has(bit::REVERSE_WRAP) && self.modes.has(bit::AUTOWRAP);
-        let x = self.cursor.x;
-        let (left, right) = (self.screen_ref().left, self.screen_ref().right);
-        let edge = if x >= left { left } else { 0 };
-        if wraps {
-            let mut n = n.min(u16::MAX - 1);
-            if self.cursor.pending {
-                // The pending column counts as one.
-                n = n.saturating_sub(1);
-            }
-            let (mut x, mut y) = (x, self.cursor.y);
-            let top = if self.modes.has(bit::ORIGIN) { self.screen_ref().top } else { 0 };
-            while n > 0 {
-                let step = n.min(x - edge.min(x));
-                x -= step;
-                n -= step;
-                if n > 0 {
-                    if y <= top || x != edge || !self.screen_ref().rows[usize::from(y) - 1].wrapped {
-                        break;
-                    }
-                    y -= 1;
-                    x = right;
-                    n -= 1;
-                }
-            }
-            self.go(x, y);
-        } else {
-            self.go(x.saturating_sub(n).max(edge), self.cursor.y);
-        }
-    }
-
-    pub(crate) fn carriage_return(&mut self) {
-        let left = self.screen_ref().left;
-        self.cursor.x = if self.cursor.x < left { 0 } else { left };
-        self.cursor.pending = false;
-    }
-
-    pub(crate) fn tab(&mut self, n: u16) {
-        let from = self.cursor.x;
-        for _ in 0..n.min(self.size.cols) {
-            let limit = self.limit() - 1;
-            let mut x = self.cursor.x;
-            if x >= limit {
-                break;
-            }
-            x += 1;
-            while x < limit && !self.tabs[usize::from(x)] {
-                x += 1;
-            }
-            self.go(x, self.cursor.y);
-        }
-        self.spend(usize::from(self.cursor.x - from));
-    }
-
-    pub(crate) fn back_tab(&mut self, n: u16) {
-        let edge = if self.modes.has(bit::ORIGIN) { self.screen_ref().left } else { 0 };
-        self.spend(usize::from(self.cursor.x));
-        for _ in 0..n.min(self.size.cols) {
-            let mut x = self.cursor.x;
-            while x > edge {
-                x -= 1;
-                if self.tabs[usize::from(x)] {
-                    break;
-                }
-            }
-            self.go(x, self.cursor.y);
-        }
-    }
-
-    pub(crate) fn save_cursor(&mut self) {
-        let mut cursor = self.cursor;
-        cursor.charsets.single = None;
-        // Pending at a right margin is not kept: the margin may be elsewhere when the cursor comes back.
-        cursor.pending &= cursor.x == self.size.cols - 1;
-        self.screen().saved = Saved { cursor, origin: self.modes.has(bit::ORIGIN) };
-    }
-
-    pub(crate) fn restore_cursor(&mut self) {
-        let saved = self.screen_ref().saved;
-        self.cursor = saved.cursor;
-        // What was written there may be gone since.
-        let written = {
-            let row = &self.screen_ref().rows[usize::from(self.cursor.y)];
-            !row.cells[usize::from(self.cursor.x)].is_blank()
-        };
-        self.cursor.pending &= self.modes.has(bit::AUTOWRAP) && written;
-        self.modes.set(bit::ORIGIN, saved.origin);
-        self.keep_in_origin();
-    }
-
-    /// On a row of double width the cursor is in the half that is shown.
-    pub(crate) fn keep_on_row(&mut self) {
-        let columns = self.screen_ref().rows[usize::from(self.cursor.y)].columns();
-        if self.cursor.x >= columns {
-            (self.cursor.x, self.cursor.pending) = (columns - 1, false);
-        }
-    }
-
-    /// In origin mode the cursor is never outside the margins.
-    fn keep_in_origin(&mut self) {
-        if self.modes.has(bit::ORIGIN) {
-            let s = self.screen_ref();
-            let (x, y) = (self.cursor.x.clamp(s.left, s.right), self.cursor.y.clamp(s.top, s.bottom));
-            if (x, y) != (self.cursor.x, self.cursor.y) {
-                self.go(x, y);
-            }
-        }
     }
 
     /// Mode 1049 saves the cursor and wipes the screen, whether or not that is shown already.
@@ -644,6 +450,7 @@ impl Model {
         std::mem::swap(&mut fresh.icon, &mut self.icon);
         std::mem::swap(&mut fresh.titles, &mut self.titles);
         std::mem::swap(&mut fresh.heard, &mut self.heard);
+        fresh.traits = self.traits;
         fresh.size_asks = self.size_asks;
         *self = fresh;
     }
@@ -656,7 +463,7 @@ impl Model {
         for row in &mut s.rows {
             row.cells.fill(Cell::ascii(b'E', Style::default()));
             (row.used, row.plain) = (row.cells.len() as u16, true);
-            (row.wrapped, row.marks, row.double) = (false, 0, double::SINGLE);
+            (row.wrapped, row.notes, row.double) = (false, Notes::default(), double::SINGLE);
         }
         self.modes.set(bit::ORIGIN, false);
         self.go(0, 0);
@@ -676,13 +483,6 @@ impl Model {
             self.modes.set(bit::BLINK_CURSOR, on);
         } else {
             self.cursor_shape(self.cursor_style.div_ceil(2) * 2 - u8::from(on));
-        }
-    }
-
-    pub(crate) fn set_mark(&mut self, m: u8, state: ShellState, silently: bool) {
-        self.shell = Some(state);
-        if !silently {
-            self.cursor_row().marks |= m;
         }
     }
 
@@ -774,8 +574,14 @@ impl Sink for Model {
         self.do_osc(body);
     }
 
-    fn dcs(&mut self, _body: &[u8]) {
+    fn dcs(&mut self, body: &[u8]) {
         self.last = None;
+        self.sixel(body);
+    }
+
+    fn apc(&mut self, body: &[u8]) {
+        self.last = None;
+        self.kitty_graphics(body);
     }
 
     fn is_spent(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Rows as plain text, and as text with SGR.
 
 use crate::cell::{Cell, Clusters};
-use crate::scrollback::{self, Runs};
+use crate::scrollback;
 use crate::sgr::push_sgr;
 use crate::style::{Color, Style};
 use crate::terminal::Terminal;
@@ -68,7 +68,6 @@ impl Terminal {
                 cells.clear();
                 let mut clusters = Clusters::default();
                 let mut ext = crate::style::ExtTable::default();
-                debug_assert!(Runs::new(row).marks < 16);
                 scrollback::decode(row, &mut clusters, &mut ext, &mut cells);
                 write(&cells, &clusters, &|s| ext.get(s.ext).underline, out);
                 out.push(b'\n');

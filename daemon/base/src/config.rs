@@ -63,6 +63,7 @@ struct File {
     idle_timeout: Option<Spanned<String>>,
     keep_done: Option<Spanned<String>>,
     scrollback: Option<u32>,
+    images: Option<bool>,
     event_command: Option<String>,
     predict: Predict,
     hosts: BTreeMap<String, HostSettings>,
@@ -81,6 +82,8 @@ pub struct Config {
     pub keep_done: Duration,
     /// Lines of scrollback a view gets when it attaches.
     pub scrollback_lines: u32,
+    /// Images that a session showed are shown again to a view that comes.
+    pub images: bool,
     /// A line for the shell, run with each event that people are told of.
     pub event_command: Option<String>,
     /// Whether views show what is typed before the job does.
@@ -113,6 +116,7 @@ impl Default for Config {
             idle_timeout: Some(2 * DAY),
             keep_done: 7 * DAY,
             scrollback_lines: 10_000,
+            images: true,
             event_command: None,
             predict: Predict::Auto,
             warnings: Vec::new(),
@@ -210,6 +214,7 @@ impl Config {
             config.scrollback_lines = lines;
         }
         config.predict = file.predict;
+        config.images = file.images.unwrap_or(true);
         config.event_command = file.event_command.filter(|line| !line.trim().is_empty());
         Ok(config)
     }
@@ -443,9 +448,9 @@ mod tests {
         };
         let live = Live::open(&paths).unwrap();
         assert_eq!(*live.now(), Config::default());
-        write("scrollback = 7");
+        write("scrollback = 7\nimages = false");
         live.look(&paths).await;
-        assert_eq!((live.now().scrollback_lines, live.wrong()), (7, vec![]));
+        assert_eq!((live.now().scrollback_lines, live.now().images, live.wrong()), (7, false, vec![]));
         write("scrollback = ");
         live.look(&paths).await;
         assert_eq!((live.now().scrollback_lines, live.wrong().len()), (7, 1));

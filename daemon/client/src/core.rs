@@ -58,6 +58,10 @@ pub struct Wants {
     pub colours: Option<u32>,
     /// What its terminal cannot do, bits of `messages::lacks`; the same.
     pub lacks: u32,
+    /// Names the terminal that it is shown in; empty: not known.
+    pub terminal: String,
+    /// Images that were shown are shown again.
+    pub images: bool,
 }
 
 impl Wants {
@@ -76,6 +80,8 @@ impl Wants {
             from: String::new(),
             colours: None,
             lacks: 0,
+            terminal: String::new(),
+            images: true,
         }
     }
 
@@ -187,6 +193,8 @@ pub struct ViewCore {
     id: Uuid,
     wants: Wants,
     size: Option<(u16, u16)>,
+    /// What the terminal is like, as far as it is known.
+    traits: Option<m::Traits>,
     /// The manager's features, once it has greeted.
     features: Option<u64>,
     attached: m::Attached,
@@ -236,6 +244,7 @@ impl ViewCore {
             id: Uuid::now_v7(),
             wants,
             size,
+            traits: None,
             features: None,
             attached: m::Attached::default(),
             now_ms: 0,
@@ -290,6 +299,9 @@ impl ViewCore {
             from: self.wants.from.clone(),
             colours: self.wants.colours,
             lacks: self.wants.lacks,
+            terminal: self.wants.terminal.clone(),
+            traits: self.traits,
+            no_images: !self.wants.images,
         }
     }
 
@@ -555,6 +567,13 @@ impl ViewCore {
     /// What was told before the heartbeat `token` is shown.
     pub fn pong(&mut self, token: u64) {
         self.send(&Frame::Pong(token));
+    }
+
+    /// What the terminal is like is known now, or has changed.
+    pub fn is_like(&mut self, traits: m::Traits) {
+        if self.traits.replace(traits) != Some(traits) && self.path.is_attached() {
+            self.send(&Frame::Traits(traits));
+        }
     }
 
     /// The terminal has another size.

@@ -144,6 +144,7 @@ pub fn frame(mut frame: Frame<'_>) -> Frame<'_> {
         | Frame::Unsubscribe(_)
         | Frame::ReadRange(_)
         | Frame::Resize(_)
+        | Frame::Traits(_)
         | Frame::End(_)
         | Frame::ExitAck(_)
         | Frame::Subscribe(_)

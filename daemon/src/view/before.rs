@@ -4,12 +4,15 @@
 //! not answer it gets its own default back. Answers come among what is typed; only those that were asked for are taken out.
 
 use sessd_client::keys::ESCAPE_MS;
+use sessd_terminal::Traits;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Longest answer, in bytes.
 const ANSWER_MAX: usize = 64;
 /// How long the rest of an answer is waited for before its beginning is taken as typed, in milliseconds.
 const REST_MS: u64 = 100;
+/// How long after the start of a view answers about its terminal's measures are waited for as it leaves, in milliseconds.
+const MEASURE_MS: u64 = 1_000;
 /// How long an answer may take, in milliseconds; what comes later is taken as one to the session.
 const ANSWER_MS: u64 = 10_000;
 
@@ -22,6 +25,8 @@ enum Question {
     Palette(u8),
     /// OSC 10 to 19.
     Dynamic(u8),
+    /// The column that the cursor is in after a probe.
+    Column(u8),
 }
 
 /// Settings that the session has changed, and what they were.
@@ -38,6 +43,9 @@ pub(super) struct Before {
     /// What may be the beginning of an answer, and when its last byte came.
     held: Vec<u8>,
     held_at: u64,
+    /// The columns that were said so far, from 0, and the row that the probes are in, from 1.
+    columns: Vec<u16>,
+    row: u16,
 }
 
 enum Found {
@@ -59,6 +67,8 @@ impl Before {
             Question::Shape => out.extend_from_slice(b"\x1bP$q q\x1b\\"),
             Question::Palette(i) => out.extend_from_slice(format!("\x1b]4;{i};?\x1b\\").as_bytes()),
             Question::Dynamic(n) => out.extend_from_slice(format!("\x1b]{n};?\x1b\\").as_bytes()),
+            // Not in the words that programs use: what passes of theirs can be told apart.
+            Question::Column(_) => out.extend_from_slice(b"\x1b[06n"),
         }
     }
 
@@ -126,7 +136,7 @@ impl Before {
             (Question::Palette(i), spec) => format!("\x1b]4;{i};{spec}\x1b\\"),
             (Question::Dynamic(n), "") => format!("\x1b]{}\x1b\\", 100 + u16::from(n)),
             (Question::Dynamic(n), spec) => format!("\x1b]{n};{spec}\x1b\\"),
-            (Question::Shape, _) => return,
+            (Question::Shape | Question::Column(_), _) => return,
         };
         out.extend_from_slice(said.as_bytes());
     }
@@ -145,9 +155,27 @@ impl Before {
         self.default_shape(out);
     }
 
+    /// Asks for the column after each probe, on a blank line, which is blank again then: it is this row.
+    pub(super) fn measure(&mut self, row: u16) -> Vec<u8> {
+        self.row = row;
+        let mut out = Vec::new();
+        for (n, probe) in Traits::PROBES.iter().enumerate() {
+            out.push(b'\r');
+            out.extend_from_slice(probe.as_bytes());
+            self.changes(Question::Column(n as u8), &mut out);
+        }
+        out.extend_from_slice(b"\r\x1b[K");
+        out
+    }
+
+    /// The columns, when all were said.
+    pub(super) fn measured(&self) -> Option<[u16; 4]> {
+        self.columns.as_slice().try_into().ok()
+    }
+
     /// Whether an answer may come still.
-    pub(super) fn is_open(&self) -> bool {
-        !self.open.is_empty()
+    pub(super) fn is_open(&self, now_ms: u64) -> bool {
+        self.open.iter().any(|q| !matches!(q, Question::Column(_)) || now_ms < MEASURE_MS)
     }
 
     /// When [`Self::expire`] must be asked, if nothing is typed until then.
@@ -185,9 +213,14 @@ impl Before {
         while let Some(esc) = rest.iter().position(|b| *b == 0x1b) {
             out.extend_from_slice(&rest[..esc]);
             rest = &rest[esc..];
-            match answer(rest) {
+            let column = Question::Column(self.columns.len() as u8);
+            match answer(rest, self.open.contains(&column).then_some((column, self.row))) {
                 Found::Answer(length, question, value) if self.open.remove(&question) => {
                     match question {
+                        Question::Column(_) => {
+                            let column = std::str::from_utf8(&value).ok().and_then(|n| n.parse::<u16>().ok());
+                            self.columns.push(column.unwrap_or(0).saturating_sub(1));
+                        }
                         Question::Shape => self.shape = value.first().copied(),
                         _ => drop(self.colors.insert(question, value)),
                     }
@@ -209,9 +242,11 @@ impl Before {
 }
 
 /// At an ESC: an answer, with what it says in the words to say it again.
-fn answer(bytes: &[u8]) -> Found {
+/// `column`: what a cursor report of that row would answer.
+fn answer(bytes: &[u8], column: Option<(Question, u16)>) -> Found {
     let kind = match bytes.get(1) {
         None => return Found::Beginning,
+        Some(b'[') => return column.map_or(Found::None, |(column, row)| report(bytes, column, row)),
         Some(kind @ (b'P' | b']')) => *kind,
         Some(_) => return Found::None,
     };
@@ -257,6 +292,23 @@ fn answer(bytes: &[u8]) -> Found {
         },
     };
     found.map_or(Found::None, |(question, value)| Found::Answer(length, question, value))
+}
+
+/// A cursor report of the row that was asked in; of the first row it would be a key.
+fn report(bytes: &[u8], column: Question, asked_in: u16) -> Found {
+    let body = &bytes[2..bytes.len().min(ANSWER_MAX)];
+    match body.iter().position(|b| !(b.is_ascii_digit() || *b == b';')) {
+        None if body.len() + 2 < ANSWER_MAX => Found::Beginning,
+        Some(n) if body[n] == b'R' => match body[..n].split(|b| *b == b';').collect::<Vec<_>>()[..] {
+            [row, columns]
+                if asked_in > 1 && row == asked_in.to_string().as_bytes() && !columns.is_empty() =>
+            {
+                Found::Answer(n + 3, column, columns.to_vec())
+            }
+            _ => Found::None,
+        },
+        _ => Found::None,
+    }
 }
 
 #[cfg(test)]
@@ -315,6 +367,23 @@ mod tests {
         assert_eq!((before.deadline_ms(), before.expire(REST_MS)), (Some(1 + REST_MS), Vec::new()));
         assert_eq!(before.expire(1 + REST_MS), b"\x1bP");
         assert_eq!(before.typed(b"\x1bPq\x1bP0$r\x1b\\", 2), b"\x1bPq", "not known");
-        assert!(!before.is_open() && !before.knows_shape());
+        assert!(!before.is_open(u64::MAX) && !before.knows_shape());
+    }
+
+    #[test]
+    fn a_terminal_says_once_how_it_measures_and_every_other_report_is_the_jobs() {
+        let mut before = Before::default();
+        let asked = String::from_utf8(before.measure(24)).unwrap();
+        assert_eq!(asked.matches("\x1b[06n").count(), 4);
+        assert!(asked.ends_with("\r\x1b[K"), "the line is blank again");
+        let answers = b"a\x1b[24;3R\x1b[A\x1b[24;3Rb\x1b[1;2R\x1b[24;5R\x1b[24;5R\x1b[7;7Rc";
+        for cut in 0..answers.len() {
+            let mut before = Before::default();
+            before.measure(24);
+            assert!(before.is_open(0) && !before.is_open(MEASURE_MS));
+            let out = [before.typed(&answers[..cut], 5), before.typed(&answers[cut..], 6)].concat();
+            assert_eq!(out.escape_ascii().to_string(), r"a\x1b[Ab\x1b[1;2R\x1b[7;7Rc", "{cut}");
+            assert_eq!(before.measured(), Some([2, 2, 4, 4]), "{cut}");
+        }
     }
 }

@@ -4,6 +4,7 @@ use crate::view::borrowed::Borrowed;
 use crate::view::plain::Plain;
 use rustix::termios::{OptionalActions, Termios, tcgetattr, tcgetwinsize, tcsetattr};
 use sessd_proto::docs::{Error, Result};
+use sessd_proto::messages::Traits;
 use std::io::Write;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError, TryLockError};
 
@@ -31,6 +32,35 @@ pub struct Raw {
 pub fn size() -> Option<(u16, u16)> {
     let size = tcgetwinsize(rustix::stdio::stdout()).ok()?;
     (size.ws_col > 0 && size.ws_row > 0).then_some((size.ws_col, size.ws_row))
+}
+
+/// Width and height of a cell in pixels; 0: not known.
+fn cell() -> (u32, u32) {
+    let Ok(size) = tcgetwinsize(rustix::stdio::stdout()) else { return (0, 0) };
+    let pixels = |all: u16, cells: u16| u32::from(all.checked_div(cells).unwrap_or(0));
+    (pixels(size.ws_xpixel, size.ws_col), pixels(size.ws_ypixel, size.ws_row))
+}
+
+/// What the terminal is like, as far as it said; none: nothing is known of it.
+pub fn traits() -> Option<Traits> {
+    let (cell_width, cell_height) = cell();
+    let measured = taken().as_ref().and_then(|taken| taken.borrowed.measured());
+    let clusters =
+        measured.map_or(0, |columns| sessd_terminal::Traits::default().measured(columns).clusters.into());
+    let traits = Traits { clusters, cell_width, cell_height };
+    (measured.is_some() || traits != Traits::default()).then_some(traits)
+}
+
+/// Names the terminal, the same for all who are run in it one after the other; empty: it has no name. Device and session, because
+/// a device is another window's when this one is closed.
+pub fn name() -> String {
+    let device =
+        rustix::fs::fstat(rustix::stdio::stdout()).map(|stat| (stat.st_dev, stat.st_rdev, stat.st_ino));
+    let session = rustix::process::getsid(None);
+    match (device, session) {
+        (Ok((dev, rdev, ino)), Ok(sid)) => format!("{dev:x}.{rdev:x}.{ino:x}.{}", sid.as_raw_nonzero()),
+        _ => String::new(),
+    }
 }
 
 /// Is there a terminal for a view?
@@ -85,8 +115,8 @@ pub fn expire_typed(now_ms: u64) -> Vec<u8> {
 }
 
 /// Whether the terminal may answer a question of our own still.
-pub fn awaits_answers() -> bool {
-    taken().as_ref().is_some_and(|taken| taken.borrowed.awaits_answers())
+pub fn awaits_answers(now_ms: u64) -> bool {
+    taken().as_ref().is_some_and(|taken| taken.borrowed.awaits_answers(now_ms))
 }
 
 /// As [`pass`], for a whole snapshot.
@@ -127,11 +157,12 @@ fn give_back() {
 }
 
 impl Raw {
-    /// Takes the terminal. What it shows is scrolled out of sight, not wiped out. `plain`: it can only be written to.
+    /// Takes the terminal. What it shows is scrolled out of sight, not wiped out. `plain`: it can only be written to;
+    /// `wide`: it shows more than ASCII.
     ///
     /// # Errors
     /// When stdin or stdout is no terminal.
-    pub fn take(plain: bool) -> Result<Self> {
+    pub fn take(plain: bool, wide: bool) -> Result<Self> {
         needed()?;
         let trouble = |e: rustix::io::Errno| Error::failed(format!("the terminal cannot be used ({e})"), "");
         let before = tcgetattr(rustix::stdio::stdin()).map_err(trouble)?;
@@ -158,6 +189,13 @@ impl Raw {
         }
         put(Borrowed::TAKE);
         put("\r\n".repeat(size().map_or(0, |(_, rows)| rows.into())).as_bytes());
+        // The last row is blank now, and the cursor is in it.
+        if wide
+            && let Some((_, row)) = size()
+            && let Some(taken) = &mut *taken()
+        {
+            put(&taken.borrowed.measure(row));
+        }
         Ok(guard)
     }
 }

@@ -88,6 +88,22 @@ pub struct Presence {
     /// Those of the views that are told of the echo of what they type.
     #[prost(bytes = "vec", repeated, tag = "40")]
     pub predicting: Vec<Vec<u8>>,
+    /// What the terminal of the view that leads is like; none: there is none, or it is not known.
+    #[prost(message, optional, tag = "9")]
+    pub traits: Option<Traits>,
+}
+
+/// What a terminal is like.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Message)]
+pub struct Traits {
+    /// What it makes of clusters of code points, by bits; see `sessd_terminal::Traits`.
+    #[prost(uint32, tag = "1")]
+    pub clusters: u32,
+    /// Pixels of a cell; 0: not known.
+    #[prost(uint32, tag = "2")]
+    pub cell_width: u32,
+    #[prost(uint32, tag = "3")]
+    pub cell_height: u32,
 }
 
 impl Presence {

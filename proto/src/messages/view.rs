@@ -1,5 +1,6 @@
 //! A connection to the manager: where it comes from, questions to its person, and what a view says and hears.
 
+use super::Traits;
 use prost::Message;
 use std::collections::HashMap;
 
@@ -126,6 +127,16 @@ pub struct Attach {
     /// What its terminal cannot do: bits of [`lacks`].
     #[prost(uint32, tag = "62")]
     pub lacks: u32,
+    /// Names the terminal that it is shown in, the same as long as that is there: what was written into its scrollback once is
+    /// not written again. Empty: not known.
+    #[prost(string, tag = "33")]
+    pub terminal: String,
+    /// What that terminal is like, as far as it is known yet.
+    #[prost(message, optional, tag = "34")]
+    pub traits: Option<Traits>,
+    /// Images that were shown are not shown again.
+    #[prost(bool, tag = "35")]
+    pub no_images: bool,
 }
 
 /// What a view is to its session, beside being a view of it.

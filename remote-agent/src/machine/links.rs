@@ -214,6 +214,9 @@ impl HolderMachine {
                 }
                 self.watchers_changed = true;
                 self.left_on_purpose |= presence.views == 0 && presence.left_on_purpose;
+                if let Some(traits) = presence.traits {
+                    self.told.traits = Some(traits);
+                }
                 watch.presence = presence;
                 let manager = watch.presence.manager_id.clone();
                 self.remember(&manager);

@@ -415,6 +415,7 @@ impl HolderMachine {
         if std::mem::take(&mut self.watchers_changed) {
             self.look_at_watchers(now);
         }
+        self.follow_terminal();
         self.offer_clipboard(now);
         self.sweep(now);
         self.take_rounds(now);

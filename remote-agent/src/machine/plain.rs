@@ -5,7 +5,6 @@ use super::{Effect, HolderMachine, Now};
 use sessd_proto::Uuid;
 use sessd_proto::limits::HOLDER_RING;
 use sessd_proto::messages::EndReason;
-use std::time::Duration;
 
 /// How far a plain job may be ahead of what was sent to whoever reads it. What was sent and did not arrive is asked for again:
 /// the ring still has it.
@@ -88,7 +87,9 @@ impl HolderMachine {
     pub(super) fn end_what_ran_too_long(&mut self, now: Now) {
         if let Some(ms) = self.run_until_ms().filter(|ms| now.ms >= *ms) {
             self.end(EndReason::Deleted, false, "", now);
-            let seconds = Duration::from_millis(ms).as_secs_f64();
+            // As a decimal, without the code that can print any.
+            let seconds = format!("{}.{:03}", ms / 1000, ms % 1000);
+            let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
             self.ended_by = format!("ended when its time was up, after {seconds} s");
         }
     }

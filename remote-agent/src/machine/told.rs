@@ -4,10 +4,12 @@
 //! * Its size in its input (mode 2048): when it asks for it, and at each change. What a view's terminal says of its own
 //!   size is taken out of what is typed, and so are its answers to what the holder has answered.
 //! * Whether somebody looks (mode 1004): the focus comes with the first view and goes with the last.
+//! * How wide clusters are, as the terminal of whoever leads has them: told to the model, in the stream.
 //! * A clipboard that it filled while nobody was there, to whoever comes next: see [`Clipboard`].
 
 use crate::machine::{HolderMachine, Now};
-use sessd_terminal::Size;
+use sessd_proto::messages as m;
+use sessd_terminal::{Size, Traits};
 use std::ops::Range;
 
 /// Longest content of a clipboard that is kept, in bytes as it is written; a longer one is not offered.
@@ -122,6 +124,8 @@ pub struct Told {
     size: Option<Size>,
     /// A view is there.
     focus: bool,
+    /// What the terminal is like of whoever leads, as it is said.
+    pub(super) traits: Option<m::Traits>,
     /// When a clipboard is offered to the views that are there.
     offer_at_ms: Option<u64>,
 }
@@ -165,6 +169,19 @@ impl HolderMachine {
             self.input.answer(if focus { b"\x1b[I" } else { b"\x1b[O" });
         }
         self.told.offer_at_ms = (focus && self.clipboard.is_whole()).then_some(now.ms + OFFER_MS);
+    }
+
+    /// What is written lands where that terminal puts it: the model, and every copy of it, does as that does from here on.
+    pub(super) fn follow_terminal(&mut self) {
+        let Some(traits) = self.told.traits.filter(|_| !self.job.spec.plain) else { return };
+        let pixels = |n: u32| u16::try_from(n).unwrap_or(0).min(256);
+        let traits = Traits {
+            clusters: traits.clusters as u8,
+            cell: (pixels(traits.cell_width), pixels(traits.cell_height)),
+        };
+        if self.hub.terminal().traits() != traits && self.hub.terminal().unfinished().is_empty() {
+            self.hub.feed(&traits.said());
+        }
     }
 
     /// A clipboard that was written with no view there becomes output of now.

@@ -10,11 +10,13 @@ mod cost;
 pub(crate) mod generate;
 mod hostile;
 mod hub;
+mod images;
 mod property;
 mod queries;
 mod rarities;
 
-const ALL: SnapshotOptions = SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true };
+const ALL: SnapshotOptions =
+    SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true, without_images: false };
 
 fn term(bytes: &[u8]) -> Terminal {
     let mut t = Terminal::new(Size { cols: 20, rows: 5 }, 100);

@@ -5,7 +5,8 @@ use proptest::prelude::*;
 use super::generate::piece;
 use crate::*;
 
-const ALL: SnapshotOptions = SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true };
+const ALL: SnapshotOptions =
+    SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true, without_images: false };
 const LINES: usize = 60;
 
 fn size() -> impl Strategy<Value = Size> {

@@ -269,6 +269,20 @@ const KEYS: [&str; 41] = [
 
 fn filter(parts: &[Vec<u8>], outstanding: u32) -> Vec<u8> {
     let mut f = ReplyFilter::default();
+    for (beginning, own) in [
+        (&b"\x1b"[..], false),
+        (b"\x1b[", false),
+        (b"\x1b[4", true),
+        (b"\x1b[48;24;8", true),
+        (b"\x1b[47", false),
+        (b"\x1b[?", true),
+        (b"\x1b[?2048;2$", true),
+        (b"\x1b[?1;2", false),
+    ] {
+        let mut f = ReplyFilter::default();
+        f.filter(beginning, &mut Outstanding::default(), &mut Vec::new());
+        assert_eq!(f.may_hold_terminals_own(), own, "{}", beginning.escape_ascii());
+    }
     let mut o = Outstanding { cursor_reports: outstanding };
     let mut out = Vec::new();
     for p in parts {

@@ -231,14 +231,15 @@ fn a_saved_cursor_goes_with_its_text() {
 
 #[test]
 fn of_a_string_whose_middle_is_lost_nothing_is_done() {
-    let long = "QUJD".repeat(50_000);
-    for (start, end) in [
-        ("\x1b]52;c;", "\x07"),
-        ("\x1b]52;c;", "\x1b\\"),
-        ("\x1b]1337;File=:", "\x07"),
-        ("\x1bPq", "\x1b\\"),
-        ("\x1b_Gf=24,a=T;", "\x1b\\"),
+    // Images are kept up to a bound of their own.
+    for (start, end, length) in [
+        ("\x1b]52;c;", "\x07", 50_000),
+        ("\x1b]52;c;", "\x1b\\", 50_000),
+        ("\x1b]1337;File=:", "\x07", MAX_IMAGE_BYTES),
+        ("\x1bPq", "\x1b\\", MAX_IMAGE_BYTES),
+        ("\x1b_Gf=24,a=T;", "\x1b\\", MAX_IMAGE_BYTES),
     ] {
+        let long = "QUJD".repeat(length / 4 + 1);
         let mut t = term(format!("a{start}{long}").as_bytes());
         let mut out = Vec::new();
         t.snapshot(SnapshotOptions::default(), &mut out);
@@ -363,4 +364,30 @@ fn columns_are_only_changed_where_that_is_allowed() {
     assert_eq!((t.text(0).as_str(), t.cursor()), ("x\n", (1, 0)));
     same_again(&t, "allowed");
     assert_eq!(term(b"\x1b[3g\x1b[?5W\tx").text(0), "        x\n");
+}
+
+#[test]
+fn marks_of_shell_integration_come_back_with_what_they_say_in_their_order() {
+    let mut t = Terminal::new(Size { cols: 20, rows: 4 }, 100);
+    t.feed(b"\x1b]133;D;1\x07\x1b]133;A;cl=m;redraw=0\x1b\\$ \x1b]133;B\x07false\r\n\x1b]133;C;cmdline=false\x07");
+    t.feed(b"\r\n1\r\n2\r\n3\r\n\x1b]133;D;130;aid=7\x07\x1b]133;P;k=s\x07> \x1b]133;I\x07");
+    let mut said = Vec::new();
+    t.snapshot(SnapshotOptions { scrollback_lines: usize::MAX, ..SnapshotOptions::default() }, &mut said);
+    let said = String::from_utf8(said).unwrap().replace('\x1b', "^");
+    let marks: Vec<&str> = said.split("^]133;").skip(1).map(|rest| rest.split('^').next().unwrap()).collect();
+    assert_eq!(
+        marks,
+        ["D;1", "A;cl=m;redraw=0", "B", "C;cmdline=false", "D;130;aid=7", "P;k=s", "I"],
+        "{said}"
+    );
+    let mut again = Terminal::new(Size { cols: 20, rows: 4 }, 100);
+    again.feed(said.replace('^', "\x1b").as_bytes());
+    assert_eq!(again.dump(), t.dump());
+    // However wide the screen is then.
+    for cols in [1, 3, 40] {
+        t.resize(Size { cols, rows: 4 });
+        let mut said = Vec::new();
+        t.snapshot(SnapshotOptions { scrollback_lines: usize::MAX, ..SnapshotOptions::default() }, &mut said);
+        assert!(String::from_utf8(said).unwrap().contains("\x1b]133;D;130;aid=7\x1b\\"), "{cols}");
+    }
 }

@@ -122,6 +122,10 @@ impl Session {
                     self.send_size();
                 }
                 if leads_now {
+                    if self.views.presence().traits.is_some() {
+                        // What is written next lands where this one's terminal puts it.
+                        self.send_presence(false);
+                    }
                     self.tell_views();
                     self.publish();
                 }
@@ -145,6 +149,8 @@ impl Session {
                     self.publish();
                 }
             }
+            Frame::Traits(traits) if self.views.is_like(id, traits) => self.send_presence(false),
+            Frame::Traits(_) => {}
             Frame::InputEnd(end) => {
                 if let Some(stream) = &self.stream
                     && end.view == id.as_bytes()

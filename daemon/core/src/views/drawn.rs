@@ -93,13 +93,13 @@ impl Member {
         next.want_snapshot();
         let Next::Snapshot { at, .. } = next.next(ring, CHUNK) else { return };
         next.forgo(ring);
+        // History only once, as for all views.
+        let history = self.history(screen);
         let Some(drawing) = &mut self.part.drawing else { return };
         if self.redraw || self.view.differences.is_none() {
             drawing.forget();
         }
         let mut drawn = Vec::new();
-        // History only once, as for all views.
-        let history = std::mem::take(&mut self.view.scrollback_lines);
         let whole = drawing.draw(screen, own, history, &mut drawn);
         next.charge(drawn.len() as u64);
         self.place = ViewPosition::Follows(next);

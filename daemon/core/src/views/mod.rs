@@ -3,6 +3,7 @@
 //! more until it does, whatever it allowed.
 
 mod drawn;
+mod shown;
 
 use crate::leader::Leaders;
 use crate::session::{Effect, Effects};
@@ -12,9 +13,10 @@ use sessd_proto::docs::time::rfc3339;
 use sessd_proto::docs::{SizeDoc, SizePolicy, ViewDoc};
 use sessd_proto::frame::put_snapshot;
 use sessd_proto::limits::{CHUNK, VIEW_WINDOW};
-use sessd_proto::messages::{Close, CloseReason, Detach, ExitRecord, Presence, ViewState};
+use sessd_proto::messages::{Close, CloseReason, Detach, ExitRecord, Presence, Traits, ViewState};
 use sessd_proto::{Frame, Uuid};
 use sessd_terminal::{Abilities, Cursor, Next, Ring, Size, SnapshotOptions, Terminal};
+use shown::Shown;
 
 /// How far a lossless view may be behind before the stream is held back.
 const LOSSLESS_LAG: u64 = 256 * 1024;
@@ -65,6 +67,12 @@ pub struct View {
     pub no_output: bool,
     /// What it was, if it comes again.
     pub standing: Option<sessd_proto::messages::Standing>,
+    /// Names the terminal that it is shown in; empty: not known.
+    pub terminal: String,
+    /// What that is like, as far as it is known.
+    pub traits: Option<Traits>,
+    /// Images that were shown are not shown again.
+    pub no_images: bool,
 }
 
 impl View {
@@ -114,6 +122,10 @@ struct Member {
     redraw: bool,
     /// When it was last drawn for that.
     drawn: Option<u64>,
+    /// Some output never went there.
+    skipped: bool,
+    /// How many rows had left the screen when its terminal was left before.
+    shown: Option<u64>,
     /// It has another size than the session, and is shown a part of it, drawn.
     part: Drawn,
     typed: Typed,
@@ -138,6 +150,7 @@ pub struct Views {
     members: Vec<Member>,
     /// Who leads.
     pub leaders: Leaders,
+    shown: Shown,
 }
 
 impl Views {
@@ -166,6 +179,7 @@ impl Views {
             _ => ViewPosition::Nothing,
         };
         self.leaders.join(view.id, view.size, !(view.read_only || view.passive), view.standing);
+        let shown = self.shown.by(&view.terminal);
         self.members.push(Member {
             view,
             way: Way::default(),
@@ -175,6 +189,8 @@ impl Views {
             told: None,
             redraw: false,
             drawn: None,
+            skipped: false,
+            shown,
             part: Drawn::default(),
             typed: Typed::default(),
             to_acknowledge: None,
@@ -209,7 +225,7 @@ impl Views {
         let count = gone.len();
         for mut member in gone {
             self.leaders.leave(member.view.id);
-            member.tell_text_rows(screen, out);
+            member.leaves(screen, &mut self.shown, out);
             member.put(&Frame::Detach(Detach { detail: why.to_owned() }), out);
             out.push(Effect::CloseView(member.view.id));
         }
@@ -242,8 +258,8 @@ impl Views {
 
     /// A view is about to leave: below what its terminal shows is room.
     pub fn tell_text_rows(&mut self, id: Uuid, screen: Option<&Terminal>, out: &mut Effects) {
-        if let Some(member) = self.find(id) {
-            member.tell_text_rows(screen, out);
+        if let Some(member) = self.members.iter_mut().find(|m| m.view.id == id) {
+            member.leaves(screen, &mut self.shown, out);
         }
     }
 
@@ -335,12 +351,20 @@ impl Views {
         }
     }
 
+    /// What a view's terminal is like is known now. True if the holder is to hear of it.
+    pub fn is_like(&mut self, id: Uuid, traits: Traits) -> bool {
+        let leads = self.leaders.leader() == Some(id);
+        self.find(id).is_some_and(|member| member.view.traits.replace(traits) != Some(traits)) && leads
+    }
+
     /// What the holder should know about who watches.
     pub fn presence(&self) -> Presence {
+        let leader = self.leaders.leader();
         Presence {
             views: self.members.iter().filter(|m| !m.view.uncounted).count() as u32,
-            interactive: self.leaders.leader().is_some(),
+            interactive: leader.is_some(),
             lossless: self.members.iter().any(|m| m.view.lossless),
+            traits: self.members.iter().find(|m| Some(m.view.id) == leader).and_then(|m| m.view.traits),
             view_ids: self.members.iter().map(|m| m.view.id.as_bytes().to_vec()).collect(),
             predicting: self
                 .members
@@ -531,7 +555,7 @@ impl Views {
             };
             if has_all {
                 if !goes_on || member.view.passive {
-                    member.tell_text_rows(screen, out);
+                    member.leaves(screen, &mut self.shown, out);
                     member.put(&Frame::Ended(exit.clone()), out);
                 }
                 out.push(Effect::CloseView(member.view.id));
@@ -567,8 +591,17 @@ impl Member {
         self.place = ViewPosition::Follows(cursor);
     }
 
-    fn tell_text_rows(&mut self, screen: Option<&Terminal>, out: &mut Effects) {
+    /// Lines of scrollback for its first screen: none that its terminal has, and history only once.
+    fn history(&mut self, screen: &Terminal) -> usize {
+        let lines = std::mem::take(&mut self.view.scrollback_lines);
+        shown::new_rows(self.shown, lines, screen)
+    }
+
+    fn leaves(&mut self, screen: Option<&Terminal>, shown: &mut Shown, out: &mut Effects) {
         let (Some(screen), Some((cols, rows))) = (screen, self.view.size) else { return };
+        if !self.skipped {
+            shown.left(&self.view.terminal, Size { cols, rows }, screen);
+        }
         let text_rows = Some(screen.rows_of_text(Size { cols, rows }, self.part.drawing()).into());
         let state = ViewState { text_rows, ..self.told.clone().unwrap_or_default() };
         self.put(&Frame::ViewState(state), out);
@@ -606,9 +639,14 @@ impl Member {
                         return;
                     };
                     // History only once: never again to a view that has it.
-                    let scrollback_lines = std::mem::take(&mut self.view.scrollback_lines);
+                    let scrollback_lines = self.history(screen);
+                    self.skipped |= skipped > 0;
                     let mut snapshot = Vec::new();
-                    let options = SnapshotOptions { scrollback_lines, ..SnapshotOptions::default() };
+                    let options = SnapshotOptions {
+                        scrollback_lines,
+                        without_images: self.view.no_images,
+                        ..SnapshotOptions::default()
+                    };
                     screen.snapshot(options, &mut snapshot);
                     next.charge(snapshot.len() as u64);
                     let Size { cols, rows } = screen.size();
@@ -653,6 +691,9 @@ mod tests {
             uncounted: !terminal,
             no_output: !terminal,
             standing: None,
+            terminal: String::new(),
+            traits: None,
+            no_images: false,
         }
     }
 

@@ -496,6 +496,9 @@ async fn start_view(
         uncounted: attach.uncounted,
         no_output: attach.no_output,
         standing: attach.standing,
+        terminal: sessd_proto::docs::text::clean(&attach.terminal, 64),
+        traits: attach.traits,
+        no_images: attach.no_images,
     };
     let began = Instant::now();
     while session.live.borrow().views.iter().any(|view| view.id == id.to_string())

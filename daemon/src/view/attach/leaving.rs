@@ -114,7 +114,7 @@ impl View<'_> {
         let asked = self.unanswered > 0 && fresh(self.asked_at);
         let asked = asked || self.maybe_asked_at.is_some_and(fresh);
         // What was there before the session is worth a moment, so that it can be given back.
-        if self.plain || !(asked || terminal::awaits_answers()) {
+        if self.plain || !(asked || terminal::awaits_answers(now)) {
             return;
         }
         self.to_terminal.extend_from_slice(LAST_QUESTION);

@@ -57,6 +57,8 @@ const BELL: u8 = 0x07;
 const READ_MAX: usize = 16 * 1024;
 /// How long a question of the job to our terminal is taken as unanswered.
 const ANSWER_MS: u64 = 10_000;
+/// How long the rest of what only a terminal says waits for: no person types it, and a slow path may cut it.
+const REST_MS: u64 = 300;
 /// What is asked of a view.
 #[derive(Debug, Clone)]
 pub struct Request {
@@ -174,9 +176,14 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         from: seat(),
         colours: can.colours,
         lacks: can.lacks | if plain { m::lacks::DIFFERENCES } else { 0 },
+        terminal: terminal::name(),
+        images: config.images,
         ..Wants::terminal(config.scrollback_lines)
     };
     let mut core = ViewCore::new(&request.session, wants, size);
+    if let Some(traits) = terminal::traits() {
+        core.is_like(traits);
+    }
     client.send(&Frame::Environment(Asking::here(paths, true).of_person(true)))?;
     client.send(&Frame::Attach(core.attach()))?;
     let attached = wait_attached(&mut client)?;
@@ -196,7 +203,8 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         // Nothing that this view does otherwise: it is said before, and lies over nothing that is shown.
         out::say(&format!("[{label}: {}]", std::mem::take(&mut to_say)));
     }
-    let raw = Raw::take(plain)?;
+    let wide = words::locale_is_wide(|name| std::env::var(name).ok());
+    let raw = Raw::take(plain, wide)?;
     let keys = Keys::new(detach_key);
     let mut view = View {
         paths,
@@ -355,7 +363,7 @@ impl View<'_> {
             Line::Away => None,
             Line::Asked(at) | Line::Shown { at, .. } => Some(at + SAY_AGAIN_MS),
         };
-        let escape = self.escape_held_at.map(|at| at + ESCAPE_MS);
+        let escape = self.escape_until();
         let look = self.lost.as_ref().and_then(Lost::looks_at);
         let screen = self.asked_to_tell_at.map(|at| at + SCREEN_MS);
         let deadline = [
@@ -437,7 +445,11 @@ impl View<'_> {
         };
         let now = self.now();
         self.burst.read(read.len(), now);
-        let typed = self.keys.typed(&terminal::typed(read, now), now);
+        let keys = terminal::typed(read, now);
+        if let Some(traits) = terminal::traits() {
+            self.core.is_like(traits);
+        }
+        let typed = self.keys.typed(&keys, now);
         self.take_typed(typed, now)
     }
 
@@ -477,7 +489,8 @@ impl View<'_> {
         let leads = self.core.state().leader && self.core.carries();
         let mut parts: Vec<(bool, Vec<u8>)> = Vec::new();
         self.answers.divide(bytes, &mut self.outstanding, |answer, part| parts.push((answer, part.to_vec())));
-        if leads {
+        // What of it is the session's to say must be whole where it is taken out, however it was read.
+        if leads && !self.answers.may_hold_terminals_own() {
             // Nothing is kept from the job but for a moment's doubt, and here there is none.
             let mut keys = Vec::new();
             self.answers.flush(&mut keys);
@@ -542,10 +555,16 @@ impl View<'_> {
         }
     }
 
+    /// Until when the beginning of what may be an answer waits for the rest.
+    fn escape_until(&self) -> Option<u64> {
+        let wait = if self.answers.may_hold_terminals_own() { REST_MS } else { ESCAPE_MS };
+        self.escape_held_at.map(|at| at + wait)
+    }
+
     /// Nothing followed the ESC that was held back: it is the Escape key.
     fn release_escape(&mut self) {
         let now = self.now();
-        if self.escape_held_at.is_some_and(|at| now >= at + ESCAPE_MS) {
+        if self.escape_until().is_some_and(|at| now >= at) {
             self.escape_held_at = None;
             let mut keys = Vec::new();
             self.answers.flush(&mut keys);

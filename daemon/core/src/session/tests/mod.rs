@@ -107,6 +107,9 @@ fn view_of(id: Uuid, size: (u16, u16)) -> View {
         uncounted: false,
         no_output: false,
         standing: None,
+        terminal: String::new(),
+        traits: None,
+        no_images: false,
     }
 }
 

@@ -4,7 +4,9 @@
 //! them than it put there (a snapshot clears the whole keyboard stack, to be sure) is stopped at the entry that was there
 //! when it came. Everything else of a terminal can be reset without knowing what was done to it; see `terminal`.
 
-use super::before::Before;
+mod rarities;
+
+use crate::view::before::Before;
 
 /// Bytes of an OSC that are looked at.
 const HEAD_MAX: usize = 10;
@@ -23,7 +25,9 @@ const UNDONE: [u16; 30] = [
 ];
 /// Of these, what a person's terminal may have on without us, by its settings or because of who ran before: saved when the
 /// terminal is taken and restored when it is given back, where it knows how.
-const SAVED: [u16; 9] = [1, 7, 25, 45, 1004, 2004, 2027, 2031, 2048];
+const SAVED: [u16; 8] = [1, 7, 25, 45, 1004, 2004, 2031, 2048];
+/// A mode that the session does not claim: the terminal keeps it as it was when it was measured.
+const CLUSTERS: u16 = 2027;
 /// Private modes that are on in a terminal nobody has said anything to.
 const ON_AT_FIRST: [u16; 6] = [8, 19, 1034, 1035, 1046, 1070];
 /// Ends whatever was half said, a link and a synchronized update.
@@ -38,7 +42,7 @@ const FIRST_SCREEN: &[u8] = b"\x1b7\x1b[?1049l\x1b[?1047l\x1b[?47l";
 const UNDO: &[u8] = b"\x1b[m\x1b[0\"q\x1b[r\x1b[?69l\x1b[?6l\x1b[4l\x1b[20l\
 \x1b[?5l\x1b[?7h\x1b[?25h\x1b[?45l\x1b[?1l\x1b[?66l\x1b>\x1b(B\x1b)B\x1b*B\x1b+B\x0f\
 \x1b[?9l\x1b[?1000l\x1b[?1001l\x1b[?1002l\x1b[?1003l\x1b[?1004l\x1b[?1005l\x1b[?1006l\x1b[?1015l\x1b[?1016l\
-\x1b[?2004l\x1b[?2027l\x1b[?2031l\x1b[?2048l\x1b[*x\x1b[>4m";
+\x1b[?2004l\x1b[?2031l\x1b[?2048l\x1b[*x\x1b[>4m";
 const VT100: &[u8] = b"\x1b<";
 const OUT_OF_TEK: &[u8] = b"\x1b\x03";
 /// Modes whose default is the person's: how the cursor blinks, what Backspace, Alt and the wheel send.
@@ -82,7 +86,7 @@ impl Borrowed {
     /// What the terminal is told before it shows anything of the session: title, colours and preferences saved (XTWINOPS 22,
     /// XTPUSHCOLORS, XTSAVE), and a keyboard entry of our own.
     pub(super) const TAKE: &'static [u8] =
-        b"\x1b[22;0t\x1b[#P\x1b[?12;67;1007;1036s\x1b[?1;7;25;45;1004;2004;2027;2031;2048s\x1b[>0u";
+        b"\x1b[22;0t\x1b[#P\x1b[?12;67;1007;1036s\x1b[?1;7;25;45;1004;2004;2031;2048s\x1b[>0u";
 
     /// Passes output on to `out`, but for what would take the user's own entries.
     pub(super) fn pass(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
@@ -184,6 +188,16 @@ impl Borrowed {
                 self.keyboard[screen] = above - count;
             }
             [0x1b, b'[', b'?', modes @ .., last @ (b'h' | b'l')] => {
+                let all = numbers(modes).unwrap_or_default();
+                if all.contains(&CLUSTERS) {
+                    let rest: Vec<String> =
+                        all.iter().filter(|mode| **mode != CLUSTERS).map(u16::to_string).collect();
+                    if !rest.is_empty() {
+                        let said = format!("\x1b[?{}{}", rest.join(";"), char::from(*last));
+                        self.sequence(said.as_bytes(), out);
+                    }
+                    return;
+                }
                 for mode in numbers(modes).unwrap_or_default() {
                     if matches!(mode, 47 | 1047 | 1049) {
                         self.alternate = *last == b'h';
@@ -276,66 +290,6 @@ impl Borrowed {
                 out.extend_from_slice(format!("\x1b[?{mode}s").as_bytes());
             }
             None => {}
-        }
-    }
-
-    /// Rare sequences that change how a terminal works, each with what undoes it (xterm ctlseqs).
-    fn oddity(&mut self, sequence: &[u8]) {
-        let first: &[(&[u8], &[u8], &[u8])] = &[
-            // Start, end, undo. 8-bit controls, and what is printed instead of shown.
-            (b"\x1b G", b"", b"\x1b F"),
-            (b"\x1b[", b"5i", b"\x1b[4i"),
-            (b"\x1b[?", b"5i", b"\x1b[?4i"),
-            // What is written goes into the status line, and there is one.
-            (b"\x1b[", b"$}", b"\x1b[0$}"),
-            (b"\x1b[", b"$~", b"\x1b[0$~"),
-            // The level of conformance, by each number that a terminal may begin with: the highest it knows stays.
-            (b"\x1b[", b"\"p", b"\x1b[62;1\"p\x1b[63;1\"p\x1b[64;1\"p\x1b[65;1\"p"),
-            (b"\x1b%@", b"", b"\x1b%G"),
-        ];
-        let then: &[(&[u8], &[u8], &[u8])] = &[
-            // A locked keyboard, an echo of the terminal's own.
-            (b"\x1b[", b"h", b"\x1b[2l\x1b[12h"),
-            (b"\x1b[", b"l", b"\x1b[2l\x1b[12h"),
-            // Memory lock, guarded areas, bells, lamps, checksums, areas.
-            (b"\x1bl", b"", b"\x1bm"),
-            (b"\x1bV", b"", b"\x1bW"),
-            (b"\x1b[", b" t", b"\x1b[8 t"),
-            (b"\x1b[", b" u", b"\x1b[8 u"),
-            (b"\x1b[", b"#y", b"\x1b[0#y"),
-            (b"\x1b[", b"*x", b"\x1b[0*x"),
-            // The locator, the pointer, titles in hexadecimal.
-            (b"\x1b[", b"'z", b"\x1b[0'z"),
-            (b"\x1b[", b"'{", b"\x1b[0'{"),
-            (b"\x1b[>", b"p", b"\x1b[>1p"),
-            (b"\x1b[>", b"t", b"\x1b[>0;1;2;3T"),
-            // What keys send.
-            (b"\x1b[>", b"m", b"\x1b[>0m\x1b[>1m\x1b[>2m\x1b[>3m"),
-            (b"\x1b[>", b"n", b"\x1b[>0m\x1b[>1m\x1b[>2m\x1b[>3m\x1b[>4m"),
-            (b"\x1b[>", b"f", b"\x1b[>0f\x1b[>1f\x1b[>2f\x1b[>4f"),
-            (b"\x1bP", b"|", b"\x1bP0;1|\x1b\\"),
-            // The pointer's shape, the font, a bar of progress.
-            (b"\x1b]22;", b"", b"\x1b]22;\x1b\\"),
-            (b"\x1b]50;", b"", b"\x1b]50;#0\x1b\\"),
-            (b"\x1b]9;4;", b"", b"\x1b]9;4;0\x1b\\"),
-        ];
-        let is = |(start, end, _): &&(&[u8], &[u8], &'static [u8])| {
-            let Some(rest) = sequence.strip_prefix(*start) else { return false };
-            // Whatever has a marker is another sequence.
-            rest.ends_with(end)
-                && (start.len() > 2 || end.is_empty() || !matches!(rest.first(), Some(b'<'..=b'?')))
-        };
-        if let Some((.., undo)) = first.iter().find(is) {
-            remember(&mut self.first, undo);
-        }
-        // A snapshot says these each time, and they set what a terminal begins with.
-        let harmless = matches!(sequence, b"\x1b[>m" | b"\x1b[>4;0m");
-        if let Some((.., undo)) = then.iter().find(is).filter(|_| !harmless) {
-            let ansi = matches!(sequence.last(), Some(b'h' | b'l')) && sequence.get(1) == Some(&b'[');
-            let modes = sequence.get(2..sequence.len() - 1).and_then(numbers).unwrap_or_default();
-            if !ansi || modes.iter().any(|mode| matches!(mode, 2 | 12)) {
-                remember(&mut self.then, undo);
-            }
         }
     }
 
@@ -450,6 +404,16 @@ impl Borrowed {
         undo
     }
 
+    /// Asks how the terminal measures clusters, on a line that is blank, and is so again: this row. What is typed then has the answer.
+    pub(super) fn measure(&mut self, row: u16) -> Vec<u8> {
+        self.before.measure(row)
+    }
+
+    /// Where its cursor was after each of the probes, once it has said so.
+    pub(super) fn measured(&self) -> Option<[u16; 4]> {
+        self.before.measured()
+    }
+
     /// What is typed, without what the terminal answers to questions of our own.
     pub(super) fn typed(&mut self, bytes: &[u8], now_ms: u64) -> Vec<u8> {
         self.before.typed(bytes, now_ms)
@@ -466,8 +430,8 @@ impl Borrowed {
     }
 
     /// Whether such an answer may come still.
-    pub(super) fn awaits_answers(&self) -> bool {
-        self.before.is_open()
+    pub(super) fn awaits_answers(&self, now_ms: u64) -> bool {
+        self.before.is_open(now_ms)
     }
 
     /// The terminal's width, if the session had it changed. Said while changes of it are allowed still.
@@ -535,12 +499,6 @@ fn terminal_size() -> Option<(u16, u16)> {
     crate::view::terminal::size()
 }
 
-fn remember(list: &mut Vec<&'static [u8]>, undo: &'static [u8]) {
-    if !list.contains(&undo) {
-        list.push(undo);
-    }
-}
-
 /// Parameters of a sequence, an empty one as 0; `None` if there is anything else.
 fn numbers(text: &[u8]) -> Option<Vec<u16>> {
     if text.is_empty() {
@@ -552,150 +510,6 @@ fn numbers(text: &[u8]) -> Option<Vec<u16>> {
 }
 
 #[cfg(test)]
-#[path = "borrowed_terminals.rs"]
 mod terminals;
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn after(pieces: &[&[u8]]) -> (String, String) {
-        let mut borrowed = Borrowed::default();
-        let (mut out, mut back) = (Vec::new(), Vec::new());
-        for piece in pieces {
-            borrowed.pass(piece, &mut out);
-        }
-        borrowed.give_back_first(&mut back);
-        borrowed.give_back_alternate(&mut back);
-        borrowed.give_back_columns(&mut back);
-        borrowed.give_back(&mut back);
-        let saved: String = SAVED.iter().map(|mode| format!("^[?{mode}r")).collect();
-        let end = format!("{saved}^[#Q^[23;0t");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace('\x1b', "^").replace(&end, "");
-        (text(&out), text(&back))
-    }
-
-    fn both(pieces: &[&[u8]], out: &str, back: &str) {
-        assert_eq!(after(pieces), (out.to_owned(), back.to_owned()), "{pieces:?}");
-        // However it is cut.
-        let whole = pieces.concat();
-        let bytes: Vec<&[u8]> = whole.chunks(1).collect();
-        assert_eq!(after(&bytes), (out.to_owned(), back.to_owned()), "{pieces:?} byte by byte");
-    }
-
-    #[test]
-    fn what_the_session_pushed_is_popped_and_no_more() {
-        both(&[b"plain \x1b[31mred"], "plain ^[31mred", "^[<1u");
-        both(&[b"\x1b[>1u\x1b[>3;1ux"], "^[>1u^[>3;1ux", "^[<3u");
-        both(&[b"\x1b[>1u\x1b[>3u\x1b[<u"], "^[>1u^[>3u^[<u", "^[<2u");
-        both(&[b"\x1b[>1u\x1b[<99u\x1b[=5u"], "^[>1u^[<1u^[=0u^[=5u", "^[<1u");
-        both(&[b"\x1b[<u"], "^[=0u", "^[<1u");
-        both(&[b"\x1bc"], "^c", "");
-    }
-
-    #[test]
-    fn each_screen_has_its_own_keyboard_stack() {
-        both(&[b"\x1b[>1u\x1b[?1049h\x1b[>5u\x1b[>7u"], "^[>1u^[?1049h^[>5u^[>7u", "^[<2u^[<2u");
-        both(&[b"\x1b[?1049h\x1b[>5u\x1b[<9u\x1b[?1049l"], "^[?1049h^[>5u^[<1u^[=0u^[?1049l", "^[<1u");
-    }
-
-    #[test]
-    fn saved_titles_are_taken_away_newest_first_and_the_users_stays() {
-        both(&[b"\x1b[22;2t\x1b[22t\x1b[23;0;0t"], "^[22;2t^[22t^[23;0;0t", "^[<1u^[23;2t");
-        both(&[b"\x1b[23;0tx"], "x", "^[<1u");
-        both(&[b"\x1b[14t"], "^[14t", "^[<1u");
-    }
-
-    #[test]
-    fn preferences_are_restored_if_they_were_touched() {
-        both(&[b"\x1b[?12;25h"], "^P$q q^\\^[?12;25h", "^[<1u^[0 q^[?12l^[?12r");
-        both(&[b"\x1b[?67h"], "^[?67h", "^[<1u^[?67r");
-    }
-
-    #[test]
-    fn a_mode_nobody_thought_of_is_saved_before_it_is_touched_and_restored() {
-        both(
-            &[b"\x1b[?1041;1042h\x1b[?1042l\x1b[?1070l"],
-            "^[?1041s^[?1042s^[?1041;1042h^[?1042l^[?1070s^[?1070l",
-            "^[<1u^[?1041l^[?1041r^[?1042r^[?1070h^[?1070r",
-        );
-        both(&[b"\x1b[?42h\x1b[?42s"], "^[?42s^[?42h^[?42s", "^[<1u^[?42l");
-        both(&[b"\x1b[?1046l"], "^[?1046s^[?1046l", "^[?1046h^[<1u^[?1046h^[?1046r");
-        let many: Vec<u8> = (3000..4000).flat_map(|n| format!("\x1b[?{n}h").into_bytes()).collect();
-        assert_eq!(after(&[&many]).1.matches('r').count(), MODES_MAX, "bounded");
-    }
-
-    #[test]
-    fn what_makes_a_terminal_listen_to_something_else_is_undone_first() {
-        both(&[b"\x1b[?2l"], "^[?2l", "^<^[<1u");
-        both(&[b"\x1b G"], "^ G", "^ F^[<1u");
-        both(&[b"\x1b G\x1b[?2l"], "^ G^[?2l", "^<^ F^[<1u");
-        both(&[b"\x1b[61\"p"], "^[61\"p", "^[62;1\"p^[63;1\"p^[64;1\"p^[65;1\"p^[<1u");
-        both(&[b"\x1b[5i"], "^[5i", "^[4i^[<1u");
-        both(&[b"\x1b[1$}\x1b[2$~"], "^[1$}^[2$~", "^[0$}^[0$~^[<1u");
-    }
-
-    #[test]
-    fn rarities_are_undone_once_and_only_if_they_came() {
-        both(&[b"\x1b[2h\x1b[12l"], "^[2h^[12l", "^[<1u^[2l^[12h");
-        both(&[b"\x1b[4h\x1b[20l"], "^[4h^[20l", "^[<1u");
-        both(&[b"\x1b[>m\x1b[>4;0m"], "^[>m^[>4;0m", "^[<1u");
-        both(&[b"\x1b[>2;1m"], "^[>2;1m", "^[<1u^[>0m^[>1m^[>2m^[>3m");
-        both(&[b"\x1bP1;1|17/68656C6C6F\x1b\\"], "^P1;1|17/68656C6C6F^\\", "^[<1u^P0;1|^\\");
-        both(
-            &[b"\x1b]22;hand\x07\x1b]9;4;1;50\x07x"],
-            "^]22;hand\u{7}^]9;4;1;50\u{7}x",
-            "^[<1u^]22;^\\^]9;4;0^\\",
-        );
-        both(&[b"\x1b]2;a title\x07\x1b]8;;http://a\x1b\\"], "^]2;a title\u{7}^]8;;http://a^\\", "^[<1u");
-        both(
-            &[b"\x1b[38;5;1m\x1b[1;2H\x1b[3 q\x1b[1;5r"],
-            "^[38;5;1m^[1;2H^P$q q^\\^[3 q^[1;5r",
-            "^[<1u^[0 q",
-        );
-        both(&[b"\x1b(0\x1b)A\x1b#8\x1b%G"], "^(0^)A^#8^%G", "^[<1u");
-    }
-
-    #[test]
-    fn questions_are_known_by_their_form() {
-        for (bytes, asks) in [
-            (&b"\x1b[?1;1;0S"[..], true),
-            (b"\x1b_Gi=31,s=1,v=1,a=q,t=d,f=24;AAAA\x1b\\", true),
-            (b"\x1b[1;1;1;1;5;5*y", true),
-            (b"\x1b]21;foreground=?\x1b\\", false),
-            (b"\x1b]22;?\x1b\\", true),
-            (b"\x1b[?996n", true),
-            (b"\x1b[S\x1b[2S\x1b[31m\x1b]2;what?\x07\x1b[u\x1b_x\x1b\\", false),
-        ] {
-            let (mut borrowed, mut out) = (Borrowed::default(), Vec::new());
-            for byte in bytes.chunks(1) {
-                borrowed.pass(byte, &mut out);
-            }
-            assert_eq!(borrowed.take_asked(), asks, "{}", bytes.escape_ascii());
-            assert!(!borrowed.take_asked());
-        }
-    }
-
-    #[test]
-    fn what_was_pushed_of_colours_and_looks_is_taken_away_and_no_more() {
-        both(&[b"\x1b[#P\x1b[#P\x1b[#Q\x1b[#Q\x1b[#Qx"], "^[#P^[#P^[#Q^[#Qx", "^[<1u");
-        both(&[b"\x1b[#P\x1b[3#P\x1b[1#Qx"], "^[#P^[4#P^[2#Qx", "^[<1u");
-        both(&[b"\x1b[#P\x1b[1;30#{\x1b[#}\x1b[#}\x1b[#p"], "^[#P^[1;30#{^[#}^[#p", "^[<1u^[#}^[#Q");
-    }
-
-    #[test]
-    fn eighty_columns_come_back_without_wiping_the_screen() {
-        both(&[b"\x1b[?40h\x1b[?3h"], "^[?40s^[?40h^[?3h", "^[?95h^[?3l^[?95l^[<1u^[?40l^[?40r");
-        both(&[b"\x1b[?3h\x1b[?3l"], "^[?3h^[?3l", "^[<1u");
-    }
-
-    #[test]
-    fn broken_and_long_sequences_pass() {
-        both(&[b"\x1b[12\x1b[>1ux"], "^[12^[>1ux", "^[<2u");
-        both(&[b"\x1b\x1b[>1u"], "^^[>1u", "^[<2u");
-        let long = [&b"\x1b["[..], &b"1;".repeat(100), b"m"].concat();
-        let (out, _) = after(&[&long]);
-        assert_eq!(out.len(), long.len());
-        both(&[b"\x1b[3\nu"], "^[3\nu", "^[<1u");
-    }
-}
+mod tests;
