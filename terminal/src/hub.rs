@@ -282,9 +282,16 @@ impl Cursor {
     }
 
     /// It is not due the bytes from its offset on any more, because it is shown what they make: they do not count as
-    /// skipped. How many it was due until now.
+    /// skipped. How many it had missed before: none, unless it was too far behind to be given them.
     pub fn forgo(&mut self, stream: &impl AsRef<Ring>) -> u64 {
-        if std::mem::take(&mut self.promised) { self.lag(stream) } else { 0 }
+        let promised = std::mem::take(&mut self.promised);
+        if promised && self.is_lost(stream.as_ref()) { self.lag(stream) } else { 0 }
+    }
+
+    /// What it is due next is not to be had, or it is further behind than it may be.
+    fn is_lost(&self, ring: &Ring) -> bool {
+        // An offset past the head is of another stream's time: only a snapshot can be right.
+        self.offset > ring.head() || self.offset < ring.oldest() || ring.head() - self.offset > self.max_lag
     }
 
     /// Bytes it is behind the head.
@@ -296,9 +303,7 @@ impl Cursor {
     pub fn next<'a>(&mut self, stream: &'a impl AsRef<Ring>, max: usize) -> Next<'a> {
         let ring = stream.as_ref();
         let head = ring.head();
-        // An offset past the head is of another stream's time: only a snapshot can be right.
-        let lost = self.offset > head || self.offset < ring.oldest() || head - self.offset > self.max_lag;
-        let snapshot = self.wants_snapshot || lost;
+        let snapshot = self.wants_snapshot || self.is_lost(ring);
         if !snapshot && self.offset == head {
             return Next::Idle;
         }

@@ -123,3 +123,17 @@ fn an_offset_of_the_future_gets_a_snapshot() {
     assert_eq!(c.next(&hub, 10), Next::Bytes { offset: 1001, bytes: b"z" });
     assert_eq!(c.next(&hub, 10), Next::Idle);
 }
+
+/// What is shown in another way than as bytes is not skipped; what there were too many of to be given is.
+#[test]
+fn who_is_shown_what_it_was_due_has_missed_only_what_it_was_too_far_behind_for() {
+    let mut ring = Ring::new(64, 0);
+    ring.append(&[b'x'; 50]);
+    let cursor = |max| Cursor::at(10).with_max_lag(max);
+    assert_eq!(cursor(u64::MAX).forgo(&ring), 0);
+    assert_eq!(cursor(40).forgo(&ring), 0);
+    assert_eq!(cursor(39).forgo(&ring), 40);
+    ring.append(&[b'x'; 50]);
+    assert_eq!(cursor(u64::MAX).forgo(&ring), 90);
+    assert_eq!(Cursor::needing_snapshot().forgo(&ring), 0);
+}

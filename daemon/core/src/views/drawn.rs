@@ -21,7 +21,7 @@ pub(super) struct Drawn {
     sizes: Option<(Size, Size)>,
     /// What its terminal shows; none: it is shown bytes.
     drawing: Option<Drawing>,
-    /// Bytes that it was due when it was shown no more of them, and that it never got.
+    /// Bytes that it had missed when it was shown no more of them.
     missed: u64,
     /// A drawing is on its way to its terminal.
     under_way: bool,
@@ -70,7 +70,7 @@ impl Member {
         let (ViewPosition::Follows(cursor), Some(own)) = (&mut self.place, self.view.size) else { return };
         let own = Size { cols: own.0, rows: own.1 };
         if self.part.drawing.is_none() {
-            // It was shown all that came before its session had another size, if it is not slow.
+            // What it was due and had not got yet is drawn. Who was too far behind for that has missed it.
             self.part.missed = cursor.forgo(ring);
             self.part.drawing = Some(Drawing::new(self.view.differences.unwrap_or_default()));
         }

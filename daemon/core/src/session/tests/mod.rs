@@ -246,7 +246,10 @@ impl Rig {
                             Frame::Output { bytes, .. } => {
                                 format!("OUTPUT {}", String::from_utf8_lossy(bytes))
                             }
-                            Frame::Snapshot { at, .. } => format!("SNAPSHOT {at}"),
+                            Frame::Snapshot { at, skipped: 0, .. } => format!("SNAPSHOT {at}"),
+                            Frame::Snapshot { at, skipped, .. } => {
+                                format!("SNAPSHOT {at}, {skipped} skipped")
+                            }
                             Frame::Ended(exit) => format!("ENDED {:?}", exit.code),
                             Frame::InputAck { seq, .. } => format!("ACK {seq}"),
                             Frame::Withdrawn { from, to, .. } => format!("WITHDRAWN {from}..{to}"),
