@@ -12,8 +12,9 @@ const HEAD: usize = 256 << 10;
 /// No image is larger than this, either way.
 const MAX: u32 = 1 << 16;
 
-/// Of what follows the `q` of a sixel image: what it declares (raster attributes) and what it draws, whichever is more.
-pub(crate) fn sixel(data: &[u8]) -> Option<Pixels> {
+/// Of what follows the `q` of a sixel image: what it declares (raster attributes) and what it draws, whichever is more; and where
+/// its last band begins, drawn or not.
+pub(crate) fn sixel(data: &[u8]) -> Option<(Pixels, u32)> {
     let (mut width, mut height, mut x, mut band, mut drawn) = (0u32, 0u32, 0u32, 0u32, false);
     let mut i = 0;
     let number = |i: &mut usize| {
@@ -59,7 +60,7 @@ pub(crate) fn sixel(data: &[u8]) -> Option<Pixels> {
     if drawn {
         height = height.max((band + 1).saturating_mul(6));
     }
-    bounded(width.max(x), height)
+    Some((bounded(width.max(x), height)?, band.saturating_mul(6)))
 }
 
 fn bounded(width: u32, height: u32) -> Option<Pixels> {
@@ -125,6 +126,7 @@ mod tests {
     #[test]
     fn the_size_of_an_image_is_read_from_what_is_there() {
         let size = |p: Option<Pixels>| p.map(|p| (p.width, p.height));
+        let sixel = |data: &[u8]| sixel(data).map(|(pixels, _)| pixels);
         assert_eq!(size(sixel(b"\"1;1;30;40#0;2;0;0;0#0!30~-!30~")), Some((30, 40)));
         assert_eq!(size(sixel(b"#0!30~-!35~$!7~-")), Some((35, 12)), "an empty band is none");
         assert_eq!(size(sixel(b"~~~")), Some((3, 6)));

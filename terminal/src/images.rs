@@ -21,8 +21,6 @@ const MAX_SENT: usize = 256;
 const CELL: (u16, u16) = (10, 20);
 /// Most rows of one.
 const MAX_ROWS: u32 = 4096;
-/// Height of a band of sixels.
-const BAND: u32 = 6;
 
 /// One that is shown somewhere.
 #[derive(Clone, Debug)]
@@ -109,6 +107,11 @@ impl Images {
         }
         self.sent.insert(number, sent);
         while self.sent_bytes(0) > MAX_IMAGE_BYTES && self.sent.remove_least() {}
+    }
+
+    /// What is left of them when the terminal is reset.
+    pub(crate) fn shown(self) -> Self {
+        Self { sent: Numbered::default(), open: None, ..self }
     }
 
     /// Bytes of those that were sent ahead, and so many for each.
@@ -218,7 +221,7 @@ impl Model {
         if body[q] != b'q' {
             return;
         }
-        let Some(pixels) = image_size::sixel(&body[q + 1..]) else { return };
+        let Some((pixels, last_band)) = image_size::sixel(&body[q + 1..]) else { return };
         let cell = self.cell_pixels();
         let (cols, rows) = (pixels.width.div_ceil(cell.width), pixels.height.div_ceil(cell.height));
         let bytes = [&b"\x1bP"[..], body, b"\x1b\\"].concat();
@@ -232,9 +235,10 @@ impl Model {
             return;
         }
         let after = if self.modes.has(bit::SIXEL_RIGHT) { After::Behind } else { After::Below };
-        // xterm scrolls for one more band than there is.
+        // xterm scrolls while it draws, with each band for a row below the one that the band begins in.
         let room = u32::from(self.screen_ref().bottom.saturating_sub(self.cursor.y) + 1) * cell.height;
-        let scrolls = (pixels.height + BAND).saturating_sub(room).div_ceil(cell.height);
+        let below = pixels.height.max(last_band + cell.height);
+        let scrolls = below.saturating_sub(room).div_ceil(cell.height);
         self.place(image, after, scrolls);
     }
 

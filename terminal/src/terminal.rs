@@ -451,6 +451,8 @@ impl Model {
         std::mem::swap(&mut fresh.titles, &mut self.titles);
         std::mem::swap(&mut fresh.heard, &mut self.heard);
         fresh.traits = self.traits;
+        // Those of the scrollback stay, and no other is ever taken for them.
+        fresh.images = std::mem::take(&mut self.images).shown();
         fresh.size_asks = self.size_asks;
         *self = fresh;
     }

@@ -10,15 +10,18 @@ import { readFileSync } from 'node:fs';
 globalThis.self = globalThis;
 const core = readFileSync(new URL('./node_modules/ghostty-web/ghostty-vt.wasm', import.meta.url));
 globalThis.fetch = async () => ({ ok: true, arrayBuffer: async () => core });
+const compiled = WebAssembly.compile(core);
+WebAssembly.compile = () => compiled;
 const { Ghostty } = await import('ghostty-web');
 const log = console.log;
 console.log = console.warn = () => {};
-const ghostty = await Ghostty.load('ghostty-vt.wasm');
 
 const USED = '\x1b[31mold\x1b[?1049h\x1b[2;4r\x1b[?6h\x1b[4h\x1b(0\x1b[?25l\x1b[?2004h\x1b[?1003h\x1b[?1006h\x1b[5 qrubbish\x1b]8;;http://old/\x1b\\';
 const MODES = [1, 5, 6, 7, 25, 45, 66, 69, 1000, 1002, 1003, 1004, 1006, 1016, 2004, 2031, 2048];
 
-function make(c) {
+// Each in a memory of its own: one that is made where another was finds rests of it.
+async function make(c) {
+  const ghostty = await Ghostty.load('ghostty-vt.wasm');
   return ghostty.createTerminal(c.cols, c.rows, { scrollbackLimit: 1 << 22 });
 }
 
@@ -74,13 +77,13 @@ function differ(a, b) {
 
 const allowed = readFileSync(process.argv[2], 'utf8').split('\n').filter((l) => l.includes(': ')).map((l) => l.split(':')[0]);
 const may = (name) => allowed.includes(name) || allowed.some((a) => a.endsWith('*') && name.startsWith(a.slice(0, -1)));
-// Of xterm-* xterm is the only judge.
-const cases = JSON.parse(readFileSync(0, 'utf8')).filter((c) => !/^(xterm|kitty)-/.test(c.name));
+// Of xterm-* xterm is the only judge, and of kitty-* kitty; random-N: see ghostty_allowed.txt.
+const cases = JSON.parse(readFileSync(0, 'utf8')).filter((c) => !/^(xterm|kitty|random)-/.test(c.name));
 let bad = 0;
 let exact = 0;
 for (const c of cases) {
   const bytes = (k) => Buffer.from(c[k], 'base64');
-  const [one, two] = [make(c), make(c)];
+  const [one, two] = [await make(c), await make(c)];
   feed(one, bytes('original'));
   feed(two, Buffer.from(USED));
   feed(two, bytes('ghostty'));
@@ -88,8 +91,6 @@ for (const c of cases) {
   feed(one, bytes('continuation'));
   feed(two, bytes('continuation'));
   found.push(...differ(state(c, one), state(c, two)).map((l) => `then ${l}`));
-  one.free();
-  two.free();
   if (!found.length) exact++;
   if (found.length ? !may(c.name) : allowed.includes(c.name)) {
     bad++;

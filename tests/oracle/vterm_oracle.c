@@ -167,7 +167,7 @@ int main(int argc, char **argv) {
     char name[128];
     sscanf(n, "%127[^\"]", name);
     /* Random streams of wide and combined characters: see vterm_allowed.txt. */
-    if (!strncmp(name, "random-", 7) || !strncmp(name, "xterm-", 6)) continue;
+    if (!strncmp(name, "random-", 7) || !strncmp(name, "xterm-", 6) || !strncmp(name, "kitty-", 6)) continue;
     int cols = atoi(field(line, "cols")), rows = atoi(field(line, "rows"));
     struct term a, b;
     make(&a, rows, cols);

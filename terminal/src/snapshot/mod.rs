@@ -126,6 +126,8 @@ pub(crate) struct Writer<'a> {
     shell: Option<ShellState>,
     /// Bytes of links that may be written still.
     links: usize,
+    /// A cursor was saved for an image.
+    saved_cursor: bool,
 }
 
 impl<'a> Writer<'a> {
@@ -145,6 +147,7 @@ impl<'a> Writer<'a> {
             pen: Pen::default(),
             shell: None,
             links: MAX_SCREEN_LINKS,
+            saved_cursor: false,
         }
     }
 
@@ -277,6 +280,7 @@ impl<'a> Writer<'a> {
         self.fmt(format_args!("\x1b[{rows}A\x1b7\x1b[{}G", x + 1));
         self.put(&bytes);
         self.put(b"\x1b8");
+        self.saved_cursor = true;
         self.row = self.row.min(self.height - 1 - rows);
     }
 

@@ -74,8 +74,9 @@ impl Writer<'_> {
             for _ in 0..self.row {
                 self.put(b"\n");
             }
-            // Where an image was, a cursor was saved.
-            self.put(b"\x1b[H\x1b7");
+            if self.saved_cursor {
+                self.put(b"\x1b[H\x1b7");
+            }
         }
         self.saved(&m.primary.saved);
         self.rows(&m.primary, joined);
@@ -167,6 +168,7 @@ impl Writer<'_> {
                 pen: std::mem::take(&mut self.pen),
                 shell: self.shell,
                 links: self.links,
+                saved_cursor: self.saved_cursor,
             };
             // Broken anew, all notes of a line are its first row's.
             if !fits {
@@ -202,7 +204,7 @@ impl Writer<'_> {
             inner.style(Style::default());
             self.pen = std::mem::take(&mut inner.pen);
             self.shell = inner.shell;
-            self.row = inner.row;
+            (self.row, self.saved_cursor) = (inner.row, inner.saved_cursor);
             if open.is_none() {
                 self.put(b"\r\n");
                 self.next_row();

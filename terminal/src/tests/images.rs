@@ -6,7 +6,8 @@ use crate::*;
 const SIZE: Size = Size { cols: 80, rows: 24 };
 
 fn sixel(width: usize, height: usize) -> String {
-    format!("\x1bPq\"1;1;{width};{height}#0!{width}~\x1b\\")
+    let bands = vec![format!("#0!{width}~"); height.div_ceil(6)].join("-");
+    format!("\x1bPq\"1;1;{width};{height}{bands}\x1b\\")
 }
 
 fn kitty(keys: &str) -> String {
@@ -45,6 +46,22 @@ fn what_follows_an_image_stands_where_the_terminal_puts_it() {
         ("\x1b[?80h\x1b[3;5H", 60, 60, (5, 3)),
     ] {
         assert_eq!(after(before, &sixel(width, height), (6, 13)), cursor, "{before:?} {width}x{height}");
+    }
+    // It scrolls with each band that begins, and for what is declared and not drawn when it ends.
+    for (height, bands, end, row) in [
+        (24, 1, "", 23),
+        (36, 2, "", 24),
+        (36, 6, "", 23),
+        (36, 6, "-", 23),
+        (48, 1, "-", 24),
+        (60, 2, "", 24),
+        (60, 10, "-", 23),
+        (66, 11, "", 24),
+        (66, 11, "-", 23),
+    ] {
+        let drawn = vec!["#0!40~"; bands].join("-") + end;
+        let image = format!("\x1bP0;1q\"1;1;40;{height}#0;2;100;0;0{drawn}\x1b\\");
+        assert_eq!(after("\x1b[22;3H", &image, (6, 13)), (3, row), "{height}, {bands} bands and {end:?}");
     }
     // As kitty 0.26 with cells of 10x20.
     for (before, keys, cursor) in [
@@ -144,6 +161,21 @@ fn images_come_back_where_they_were_and_no_terminal_answers_them() {
     assert_eq!(again(&t).dump(), t.dump());
     t.feed(b"\x1b[?1049l");
     assert!(!snapshot(&t, 0).contains("\x1bPq"));
+}
+
+/// A terminal that is reset keeps its scrollback, and what is shown afterwards is not taken for what is in it.
+#[test]
+fn an_image_of_before_a_reset_stays_in_the_scrollback_and_is_no_other() {
+    let mut t = Terminal::new(Size { cols: 20, rows: 4 }, 100);
+    t.feed(format!("{}\r\n\n\n\n\n\x1bc", sixel(10, 6)).as_bytes());
+    let mut copy = again(&t);
+    assert_eq!(copy.dump(), t.dump());
+    for t in [&mut t, &mut copy] {
+        t.feed(sixel(20, 6).as_bytes());
+    }
+    assert_eq!(copy.dump(), t.dump());
+    let said = snapshot(&t, 100);
+    assert_eq!((said.matches("1;1;10;6").count(), said.matches("1;1;20;6").count()), (1, 1), "{said:?}");
 }
 
 #[test]
