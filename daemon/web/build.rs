@@ -3,14 +3,13 @@
 //!
 //! Where `web/node_modules` has not what the lock file names, `npm ci` is run; where there is no npm, or no network, the
 //! program is built without the page and its `web` says what to install. `SESSD_WEB=none` leaves the page out. Nothing is
-//! bundled or translated: an import map gives the packages their names, and gzip makes them smaller where that program is there.
+//! bundled or translated: an import map gives the packages their names, and Node.js makes them smaller.
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::{env, fs};
@@ -173,22 +172,34 @@ fn packages(web: &Path, modules: &Path, pages: &mut Vec<Page>) -> String {
     serde_json::json!({ "imports": imports }).to_string()
 }
 
-/// Smaller, where the program `gzip` is there and it helps.
-fn gzipped(bytes: &[u8]) -> Option<Vec<u8>> {
-    let mut child = Command::new("gzip")
-        .args(["-9", "-n", "-c"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .ok()?;
-    let (mut input, mut output) = (child.stdin.take()?, child.stdout.take()?);
-    let mut small = Vec::new();
-    std::thread::scope(|scope| {
-        scope.spawn(move || input.write_all(bytes));
-        output.read_to_end(&mut small).ok()
-    })?;
-    (child.wait().ok()?.success() && small.len() < bytes.len()).then_some(small)
+/// Beside each of the files called after numbers up to the second argument, in the folder that is the first: what is smaller.
+const COMPRESS: &str = "
+const [, folder, count] = process.argv;
+const { readFileSync, writeFileSync } = require('fs');
+const { brotliCompressSync, gzipSync, constants } = require('zlib');
+for (let n = 0; n < Number(count); n++) {
+  const bytes = readFileSync(`${folder}/${n}`);
+  const params = { [constants.BROTLI_PARAM_QUALITY]: 11, [constants.BROTLI_PARAM_SIZE_HINT]: bytes.length };
+  for (const [name, small] of [['br', brotliCompressSync(bytes, { params })], ['gz', gzipSync(bytes, { level: 9 })]]) {
+    if (small.length < bytes.length) writeFileSync(`${folder}/${n}.${name}`, small);
+  }
+}
+";
+
+/// Makes what browsers take instead of the files that were written, with the Node.js that brought the packages.
+fn compress(out: &Path, count: usize) {
+    for n in 0..count {
+        for name in ["br", "gz"] {
+            let _ = fs::remove_file(out.join(format!("{n}.{name}")));
+        }
+    }
+    if count == 0 {
+        return;
+    }
+    let node = Command::new("node").arg("-e").arg(COMPRESS).arg(out).arg(count.to_string()).status();
+    if !node.is_ok_and(|status| status.success()) {
+        println!("cargo:warning=the web view's page is sent as it is: `node` could not make it smaller");
+    }
 }
 
 /// The modules that the page cannot do without, so that the browser asks for them all at a time.
@@ -260,15 +271,23 @@ fn write_table(out: &Path, pages: Vec<Page>, index: &str, map: &str) {
         written("index.html", index.as_bytes())
     );
     let _ = writeln!(table, "pub(crate) static FILES: &[Asset] = &[");
-    for (n, page) in pages.iter().enumerate() {
-        let gzip = gzipped(&page.bytes).map_or("None".to_owned(), |small| {
-            format!("Some(include_bytes!({:?}))", written(&format!("{n}.gz"), &small))
-        });
+    let files: Vec<String> =
+        pages.iter().enumerate().map(|(n, page)| written(&n.to_string(), &page.bytes)).collect();
+    compress(out, files.len());
+    for (page, file) in pages.iter().zip(files) {
+        let smaller = |name: &str| {
+            let small = format!("{file}.{name}");
+            if Path::new(&small).exists() {
+                format!("Some(include_bytes!({small:?}))")
+            } else {
+                "None".into()
+            }
+        };
+        let (brotli, gzip) = (smaller("br"), smaller("gz"));
         let _ = writeln!(
             table,
-            "    Asset {{ path: {:?}, bytes: include_bytes!({:?}), gzip: {gzip} }},",
+            "    Asset {{ path: {:?}, bytes: include_bytes!({file:?}), brotli: {brotli}, gzip: {gzip} }},",
             page.path,
-            written(&n.to_string(), &page.bytes)
         );
     }
     let _ = writeln!(table, "];");

@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { parse, put, putInput, putMessage } from '../../web/src/wire/frames.js';
 import { decode, encode } from '../../web/src/wire/protobuf.js';
 import * as layouts from '../../web/src/layout.js';
-import { PENDING_MAX, ViewCore } from '../../web/src/view/core.js';
+import { PENDING_MAX, PENDING_MIN, ViewCore } from '../../web/src/view/core.js';
 import { JobPath } from '../../web/src/view/path.js';
 import { Silence } from '../../web/src/view/silence.js';
 import { CONTROL_MS, HELD_MAX, Outgoing, TEXT_MS, keys } from '../../web/src/view/typed.js';
@@ -261,7 +261,7 @@ test('who answers is never blamed, and one question is open at a time', () => {
 
 const view = () => {
   const core = new ViewCore('dev', { id: new Uint8Array(16).fill(1), readOnly: false, scrollback: 100, size: { cols: 80, rows: 24 } });
-  core.handle(message('attached', { session_id: 's', job_id: 'j' }));
+  core.handle(message('attached', { session_id: 's', job_id: 'j' }), 0);
   return core;
 };
 const message = (name, fields) => parse(putMessage(name, fields).buffer);
@@ -271,45 +271,64 @@ const attachOf = (core) => parse(core.attach().buffer).message;
 
 test('output is told once however often it comes, and what is missing is asked for as a screen', () => {
   const core = view();
-  assert.equal(core.handle(screen(10, true, 'a')), null);
-  assert.equal(text(core.handle(screen(10, false, 'b')).bytes), 'ab');
-  assert.equal(text(core.handle(output(10, 'abc')).bytes), 'abc');
-  assert.equal(text(core.handle(output(11, 'bcd')).bytes), 'd');
-  assert.equal(core.handle(output(3, 'xyz')), null);
-  assert.equal(core.handle(output(15, 'z')), null);
+  assert.equal(core.handle(screen(10, true, 'a'), 0), null);
+  assert.equal(text(core.handle(screen(10, false, 'b'), 0).bytes), 'ab');
+  assert.equal(text(core.handle(output(10, 'abc'), 0).bytes), 'abc');
+  assert.equal(text(core.handle(output(11, 'bcd'), 0).bytes), 'd');
+  assert.equal(core.handle(output(3, 'xyz'), 0), null);
+  assert.equal(core.handle(output(15, 'z'), 0), null);
   assert.deepEqual(core.toSend.map((frame) => parse(frame.buffer).name), ['subscribe']);
   assert.equal(core.need, 14);
 });
 
 test('the next manager is asked for what follows, a restarted job for all', () => {
   const core = view();
-  core.handle(screen(10, false, 's'));
-  core.handle(output(10, 'abc'));
+  core.handle(screen(10, false, 's'), 0);
+  core.handle(output(10, 'abc'), 0);
   core.lost();
   let attach = attachOf(core);
   assert.deepEqual([attach.session, attach.resume, attach.job_id, attach.scrollback_lines], ['s', 13, 'j', 0]);
-  assert.equal(core.handle(message('attached', { session_id: 's', job_id: 'j' })).restarted, false);
+  assert.equal(core.handle(message('attached', { session_id: 's', job_id: 'j' }), 0).restarted, false);
   core.lost();
-  assert.equal(core.handle(message('attached', { session_id: 's', job_id: 'k' })).restarted, true);
+  assert.equal(core.handle(message('attached', { session_id: 's', job_id: 'k' }), 0).restarted, true);
   attach = attachOf(core);
   assert.equal(attach.resume, undefined);
 });
 
 test('no more waits in the page than was allowed, and what the terminal took is allowed again', () => {
   const core = view();
-  core.handle(screen(0, false, ''));
+  core.handle(screen(0, false, ''), 0);
   let at = 0;
   let granted = PENDING_MAX;
   while (at < 5 * PENDING_MAX) {
     const piece = 'x'.repeat(Math.min(30_000, granted - at));
     assert.ok(piece.length > 0, 'the sender waits for nothing');
-    core.handle(output(at, piece));
+    core.handle(output(at, piece), 0);
     at += piece.length;
     assert.ok(core.pending <= PENDING_MAX);
-    core.took(piece.length);
+    core.took(piece.length, 0);
     for (const frame of core.toSend.splice(0)) granted = Number(parse(frame.buffer).count);
     assert.ok(granted <= core.taken + PENDING_MAX);
   }
+});
+
+test('less may wait where the terminal is slow, and as much as ever where it is quick', () => {
+  const rate = (perMs) => {
+    const core = view();
+    core.handle(screen(0, false, ''), 0);
+    let [at, now] = [0, 0];
+    for (; at < 3_000_000; at += 30_000) {
+      core.handle(output(at, 'x'.repeat(30_000)), now);
+      now += 30_000 / perMs;
+      core.took(30_000, now);
+      // Nobody types or writes for a while: that says nothing of the terminal.
+      now += 1_000;
+    }
+    return core.window;
+  };
+  assert.equal(rate(20_000), PENDING_MAX);
+  assert.ok(Math.abs(rate(2_000) - 160_000) < 5_000, String(rate(2_000)));
+  assert.equal(rate(100), PENDING_MIN);
 });
 
 test('a size is said once, and not to nobody', () => {

@@ -93,3 +93,61 @@ impl Drop for Screen {
         give_back(true);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::pty::{OpenptFlags, grantpt, openpt, ptsname, unlockpt};
+    use std::fs::File;
+    use std::io::Read as _;
+    use std::process::{Command, Stdio};
+
+    const PANICS: &str = "SESSD_TEST_PANICS";
+
+    /// This test again, on a terminal of its own, panics where it has taken that.
+    #[test]
+    fn a_panic_gives_the_terminal_back_and_is_read_there() {
+        if std::env::var_os(PANICS).is_some() {
+            let _screen = Screen::take().expect("a terminal");
+            panic!("as it happens");
+        }
+        let ours = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY).unwrap();
+        grantpt(&ours).unwrap();
+        unlockpt(&ours).unwrap();
+        let name = ptsname(&ours, Vec::new()).unwrap().into_string().unwrap();
+        let theirs = File::options().read(true).write(true).open(name).unwrap();
+        let before = tcgetattr(&theirs).unwrap();
+        let end = || Stdio::from(theirs.try_clone().unwrap());
+        let mut child = Command::new(std::env::current_exe().unwrap())
+            .args([
+                "--exact",
+                "screen::tests::a_panic_gives_the_terminal_back_and_is_read_there",
+                "--nocapture",
+            ])
+            .env(PANICS, "1")
+            .stdin(end())
+            .stdout(end())
+            .stderr(end())
+            .spawn()
+            .unwrap();
+        // What is asked of the terminal is asked while somebody has it: what it says is read beside.
+        let mut said = File::from(ours);
+        let reader = std::thread::spawn(move || {
+            let (mut all, mut some) = (Vec::new(), [0; 4096]);
+            while let Ok(n @ 1..) = said.read(&mut some) {
+                all.extend_from_slice(&some[..n]);
+            }
+            all
+        });
+        assert!(!child.wait().unwrap().success());
+        let after = tcgetattr(&theirs).unwrap();
+        drop(theirs);
+        let all = reader.join().unwrap();
+        let find = |what: &[u8]| all.windows(what.len()).position(|some| some == what);
+        let (taken, given, read) = (find(TAKE), find(GIVE_BACK), find(b"as it happens"));
+        assert!(taken.is_some() && taken < given && given < read, "{:?}", String::from_utf8_lossy(&all));
+        assert_eq!(all.windows(GIVE_BACK.len()).filter(|some| *some == GIVE_BACK).count(), 1);
+        assert_eq!((before.local_modes, before.input_modes), (after.local_modes, after.input_modes));
+        assert_eq!(before.output_modes, after.output_modes);
+    }
+}

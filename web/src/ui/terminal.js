@@ -35,7 +35,7 @@ function follow(uri) {
 }
 
 /** A terminal parses a piece in one go, and looks at keys in between: so many bytes take it a few milliseconds. */
-const PIECE = 16 * 1024;
+const PIECE = 8 * 1024;
 
 /** Gives a terminal bytes, so that it can look up in between. @param {Terminal} terminal @param {Uint8Array} bytes @param {() => void} took all of it is in the terminal */
 export function feed(terminal, bytes, took) {

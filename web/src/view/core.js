@@ -8,6 +8,10 @@ import { IGNORABLE, putCount, putMessage } from '../wire/frames.js';
 
 /** Output bytes that are asked for ahead of what the terminal has taken: what waits in the page is never more. */
 export const PENDING_MAX = 500_000;
+/** And never less than this, however slow the terminal is. */
+export const PENDING_MIN = 64 * 1024;
+/** How long what waits may take the terminal, in milliseconds: what is typed under a flood is seen that late. */
+const PENDING_MS = 80;
 
 /** @typedef {import('../wire/frames.js').Frame} Frame */
 /** @typedef {Record<string, any>} State how the session stands: the fields of `ViewState` */
@@ -46,6 +50,12 @@ export class ViewCore {
   received = 0;
   taken = 0;
   granted = PENDING_MAX;
+  /** How much may wait, by how fast the terminal takes it. */
+  window = PENDING_MAX;
+  /** Since when something waits, how long it did since that was weighed, and what was taken in that time. */
+  #waitsFrom = 0;
+  #waited = 0;
+  #weighed = 0;
   /** Over its whole life. */
   bytes = 0;
   skipped = 0;
@@ -80,14 +90,20 @@ export class ViewCore {
     });
   }
 
-  /** @param {Frame} frame @returns {Told | null} */
-  handle(frame) {
+  /** So many bytes came. @param {number} bytes @param {number} now */
+  #came(bytes, now) {
+    if (this.pending === 0) this.#waitsFrom = now;
+    this.received += bytes;
+    this.bytes += bytes;
+  }
+
+  /** @param {Frame} frame @param {number} now in milliseconds @returns {Told | null} */
+  handle(frame, now) {
     switch (frame.kind) {
       case 'message':
         return this.#message(frame.name, frame.message);
       case 'snapshot': {
-        this.received += frame.bytes.length;
-        this.bytes += frame.bytes.length;
+        this.#came(frame.bytes.length, now);
         this.partial.push(frame.bytes);
         if (frame.more) return null;
         const known = this.need === frame.at;
@@ -98,17 +114,16 @@ export class ViewCore {
         return { told: 'screen', skipped: frame.skipped, known, bytes, cols: frame.cols, rows: frame.rows };
       }
       case 'output': {
-        this.received += frame.bytes.length;
-        this.bytes += frame.bytes.length;
+        this.#came(frame.bytes.length, now);
         this.need ??= frame.offset;
         if (frame.offset > this.need) {
           // The whole screen again is right in any case.
-          this.took(frame.bytes.length);
+          this.took(frame.bytes.length, now);
           this.redraw();
           return null;
         }
         const fresh = frame.bytes.subarray(this.need - frame.offset);
-        this.took(frame.bytes.length - fresh.length);
+        this.took(frame.bytes.length - fresh.length, now);
         this.need += fresh.length;
         return fresh.length ? { told: 'output', bytes: fresh } : null;
       }
@@ -169,11 +184,19 @@ export class ViewCore {
     }
   }
 
-  /** So many bytes that came are in the terminal: as many more may come. @param {number} bytes */
-  took(bytes) {
+  /** So many bytes that came are in the terminal: as many more may come. @param {number} bytes @param {number} now */
+  took(bytes, now) {
     this.taken = Math.min(this.taken + bytes, this.received);
-    if (this.granted - this.taken <= PENDING_MAX / 2) {
-      this.granted = this.taken + PENDING_MAX;
+    this.#waited += now - this.#waitsFrom;
+    this.#waitsFrom = now;
+    this.#weighed += bytes;
+    if (this.#weighed >= PENDING_MIN) {
+      const fits = (this.#weighed / Math.max(1, this.#waited)) * PENDING_MS;
+      this.window = Math.round(Math.min(PENDING_MAX, Math.max(PENDING_MIN, (this.window + fits) / 2)));
+      this.#weighed = this.#waited = 0;
+    }
+    if (this.granted - this.taken <= this.window / 2) {
+      this.granted = this.taken + this.window;
       this.send(putCount('credit', this.granted));
     }
   }

@@ -63,8 +63,9 @@ export class View {
         this.#look();
       },
       heard: (frame) => {
-        this.path.managerSpoke(performance.now());
-        const told = this.core.handle(frame);
+        const now = performance.now();
+        this.path.managerSpoke(now);
+        const told = this.core.handle(frame, now);
         if (told) this.#hear(told);
         this.#look();
       },
@@ -183,7 +184,7 @@ export class View {
     const connection = socket?.retries;
     return () => {
       if (this.socket !== socket || socket?.retries !== connection) return;
-      this.core.took(length);
+      this.core.took(length, performance.now());
       this.#flush();
     };
   }
