@@ -210,9 +210,9 @@ const fn column(header: &'static str, weight: u8, min: u16, max: u16) -> Column 
 }
 
 const COLUMNS: [Column; 8] = [
-    column("NAME", 9, 6, 32),
+    column("NAME", 9, 12, 32),
     column("STATE", 8, 7, 24),
-    column("COMMAND", 5, 5, 18),
+    column("COMMAND", 5, 7, 18),
     column("TITLE", 4, 8, 60),
     column("ACTIVE", 6, 8, 10),
     column("VIEWS", 7, 6, 9),
