@@ -374,10 +374,8 @@ proptest::proptest! {
         let mut beside = BTreeSet::new();
         let mut last_spare = None::<u64>;
         for (what, n, later) in events {
-            now += later;
-            if let Some(at) = host.deadline().filter(|at| *at < now) {
-                now = at;
-            }
+            // Not past the next deadline, and never back.
+            now = host.deadline().map_or(now + later, |at| at.clamp(now, now + later));
             let event = match what {
                 0 | 1 => { members.insert(n); told.remove(&n); Event::Enlisted(n) }
                 2 => { members.remove(&n); told.remove(&n); Event::Dismissed(n) }
