@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use rustix::process::Signal;
 use sessd_tests::{
-    Faults, Numbers, Proxy, SOON, SshConfig, Sshd, View, World, check_numbers, numbers_in, procs, quote, sshd,
+    Faults, Numbers, Proxy, SOON, SshConfig, Sshd, View, World, check_numbers, numbers_in, procs, quote,
+    sshd, until,
 };
 
 /// `ssh` as the world's user runs it.
@@ -175,9 +176,8 @@ fn a_proxy_freezes_resumes_and_cuts() {
     view.wait_text("here", SOON);
     proxy.freeze();
     view.type_("frozen\r");
-    // The one wait for something not to happen: as long as a hundred round trips take.
+    until("what was typed is held", SOON, || (proxy.held() > 0).then_some(()));
     assert!(view.exited().is_none());
-    std::thread::sleep(Duration::from_millis(200));
     assert!(!view.screen_text().contains("frozen"));
     proxy.resume();
     view.wait_text("frozen", SOON);

@@ -35,6 +35,8 @@ struct Shared {
     connections: AtomicUsize,
     attempts: AtomicUsize,
     bytes: AtomicUsize,
+    /// Pieces that came and may not go on.
+    held: AtomicUsize,
     /// How long every byte takes each way.
     one_way: Duration,
 }
@@ -138,6 +140,7 @@ impl Proxy {
             connections: AtomicUsize::new(0),
             attempts: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
+            held: AtomicUsize::new(0),
             one_way,
         });
         let acceptor = {
@@ -214,6 +217,11 @@ impl Proxy {
     pub fn bytes(&self) -> usize {
         self.shared.bytes.load(Ordering::Relaxed)
     }
+
+    /// Connections and pieces of them that came and wait to flow again.
+    pub fn held(&self) -> usize {
+        self.shared.held.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Proxy {
@@ -236,12 +244,14 @@ impl Shared {
     /// Waits while frozen; true while a connection of this epoch may go on.
     fn may_flow(&self, epoch: u64) -> bool {
         let mut state = self.lock();
+        self.held.fetch_add(1, Ordering::Relaxed);
         while ((state.mode == Mode::Frozen && state.epoch == epoch) || epoch < state.abandoned)
             && !self.stop.load(Ordering::Relaxed)
         {
             state =
                 self.changed.wait_timeout(state, Duration::from_secs(1)).unwrap_or_else(|p| p.into_inner()).0;
         }
+        self.held.fetch_sub(1, Ordering::Relaxed);
         state.epoch == epoch && !self.stop.load(Ordering::Relaxed)
     }
 }
