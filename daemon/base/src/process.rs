@@ -65,7 +65,8 @@ fn close_inherited() {
 }
 
 /// Signals that our caller ignored or held back are what they are by default, here and in our children: `sh -c 'x &'` and
-/// `nohup` ignore some, and Ctrl-C would be dead in every job.
+/// `nohup` ignore some, and Ctrl-C would be dead in every job. The agent has the same lines: the two programs share the wire and
+/// no code that needs a system, and a crate for these would be one more between them.
 fn reset_signals() {
     for signal in 1..=libc::SIGRTMAX() {
         // SAFETY: an action that was read is one that can be looked at, and the default one has no handler. Only signals that

@@ -258,7 +258,8 @@ pub fn leave_login(folder: &JobFolder) -> io::Result<File> {
 }
 
 /// Signals that whoever started us ignored or held back are what they are by default: `sh -c 'x &'` and `nohup` ignore some,
-/// and Ctrl-C, or the HUP that ends a job, would be dead in the job.
+/// and Ctrl-C, or the HUP that ends a job, would be dead in the job. The manager has the same lines (`daemon/base/src/process.rs`
+/// says why they are not shared).
 fn reset_signals() {
     use nix::libc;
     for signal in 1..=libc::SIGRTMAX() {

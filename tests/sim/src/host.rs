@@ -36,6 +36,9 @@ pub struct Host {
     pub stuck_until: u64,
     pub disk_until: u64,
     pub down_until: u64,
+    /// It wants a person until then; and it did at some time.
+    pub login_until: u64,
+    pub wanted_a_login: bool,
     pub holders: Jobs<Holder>,
     pub disk: Jobs<OnDisk>,
     /// Of all jobs that ever were.
@@ -45,6 +48,8 @@ pub struct Host {
     links: BTreeMap<LinkId, (ConnId, u16)>,
     next_link: u64,
     pub doing: Vec<Doing>,
+    /// A job did something since the promises were asked.
+    pub touched: bool,
 }
 
 impl Host {
@@ -57,6 +62,8 @@ impl Host {
             stuck_until: 0,
             disk_until: 0,
             down_until: 0,
+            login_until: 0,
+            wanted_a_login: false,
             holders: Jobs::new(),
             disk: Jobs::new(),
             truths: Jobs::new(),
@@ -64,6 +71,7 @@ impl Host {
             links: BTreeMap::new(),
             next_link: 0,
             doing: Vec::new(),
+            touched: false,
         }
     }
 
@@ -94,6 +102,7 @@ impl Host {
     pub fn with(&mut self, now: u64, job: &str, act: impl FnOnce(&mut Holder, u64, u64, &mut Truth)) -> bool {
         let wall = self.wall(now);
         let Some(holder) = self.holders.get_mut(job) else { return false };
+        self.touched = true;
         act(holder, now, wall, self.truths.entry(job.to_owned()).or_default());
         self.carry_out(job);
         true
@@ -104,9 +113,16 @@ impl Host {
             match wants {
                 Wants::Send(link, bytes) => {
                     let Some((conn, stream)) = self.links.get(&link).copied() else { continue };
+                    let is_old = is_old(job);
                     for frame in decoded(&bytes) {
                         let mut out = Vec::new();
-                        raw(&frame).relay(stream, &mut out);
+                        match raw(&frame).parse() {
+                            Ok(Frame::Hello(hello)) if is_old => {
+                                let features = hello.features & OLD_FEATURES;
+                                Frame::Hello(m::Hello { features, ..hello }).put(stream, &mut out);
+                            }
+                            _ => raw(&frame).relay(stream, &mut out),
+                        }
                         self.doing.push(Doing::Send(conn, out));
                     }
                 }
@@ -140,6 +156,7 @@ impl Host {
     /// All that ran is gone, and the disk is there.
     pub fn reboot(&mut self, now: u64, ms: u64) {
         self.boot += 1;
+        self.touched = true;
         self.down_until = self.down_until.max(now + ms);
         for job in self.holders.keys().cloned().collect::<Vec<_>>() {
             if let Some(truth) = self.truths.get_mut(&job) {
@@ -206,6 +223,11 @@ impl Host {
             (stream, Frame::Close(_)) => self.leave(now, (conn, stream)),
             (stream, parsed) => {
                 if let Some((job, link)) = self.streams.get(&(conn, stream)).cloned() {
+                    if is_old(&job) && matches!(parsed, Frame::ReadRange(_) | Frame::Send(_)) {
+                        let skipped = m::Unsupported { kind: frame.kind.into() };
+                        let bytes = Frame::Unsupported(skipped).to_bytes(stream);
+                        return self.doing.push(Doing::Send(conn, bytes));
+                    }
                     self.with(now, &job, |holder, now, wall, truth| {
                         holder.handle(now, wall, Event::Frame(link, parsed), truth);
                     });
@@ -241,6 +263,7 @@ impl Host {
                 let Some(spec) = spawn.spec else { return refused("no job", true) };
                 let (job, wall) = (spec.job_id.clone(), self.wall(now));
                 if !self.disk.contains_key(&job) {
+                    self.touched = true;
                     let managers = vec![spec.manager_id.clone()];
                     let on_disk =
                         OnDisk { spec: spec.clone(), boot: self.boot, managers, exit: None, screen: None };
@@ -315,6 +338,14 @@ impl Host {
             places: vec![FOLDER.into()],
         }
     }
+}
+
+/// What a holder of the first versions can do that counts here: it neither gives old output nor types for scripts.
+const OLD_FEATURES: u64 = hello::feature::WITHDRAW | hello::feature::WITHDRAWN | hello::feature::ANSWERS;
+
+/// Is a job's holder one of the first versions? One of eight is.
+pub fn is_old(job: &str) -> bool {
+    job.ends_with(['3', 'b'])
 }
 
 /// A whole frame as it lies in memory.

@@ -31,6 +31,10 @@ pub struct Truth {
     pub read: Vec<u8>,
     /// Why it ended.
     pub cause: Option<Cause>,
+    /// When it read or wrote last, by a clock that nobody sets.
+    pub busy_ms: u64,
+    /// It was signalled: what it does from then on keeps nothing from its end.
+    pub signalled: bool,
 }
 
 /// What a holder has to have done by others.
@@ -74,6 +78,7 @@ impl Holder {
             links: Vec::new(),
             wants: VecDeque::new(),
         };
+        truth.busy_ms = now_ms;
         holder.settle(now_ms, wall_ms, truth);
         holder
     }
@@ -143,6 +148,7 @@ impl Holder {
                 *byte = self.to_write.pop_front().unwrap_or_default();
                 truth.wrote.push(*byte);
             }
+            truth.busy_ms = now_ms;
             self.machine.handle(self.now(now_ms, wall_ms), Event::Output(n));
             self.machine.handle(self.now(now_ms, wall_ms), Event::Tick);
         }
@@ -205,6 +211,7 @@ impl Holder {
                 quiet = false;
                 let n = typed.len();
                 truth.read.extend_from_slice(typed);
+                truth.busy_ms = now_ms;
                 // It shows that it has read.
                 self.to_write.extend((0..n.div_ceil(3)).map(|_| b'.'));
                 self.machine.handle(now, Event::Wrote(n));

@@ -22,9 +22,9 @@ macro_rules! deeds {
 }
 
 deeds! {
-    /// At manager `a` a session on host `b` is made.
+    /// At manager `a` a session on host `b` is made; with `c` it may be idle for so many ms.
     Create = "create", 12;
-    /// A view comes to session `a` of manager `b`.
+    /// A view comes to session `a` of manager `b`; with `c` it must miss nothing.
     Attach = "attach", 14;
     /// View `a` types `b` keys.
     Type = "type", 40;
@@ -40,6 +40,11 @@ deeds! {
     Delete = "delete", 3;
     /// Session `a` of manager `b` is restarted, `c` + 1 times at once.
     Restart = "restart", 5;
+    /// Session `a` of manager `b` gets name or tag `c`.
+    Tag = "tag", 5;
+    /// Something is typed into session `a` of manager `b` by no view: twice under one id if `c` is odd, and once the job has nothing
+    /// to do if it is more than 1.
+    Send = "send", 8;
     /// Manager `a` adopts what is on host `b`.
     Adopt = "adopt", 5;
     /// The program of job `a` writes `b` bytes.
@@ -52,6 +57,10 @@ deeds! {
     Stall = "stall", 8;
     /// Host `a` is out of reach for `b` ms.
     Away = "away", 3;
+    /// Host `a` wants a person for `b` ms: it lets nobody in by what there is, or has another key than it had.
+    Login = "login", 2;
+    /// At manager `a` a person asks for host `b`.
+    Connect = "connect", 3;
     /// Host `a` boots, which takes `b` ms.
     Reboot = "reboot", 1;
     /// The agent on host `a` answers nothing for `b` ms.
@@ -173,10 +182,21 @@ fn arguments(deed: Deed, rng: &mut Rng) -> (u64, u64, u64) {
         Deed::Store => (any, rng.below(4), rng.below(3)),
         Deed::Delete => (any, rng.below(1 << 16), rng.below(2)),
         Deed::Restart => (any, rng.below(1 << 16), rng.below(2)),
-        Deed::Stall => (any, rng.below(1 << 16), a_while(rng)),
-        Deed::Slow | Deed::Away | Deed::Reboot | Deed::Stuck | Deed::Disk | Deed::Kill | Deed::Sleep => {
-            (any, a_while(rng), 0)
+        Deed::Create => {
+            (any, rng.below(1 << 16), if rng.chance(25) { rng.within(30_000, 300_000) } else { 0 })
         }
+        Deed::Attach => (any, rng.below(1 << 16), u64::from(rng.chance(15))),
+        Deed::Tag => (any, rng.below(1 << 16), rng.below(12)),
+        Deed::Send => (any, rng.below(1 << 16), rng.below(4)),
+        Deed::Stall => (any, rng.below(1 << 16), a_while(rng)),
+        Deed::Slow
+        | Deed::Away
+        | Deed::Login
+        | Deed::Reboot
+        | Deed::Stuck
+        | Deed::Disk
+        | Deed::Kill
+        | Deed::Sleep => (any, a_while(rng), 0),
         _ => (any, rng.below(1 << 16), 0),
     }
 }

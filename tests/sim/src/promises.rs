@@ -2,7 +2,7 @@
 //! arrives is looked at there, and told with the next step.
 
 use crate::job::Cause;
-use crate::view::{Found, KEY, View, key_of};
+use crate::view::{Found, KEY, SENT, View, key_of};
 use crate::world::World;
 use sessd_core::State;
 use sessd_core::host::Phase;
@@ -47,20 +47,27 @@ pub fn all(world: &mut World) -> Kept {
     if let Some(broken) = world.checks.broken.take() {
         return Err(broken);
     }
-    the_state_shown_is_the_state(world)?;
-    no_byte_is_lost_or_doubled_in_silence(world)?;
+    // What can only be otherwise once something was written, or a job did something, is looked at then.
+    let (stored, jobs) = (std::mem::take(&mut world.stored), world.hosts.iter().any(|host| host.touched));
+    the_state_shown_is_the_state(world, stored || jobs)?;
+    if jobs {
+        no_byte_is_lost_or_doubled_in_silence(world)?;
+    }
     world.checks.steps += 1;
     if world.checks.steps.is_multiple_of(SCREENS) {
         the_screen_is_exact(world)?;
     }
     no_view_can_hurt_another(world)?;
-    a_job_dies_for_a_reason_that_the_record_says(world)?;
+    if stored || jobs {
+        a_job_dies_for_a_reason_that_the_record_says(world)?;
+        world.hosts.iter_mut().for_each(|host| host.touched = false);
+    }
     a_host_that_can_be_reached_is_reached(world)?;
     an_upgrade_costs_no_session(world)
 }
 
 /// Promise 1: Nothing says that it runs without evidence younger than a heartbeat allows, and an error is evidence of nothing.
-fn the_state_shown_is_the_state(world: &World) -> Kept {
+fn the_state_shown_is_the_state(world: &World, may_be_otherwise: bool) -> Kept {
     for (number, manager) in world.managers.iter().enumerate() {
         let Some(process) = manager.process.as_ref().filter(|_| manager.asleep_until <= world.now) else {
             continue;
@@ -79,7 +86,8 @@ fn the_state_shown_is_the_state(world: &World) -> Kept {
                 }
             }
         }
-        for record in manager.store.records.values().filter(|record| record.state == State::Done) {
+        let done = manager.store.records.values().filter(|record| record.state == State::Done);
+        for record in done.filter(|_| may_be_otherwise) {
             let job = record.job_id.to_string();
             let lives = world.host_of(&job).is_some_and(|host| host.holders[&job].runs());
             if lives {
@@ -96,9 +104,12 @@ fn the_state_shown_is_the_state(world: &World) -> Kept {
 /// Promise 2: Of output, see [`view_found`]. Of input: what a job reads of a view is what was typed, each key once and in order, and
 /// what is left out is no more than the view was told.
 fn no_byte_is_lost_or_doubled_in_silence(world: &mut World) -> Kept {
-    for host in &world.hosts {
-        for (job, truth) in &host.truths {
-            let looked = world.checks.read.entry(job.clone()).or_default();
+    for host in world.hosts.iter().filter(|host| host.touched) {
+        for (job, truth) in host.truths.iter().filter(|(_, truth)| !truth.read.is_empty()) {
+            if !world.checks.read.contains_key(job) {
+                world.checks.read.insert(job.clone(), 0);
+            }
+            let Some(looked) = world.checks.read.get_mut(job) else { continue };
             while let Some(key) = truth.read.get(*looked..*looked + KEY) {
                 *looked += KEY;
                 let Some((view, number)) = key_of(key) else {
@@ -157,12 +168,22 @@ fn a_job_dies_for_a_reason_that_the_record_says(world: &World) -> Kept {
             let cause = truths.and_then(|truth| truth.cause);
             let is_so = match end.reason {
                 EndReason::Exited => matches!(cause, Some(Cause::Exited(code)) if Some(code) == end.code),
+                // One that was told to end may still do so by itself, and the code says that.
                 EndReason::Signaled | EndReason::Deleted | EndReason::Restarted => {
-                    cause == Some(Cause::Signaled) && world.wanted.ends.contains(&record.id)
+                    let as_told = match cause {
+                        Some(Cause::Signaled) => true,
+                        Some(Cause::Exited(code)) => Some(code) == end.code,
+                        _ => false,
+                    };
+                    as_told && world.wanted.ends.contains(&record.id)
                 }
                 EndReason::Lost => cause.is_some(),
                 EndReason::Failed => truths.is_none(),
-                EndReason::Reaped | EndReason::Unspecified => false,
+                EndReason::Reaped => {
+                    let ended = matches!(cause, Some(Cause::Signaled | Cause::Exited(_)));
+                    ended && record.idle_timeout_ms.is_some()
+                }
+                EndReason::Unspecified => false,
             };
             if !is_so {
                 let (reason, code) = (end.reason, end.code);
@@ -170,6 +191,17 @@ fn a_job_dies_for_a_reason_that_the_record_says(world: &World) -> Kept {
                     "5: manager {number} says {reason:?} {code:?} of {}, and it was {cause:?}",
                     record.id
                 ));
+            }
+        }
+    }
+    for (number, manager) in world.managers.iter().enumerate() {
+        let mut names = BTreeSet::new();
+        for record in manager.store.records.values() {
+            let lives = record.state != State::Done && !record.delete_requested;
+            if let Some(name) = record.name.as_ref().filter(|_| lives)
+                && !names.insert(name)
+            {
+                return Err(format!("5: at manager {number} two sessions are called {name}"));
             }
         }
     }
@@ -204,18 +236,20 @@ fn an_upgrade_costs_no_session(world: &mut World) -> Kept {
     let mut unknown = BTreeMap::new();
     for (number, manager) in world.managers.iter().enumerate() {
         let Some(process) = &manager.process else { continue };
-        let sessions: BTreeSet<Uuid> = process.sessions().into_iter().collect();
         for record in manager.store.records.values().filter(|record| record.state != State::Done) {
-            if !sessions.contains(&record.id) && !process.is_being_started(record.id) {
+            if !process.has(record.id) && !process.is_being_started(record.id) {
                 return Err(format!("7: manager {number} has {} on record, and no task for it", record.id));
             }
         }
         for (shown, host) in process.shown() {
             let record = &shown.record;
+            if record.state == State::Running || record.delete_requested {
+                continue;
+            }
             let job = record.job_id.to_string();
             let is_well = world.checks.well.contains_key(&(number, host));
             let lives = world.hosts[host].holders.get(&job).is_some_and(|holder| holder.runs());
-            if is_well && lives && record.state != State::Running && !record.delete_requested {
+            if is_well && lives {
                 let since = world.checks.unknown.get(&(number, record.id)).copied().unwrap_or(world.now);
                 unknown.insert((number, record.id), since);
                 if world.now - since > RUNNING_MS {
@@ -239,6 +273,9 @@ pub fn view_found(world: &mut World, number: usize, found: &Found) {
             (!is_so).then(|| format!("2: view {number} got bytes at {offset} that {job} did not write there"))
         }
         Found::Gap(from, to) => Some(format!("2: view {number} is told nothing of bytes {from} to {to}")),
+        Found::Skipped(bytes) => {
+            Some(format!("2: view {number} was to miss nothing, and misses {bytes} bytes"))
+        }
         Found::Ended(..) => None,
     };
     world.checks.broken = world.checks.broken.take().or(broken);
@@ -246,22 +283,31 @@ pub fn view_found(world: &mut World, number: usize, found: &Found) {
 
 /// The manager closed a view's connection.
 pub fn view_was_closed(world: &mut World, number: usize) {
-    let View { hostile, over, life, manager, session, .. } = &world.views[number];
+    let View { hostile, over, life, manager, session, job, .. } = &world.views[number];
+    // Of a session that is restarted there is another job to be looked at: it comes again.
+    let ended = world.hosts.iter().filter_map(|host| host.truths.get(job)).any(|truth| truth.cause.is_some());
     let process = world.managers[*manager].process.as_ref();
-    let is_there = process.is_some_and(|process| process.sessions().contains(session));
+    let is_there = process.is_some_and(|process| process.has(*session));
     // A restart lets the views of the old job go, which come again to the new one.
     let ends = world.wanted.ends.contains(session);
-    if !hostile && !over && life.is_some() && is_there && !ends {
+    if !hostile && !over && !ended && life.is_some() && is_there && !ends {
         world.checks.broken = Some(format!("4: view {number} is sent away, and did nothing"));
     }
 }
 
 /// A holder signals its program.
 pub fn job_was_signalled(world: &mut World, host: usize, job: &str) {
-    let session =
-        world.hosts[host].disk.get(job).and_then(|there| Uuid::parse_str(&there.spec.session_id).ok());
-    if session.is_some_and(|session| !world.wanted.ends.contains(&session)) {
-        world.checks.broken = Some(format!("5: {job} is ended, and nobody wanted that"));
+    let there = &world.hosts[host];
+    let Some(spec) = there.disk.get(job).map(|there| &there.spec) else { return };
+    let is_wanted = Uuid::parse_str(&spec.session_id).is_ok_and(|id| world.wanted.ends.contains(&id));
+    // A clock of the host that nobody sets says so; a signal takes its time to arrive.
+    let idle_ms = there.truths.get(job).map_or(0, |truth| world.now - truth.busy_ms);
+    let begun = there.truths.get(job).is_some_and(|truth| truth.signalled);
+    if !is_wanted && !begun && spec.idle_timeout_ms.is_none_or(|limit| idle_ms < limit) {
+        world.checks.broken = Some(format!("5: {job} is ended after {idle_ms} ms, and nobody wanted that"));
+    }
+    if let Some(truth) = world.hosts[host].truths.get_mut(job) {
+        truth.signalled = true;
     }
 }
 
@@ -271,7 +317,13 @@ fn look_at_ways(world: &mut World) {
         for host in 0..world.hosts.len() {
             let process = world.managers[number].process.as_ref();
             let wanted = process.filter(|process| process.needs(host)).map(|process| process.life);
-            match wanted.filter(|_| world.is_well(number, host)) {
+            // One that waits for a person is not dialled without one; that one was wanted is so.
+            let phase = process.and_then(|process| process.link(host)).map(|(phase, _)| phase);
+            let waits = phase == Some(Phase::Parked);
+            if waits && !world.hosts[host].wanted_a_login {
+                world.checks.broken = Some(format!("6: manager {number} waits for a person at host {host}"));
+            }
+            match wanted.filter(|_| !waits && world.is_well(number, host)) {
                 Some(life) => {
                     let well = world.checks.well.entry((number, host)).or_insert((world.now, life));
                     if well.1 != life {
@@ -306,7 +358,14 @@ pub fn at_the_end(world: &mut World) -> Kept {
                 _ if record.delete_requested => {
                     return Err(format!("5: {} was to go, and is still at manager {number}", record.id));
                 }
-                State::Running if runs => {}
+                State::Running if runs => {
+                    if record.untold.any() {
+                        return Err(format!(
+                            "1: in the end the host was not told how {} is called",
+                            record.id
+                        ));
+                    }
+                }
                 state => {
                     let word = state.word();
                     return Err(format!(
@@ -325,6 +384,17 @@ pub fn at_the_end(world: &mut World) -> Kept {
         }
         if !view.is_quiet() {
             return Err(format!("2: in the end keys of view {} wait", view.number));
+        }
+    }
+    for (number, sent) in world.sent.iter().enumerate() {
+        let Some(job) =
+            sent.job.as_ref().filter(|job| world.host_of(job).is_some_and(|host| host.holders[*job].runs()))
+        else {
+            continue;
+        };
+        if !world.checks.keys.contains_key(&(job.clone(), SENT + number)) {
+            let how = if sent.queued { "waits" } else { "is lost" };
+            return Err(format!("2: in the end what was sent to job {job} as {number} {how}"));
         }
     }
     let by_view: BTreeMap<usize, u64> =

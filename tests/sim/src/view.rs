@@ -1,12 +1,15 @@
-//! A view: what it typed and saw. The bytes that a job writes are checked where they arrive.
+//! A view: what it typed and saw. What it makes of what it hears is the client's; the bytes that a job writes are checked where
+//! they arrive.
 
-use crate::host::raw;
-use sessd_client::typed::Outgoing;
-use sessd_proto::limits::VIEW_WINDOW;
+use crate::host::is_old;
+use crate::net::decoded;
+use sessd_client::core::{Told, ViewCore, Wants};
 use sessd_proto::{Decoder, Frame, Uuid};
 use sessd_terminal::{Size, Terminal};
 use std::collections::VecDeque;
 
+/// What was sent by no view has numbers from here on.
+pub const SENT: usize = 3_000;
 /// Bytes of one key, so that each can be told from every other: whose it is and the how many-eth.
 pub const KEY: usize = 4;
 
@@ -27,26 +30,20 @@ pub struct View {
     /// Bytes that it has not read.
     pub unread: VecDeque<u8>,
     decoder: Decoder,
-    outgoing: Outgoing,
-    epoch: u64,
+    core: ViewCore,
+    lossless: bool,
     /// Keys typed so far, and how many of those it was told may not have arrived.
     pub typed: u16,
     pub excused: u64,
     pub job: String,
     /// Offset of the next output byte; none: it has nothing.
     pub next: Option<u64>,
-    /// Bytes of a snapshot that is coming.
-    snapshot: Vec<u8>,
     /// What it shows, if it was told all of it in the job's own size.
     pub shows: Option<Terminal>,
-    pub received: u64,
-    granted: u64,
     /// It was told that the job ended; or it left; or it was sent away: nothing more is expected of it.
     pub over: bool,
     /// It said what no view says.
     pub hostile: bool,
-    /// What the last state said of the link.
-    pub link_word: String,
 }
 
 /// What a view found in what it read.
@@ -56,14 +53,18 @@ pub enum Found {
     Output(String, u64, Vec<u8>),
     /// Output was left out without a word.
     Gap(u64, u64),
+    /// Output was left out, of a view that must miss nothing.
+    Skipped(u64),
     /// The job ended.
-    Ended(i32, Option<i32>),
+    Ended(i32),
 }
 
 impl View {
-    pub fn new(number: usize, manager: usize, session: Uuid) -> Self {
+    pub fn new(number: usize, manager: usize, session: Uuid, lossless: bool) -> Self {
+        let id = Uuid::from_u128(0x7_0000 + number as u128);
+        let wants = Wants { lossless, ..Wants::terminal(100) };
         Self {
-            id: Uuid::from_u128(0x7_0000 + number as u128),
+            id,
             number,
             manager,
             session,
@@ -72,55 +73,51 @@ impl View {
             slow_until: 0,
             unread: VecDeque::new(),
             decoder: Decoder::new(),
-            outgoing: Outgoing::new(),
-            epoch: 0,
+            core: ViewCore::new(&session.to_string(), wants, Some((80, 24))).with_id(id),
+            lossless,
             typed: 0,
             excused: 0,
             job: String::new(),
             next: None,
-            snapshot: Vec::new(),
             shows: None,
-            received: 0,
-            granted: VIEW_WINDOW,
             over: false,
             hostile: false,
-            link_word: String::new(),
         }
     }
 
     /// As it introduces itself.
     pub fn introduces(&mut self) -> sessd_core::views::View {
-        (self.received, self.granted, self.epoch) = (0, VIEW_WINDOW, 0);
+        self.core.lost();
         self.decoder = Decoder::new();
         self.unread.clear();
-        self.snapshot.clear();
-        self.link_word.clear();
+        let asked = self.core.attach();
         sessd_core::views::View {
             id: self.id,
             kind: "sim".into(),
-            read_only: false,
-            take: false,
-            lossless: false,
+            read_only: asked.read_only,
+            take: asked.take,
+            lossless: asked.lossless,
             size: Some((80, 24)),
-            resume: self.next.map(|next| (next, self.job.clone())),
-            credit: self.granted,
-            scrollback_lines: 100,
+            resume: asked.resume.map(|next| (next, asked.job_id)),
+            credit: asked.credit,
+            scrollback_lines: asked.scrollback_lines as usize,
             paced: false,
-            no_output: false,
+            no_output: asked.no_output,
             differences: None,
             from: String::new(),
             terminal: String::new(),
             traits: None,
             no_images: false,
-            standing: None,
-            passive: false,
-            uncounted: false,
+            passive: asked.passive,
+            uncounted: asked.uncounted,
+            standing: asked.standing,
         }
     }
 
     /// Its connection is gone.
-    pub fn lost(&mut self, again_ms: u64) {
-        self.link_word.clear();
+    pub fn lost(&mut self, now_ms: u64, again_ms: u64) {
+        self.core.at(now_ms);
+        self.core.lost();
         if self.life.take().is_some() && !self.over {
             self.again_ms = Some(again_ms);
         }
@@ -133,104 +130,85 @@ impl View {
             bytes.extend(key(self.number, self.typed));
             self.typed = self.typed.wrapping_add(1);
         }
-        if !self.outgoing.typed(&bytes, !self.path_is_up(), now_ms) {
+        self.core.at(now_ms);
+        if !self.core.types(&bytes) {
             // It rang the bell.
             self.excused += keys;
         }
     }
 
-    fn path_is_up(&self) -> bool {
-        self.life.is_some() && self.link_word == "up"
+    /// When it has something to do.
+    pub fn deadline(&self) -> u64 {
+        if self.over { u64::MAX } else { self.core.deadline().unwrap_or(u64::MAX).max(self.slow_until) }
     }
 
     /// Has the holder acknowledged all that it typed and that was not withdrawn?
     pub fn is_quiet(&self) -> bool {
-        self.path_is_up() && self.outgoing.waiting() == 0
+        self.core.carries() && self.core.typed().waiting() == 0
     }
 
     /// What it sends now.
     pub fn sends(&mut self, now_ms: u64) -> Vec<Vec<u8>> {
-        let mut all = Vec::new();
-        if !self.path_is_up() {
-            self.outgoing.withdraw_old(now_ms);
-            return all;
-        }
-        if !self.outgoing.is_in_doubt() && (self.outgoing.refuses() || self.outgoing.lost().any()) {
-            let told = self.outgoing.told();
+        self.core.at(now_ms);
+        if self.core.undelivered().is_some() {
+            let told = self.core.undelivered_told();
             self.excused += (told.dropped + told.doubtful).div_ceil(KEY) as u64;
+            self.core.at(now_ms);
         }
-        let view = self.id;
-        while let Some(next) = self.outgoing.next_to_send() {
-            let frame = Frame::Input { view, seq: next.seq, withdrawn: next.withdrawn, bytes: next.bytes };
-            all.push(frame.to_bytes(0));
-        }
-        if self.received + VIEW_WINDOW / 2 > self.granted {
-            self.granted = self.received + VIEW_WINDOW;
-            all.push(Frame::Credit(self.granted).to_bytes(0));
-        }
-        all
+        decoded(&std::mem::take(self.core.poll()))
     }
 
     /// It reads what is there.
     pub fn reads(&mut self, now_ms: u64) -> Vec<Found> {
+        self.core.at(now_ms);
         let bytes: Vec<u8> = self.unread.drain(..).collect();
         let mut decoder = std::mem::take(&mut self.decoder);
         decoder.push(&bytes);
         let mut found = Vec::new();
         while let Ok(Some(frame)) = decoder.next_frame() {
-            let mut whole = Vec::new();
-            frame.relay(0, &mut whole);
-            self.takes(now_ms, &whole, &mut found);
+            if let Ok(frame) = frame.parse() {
+                self.takes(frame, &mut found);
+            }
         }
         self.decoder = decoder;
         found
     }
 
-    fn takes(&mut self, now_ms: u64, whole: &[u8], found: &mut Vec<Found>) {
-        let Ok(frame) = raw(whole).parse() else { return };
-        match frame {
-            Frame::Attached(attached) if attached.job_id != self.job => {
-                self.job = attached.job_id;
+    fn takes(&mut self, frame: Frame<'_>, found: &mut Vec<Found>) {
+        // What arrives is looked at as it comes, and not as the view takes it.
+        if let Frame::Output { offset, bytes } = &frame {
+            found.push(Found::Output(self.job.clone(), *offset, bytes.to_vec()));
+            let next = self.next.unwrap_or(0);
+            if *offset > next {
+                found.push(Found::Gap(next, *offset));
+            }
+        }
+        if let Frame::Ended(exit) = &frame {
+            found.push(Found::Ended(exit.reason));
+        }
+        let Ok(Some(told)) = self.core.handle(frame) else { return };
+        match told {
+            Told::Attached { .. } if self.core.session().job_id != self.job => {
+                self.job.clone_from(&self.core.session().job_id);
                 (self.next, self.shows) = (None, None);
             }
-            Frame::ViewState(state) => {
-                let was_up = self.path_is_up();
-                self.link_word = state.link;
-                if self.path_is_up() && state.epoch != self.epoch {
-                    self.epoch = state.epoch;
-                    self.outgoing.path_is_new(now_ms);
-                } else if self.path_is_up() && !was_up {
-                    self.outgoing.path_is_back(now_ms);
-                }
-            }
-            Frame::InputAck { seq, .. } => self.outgoing.acknowledged(seq),
-            Frame::Withdrawn { from, to, .. } => self.outgoing.withdrawn(from, to),
-            Frame::Output { offset, bytes } => {
-                self.received += bytes.len() as u64;
-                found.push(Found::Output(self.job.clone(), offset, bytes.to_vec()));
-                let next = self.next.unwrap_or(0);
-                if offset > next {
-                    found.push(Found::Gap(next, offset));
-                }
-                let seen = (next.saturating_sub(offset) as usize).min(bytes.len());
+            Told::Output(bytes) => {
                 if let Some(shows) = &mut self.shows {
-                    shows.feed(&bytes[seen..]);
+                    shows.feed(&bytes);
                 }
-                self.next = Some(next.max(offset + bytes.len() as u64));
+                self.next = self.core.offset();
             }
-            Frame::Snapshot { at, cols, rows, more, bytes, .. } => {
-                self.received += bytes.len() as u64;
-                self.snapshot.extend_from_slice(bytes);
-                if !more {
-                    let mut shows = Terminal::new(Size { cols, rows }, 100);
-                    shows.feed(&std::mem::take(&mut self.snapshot));
-                    self.shows = Some(shows);
-                    self.next = Some(at);
+            Told::Screen { at, size: (cols, rows), snapshot, skipped, .. } => {
+                // A holder of the first versions has no old output for the next manager.
+                if self.lossless && skipped > 0 && !is_old(&self.job) {
+                    found.push(Found::Skipped(skipped));
                 }
+                let mut shows = Terminal::new(Size { cols, rows }, 100);
+                shows.feed(&snapshot);
+                (self.shows, self.next) = (Some(shows), Some(at));
             }
-            Frame::Ended(exit) => {
-                found.push(Found::Ended(exit.reason, exit.code));
-            }
+            // It is on its screen as it is read.
+            Told::Ping(token) => self.core.pong(token),
             _ => {}
         }
     }

@@ -10,6 +10,7 @@ use crate::net::{ConnId, Packet};
 use sessd_core::host;
 use sessd_core::host::Phase;
 use sessd_core::link::{self, Link, Load};
+use sessd_core::registry::{ClaimId, Names};
 use sessd_core::session::{self, Asked, Asker, Caller, Manager as Me, Now, Session, Shown, Write, WriteId};
 use sessd_core::stream::{StreamId, StreamIds};
 use sessd_core::{Record, State};
@@ -30,6 +31,8 @@ pub struct Store {
 enum AskedFor {
     /// A view.
     Attach(Uuid),
+    /// Whoever sent what has that number.
+    Send(usize),
     /// Nobody looks at the answer.
     Nothing,
 }
@@ -53,6 +56,8 @@ pub enum Doing {
     CloseView(Uuid),
     /// The view was not taken: it asks again.
     Refused(Uuid),
+    /// What was sent under that number has come to that job; it may wait there for its time.
+    Sent(usize, String, bool),
 }
 
 /// What goes on when its record is saved.
@@ -71,6 +76,8 @@ struct Task {
     host: usize,
     shown: Shown,
     views: BTreeSet<Uuid>,
+    /// A name that is being given to it.
+    claim: Option<ClaimId>,
 }
 
 struct Live {
@@ -138,9 +145,11 @@ pub struct Process {
     sessions: BTreeMap<Uuid, u64>,
     next: u64,
     askers: BTreeMap<Asker, AskedFor>,
-    names: BTreeSet<String>,
+    names: Names,
     /// Verbs that are alone with a session.
     alone: BTreeSet<Uuid>,
+    /// Names that such a verb gives.
+    given: BTreeMap<Uuid, ClaimId>,
     /// Views of which it is to be told when they have read.
     undrained: BTreeSet<Uuid>,
     pub doing: VecDeque<Doing>,
@@ -178,8 +187,9 @@ impl Process {
             sessions: BTreeMap::new(),
             next: 0,
             askers: BTreeMap::new(),
-            names: BTreeSet::new(),
+            names: Names::default(),
             alone: BTreeSet::new(),
+            given: BTreeMap::new(),
             undrained: BTreeSet::new(),
             doing: VecDeque::new(),
             now,
@@ -257,14 +267,11 @@ impl Process {
     fn begin(&mut self, record: Record, caller: Option<Caller>) -> u64 {
         let number = self.number();
         let (id, host) = (record.id, host_number(&record.host));
-        if let Some(name) = &record.name {
-            self.names.insert(name.clone());
-        }
         let me = Me { id: self.id.clone(), name: format!("manager{}", self.number) };
         let machine = Session::new(record, caller, me, self.times());
         let shown = machine.shown().clone();
         let before = self.sessions.insert(id, number);
-        self.tasks.insert(number, Task { machine, host, shown, views: BTreeSet::new() });
+        self.tasks.insert(number, Task { machine, host, shown, views: BTreeSet::new(), claim: None });
         self.host(host).members.insert(number, number);
         let state = self.host_state(host);
         self.session_event(number, session::Event::Host(state));
@@ -285,6 +292,11 @@ impl Process {
     /// The sessions that have a task, in order.
     pub fn sessions(&self) -> Vec<Uuid> {
         self.sessions.keys().copied().collect()
+    }
+
+    /// Has this session a task?
+    pub fn has(&self, session: Uuid) -> bool {
+        self.sessions.contains_key(&session)
     }
 
     /// What is shown of each session.

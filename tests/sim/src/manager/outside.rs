@@ -13,17 +13,16 @@ use std::collections::BTreeMap;
 
 impl Process {
     /// An attempt came to a connection, or to nothing.
-    pub fn dialled(&mut self, host: usize, attempt: u64, conn: Option<ConnId>) -> bool {
+    pub fn dialled(&mut self, host: usize, attempt: u64, conn: Result<ConnId, Why>) -> bool {
         let Some(number) = self.host(host).attempts.remove(&attempt) else { return false };
-        let Some(conn) = conn else {
-            let failed = host::Event::NotDialled {
-                number,
-                why: Why::Network,
-                by_environment: false,
-                error: "no answer".to_owned(),
-            };
-            self.host_event(host, failed);
-            return false;
+        let conn = match conn {
+            Ok(conn) => conn,
+            Err(why) => {
+                let error = format!("{why:?}");
+                let failed = host::Event::NotDialled { number, why, by_environment: false, error };
+                self.host_event(host, failed);
+                return false;
+            }
         };
         let (now, version, heard_ms) = (self.duration(), self.version, self.now);
         let live = Live {

@@ -5,6 +5,7 @@ use sessd_core::host;
 use sessd_core::link::{self, Route};
 use sessd_core::session::{self, Answer, Asker};
 use sessd_proto::docs::{Error, Kind};
+use sessd_proto::messages::SentOutcome;
 
 impl Process {
     pub(super) fn session_event(&mut self, task: u64, event: session::Event<'_>) {
@@ -31,8 +32,10 @@ impl Process {
         while let Some(effect) = self.tasks.get_mut(&task).and_then(|there| there.machine.poll()) {
             self.carry_out_for(task, effect);
         }
-        if self.tasks.get(&task).is_some_and(|there| there.machine.is_over()) {
-            self.tasks.remove(&task);
+        if self.tasks.get(&task).is_some_and(|there| there.machine.is_over())
+            && let Some(claim) = self.tasks.remove(&task).and_then(|there| there.claim)
+        {
+            self.names.release(claim);
         }
     }
 
@@ -48,6 +51,13 @@ impl Process {
                     there.views.insert(view);
                 }
                 (Some(AskedFor::Attach(view)), _) => self.doing.push_back(Doing::Refused(view)),
+                (Some(AskedFor::Send(number)), Ok(Answer::Sent(sent))) => {
+                    let outcome = SentOutcome::try_from(sent.outcome).unwrap_or_default();
+                    if matches!(outcome, SentOutcome::Done | SentOutcome::Queued) {
+                        let queued = outcome == SentOutcome::Queued;
+                        self.doing.push_back(Doing::Sent(number, job.to_string(), queued));
+                    }
+                }
                 _ => {}
             },
             session::Effect::LookForAnother(asker) => {
@@ -98,11 +108,20 @@ impl Process {
             session::Effect::Hasten => self.host_event(host, host::Event::Hasten),
             session::Effect::Warmed | session::Effect::Notice(_) | session::Effect::Point(_) => {}
             session::Effect::Claim(name) => {
-                let is_free = self.names.insert(name);
-                let taken = Error::new(Kind::NameTaken, "taken", "");
-                self.session_event(task, session::Event::Claimed(if is_free { Ok(()) } else { Err(taken) }));
+                let live = self.sessions.values().filter_map(|task| self.tasks.get(task));
+                let claim = self.names.claim(&name, id, live.map(|task| &task.shown.record));
+                let claimed = claim.map_err(|_| Error::new(Kind::NameTaken, "taken", ""));
+                if let (Some(there), Ok(claim)) = (self.tasks.get_mut(&task), &claimed) {
+                    there.claim = Some(*claim);
+                }
+                self.session_event(task, session::Event::Claimed(claimed.map(|_| ())));
             }
-            session::Effect::Unclaim | session::Effect::Deleted => {}
+            session::Effect::Unclaim => {
+                if let Some(claim) = there.claim.take() {
+                    self.names.release(claim);
+                }
+            }
+            session::Effect::Deleted => {}
             session::Effect::HandOn { record, caller, running, told } => {
                 let next = self.begin(*record, caller);
                 for asker in running {

@@ -1,17 +1,18 @@
 //! What people ask a manager for.
 
 use super::{AskedFor, Doing, Process, Verb, host_number};
+use crate::view::{SENT, key};
 use sessd_core::adopt::{self, Known, Verdict};
 use sessd_core::reconcile::{Seen, place_of};
 use sessd_core::session::{self, Caller};
 use sessd_core::{Record, State, host};
 use sessd_proto::Uuid;
-use sessd_proto::messages::Liveness;
+use sessd_proto::messages::{self as m, Liveness};
 use std::collections::BTreeMap;
 
 impl Process {
     /// `create`.
-    pub fn create(&mut self, host: usize, session: Uuid, job: Uuid) {
+    pub fn create(&mut self, host: usize, session: Uuid, job: Uuid, idle_timeout_ms: Option<i64>) {
         let record = Record {
             id: session,
             name: None,
@@ -21,7 +22,7 @@ impl Process {
             cwd: String::new(),
             env: BTreeMap::new(),
             size: (80, 24),
-            idle_timeout_ms: None,
+            idle_timeout_ms,
             reap_unattended: false,
             created_at_ms: self.wall(),
             job_id: job,
@@ -38,6 +39,40 @@ impl Process {
         };
         self.alone.insert(session);
         self.doing.push_back(Doing::Save(Box::new(record), Verb::Created(host)));
+    }
+
+    /// `tag`: a name, or a tag that is set or removed.
+    pub fn tag(&mut self, session: Uuid, what: u64) {
+        let Some(task) = self.sessions.get(&session).copied() else { return };
+        let mut tag = m::Tag::default();
+        match what {
+            0..6 => tag.name = Some(format!("name{}", what % 4)),
+            6..10 => drop(tag.set.insert("key".into(), what.to_string())),
+            _ => tag.remove.push("key".into()),
+        }
+        let asker = self.asker(AskedFor::Nothing);
+        self.session_event(task, session::Event::Tag(tag, asker));
+    }
+
+    /// `send`, of what has that number.
+    pub fn send(&mut self, session: Uuid, number: usize, when_idle: bool) {
+        let Some(task) = self.sessions.get(&session).copied() else { return };
+        let text = (0..3).flat_map(|n| key(SENT + number, n)).collect();
+        let send = m::Send {
+            id: Uuid::from_u128(0x5e_0000 + number as u128).as_bytes().to_vec(),
+            parts: vec![m::SendPart { what: Some(m::SendWhat::Text(text)) }],
+            when: if when_idle { m::SendWhen::Idle } else { m::SendWhen::Now } as i32,
+            cancel: false,
+        };
+        let asker = self.asker(AskedFor::Send(number));
+        self.session_event(task, session::Event::Type(send, asker));
+    }
+
+    /// `host connect`.
+    pub fn connects(&mut self, host: usize) {
+        if self.needs(host) {
+            self.host_event(host, host::Event::Person(0));
+        }
     }
 
     /// `host adopt`.
@@ -76,6 +111,10 @@ impl Process {
     /// A verb's own record is saved, or not.
     pub fn saved(&mut self, record: Record, verb: Verb, is_saved: bool) {
         self.alone.remove(&record.id);
+        let claim = self.given.remove(&record.id);
+        if let Some(claim) = claim {
+            self.names.release(claim);
+        }
         if !is_saved || self.sessions.contains_key(&record.id) {
             return;
         }
@@ -99,6 +138,17 @@ impl Process {
         {
             let mut again = done.clone();
             again.begin_again(job_id);
+            if let Some(name) = &again.name {
+                let live = self.sessions.values().filter_map(|task| self.tasks.get(task));
+                match self.names.claim(name, session, live.map(|task| &task.shown.record)) {
+                    Ok(claim) => drop(self.given.insert(session, claim)),
+                    // Somebody else has it by now.
+                    Err(_) => {
+                        self.alone.remove(&session);
+                        return;
+                    }
+                }
+            }
             let host = host_number(&again.host);
             self.doing.push_back(Doing::Save(Box::new(again), Verb::Again(host)));
         }

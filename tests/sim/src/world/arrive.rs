@@ -1,12 +1,14 @@
 //! What was on its way arrives.
 
 use super::{Happening, World};
+use crate::host::raw;
 use crate::job::Cause;
 use crate::manager::{Process, Store};
 use crate::net::{Conn, Packet};
 use crate::promises;
+use sessd_core::dialling::Why;
 use sessd_core::session::Write;
-use sessd_proto::messages::LinkReply;
+use sessd_proto::messages::{Inventory, LinkAnswer, LinkReply};
 use sessd_proto::{Frame, Uuid};
 
 impl World {
@@ -61,7 +63,11 @@ impl World {
                 }
                 if !self.hosts[host].is_reachable(self.now) {
                     // It is silent, or says no at once.
-                    self.with(manager, |process| process.dialled(host, attempt, None));
+                    self.with(manager, |process| process.dialled(host, attempt, Err(Why::Network)));
+                    return;
+                }
+                if self.hosts[host].login_until > self.now {
+                    self.with(manager, |process| process.dialled(host, attempt, Err(Why::Person)));
                     return;
                 }
                 self.next_conn += 1;
@@ -69,7 +75,7 @@ impl World {
                 let mut conn = Conn::new(manager, life, host);
                 conn.stalled_until = self.stalled.get(&(manager, host)).copied().unwrap_or(0);
                 self.conns.insert(id, conn);
-                if self.with(manager, |process| process.dialled(host, attempt, Some(id))) == Some(true) {
+                if self.with(manager, |process| process.dialled(host, attempt, Ok(id))) == Some(true) {
                     self.hosts[host].connected(id);
                     self.drain_host(host);
                 } else {
@@ -85,10 +91,15 @@ impl World {
                 if until > self.now {
                     return self.at(until, Happening::Act(conn, id, act));
                 }
-                let answer = Some(self.hosts[host].acts(self.now, *act));
+                let answer = self.hosts[host].acts(self.now, *act);
                 self.drain_host(host);
                 let takes = if self.rng.chance(10) { 3_000 } else { self.rng.within(5, 400) };
-                self.at(self.now + takes, Happening::Answer(conn, LinkReply { id, answer, more: false }));
+                let pages = self.pages(answer);
+                let last = pages.len() - 1;
+                for (n, page) in pages.into_iter().enumerate() {
+                    let reply = LinkReply { id, answer: Some(page), more: n < last };
+                    self.at(self.now + takes, Happening::Answer(conn, reply));
+                }
             }
             Happening::Answer(conn, reply) => self.sends(conn, false, Frame::LinkReply(reply).to_bytes(0)),
             Happening::Kept(host, job, keeping) => {
@@ -166,11 +177,32 @@ impl World {
             Happening::View(number) => self.view(number),
             Happening::FromView(number, life, bytes) => {
                 let (id, manager) = (self.views[number].id, self.views[number].manager);
-                if self.views[number].life == Some(life) {
-                    self.with(manager, |process| process.view_frame(id, &bytes));
+                if self.views[number].life != Some(life) {
+                    return;
                 }
+                if let Ok(Frame::Ping(token)) = raw(&bytes).parse() {
+                    // A connection's own answer, as long as the manager has its thread.
+                    self.views[number].unread.extend(Frame::Pong(token).to_bytes(0));
+                    return self.at(self.now + 1, Happening::View(number));
+                }
+                self.with(manager, |process| process.view_frame(id, &bytes));
             }
         }
+    }
+
+    /// A long inventory comes in pages; what holds for all of it is said with the last.
+    fn pages(&mut self, answer: LinkAnswer) -> Vec<LinkAnswer> {
+        let mut pages = Vec::new();
+        let LinkAnswer::Inventory(mut last) = answer else { return vec![answer] };
+        if self.rng.chance(40) {
+            let many = self.rng.within(1, 5) as usize;
+            while last.jobs.len() > many {
+                let jobs = last.jobs.drain(..many).collect();
+                pages.push(LinkAnswer::Inventory(Inventory { jobs, ..Inventory::default() }));
+            }
+        }
+        pages.push(LinkAnswer::Inventory(last));
+        pages
     }
 
     /// Something is written to a manager's disk, or is not; `None`: the manager is dead.
@@ -180,6 +212,7 @@ impl World {
         write: impl FnOnce(&mut Store, Option<Uuid>),
         task: u64,
     ) -> Option<bool> {
+        self.stored = true;
         let session = self.managers[manager].process.as_ref().and_then(|process| process.session_of(task));
         let store = &mut self.managers[manager].store;
         let how = match &mut store.wrong {
@@ -214,7 +247,7 @@ impl World {
         self.cut_all(|conn| conn.manager == manager, false);
         for number in 0..self.views.len() {
             if self.views[number].manager == manager {
-                self.views[number].lost(self.now + ms + 200);
+                self.views[number].lost(self.now, self.now + ms + 200);
                 self.at(self.now + ms + 200, Happening::View(number));
             }
         }

@@ -1,6 +1,6 @@
 //! What managers and hosts have done by others: it is on its way from here on.
 
-use super::{Happening, World};
+use super::{Happening, Sent, World};
 use crate::host::Doing as HostDoing;
 use crate::manager::Doing;
 use crate::net::{Conn, ConnId};
@@ -61,13 +61,16 @@ impl World {
                     if let Some(number) = self.views.iter().position(|v| v.id == view) {
                         self.read(number);
                         promises::view_was_closed(self, number);
-                        self.views[number].lost(self.now + 300);
+                        self.views[number].lost(self.now, self.now + 300);
                         self.at(self.now + 300, Happening::View(number));
                     }
                 }
+                Doing::Sent(number, job, queued) => {
+                    self.sent[number] = Sent { job: Some(job), queued };
+                }
                 Doing::Refused(view) => {
                     if let Some(number) = self.views.iter().position(|v| v.id == view) {
-                        self.views[number].lost(self.now + 500);
+                        self.views[number].lost(self.now, self.now + 500);
                         self.at(self.now + 500, Happening::View(number));
                     }
                 }

@@ -1,9 +1,9 @@
 //! What is done to the world, step by step of a plan.
 
-use super::{Happening, World};
+use super::{Happening, Sent, World};
 use crate::job::Cause;
 use crate::plan::{Deed, Step};
-use crate::view::View;
+use crate::view::{SENT, View};
 use sessd_core::State;
 use sessd_proto::{Frame, Uuid};
 
@@ -30,14 +30,17 @@ impl World {
         match deed {
             Deed::Create => {
                 let (session, job) = (self.uuid(1), self.uuid(2));
-                if self.with(manager, |process| process.create(host, session, job)).is_some() {
+                if self
+                    .with(manager, |process| process.create(host, session, job, (c > 0).then_some(c as i64)))
+                    .is_some()
+                {
                     self.made.push((manager, session));
                 }
             }
             Deed::Attach => {
                 if let Some(session) = self.session(other, a) {
                     let number = self.views.len();
-                    self.views.push(View::new(number, other, session));
+                    self.views.push(View::new(number, other, session, c > 0));
                     self.at(self.now, Happening::View(number));
                 }
             }
@@ -45,8 +48,6 @@ impl World {
                 if let Some(number) = view.filter(|n| !self.views[*n].over) {
                     self.views[number].types(b, self.now);
                     self.send(number);
-                    // What is held grows old.
-                    self.at(self.now + 31_000, Happening::View(number));
                 }
             }
             Deed::Leave | Deed::Drop => {
@@ -54,7 +55,7 @@ impl World {
                     let (id, at, on_purpose) =
                         (self.views[number].id, self.views[number].manager, deed == Deed::Leave);
                     self.views[number].over |= on_purpose;
-                    self.views[number].lost(self.now + 400);
+                    self.views[number].lost(self.now, self.now + 400);
                     self.at(self.now + 400, Happening::View(number));
                     self.with(at, |process| process.view_gone(id, on_purpose));
                 }
@@ -98,6 +99,27 @@ impl World {
                     let job = self.uuid(2);
                     self.with(other, |process| process.restart(session, job, dead.as_ref()));
                 }
+            }
+            Deed::Tag => {
+                if let Some(session) = self.session(other, a) {
+                    self.with(other, |process| process.tag(session, c));
+                }
+            }
+            Deed::Send => {
+                let Some(session) = self.session(other, a).filter(|_| self.sent.len() < SENT) else { return };
+                let number = self.sent.len();
+                self.sent.push(Sent { job: None, queued: false });
+                // Whoever is not answered asks again under the same id.
+                for _ in 0..=c % 2 {
+                    self.with(other, |process| process.send(session, number, c > 1));
+                }
+            }
+            Deed::Login => {
+                self.hosts[at_host].login_until = self.now + b;
+                self.hosts[at_host].wanted_a_login = true;
+            }
+            Deed::Connect => {
+                self.with(manager, |process| process.connects(host));
             }
             Deed::Adopt => {
                 self.with(manager, |process| process.wants_to_adopt(host));

@@ -76,6 +76,15 @@ pub struct Manager {
     pub asleep_until: u64,
 }
 
+/// What was to be typed by no view.
+#[derive(Debug)]
+pub struct Sent {
+    /// The job it was for, once that is known to have it or to keep it until it is time.
+    pub job: Option<String>,
+    /// Its host has it, and it may still wait.
+    pub queued: bool,
+}
+
 /// What somebody asked to end a job for.
 #[derive(Debug, Default)]
 pub struct Wanted {
@@ -100,10 +109,14 @@ pub struct World {
     /// Sessions in the order they were made, and where.
     pub made: Vec<(usize, Uuid)>,
     pub wanted: Wanted,
+    /// By number.
+    pub sent: Vec<Sent>,
     ids: u128,
     pub stalled: BTreeMap<(usize, usize), u64>,
     trace: VecDeque<String>,
     pub checks: promises::Seen,
+    /// Something was written to a manager's disk since the promises were asked.
+    pub stored: bool,
     is_over: bool,
     is_traced: bool,
 }
@@ -127,10 +140,12 @@ impl World {
             views: Vec::new(),
             made: Vec::new(),
             wanted: Wanted::default(),
+            sent: Vec::new(),
             ids: 0,
             stalled: BTreeMap::new(),
             trace: VecDeque::new(),
             checks: promises::Seen::default(),
+            stored: false,
             is_over: false,
             is_traced,
         };
@@ -191,7 +206,10 @@ impl World {
         };
         let of_managers = self.managers.iter().map(awake).min().unwrap_or(u64::MAX);
         let of_hosts = self.hosts.iter().map(Host::deadline).min().unwrap_or(u64::MAX);
-        let next = queued.min(of_managers).min(of_hosts).max(self.now);
+        let of_views = self.views.iter().map(View::deadline).min().unwrap_or(u64::MAX);
+        let next = queued.min(of_managers).min(of_hosts).min(of_views).max(self.now);
+        // All is mended then, whether or not anything else happens.
+        let next = if self.is_over { next } else { next.min(RUN_MS) };
         if next > RUN_MS + MENDED_MS {
             return false;
         }
@@ -212,6 +230,11 @@ impl World {
                 self.with(manager, Process::tick);
             }
         }
+        for view in 0..self.views.len() {
+            if self.views[view].deadline() <= self.now {
+                self.view(view);
+            }
+        }
         while self.queue.peek().is_some_and(|Reverse((at, _))| *at <= self.now) {
             if let Some(Reverse((_, sequence))) = self.queue.pop()
                 && let Some(happening) = self.happenings.remove(&sequence)
@@ -227,6 +250,7 @@ impl World {
         self.note(|| "everything is mended".into());
         for host in &mut self.hosts {
             (host.away_until, host.stuck_until, host.disk_until, host.down_until) = (0, 0, 0, 0);
+            host.login_until = 0;
         }
         for conn in self.conns.values_mut() {
             conn.stalled_until = 0;
@@ -238,6 +262,12 @@ impl World {
         }
         for view in &mut self.views {
             view.slow_until = 0;
+        }
+        // Whoever is wanted comes.
+        for manager in 0..self.managers.len() {
+            for host in 0..self.hosts.len() {
+                self.with(manager, |process| process.connects(host));
+            }
         }
     }
 

@@ -3,6 +3,7 @@
 use super::{Happening, World};
 use crate::promises;
 use crate::view::Found;
+use sessd_proto::messages::EndReason;
 
 impl World {
     /// A view reads, comes again, and sends what it has.
@@ -43,9 +44,9 @@ impl World {
         }
         for found in self.views[number].reads(now) {
             promises::view_found(self, number, &found);
-            if let Found::Ended(reason, _) = found {
+            if let Found::Ended(reason) = found {
                 // Of one that is restarted there is more to see.
-                let goes_on = reason == sessd_proto::messages::EndReason::Restarted as i32;
+                let goes_on = reason == EndReason::Restarted as i32;
                 let again = goes_on.then_some(now + 200);
                 (self.views[number].life, self.views[number].again_ms) = (None, again);
                 self.views[number].over = !goes_on;
