@@ -24,7 +24,7 @@ const bytes = (string) => new TextEncoder().encode(string);
 const SPOKEN = [
   'hello', 'ping', 'pong', 'unsupported', 'close', 'output', 'snapshot', 'credit', 'input', 'input-ack', 'subscribe', 'resize',
   'json!', 'error!', 'events?', 'attach', 'attached', 'ended', 'detach', 'event', 'withdrawn', 'try-now',
-  'question', 'answer', 'question-over',
+  'question', 'answer', 'question-over', 'drawing',
 ];
 
 test('the frames of released programs are read, and written as they came', () => {
@@ -279,6 +279,23 @@ test('output is told once however often it comes, and what is missing is asked f
   assert.equal(core.handle(output(15, 'z'), 0), null);
   assert.deepEqual(core.toSend.map((frame) => parse(frame.buffer).name), ['subscribe']);
   assert.equal(core.need, 14);
+});
+
+test('what is drawn for another size is output that stands for all before it, and is paid for', () => {
+  const core = view();
+  core.handle(screen(10, false, 's'), 0);
+  assert.equal(text(core.handle({ kind: 'drawing', at: 500, bytes: bytes('d') }, 0).bytes), 'd');
+  assert.deepEqual([core.need, core.pending, attachOf(core).resume], [500, 2, 500]);
+  core.took(2, 0);
+  assert.equal(core.handle({ kind: 'drawing', at: 600, bytes: bytes('') }, 0), null);
+  assert.deepEqual([core.need, core.pending, core.toSend.length], [600, 0, 0]);
+});
+
+test('a manager of another protocol is told with what to do', () => {
+  const greeted = (proto_min, proto_max) => view().handle(message('hello', { proto_min, proto_max, version: '9.9.9' }), 0);
+  assert.deepEqual([greeted(1, 1), greeted(1, 4)], [null, null]);
+  assert.match(greeted(2, 4).error.message, /9\.9\.9\) is newer/);
+  assert.match(greeted(0, 0).error.message, /is older/);
 });
 
 test('the next manager is asked for what follows, a restarted job for all', () => {

@@ -4,7 +4,7 @@
  * next, so that it goes on with the next manager where it was.
  */
 
-import { IGNORABLE, putCount, putMessage } from '../wire/frames.js';
+import { IGNORABLE, PROTO, putCount, putMessage } from '../wire/frames.js';
 
 /** Output bytes that are asked for ahead of what the terminal has taken: what waits in the page is never more. */
 export const PENDING_MAX = 500_000;
@@ -86,6 +86,7 @@ export class ViewCore {
       credit: PENDING_MAX,
       scrollback_lines: this.need === null ? this.scrollback : 0,
       job_id: this.attached['job_id'],
+      no_images: true,
       standing: again ? { leads: this.state?.['leader'] ?? false, sizes: this.state?.['sizes'] ?? false } : undefined,
     });
   }
@@ -127,6 +128,11 @@ export class ViewCore {
         this.need += fresh.length;
         return fresh.length ? { told: 'output', bytes: fresh } : null;
       }
+      // Of a pane that is drawn: what changes on its terminal, and stands for all output before.
+      case 'drawing':
+        this.#came(frame.bytes.length, now);
+        this.need = frame.at;
+        return frame.bytes.length ? { told: 'output', bytes: frame.bytes } : null;
       case 'inputAck':
         return same(frame.view, this.id) ? { told: 'written', seq: frame.seq } : null;
       case 'withdrawn':
@@ -153,6 +159,18 @@ export class ViewCore {
         this.attached = message;
         this.isAttached = true;
         return { told: 'attached', restarted, again };
+      }
+      case 'hello': {
+        const older = message['proto_max'] < PROTO;
+        if (!older && message['proto_min'] <= PROTO) return null;
+        return {
+          told: 'refused',
+          error: {
+            kind: 'version-skew',
+            message: `the running manager (sessd ${message['version']}) is ${older ? 'older' : 'newer'} than this page`,
+            hint: older ? '`sessd daemon restart` starts the newer one; sessions run on' : 'start `sessd web` again, and load this page again',
+          },
+        };
       }
       case 'viewState':
         if (message['text_rows'] === undefined) this.state = message;

@@ -167,7 +167,7 @@ export class View {
         break;
       case 'refused':
         if (told.error.kind === 'failed') this.path.notFound(told.error.message);
-        else this.#finish('refused', told.error.message);
+        else this.#finish('refused', [told.error.message, told.error.hint].filter(Boolean).join(': '));
         break;
       case 'question':
         this.listener.question(told.question);

@@ -40,7 +40,10 @@ const OUTPUT = 0x10;
 const SNAPSHOT = 0x11;
 const INPUT = 0x14;
 const INPUT_ACK = 0x15;
+const DRAWING = 0x16;
 const WITHDRAWN_KIND = 0x95;
+/** The protocol's version that the page speaks (`proto/src/hello.rs`). */
+export const PROTO = 1;
 
 const NAMES = new Map([
   ...Object.entries(MESSAGES).map(([name, [kind]]) => /** @type {const} */ ([kind, name])),
@@ -51,13 +54,14 @@ const NAMES = new Map([
  * A frame with its meaning. Messages have the fields of their table in messages.js.
  * @typedef {{ kind: 'output', offset: number, bytes: Uint8Array }} Output
  * @typedef {{ kind: 'snapshot', at: number, skipped: number, cols: number, rows: number, more: boolean, bytes: Uint8Array }} Snapshot
+ * @typedef {{ kind: 'drawing', at: number, bytes: Uint8Array }} Drawing
  * @typedef {{ kind: 'input', view: Uint8Array, seq: number, withdrawn: boolean, bytes: Uint8Array }} Input
  * @typedef {{ kind: 'inputAck', view: Uint8Array, seq: number }} InputAck
  * @typedef {{ kind: 'withdrawn', view: Uint8Array, from: number, to: number }} Withdrawn
  * @typedef {{ kind: 'ping' | 'pong' | 'credit', count: bigint }} Count
  * @typedef {{ kind: 'message', name: string, message: Record<string, any> }} Said
  * @typedef {{ kind: 'unknown', number: number }} Unknown
- * @typedef {Output | Snapshot | Input | InputAck | Withdrawn | Count | Said | Unknown} Frame
+ * @typedef {Output | Snapshot | Drawing | Input | InputAck | Withdrawn | Count | Said | Unknown} Frame
  */
 
 /** @param {number} length @param {number} kind @param {number} flags @returns {[Uint8Array<ArrayBuffer>, DataView]} */
@@ -110,6 +114,12 @@ export function put(frame) {
     case 'output': {
       const [bytes, view] = begin(8 + frame.bytes.length, OUTPUT, 0);
       view.setBigUint64(HEADER, BigInt(frame.offset), true);
+      bytes.set(frame.bytes, HEADER + 8);
+      return bytes;
+    }
+    case 'drawing': {
+      const [bytes, view] = begin(8 + frame.bytes.length, DRAWING, 0);
+      view.setBigUint64(HEADER, BigInt(frame.at), true);
       bytes.set(frame.bytes, HEADER + 8);
       return bytes;
     }
@@ -166,6 +176,8 @@ export function parse(buffer) {
         more: (flags & MORE) !== 0,
         bytes: bytes(20),
       };
+    case DRAWING:
+      return { kind: 'drawing', at: long(0), bytes: bytes(8) };
     case INPUT:
       return {
         kind: 'input',

@@ -63,6 +63,7 @@ export const Attach = {
   passive: [30, 'bool'],
   uncounted: [31, 'bool'],
   no_output: [32, 'bool'],
+  no_images: [35, 'bool'],
   standing: [40, { leads: [1, 'bool'], sizes: [2, 'bool'] }],
 };
 
