@@ -176,7 +176,7 @@ describe('a pane', () => {
     await shows(large, `${rows} ${cols}`);
   });
 
-  test('of a session that has the size of its largest or its smallest view shows it whole, and is live', async () => {
+  test('of a session that has the size of its largest or its smallest view shows it whole, and has it alone again', async () => {
     const sizeOf = (page) => page.evaluate(() => [globalThis.sessd.focused.terminal.cols, globalThis.sessd.focused.terminal.rows]);
     const fitsOf = (page) => page.evaluate(() => [globalThis.sessd.focused.fits.cols, globalThis.sessd.focused.fits.rows]);
     for (const policy of ['largest', 'smallest']) {
@@ -192,8 +192,12 @@ describe('a pane', () => {
         await until(policy, async () => (await sizeOf(each)).join() === wanted.join() || Promise.reject(new Error(`${await sizeOf(each)} is not ${wanted}`)));
         await shows(each, `${wanted[1]} ${wanted[0]}`);
       }
-      await small.context().close();
-      await large.context().close();
+      // Once the one whose size it was has left, it has the other's.
+      const [leaves, stays] = policy === 'largest' ? [large, small] : [small, large];
+      await leaves.context().close();
+      await until('its own size', async () => (await sizeOf(stays)).join() === (await fitsOf(stays)).join() && (await fitsOf(stays)).join() !== wanted.join());
+      await shows(stays, (await fitsOf(stays)).reverse().join(' '));
+      await stays.context().close();
     }
   });
 

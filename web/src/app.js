@@ -158,6 +158,7 @@ export class App {
   #sessionsChanged() {
     for (const [session, pane] of this.panes) {
       pane.drawBanner();
+      pane.viewsAre(this.sessions.get(session)?.views.length ?? 0);
       // It was restarted elsewhere.
       if (pane.view?.standing === 'ended' && this.sessions.get(session)?.state === 'running') pane.view.again();
     }

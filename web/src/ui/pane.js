@@ -34,6 +34,8 @@ export class Pane {
   fits = null;
   /** The session keeps this size though we ask for ours. @type {Size | null} */
   #overruled = null;
+  /** How many views the session had. */
+  #views = 0;
   #answering = false;
   /** A login is being asked for. */
   #loggingIn = false;
@@ -284,6 +286,15 @@ export class Pane {
     } else if (!sameSize(size, view.core.size)) {
       this.#following = setTimeout(() => this.#take(size), FOLLOW_MS);
     }
+  }
+
+  /** The session has so many views: where one left that the session had its size from, it may be ours again. @param {number} views */
+  viewsAre(views) {
+    const left = views < this.#views;
+    this.#views = views;
+    if (!left || !this.#overruled) return;
+    this.#overruled = null;
+    if (this.fits) this.#take(this.fits);
   }
 
   /** What stands over the screen: how the session ended, that it is away, that it cannot be shown. */
