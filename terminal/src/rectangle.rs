@@ -136,6 +136,14 @@ impl Model {
             row.cells[r.left..=r.right].fill(cell);
             row.touch(r.right + 1, plain);
         }
+        self.wrap_behind_text_only();
+    }
+
+    /// Nothing is behind a cell that was erased, or lost its other half. (In xterm what comes next would wrap; no other terminal
+    /// could be told.)
+    fn wrap_behind_text_only(&mut self) {
+        let (x, y) = (usize::from(self.cursor.x), usize::from(self.cursor.y));
+        self.cursor.pending &= !self.screen_ref().rows[y].cells[x].is_blank();
     }
 
     /// DECERA, and DECSERA, which leaves colours and what is protected as they are.
@@ -158,9 +166,7 @@ impl Model {
                 }
             }
         }
-        // Nothing is behind a cell that is erased. (In xterm what comes next would wrap; no other terminal could be told.)
-        let (x, y) = (usize::from(self.cursor.x), usize::from(self.cursor.y));
-        self.cursor.pending &= !self.screen_ref().rows[y].cells[x].is_blank();
+        self.wrap_behind_text_only();
     }
 
     /// DECCRA. There is one page.
@@ -193,8 +199,7 @@ impl Model {
             self.put_cells(&cells, left, top + n);
         }
         self.part_lines(to);
-        let (x, y) = (usize::from(self.cursor.x), usize::from(self.cursor.y));
-        self.cursor.pending &= !self.screen_ref().rows[y].cells[x].is_blank();
+        self.wrap_behind_text_only();
     }
 
     /// Puts copies of cells into a row. A cluster belongs to one cell only: copies get their own.

@@ -63,6 +63,24 @@ fn rectangles_are_filled_erased_copied_and_changed() {
 }
 
 #[test]
+fn no_wrap_is_pending_behind_what_a_rectangle_left_blank() {
+    // Erased, copied from where there is nothing, and half of a wide character of which the other half is written over.
+    for bytes in [
+        "0123456789012345678901\x1b[1;20;1;20$z",
+        "\x1b[2;20H|\x1b[3;20;3;20;1;2;20;1$v",
+        "012345678901234567漢\x1b[42;1;1;1;19$x",
+    ] {
+        let mut t = term(bytes.as_bytes());
+        same_again(&t, bytes);
+        let mut r = again(&t);
+        for t in [&mut t, &mut r] {
+            t.feed(b"x");
+        }
+        assert_eq!(t.text(0), r.text(0), "{bytes:?}");
+    }
+}
+
+#[test]
 fn a_copy_has_marks_of_its_own() {
     let mut t = term("e\u{301}x\x1b[1;1;1;2;1;2;3;1$v".as_bytes());
     assert_eq!(t.text(0), "e\u{301}x\n  e\u{301}x\n");
