@@ -17,28 +17,15 @@ use sessd_tests::{World, procs, until};
 fn done_records(count: usize, now_ms: i64) -> Vec<Record> {
     let one = |n: usize| {
         let mut record = Record {
-            id: Uuid::now_v7(),
             name: Some(format!("done-{n}")),
-            host: "local".into(),
             tags: [("team".to_owned(), format!("t{}", n % 7))].into(),
             command: vec!["sh".into(), "-c".into(), "make -j8 && ./run --all".into()],
             cwd: "/home/somebody/src".into(),
-            env: Default::default(),
-            size: (80, 24),
             idle_timeout_ms: Some(1),
-            reap_unattended: false,
-            created_at_ms: now_ms - 86_400_000,
-            job_id: Uuid::now_v7(),
             state: State::Running,
-            delete_requested: false,
             last_active_ms: Some(now_ms),
             place: "m:/f".into(),
-            end: None,
-            untold: Default::default(),
-            plain: false,
-            run_for_ms: None,
-            restart: None,
-            size_policy: sessd_proto::docs::SizePolicy::Latest,
+            ..Record::new(Uuid::now_v7(), Uuid::now_v7(), "local", now_ms - 86_400_000)
         };
         let end = End {
             reason: EndReason::Exited,

@@ -1,9 +1,8 @@
 //! A job that another manager made → a record of ours. What comes from a host is not trusted: a name or a tag that could not
 //! be given here is left out, and what people will read is printable.
 
-use crate::record::{Record, State, Untold};
+use crate::record::{Record, State};
 use sessd_proto::Uuid;
-use sessd_proto::docs::SizePolicy;
 use sessd_proto::docs::names::{check_name, check_tags};
 use sessd_proto::docs::text::stripped;
 use sessd_proto::limits::SIDE_MAX;
@@ -80,9 +79,7 @@ pub fn record(
         u16::try_from(n).ok().filter(|n| (1..=SIDE_MAX).contains(n)).unwrap_or(default)
     };
     Some(Record {
-        id,
         name,
-        host: host.to_owned(),
         tags: if check_tags(&tags).is_ok() { tags } else { BTreeMap::new() },
         command: spec.command.iter().map(|word| stripped(word.clone(), true)).collect(),
         cwd: stripped(spec.cwd.clone(), false),
@@ -90,19 +87,12 @@ pub fn record(
         size: (side(spec.cols, 80), side(spec.rows, 24)),
         idle_timeout_ms: spec.idle_timeout_ms.and_then(|ms| i64::try_from(ms).ok()),
         reap_unattended: spec.reap_unattended,
-        created_at_ms: i64::try_from(spec.created_at_ms).unwrap_or(now_ms).min(now_ms),
-        job_id,
         // The host has it and we have not heard it: never a job to be started.
         state: State::Disconnected,
-        delete_requested: false,
-        last_active_ms: None,
         place,
-        end: None,
-        untold: Untold::default(),
         plain: spec.plain,
         run_for_ms: spec.run_for_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
-        restart: None,
-        size_policy: SizePolicy::Latest,
+        ..Record::new(id, job_id, host, i64::try_from(spec.created_at_ms).unwrap_or(now_ms).min(now_ms))
     })
 }
 

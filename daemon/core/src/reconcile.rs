@@ -216,32 +216,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use sessd_proto::Uuid;
-    use std::collections::BTreeMap;
 
     fn record(state: State) -> Record {
         Record {
-            id: Uuid::from_u128(1),
-            name: None,
-            host: "box".into(),
-            tags: BTreeMap::new(),
-            command: vec![],
-            cwd: String::new(),
-            env: BTreeMap::new(),
-            size: (80, 24),
-            idle_timeout_ms: None,
-            reap_unattended: false,
-            created_at_ms: 0,
-            job_id: Uuid::from_u128(2),
             state,
-            delete_requested: false,
-            last_active_ms: None,
             place: if state == State::Init { String::new() } else { "m:/f".into() },
-            end: None,
-            untold: Default::default(),
-            plain: false,
-            run_for_ms: None,
-            restart: None,
-            size_policy: sessd_proto::docs::SizePolicy::Latest,
+            ..Record::new(Uuid::from_u128(1), Uuid::from_u128(2), "box", 0)
         }
     }
 

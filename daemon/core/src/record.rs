@@ -122,6 +122,34 @@ pub struct Record {
 }
 
 impl Record {
+    /// Of a session that is to be made on `host`, with the shell of whoever logs in there, and nothing that was asked for.
+    pub fn new(id: Uuid, job_id: Uuid, host: impl Into<String>, created_at_ms: i64) -> Self {
+        Self {
+            id,
+            name: None,
+            host: host.into(),
+            tags: BTreeMap::new(),
+            command: Vec::new(),
+            cwd: String::new(),
+            env: BTreeMap::new(),
+            size: (80, 24),
+            idle_timeout_ms: None,
+            reap_unattended: false,
+            created_at_ms,
+            job_id,
+            state: State::Init,
+            delete_requested: false,
+            last_active_ms: None,
+            place: String::new(),
+            end: None,
+            untold: Untold::default(),
+            plain: false,
+            run_for_ms: None,
+            restart: None,
+            size_policy: SizePolicy::Latest,
+        }
+    }
+
     /// What the host is asked to run.
     pub fn spec(&self, manager_id: &str) -> JobSpec {
         JobSpec {
@@ -217,28 +245,9 @@ mod tests {
 
     fn record(created_at_ms: i64) -> Record {
         Record {
-            id: Uuid::from_u128(1),
-            name: None,
-            host: "box".into(),
-            tags: BTreeMap::new(),
-            command: vec![],
-            cwd: String::new(),
-            env: BTreeMap::new(),
-            size: (80, 24),
-            idle_timeout_ms: None,
-            reap_unattended: false,
-            created_at_ms,
-            job_id: Uuid::from_u128(2),
             state: State::Running,
-            delete_requested: false,
-            last_active_ms: None,
             place: "m:/f".into(),
-            end: None,
-            untold: Untold::default(),
-            plain: false,
-            run_for_ms: None,
-            restart: None,
-            size_policy: SizePolicy::Latest,
+            ..Record::new(Uuid::from_u128(1), Uuid::from_u128(2), "box", created_at_ms)
         }
     }
 

@@ -209,7 +209,7 @@ impl Warm {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::record::{State, Untold};
+    use crate::record::State;
 
     fn id(n: u128) -> Uuid {
         Uuid::from_u128((n << 64) | n)
@@ -217,28 +217,9 @@ mod tests {
 
     fn record(n: u128, name: &str) -> Record {
         Record {
-            id: id(n),
             name: Some(name.to_owned()),
-            host: "box".into(),
-            tags: BTreeMap::new(),
-            command: vec![],
-            cwd: String::new(),
-            env: BTreeMap::new(),
-            size: (80, 24),
-            idle_timeout_ms: None,
-            reap_unattended: false,
-            created_at_ms: 0,
-            job_id: id(100 + n),
             state: State::Running,
-            delete_requested: false,
-            last_active_ms: None,
-            place: String::new(),
-            end: None,
-            untold: Untold::default(),
-            plain: false,
-            run_for_ms: None,
-            restart: None,
-            size_policy: sessd_proto::docs::SizePolicy::Latest,
+            ..Record::new(id(n), id(100 + n), "box", 0)
         }
     }
 

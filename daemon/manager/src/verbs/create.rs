@@ -8,12 +8,11 @@ use crate::verbs::chosen;
 use sessd_base::asking::Asking;
 use sessd_base::clock;
 use sessd_core::Record;
-use sessd_core::record::Untold;
 use sessd_proto::docs::event::What;
 use sessd_proto::docs::host::LOCAL;
 use sessd_proto::docs::host::spelled;
 use sessd_proto::docs::names::{check_name, check_tags};
-use sessd_proto::docs::{Error, InfoDoc, Kind, Result, State};
+use sessd_proto::docs::{Error, InfoDoc, Kind, Result};
 use sessd_proto::messages as m;
 use sessd_proto::{Uuid, bounds};
 use std::collections::BTreeMap;
@@ -80,9 +79,7 @@ impl Manager {
             None => self.config.now().idle_timeout.map(|d| d.as_millis() as i64),
         };
         let record = Record {
-            id,
             name,
-            host,
             tags,
             command: create.command,
             cwd: create.cwd,
@@ -90,18 +87,10 @@ impl Manager {
             size: (side(create.cols, SIZE.0), side(create.rows, SIZE.1)),
             idle_timeout_ms,
             reap_unattended: create.reap_unattended,
-            created_at_ms: clock::wall_ms(),
-            job_id: chosen(&create.job_id)?,
-            state: State::Init,
-            delete_requested: false,
-            last_active_ms: None,
-            place: String::new(),
-            end: None,
-            untold: Untold::default(),
             plain: create.plain,
             run_for_ms: create.run_for_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
-            restart: None,
             size_policy: super::size::policy(&create.size_policy)?,
+            ..Record::new(id, chosen(&create.job_id)?, host, clock::wall_ms())
         };
         point("create-before-save");
         self.put_forwards(id, &forwards);

@@ -5,37 +5,17 @@ use crate::view::{SENT, key};
 use sessd_core::adopt::{self, Known, Verdict};
 use sessd_core::reconcile::{Seen, place_of};
 use sessd_core::session::{self, Caller};
-use sessd_core::{Record, State, host};
+use sessd_core::{Record, host};
 use sessd_proto::Uuid;
 use sessd_proto::messages::{self as m, Liveness};
-use std::collections::BTreeMap;
 
 impl Process {
     /// `create`.
     pub fn create(&mut self, host: usize, session: Uuid, job: Uuid, idle_timeout_ms: Option<i64>) {
         let record = Record {
-            id: session,
-            name: None,
-            host: format!("host{host}"),
-            tags: BTreeMap::new(),
             command: vec!["sh".into()],
-            cwd: String::new(),
-            env: BTreeMap::new(),
-            size: (80, 24),
             idle_timeout_ms,
-            reap_unattended: false,
-            created_at_ms: self.wall(),
-            job_id: job,
-            state: State::Init,
-            delete_requested: false,
-            last_active_ms: None,
-            place: String::new(),
-            end: None,
-            untold: Default::default(),
-            restart: None,
-            size_policy: sessd_proto::docs::SizePolicy::Latest,
-            plain: false,
-            run_for_ms: None,
+            ..Record::new(session, job, format!("host{host}"), self.wall())
         };
         self.alone.insert(session);
         self.doing.push_back(Doing::Save(Box::new(record), Verb::Created(host)));

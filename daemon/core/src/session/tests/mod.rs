@@ -14,7 +14,6 @@ use sessd_proto::messages::{
     EndReason, ExitRecord, Inventory, JobReport, JobSpec, JobStatus, LinkAct, LinkAnswer, Liveness,
 };
 use sessd_proto::{RawFrame, Uuid, hello};
-use std::collections::BTreeMap;
 use std::rc::Rc;
 
 const JOB: Uuid = Uuid::from_u128(0xa);
@@ -24,28 +23,11 @@ const OTHER_VIEW: Uuid = Uuid::from_u128(0x2);
 
 fn record(state: State) -> Record {
     Record {
-        id: Uuid::from_u128(1),
         name: Some("dev".into()),
-        host: "box".into(),
-        tags: BTreeMap::new(),
         command: vec!["sh".into()],
-        cwd: String::new(),
-        env: BTreeMap::new(),
-        size: (80, 24),
-        idle_timeout_ms: None,
-        reap_unattended: false,
-        created_at_ms: 0,
-        job_id: JOB,
         state,
-        delete_requested: false,
-        last_active_ms: None,
         place: if state == State::Init { String::new() } else { "m:/f".into() },
-        end: None,
-        untold: Default::default(),
-        plain: false,
-        run_for_ms: None,
-        restart: None,
-        size_policy: SizePolicy::Latest,
+        ..Record::new(Uuid::from_u128(1), JOB, "box", 0)
     }
 }
 
