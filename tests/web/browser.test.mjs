@@ -652,27 +652,37 @@ describe('numbers', () => {
     const page = await world.page(`/s/${id}`);
     await isLive(page);
     await page.evaluate(() => {
-      const { terminal } = globalThis.sessd.focused;
+      const { terminal, view } = globalThis.sessd.focused;
       globalThis.took = [];
-      let at = 0;
-      addEventListener('keydown', () => (at = performance.now()), { capture: true });
+      let [pressed, echoed] = [0, 0];
+      addEventListener('keydown', () => (pressed = performance.now()), { capture: true });
+      const handle = view.core.handle.bind(view.core);
+      view.core.handle = (frame, now) => {
+        if (frame.kind === 'output' && pressed) echoed ||= performance.now();
+        return handle(frame, now);
+      };
       terminal.onRender(() => {
-        if (at) globalThis.took.push(performance.now() - at);
-        at = 0;
+        // A cursor that blinks is drawn without an echo.
+        if (!echoed) return;
+        globalThis.took.push([echoed - pressed, performance.now() - echoed]);
+        pressed = echoed = 0;
       });
     });
     for (let n = 0; n < 20; n++) {
       await page.keyboard.press('k');
       await until('the glyph', () => page.evaluate((n) => globalThis.took.length > n, n));
     }
-    const took = (await page.evaluate(() => globalThis.took)).sort((a, b) => a - b);
+    const took = await page.evaluate(() => globalThis.took);
+    const median = (which) => took.map((one) => one[which]).sort((a, b) => a - b)[took.length >> 1];
+    const [echo, painted] = [median(0), median(1)];
     const sizes = await page.evaluate(() => performance.getEntriesByType('resource').reduce((sum, one) => sum + one.encodedBodySize, 0));
     await page.reload();
     await page.waitForSelector('body[data-ready]');
     const ready = await page.evaluate(() => performance.getEntriesByName('ready')[0].startTime);
-    console.log(`a key is painted after ${took[10].toFixed(1)} ms (median), ready after ${ready.toFixed(0)} ms, ${sizes} bytes in all`);
+    console.log(`a key is echoed after ${echo.toFixed(1)} ms and painted ${painted.toFixed(1)} ms later (medians), the page is ready after ${ready.toFixed(0)} ms, ${sizes} bytes in all`);
     assert.ok(sizes < 200_000, `${sizes} bytes`);
-    assert.ok(took[10] < 100 && ready < 2_000, `${took[10]} ms, ${ready} ms`);
+    // A frame, and as much again where the machine is busy.
+    assert.ok(painted < 34 && ready < 2_000, `${painted} ms, ${ready} ms`);
   });
 });
 
