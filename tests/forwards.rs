@@ -132,6 +132,36 @@ fn ports_live_with_the_session_and_connections_outlive_the_link() {
 }
 
 #[test]
+fn a_remote_forward_that_leads_nowhere_is_a_proxy_there_whose_connections_are_made_here() {
+    let (world, _host, proxy) = world_with_proxy();
+    let (here, back, nobody) = (shouts(), free_port(), free_port());
+    world.ok(&["create", "--name", "dev", "--host", "box", "-R", &back.to_string(), "--", "cat"]);
+    let ask = |port: u16| {
+        let mut proxied = until("the proxy there", LATER, || TcpStream::connect(("127.0.0.1", back)).ok());
+        proxied.set_read_timeout(Some(LATER)).unwrap();
+        // All that is known is said at once, and something for the other end behind it.
+        proxied
+            .write_all(&[&[5, 1, 0, 5, 1, 0, 3, 9][..], b"localhost", &port.to_be_bytes(), b"one"].concat())
+            .unwrap();
+        let mut said = [0; 12];
+        proxied.read_exact(&mut said).unwrap();
+        (proxied, said[3])
+    };
+    let (mut joined, answer) = ask(here);
+    assert_eq!(answer, 0);
+    let mut one = [0; 3];
+    joined.read_exact(&mut one).unwrap();
+    assert_eq!(&one, b"ONE");
+    proxy.drop_connections();
+    assert_eq!(says(&mut joined, "two"), "TWO");
+    joined.shutdown(Shutdown::Write).unwrap();
+    assert_eq!(joined.read(&mut one).unwrap(), 0, "an end comes through");
+    assert_eq!(ask(nobody).1, 5, "refused here is refused there");
+    let info = world.info("dev").unwrap();
+    assert_eq!(info["forwards"][0]["spec"], back.to_string(), "{info}");
+}
+
+#[test]
 fn what_a_forward_carries_is_exact_over_a_link_that_breaks_again_and_again() {
     let (world, _host, proxy) = world_with_proxy();
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -15,7 +15,7 @@ pub struct ForwardFlags {
     /// Listen here, join there: [ADDRESS:]PORT:HOST:PORT, or a socket's path for either end
     #[arg(short = 'L', value_name = "SPEC", help_heading = "Forwards")]
     pub local: Vec<String>,
-    /// Listen there, join here; port 0 is any that is free
+    /// Listen there, join here; port 0 is any that is free, and [ADDRESS:]PORT alone a SOCKS proxy there
     #[arg(short = 'R', value_name = "SPEC", help_heading = "Forwards")]
     pub remote: Vec<String>,
     /// A SOCKS proxy here whose connections begin there: [ADDRESS:]PORT
@@ -39,6 +39,7 @@ impl ForwardFlags {
     sessd forward dev -L 8080:localhost:80    port 8080 here is port 80 of the host\n  \
     sessd forward dev -R 9000:localhost:3000  port 9000 there is port 3000 here\n  \
     sessd forward dev -D 1080                 a SOCKS proxy\n  \
+    sessd forward dev -R 1080                 a SOCKS proxy there, whose connections begin here\n  \
     sessd forward dev --auto                  every port that the job begins to listen on is here, too\n\n\
     A forward lives with its session: it is there again after a reconnect, a restart of the job or of the manager, and goes\n\
     with the session. Its connections outlive a lost link. Without an address only this machine (of -R: that one) reaches a\n\
@@ -64,7 +65,7 @@ pub fn words(forward: &ForwardDoc) -> String {
         ("auto", _) => "the job's ports, to the same numbers here".to_owned(),
         ("agent", _) => "the ssh-agent, to the job".to_owned(),
         ("port", _) => format!("port {} of the job", forward.port.unwrap_or_default()),
-        ("remote", Some(port)) if !forward.spec.starts_with(&format!("{port}:")) => {
+        ("remote", Some(port)) if forward.spec.split(':').next() != Some(&port.to_string()) => {
             format!("-R {} (port {port} there)", forward.spec)
         }
         (kind, _) => format!("-{} {}", kind.chars().next().unwrap_or('?').to_ascii_uppercase(), forward.spec),

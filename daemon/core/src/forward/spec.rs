@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Kind {
     /// `-L`: listened on here, joined there.
     Local,
-    /// `-R`: listened on there, joined here.
+    /// `-R`: listened on there, joined here; without a target, a SOCKS proxy there.
     Remote,
     /// `-D`: a SOCKS proxy here, joined there.
     Dynamic,
@@ -127,8 +127,15 @@ impl Spec {
             Some(Listen::Port(Some(address.unwrap_or_else(|| "*".to_owned())), port(number)?))
         };
         let (listen, target) = match (kind, parts.as_slice()) {
-            (Kind::Dynamic, [number]) => (Listen::Port(None, port(number)?), None),
-            (Kind::Dynamic, [address, number]) => (at(address, number)?, None),
+            // A `-R` that leads nowhere is a proxy, too, as ssh has it since 7.6.
+            (Kind::Dynamic | Kind::Remote, [number]) if !is_path(number) => {
+                (Listen::Port(None, port(number)?), None)
+            }
+            (Kind::Dynamic | Kind::Remote, [address, number])
+                if !is_path(address) && (kind == Kind::Dynamic || !is_path(number)) =>
+            {
+                (at(address, number)?, None)
+            }
             (Kind::Dynamic, _) => return None,
             (_, [path, rest @ ..]) if is_path(path) => (Listen::Path(path.clone()), Some(target(rest)?)),
             (_, [number, rest @ ..])
@@ -209,12 +216,16 @@ mod tests {
             (Kind::Local, "8080:db:http", port(None, 8080), to("db", 80)),
             (Kind::Remote, "0:localhost:80", port(None, 0), to("localhost", 80)),
             (Kind::Remote, "9000:127.0.0.1:80", port(None, 9000), to("127.0.0.1", 80)),
+            (Kind::Remote, "1080", port(None, 1080), None),
+            (Kind::Remote, "0", port(None, 0), None),
+            (Kind::Remote, "*:1080", port(Some("*"), 1080), None),
+            (Kind::Remote, "localhost:1080", port(Some("localhost"), 1080), None),
             (Kind::Dynamic, "1080", port(None, 1080), None),
             (Kind::Dynamic, "*:1080", port(Some("*"), 1080), None),
             (Kind::Dynamic, "[::1]:1080", port(Some("::1"), 1080), None),
         ] {
             let read = Spec::parse(kind, text);
-            if target.is_none() && kind != Kind::Dynamic {
+            if target.is_none() && kind == Kind::Local {
                 assert_eq!(read, None, "{text}");
                 continue;
             }
@@ -240,6 +251,7 @@ mod tests {
             (Kind::Dynamic, "80:host:80"),
             (Kind::Dynamic, "/tmp/s"),
             (Kind::Remote, "80:host"),
+            (Kind::Remote, "/tmp/s"),
         ] {
             assert_eq!(Spec::parse(kind, wrong), None, "{wrong}");
         }

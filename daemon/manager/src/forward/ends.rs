@@ -9,10 +9,11 @@ use sessd_core::forward::spec::Target;
 use sessd_proto::limits::CHUNK;
 use sessd_proto::messages::{self as m, ChannelFailure};
 use std::cell::{Cell, RefCell};
+use std::io;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::time::Duration;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -52,9 +53,12 @@ pub(super) async fn local(me: Rc<Forwards>, pipe: Pipe, target: Target) {
     }
 }
 
-/// Somebody connected to the SOCKS proxy here.
-pub(super) async fn socks(me: Rc<Forwards>, (mut reader, mut writer): Pipe) {
-    let mut talk = Socks::default();
+/// Talks with who speaks to a SOCKS proxy until it is known where they want to go. `None`: nowhere, or they are gone.
+async fn destination(
+    talk: &mut Socks,
+    reader: &mut (impl AsyncRead + Unpin),
+    writer: &mut (impl AsyncWrite + Unpin),
+) -> Option<Target> {
     let mut buffer = [0; 1024];
     let asked = async {
         loop {
@@ -76,7 +80,13 @@ pub(super) async fn socks(me: Rc<Forwards>, (mut reader, mut writer): Pipe) {
             }
         }
     };
-    let Ok(Some(target)) = tokio::time::timeout(SOCKS, asked).await else { return };
+    tokio::time::timeout(SOCKS, asked).await.ok().flatten()
+}
+
+/// Somebody connected to the SOCKS proxy here.
+pub(super) async fn socks(me: Rc<Forwards>, (mut reader, mut writer): Pipe) {
+    let mut talk = Socks::default();
+    let Some(target) = destination(&mut talk, &mut reader, &mut writer).await else { return };
     let Some((id, end)) = me.begin(&target) else {
         let _ = writer.write_all(&talk.answer(Err(1))).await;
         return;
@@ -124,6 +134,42 @@ pub(super) async fn remote(me: Rc<Forwards>, id: u64, end: Rc<End>, target: Targ
         }
         Err(error) => me.give_up(id, &format!("{target}: {error}")),
     }
+}
+
+/// Somebody connected there to a SOCKS proxy whose connections are made here.
+pub(super) async fn remote_socks(me: Rc<Forwards>, id: u64, end: Rc<End>) {
+    me.joined(id);
+    let (theirs, ours) = tokio::io::duplex(CHUNK);
+    let (reader, writer) = tokio::io::split(theirs);
+    let talks = async {
+        let (mut reader, mut writer) = tokio::io::split(ours);
+        let mut talk = Socks::default();
+        let Some(target) = destination(&mut talk, &mut reader, &mut writer).await else { return };
+        let (from, mut to) = match tokio::time::timeout(SOCKS, connect(&target)).await {
+            Ok(Ok(pipe)) => pipe,
+            Ok(Err(error)) => {
+                let reason = match error.kind() {
+                    io::ErrorKind::ConnectionRefused => 5,
+                    io::ErrorKind::NetworkUnreachable => 3,
+                    _ => 4,
+                };
+                let _ = writer.write_all(&talk.answer(Err(reason))).await;
+                return;
+            }
+            Err(_) => {
+                let _ = writer.write_all(&talk.answer(Err(4))).await;
+                return;
+            }
+        };
+        if writer.write_all(&talk.answer(Ok(()))).await.is_err() || to.write_all(&talk.rest()).await.is_err()
+        {
+            return;
+        }
+        let (mut near, mut far) = (tokio::io::join(reader, writer), tokio::io::join(from, to));
+        // However it ends, both ends are dropped now and the channel with them.
+        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+    };
+    tokio::join!(carry(me, id, end, (Box::new(reader), Box::new(writer))), talks);
 }
 
 /// A program of the job wants its ssh-agent: the first of those that people here had when they asked for anything, the latest

@@ -113,7 +113,9 @@ pub fn rows_of(asked: &[m::ForwardSpec], first: u64) -> Result<Vec<ForwardRow>> 
 fn wrong(kind: Kind, text: &str) -> Error {
     let form = match kind {
         Kind::Local => "[ADDRESS:]PORT:HOST:PORT, such as 8080:localhost:80",
-        Kind::Remote => "[ADDRESS:]PORT:HOST:PORT, such as 9000:localhost:3000",
+        Kind::Remote => {
+            "[ADDRESS:]PORT:HOST:PORT, such as 9000:localhost:3000, or [ADDRESS:]PORT for a SOCKS proxy there"
+        }
         Kind::Dynamic => "[ADDRESS:]PORT, such as 1080",
     };
     Error::usage(format!("`{text}` is nothing that {} forwards: it takes {form}", kind.option()))
@@ -403,11 +405,13 @@ impl Forwards {
         self.ends.borrow_mut().insert(id, end.clone());
         match wanted {
             Wanted::Forward(number) => {
-                let target =
-                    self.forwards.borrow().get(&number).and_then(|forward| forward.spec.target.clone());
-                match target {
-                    Some(target) => {
+                let spec = self.forwards.borrow().get(&number).map(|forward| forward.spec.clone());
+                match spec {
+                    Some(Spec { target: Some(target), .. }) => {
                         drop(tokio::task::spawn_local(ends::remote(self.clone(), id, end, target)))
+                    }
+                    Some(Spec { target: None, .. }) => {
+                        drop(tokio::task::spawn_local(ends::remote_socks(self.clone(), id, end)))
                     }
                     None => self.give_up(id, "it is not forwarded any more"),
                 }
