@@ -35,6 +35,12 @@ impl Line {
         self.double == double::SINGLE && self.glyphs.iter().all(|g| *g == Glyph::default())
     }
 
+    /// Columns that are seen: of a row of double width, half of them.
+    fn columns(&self) -> usize {
+        let cols = self.glyphs.len();
+        if self.double == double::SINGLE { cols } else { (cols / 2).max(1) }
+    }
+
     /// Cells that are worth something.
     pub(super) fn weight(&self) -> usize {
         self.glyphs.iter().filter(|g| **g != Glyph::default()).count()
@@ -248,7 +254,7 @@ impl<'a> Paint<'a> {
         let mut columns = 1 + usize::from(glyph.is_wide());
         // Two halves of a flag are told apart by some terminals only if nothing comes between them.
         if glyph.is_half_a_flag()
-            && let Some(other) = line.glyphs.get(x + columns)
+            && let Some(other) = line.glyphs[..line.columns()].get(x + columns)
             && other.is_half_a_flag()
             && other.look == glyph.look
         {
@@ -318,7 +324,7 @@ impl<'a> Paint<'a> {
         self.plain_pen();
         let size = if new.double == double::SINGLE { 5 } else { new.double };
         say(self.out, format_args!("\x1b#{size}\x1b[2K"));
-        let columns = if new.double == double::SINGLE { self.cols() } else { (self.cols() / 2).max(1) };
+        let columns = new.columns();
         let end = new.glyphs[..columns].iter().rposition(|g| *g != Glyph::default()).map_or(0, |x| x + 1);
         let mut x = 0;
         while x < end {

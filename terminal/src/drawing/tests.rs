@@ -163,6 +163,20 @@ fn session(bytes: &str) -> (Terminal, Follows) {
     (t, follows)
 }
 
+/// Its second half has no room in a row of double width, and would be in the next one.
+#[test]
+fn half_a_flag_in_the_last_column_of_a_row_of_double_width_is_drawn_by_itself() {
+    for (cols, before) in [(20, "123456789"), (20, "12345678"), (7, "12"), (2, "")] {
+        let size = Size { cols, rows: 3 };
+        let mut t = Terminal::new(size, 10);
+        let mut follows = Follows::new(size, Abilities::default());
+        t.feed(format!("{before}🇩🇪").as_bytes());
+        follows.look(&t);
+        t.feed(b"\x1b[H\x1b#6");
+        follows.look(&t);
+    }
+}
+
 /// What is shown, what is written then, and all that the view's terminal is told.
 #[test]
 fn each_change_is_told_in_the_fewest_bytes_there_are() {
