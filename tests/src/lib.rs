@@ -4,6 +4,7 @@
 //! through a [`Proxy`] where the link has to misbehave), and looks through a [`View`], a PTY whose output goes
 //! through a terminal emulator that is not ours. Every wait is a wait for a named fact and has a deadline.
 
+pub mod first_agent;
 pub mod jobs;
 pub mod procs;
 pub mod proxy;
