@@ -547,6 +547,13 @@ describe('a phone', () => {
     await page.getByRole('button', { name: 'Rename', exact: true }).tap();
     await until('the new name', async () => (await world.list()).some((one) => one.name === 'logs'));
     await page.getByLabel('Rename, tag or end logs').waitFor();
+    await more('logs', 'Tags');
+    await page.getByRole('textbox', { name: 'Tags of logs' }).fill('team=ml');
+    await page.getByRole('button', { name: 'Set', exact: true }).tap();
+    await page.locator('.sessions li .tag', { hasText: 'team=ml' }).waitFor();
+    // Two quick taps there are not two taps on the line, which would open the session.
+    await page.getByLabel('Rename, tag or end logs').dispatchEvent('dblclick');
+    assert.equal(await page.locator('dialog.picker').count(), 1);
     await page.getByLabel('Rename, tag or end logs').tap();
     await page.screenshot({ path: `${PICTURES}/phone-acts.png` });
     await page.getByRole('button', { name: 'Cancel' }).tap();

@@ -44,6 +44,9 @@ function found(app, wanted) {
     .map(({ doc }) => doc);
 }
 
+/** What is done with a button of a line is not done with the line: two quick clicks there do not open the session. @param {Event} event */
+const stays = (event) => event.stopPropagation();
+
 /** @param {App} app @param {import('../app.js').Where} where */
 export async function showPicker(app, where) {
   if (document.querySelector('dialog.picker')) return;
@@ -122,7 +125,7 @@ function fill(app, close, choose, chosen) {
   const acts = (one) =>
     app.me.read_only
       ? null
-      : el('span', { class: 'acts', onclick: (/** @type {Event} */ event) => event.stopPropagation() },
+      : el('span', { class: 'acts', onclick: stays, ondblclick: stays },
           button('✎', 'Rename (F2)', () => void rename(one)),
           button('#', 'Tags', () => void tag(one)),
           one.state === 'done' ? button('↻', 'Restart', () => void restart(one)) : null,
@@ -132,7 +135,7 @@ function fill(app, close, choose, chosen) {
   const more = (one) =>
     app.me.read_only
       ? null
-      : el('span', { class: 'acts', onclick: (/** @type {Event} */ event) => event.stopPropagation() },
+      : el('span', { class: 'acts', onclick: stays, ondblclick: stays },
           button('⋯', `Rename, tag or end ${app.nameOf(one.id)}`, async () => {
             const act = await dialog(app.nameOf(one.id), (done) => [
               el('div', { class: 'actions column' },
