@@ -31,6 +31,8 @@ pub struct Truth {
     pub read: Vec<u8>,
     /// Why it ended.
     pub cause: Option<Cause>,
+    /// When its program ended, by a clock that nobody sets.
+    pub ended_ms: Option<u64>,
     /// When it read or wrote last, by a clock that nobody sets.
     pub busy_ms: u64,
     /// It was signalled: what it does from then on keeps nothing from its end.
@@ -119,6 +121,7 @@ impl Holder {
             return;
         }
         truth.cause.get_or_insert(cause);
+        truth.ended_ms.get_or_insert(now_ms);
         // What it wrote before is read before.
         self.feed(now_ms, wall_ms, truth);
         let (code, signal) = match cause {

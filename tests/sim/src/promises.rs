@@ -341,6 +341,9 @@ pub fn way_was_cut(world: &mut World, number: usize, host: usize) {
     world.checks.well.remove(&(number, host));
 }
 
+/// How long the news of an end may be on its way where all is well, in milliseconds.
+const NEWS_MS: u64 = 30_000;
+
 /// When all has been well for long enough, all has come right.
 ///
 /// # Errors
@@ -354,6 +357,11 @@ pub fn at_the_end(world: &mut World) -> Kept {
         for (shown, host) in process.shown() {
             let (record, job) = (&shown.record, shown.record.job_id.to_string());
             let runs = world.hosts[host].holders.get(&job).is_some_and(|holder| holder.runs());
+            let ended = world.hosts[host].truths.get(&job).and_then(|truth| truth.ended_ms);
+            // News of what ended just now is on its way.
+            if ended.is_some_and(|at| at + NEWS_MS > world.now) {
+                continue;
+            }
             match record.state {
                 _ if record.delete_requested => {
                     return Err(format!("5: {} was to go, and is still at manager {number}", record.id));
