@@ -167,6 +167,27 @@ fn a_mark_of_another_process_is_evidence_of_nothing_else() {
     assert_eq!(info["end"]["reason"], "lost", "{info:#}");
 }
 
+/// What outlives its holder is said to, and ends with the session: by `delete`, and by `restart`.
+#[test]
+fn what_runs_on_without_its_holder_is_told_and_ended() {
+    for how in [&["delete", "dev"][..], &["restart", "dev"]] {
+        let world = World::new();
+        let noted = world.root().join("pid");
+        world.create("dev", &jobs::noting_pid(&noted, "trap '' HUP TERM; while :; do sleep 1; done"));
+        let pid = jobs::wait_pid(&noted);
+        world.wait_state("dev", "running", SOON);
+        let [holder] = world.agents(&world.home(), "hold")[..] else { panic!("one holder") };
+        procs::signal(holder, Signal::KILL);
+        let info = world.wait_state("dev", "done", LATER);
+        let detail = info["end"]["detail"].as_str().unwrap_or_default();
+        assert!(detail.contains(&format!("process {pid} of it ran on")), "{info:#}");
+        assert!(procs::alive(pid));
+        world.ok(how);
+        procs::wait_gone(pid, SOON);
+        world.ok(&["delete", "--all", "--force"]);
+    }
+}
+
 #[test]
 fn a_damaged_exit_record_is_named_and_read_as_nothing_else() {
     let world = World::new();

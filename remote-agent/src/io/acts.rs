@@ -5,6 +5,7 @@ use crate::io::folder::{self, JobFolder};
 use crate::io::inventory;
 use crate::io::places::Places;
 use crate::io::relay;
+use crate::io::remains;
 use crate::{VERSION, platform};
 use sessd_proto::messages::{self as m, CloseReason, JobSpec, LinkAnswer, Liveness};
 use sessd_proto::{Frame, hello};
@@ -97,6 +98,9 @@ pub(super) fn forget(places: &Places, job: &m::JobName, starting: bool) -> io::R
         let over = [Liveness::Exited as i32, Liveness::Gone as i32].contains(&report.liveness);
         if !over && (starting || !was_cut_off(&folder, &report)) {
             return Ok(refused("the job has not ended".into(), false));
+        }
+        if report.liveness == Liveness::Gone as i32 {
+            remains::end(&folder)?;
         }
         inventory::forget(&folder, &job.manager_id, report.spec.as_ref())?;
         if folder.exists()? {

@@ -11,6 +11,7 @@
 //!
 //! Every file but `lock` is written beside itself and renamed, so a reader finds all of it or nothing.
 
+use crate::machine::process::Ident;
 use prost::Message;
 use sessd_proto::messages::{ExitRecord, JobSpec, Screen};
 use std::fs::{self, DirBuilder, File, OpenOptions};
@@ -306,6 +307,21 @@ impl JobFolder {
             Some(HolderMark { pid, start, boot_id: words.next().unwrap_or_default().to_owned() })
         })();
         mark.map(Some).ok_or_else(|| fault(format!("{} is damaged", self.path.join("holder").display())))
+    }
+
+    /// Keeps the number and the start time of the job's first process, for whoever finds it without its holder. Not forced to the
+    /// disk: after the machine's end there is no such process.
+    pub fn write_leader(&self, (pid, start): Ident) {
+        // Without it what is left of the job is not found, as ever.
+        let _ = fs::write(self.path.join("leader"), format!("{pid} {start}\n"));
+    }
+
+    /// The job's first process, if that was ever written.
+    pub fn leader(&self) -> Option<Ident> {
+        let bytes = self.read("leader").ok()??;
+        let text = String::from_utf8_lossy(&bytes);
+        let (pid, start) = text.trim().split_once(' ')?;
+        Some((pid.parse().ok()?, start.parse().ok()?))
     }
 
     /// Makes the folder, what is in it and what it is in look used, for cleaners that go by age.

@@ -165,6 +165,7 @@ impl Holder {
         bounds::shorten(&mut pty.command, COMMAND_SHOWN_MAX);
         let (pid, began) = (pty.child.id(), Instant::now());
         let leader = (pid, start_of(pid));
+        folder.write_leader(leader);
         let memory = platform::memory();
         let job = Job {
             spec,
@@ -698,7 +699,7 @@ fn look_at_processes(leader: Ident, depth: Depth) -> Option<Processes> {
     Some(Processes { cpu: first.cpu, bare_prompt: at_prompt && alone })
 }
 
-fn signal(pid: u32, step: Step) {
+pub(super) fn signal(pid: u32, step: Step) {
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
     // A process that is gone already is what we want.
     let _ = match step {

@@ -2,6 +2,7 @@
 
 use crate::io::folder::{JobFolder, fault};
 use crate::io::hold::SOCKET;
+use crate::io::remains;
 use crate::platform;
 use rustix::fs::{Mode, OFlags};
 use sessd_proto::messages::{JobReport, JobSpec, Liveness};
@@ -93,6 +94,19 @@ pub fn remove_old(jobs: &Path) {
     }
 }
 
+/// What is said of a job whose holder is gone.
+const KILLED: &str = "the job's holder was killed";
+
+/// The same, and what of the job runs on.
+fn killed(folder: &JobFolder) -> String {
+    match remains::first(folder) {
+        Some(pid) => format!(
+            "{KILLED}, and process {pid} of it ran on without a terminal: `delete` or `restart` ends it"
+        ),
+        None => KILLED.to_owned(),
+    }
+}
+
 /// Looks at one job.
 pub fn look(folder: &JobFolder, boot_id: &str) -> JobReport {
     let mut report = JobReport::default();
@@ -124,12 +138,13 @@ pub fn look(folder: &JobFolder, boot_id: &str) -> JobReport {
                 // also say "gone" when looked at from another container.
                 let unlocked = matches!(folder.try_lock(), Ok(Some(_)));
                 let other = platform::process(mark.pid).is_none_or(|now| now.start != mark.start);
-                (unlocked && other).then_some("the job's holder was killed")
+                (unlocked && other).then_some(KILLED)
             });
             match (gone, exit) {
                 (Some(_), Err(damaged)) => {
                     (Liveness::Gone, format!("the exit record cannot be read ({damaged})"))
                 }
+                (Some(KILLED), _) => (Liveness::Gone, killed(folder)),
                 (Some(why), _) => (Liveness::Gone, why.to_owned()),
                 (None, _) => (Liveness::Unknown, format!("the job's holder does not answer ({error})")),
             }

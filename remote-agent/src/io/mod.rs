@@ -16,6 +16,7 @@ pub mod places;
 pub mod pty;
 pub mod readiness;
 pub mod relay;
+mod remains;
 pub mod report;
 pub mod serve;
 pub mod upkeep;
