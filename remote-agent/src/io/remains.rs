@@ -54,7 +54,6 @@ pub(super) fn end(folder: &JobFolder) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::process::CommandExt;
     use std::process::Command;
 
     #[test]
@@ -65,17 +64,11 @@ mod tests {
         assert_eq!(first(&folder), None);
         end(&folder).unwrap();
 
-        let mut job = Command::new("sh");
-        job.args(["-c", "trap '' HUP TERM; sleep 1000 & wait"]);
-        // SAFETY: setsid is async-signal-safe.
-        #[allow(unsafe_code)]
-        unsafe {
-            job.pre_exec(|| {
-                rustix::process::setsid()?;
-                Ok(())
-            });
+        let mut job = Command::new("setsid");
+        let mut job = job.args(["sh", "-c", "trap '' HUP TERM; sleep 1000 & wait"]).spawn().unwrap();
+        while platform::process(job.id()).unwrap().session != job.id() {
+            sleep(PAUSE);
         }
-        let mut job = job.spawn().unwrap();
         let start = platform::process(job.id()).unwrap().start;
         // The number is another process's now.
         folder.write_leader((job.id(), start - 1));
