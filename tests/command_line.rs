@@ -147,8 +147,13 @@ fn delete_takes_what_is_meant_and_says_what_it_did() {
     assert_eq!(deleted["pending"], serde_json::json!([]));
     let ids = world.ok(&["list", "--quiet"]).stdout;
     assert_eq!(ids.trim(), world.info("a").expect("it stays")["id"].as_str().expect("an id"));
-    assert_eq!(world.ok(&["delete", "--host", "elsewhere"]).stdout, "no session to delete\n");
-    assert_eq!(world.list().len(), 1);
+    for filter in [&["--host", "elsewhere"][..], &["--tag", "nosuch"], &["--done"], &["--state", "init"]] {
+        for all in [&[][..], &["--all"]] {
+            let args = [&["delete"][..], all, filter].concat();
+            assert_eq!(world.ok(&args).stdout, "no session to delete\n", "{args:?}");
+            assert_eq!(world.list().len(), 1, "{args:?}");
+        }
+    }
 }
 
 #[test]

@@ -20,9 +20,19 @@ fn everything(paths: &Paths, list: m::List) -> Result<Vec<SessionDoc>> {
     read(&ask(paths, Act::List(m::List { all: true, ..list }))?)
 }
 
+/// Are only some sessions meant, by what they are?
+fn filtered(args: &DeleteArgs) -> bool {
+    args.done || args.host.is_some() || !args.tags.is_empty() || args.state.is_some()
+}
+
+/// Is every session meant? By what was asked for, and never by what was found: a filter that fits nothing means none.
+fn all_are_meant(args: &DeleteArgs) -> bool {
+    args.all && !filtered(args)
+}
+
 /// What is to be deleted, as far as it can be told before; and what the manager is asked for.
 fn meant(paths: &Paths, args: &DeleteArgs) -> Result<(Vec<SessionDoc>, Vec<String>)> {
-    let filtered = args.done || args.host.is_some() || !args.tags.is_empty() || args.state.is_some();
+    let filtered = filtered(args);
     if filtered || args.all {
         let state = if args.done { Some(State::Done.word().to_owned()) } else { args.state.clone() };
         let list = m::List {
@@ -87,7 +97,7 @@ fn lines(gone: &[SessionDoc], pending: &[SessionDoc]) -> String {
 /// The first of what could not be deleted.
 pub(super) fn delete(paths: &Paths, args: &DeleteArgs, json: bool) -> Result<u8> {
     let (before, selectors) = meant(paths, args)?;
-    let all = args.all && selectors.is_empty();
+    let all = all_are_meant(args);
     let person =
         rustix::termios::isatty(rustix::stdio::stdin()) && rustix::termios::isatty(rustix::stdio::stderr());
     if all && !args.yes && !json && person && !before.is_empty() && !sure(&before) {
@@ -142,6 +152,30 @@ mod tests {
             "idle_seconds": null, "idle_timeout_seconds": null, "reap_at": null, "link": link, "job_id": "", "agent_version": null
         }))
         .unwrap()
+    }
+
+    #[test]
+    fn a_filter_that_fits_nothing_does_not_mean_every_session() {
+        let all = || DeleteArgs {
+            sessions: Vec::new(),
+            all: true,
+            done: false,
+            host: None,
+            tags: Vec::new(),
+            state: None,
+            force: false,
+            yes: false,
+        };
+        assert!(all_are_meant(&all()));
+        for some in [
+            DeleteArgs { done: true, ..all() },
+            DeleteArgs { host: Some("box".to_owned()), ..all() },
+            DeleteArgs { tags: vec!["nosuch".to_owned()], ..all() },
+            DeleteArgs { state: Some("init".to_owned()), ..all() },
+            DeleteArgs { all: false, ..all() },
+        ] {
+            assert!(!all_are_meant(&some), "{some:?}");
+        }
     }
 
     #[test]
