@@ -1,5 +1,7 @@
 //! How many pixels an image has, from what was written of it.
 
+use crate::base64;
+
 /// Columns and rows of pixels.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Pixels {
@@ -68,8 +70,9 @@ fn bounded(width: u32, height: u32) -> Option<Pixels> {
 }
 
 /// Of a PNG, GIF or JPEG file in base64, of which the beginning is enough.
-pub(crate) fn of_file(base64: &[u8]) -> Option<Pixels> {
-    let file = decode(&base64[..base64.len().min(HEAD)]);
+pub(crate) fn of_file(text: &[u8]) -> Option<Pixels> {
+    // What is no letter of base64, a new line for one, is passed over.
+    let file = base64::decode(text.iter().take(HEAD).copied().filter(|b| base64::value(*b).is_some()));
     let two = |at: usize| file.get(at..at + 2).map(|b| u32::from(u16::from_be_bytes([b[0], b[1]])));
     if file.starts_with(b"\x89PNG\r\n\x1a\n") {
         let four = |at: usize| Some(two(at)? << 16 | two(at + 2)?);
@@ -94,29 +97,6 @@ pub(crate) fn of_file(base64: &[u8]) -> Option<Pixels> {
             _ => return None,
         }
     }
-}
-
-/// What is no letter of base64 is passed over.
-fn decode(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut count) = (0u32, 0);
-    for b in text {
-        let value = match b {
-            b'A'..=b'Z' => b - b'A',
-            b'a'..=b'z' => b - b'a' + 26,
-            b'0'..=b'9' => b - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => continue,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-        }
-    }
-    out
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@
 //!   without a trace (`overlay`).
 //! - [`Hub`]: one owner of model, [`Ring`] and head offset; [`Cursor`]: a subscriber's place in it.
 //! - [`Terminal::press`], [`Terminal::paste`] (`keys`): what a key or a paste sends; [`Terminal::cells`] (`cells`): the
-//!   screen as values; [`Terminal::take_signals`] (`signals`): what a program says to people beside its screen.
+//!   screen as values; [`Terminal::take_signals`] (`signals`): what a program says to people beside its screen
+//!   (`base64`: some of it in that).
 //! - `images`, `image_size`: where images are in the text, and what they are, within a bound.
 //! - [`Traits`] (`measure`): how a view's terminal measures clusters, which the model follows.
 //! - [`QueryScanner`]: what a program asks its terminal; [`ReplyFilter`]: what a view's terminal answers.
@@ -25,6 +26,7 @@
 #![forbid(unsafe_code)]
 
 mod asks;
+mod base64;
 mod cell;
 mod cells;
 mod charset;

@@ -136,7 +136,11 @@ impl Signals {
             let mut all = metadata.split(|b| *b == b':');
             all.find_map(|one| one.strip_prefix(key)?.strip_prefix(b"=")).unwrap_or_default()
         };
-        let payload = if value(b"e") == b"1" { text(&base64(payload)) } else { text(payload) };
+        let payload = if value(b"e") == b"1" {
+            text(&crate::base64::decode(payload.iter().copied()))
+        } else {
+            text(payload)
+        };
         let (id, more) = (text(value(b"i")), value(b"d") == b"0");
         let (title, body) = match value(b"p") {
             b"" | b"title" => (payload.as_str(), ""),
@@ -169,27 +173,6 @@ fn cut(mut text: String) -> String {
 
 fn text(bytes: &[u8]) -> String {
     cut(String::from_utf8_lossy(bytes).chars().filter(|c| !c.is_control()).collect())
-}
-
-/// As far as it is base64.
-fn base64(bytes: &[u8]) -> Vec<u8> {
-    let (mut out, mut bits, mut have) = (Vec::new(), 0u32, 0);
-    for byte in bytes {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => break,
-        };
-        (bits, have) = (bits << 6 | u32::from(value), have + 6);
-        if have >= 8 {
-            have -= 8;
-            out.push((bits >> have) as u8);
-        }
-    }
-    out
 }
 
 #[cfg(test)]
