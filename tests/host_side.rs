@@ -177,6 +177,14 @@ fn what_runs_on_without_its_holder_is_told_and_ended() {
         let detail = info["end"]["detail"].as_str().unwrap_or_default();
         assert!(detail.contains(&format!("process {pid} of it ran on")), "{info:#}");
         assert!(procs::alive(pid));
+        // Whoever waits for the end is told that nobody knows its code.
+        let waited = world.sessd(&["wait", "dev"]);
+        assert_eq!((waited.code, waited.stdout.as_str()), (1, ""), "{waited:#?}");
+        assert!(waited.stderr.starts_with("sessd: dev ended (lost"), "{waited:#?}");
+        assert!(waited.stderr.trim_end().ends_with("`sessd restart dev` runs it again"), "{waited:#?}");
+        let waited = world.sessd(&["wait", "dev", "--json"]);
+        let document: serde_json::Value = serde_json::from_str(&waited.stdout).expect("a document");
+        assert_eq!((&document["code"], &document["end"]), (&serde_json::Value::Null, &info["end"]));
         world.ok(how);
         procs::wait_gone(pid, SOON);
         world.ok(&["delete", "--all", "--force"]);

@@ -34,6 +34,7 @@ pub fn wait(paths: &Paths, args: &WaitArgs, json: bool) -> Result<u8> {
         state: ViewState::default(),
         said: String::new(),
         quiet: json,
+        end: None,
     };
     let code = loop {
         let told = waiting.looker.next(deadline, None)?;
@@ -47,8 +48,12 @@ pub fn wait(paths: &Paths, args: &WaitArgs, json: bool) -> Result<u8> {
         }
     };
     if json {
-        let session = waiting.looker.session();
-        let document = serde_json::json!({"id": session.session_id, "name": session.name, "code": code});
+        let (session, end) = (waiting.looker.session(), &waiting.end);
+        // Of a job that left neither, what this program ends with is no code of it.
+        let known = end.as_ref().is_none_or(|end| end.code.or(end.signal).is_some());
+        let document = serde_json::json!({
+            "id": session.session_id, "name": session.name, "code": known.then_some(code), "end": end,
+        });
         out::json(&document.to_string())?;
     }
     Ok(code)
@@ -62,6 +67,8 @@ struct Waiting {
     /// What was last said of the host.
     said: String,
     quiet: bool,
+    /// How the job ended, if it did.
+    end: Option<EndDoc>,
 }
 
 impl Waiting {
@@ -90,10 +97,14 @@ impl Waiting {
                         .look(Seen::Doing(&doing.state, i64::try_from(doing.since_ms).unwrap_or(i64::MAX)))
                 })
             }
-            Told::Ended(end) => match self.wait.look(Seen::Ended(&end)) {
-                Some(Outcome::Met) => return Ok(Some(end.exit_code())),
-                other => other,
-            },
+            Told::Ended(end) => {
+                let outcome = self.wait.look(Seen::Ended(&end));
+                self.end = Some(end.clone());
+                if matches!(outcome, Some(Outcome::Met)) {
+                    return Ok(Some(self.has_ended(&end)));
+                }
+                outcome
+            }
             Told::Gone(_) => self.wait.look(Seen::Gone),
             Told::SentAway(why) => return Err(Error::failed(why, "wait again when it is back")),
             _ => None,
@@ -118,6 +129,19 @@ impl Waiting {
             Until::Exit => format!("{label} {what}"),
             until => format!("{label} {what} before {}", until.words()),
         }
+    }
+
+    /// The end was waited for. What is no plain exit is said: its code may be any job's.
+    fn has_ended(&self, end: &EndDoc) -> u8 {
+        if !self.quiet && end.reason.known() != Some(Reason::Exited) {
+            let why = end.detail.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
+            let next = match end.reason.known() {
+                Some(Reason::Deleted) => "`sessd list` shows what there is".to_owned(),
+                _ => format!("`sessd restart {}` runs it again", self.looker.label()),
+            };
+            out::note(&self.before(&format!("ended ({}{why}): {next}", end.phrase())));
+        }
+        end.exit_code()
     }
 
     /// The job ended before: its own code, and never success.
