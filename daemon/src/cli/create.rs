@@ -12,6 +12,7 @@ use sessd_base::paths::Paths;
 use sessd_base::process;
 use sessd_proto::docs::host::Destination;
 use sessd_proto::docs::host::LOCAL;
+use sessd_proto::docs::names::BadName;
 use sessd_proto::docs::names::{HANDLE, handle};
 use sessd_proto::docs::{
     EndDoc, Error, InfoDoc, Kind, Reap, Reason, Result, SessionDoc, SizePolicy, State, Vocabulary,
@@ -64,7 +65,7 @@ pub(super) fn create_message(args: &CreateArgs) -> Result<m::Create> {
         Some(text) => Some(m::IdleTimeout { ms: duration_or_never(text)?.map(|d| d.as_millis() as u64) }),
     };
     if args.name.as_deref() == Some("") {
-        return Err(Error::usage("`` cannot be a session's name"));
+        return Err(BadName::Name(String::new()).into());
     }
     if args.host.is_empty() {
         return Err(Error::usage("the host is empty"));

@@ -127,9 +127,11 @@ pub fn sessions(sessions: &[SessionDoc], wall: &Wall, room: Option<usize>, long:
     table(LIST, &rows, room)
 }
 
-/// What `list` says when there is nothing to show, or more than it shows. `hidden`: anonymous sessions that run.
-pub fn about_anonymous(shown: usize, hidden: usize) -> Option<String> {
+/// What `list` says when there is nothing to show, or more than it shows. `hidden`: anonymous sessions that run; `filtered`: not
+/// all were asked for.
+pub fn about_anonymous(shown: usize, hidden: usize, filtered: bool) -> Option<String> {
     match (shown, hidden) {
+        (0, 0) if filtered => Some("no such sessions: `sessd list --all` shows all there are".to_owned()),
         (0, 0) => Some("no sessions".to_owned()),
         (0, hidden) => Some(format!("no named sessions; {hidden} anonymous: sessd list --all")),
         (_, 0) => None,
@@ -377,13 +379,15 @@ mod tests {
 
     #[test]
     fn nobody_says_no_sessions_while_one_runs() {
-        for (shown, hidden, want) in [
-            (0, 0, Some("no sessions")),
-            (0, 1, Some("no named sessions; 1 anonymous: sessd list --all")),
-            (2, 0, None),
-            (2, 3, Some("and 3 anonymous: sessd list --all")),
+        for (shown, hidden, filtered, want) in [
+            (0, 0, false, Some("no sessions")),
+            (0, 0, true, Some("no such sessions: `sessd list --all` shows all there are")),
+            (0, 1, false, Some("no named sessions; 1 anonymous: sessd list --all")),
+            (2, 0, false, None),
+            (2, 0, true, None),
+            (2, 3, false, Some("and 3 anonymous: sessd list --all")),
         ] {
-            assert_eq!(about_anonymous(shown, hidden).as_deref(), want);
+            assert_eq!(about_anonymous(shown, hidden, filtered).as_deref(), want);
         }
     }
 

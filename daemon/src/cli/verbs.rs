@@ -164,6 +164,7 @@ fn jobs_of_another_manager(home: &std::path::Path) -> bool {
 fn list(paths: &Paths, args: ListArgs, json: bool) -> Result<u8> {
     // People are told of what they are not shown.
     let all = args.all || !(json || args.quiet);
+    let filtered = args.filter.host.is_some() || !args.filter.tags.is_empty() || args.filter.state.is_some();
     let list = m::List {
         all,
         host: args.filter.host.unwrap_or_default(),
@@ -192,10 +193,10 @@ fn list(paths: &Paths, args: ListArgs, json: bool) -> Result<u8> {
         let room = if args.long { None } else { room() };
         out::lines(&print::sessions(&sessions, &Wall::here(), room, args.long))?;
     }
-    match print::about_anonymous(sessions.len(), hidden) {
+    match print::about_anonymous(sessions.len(), hidden, filtered) {
         Some(text) if sessions.is_empty() => {
             out::line(&text)?;
-            if hidden == 0 && out::is_terminal() && jobs_of_another_manager(&paths.home) {
+            if hidden == 0 && !filtered && out::is_terminal() && jobs_of_another_manager(&paths.home) {
                 out::note(
                     "a job that this manager knows nothing of may run here: `sessd host adopt local` looks for it",
                 );
