@@ -247,7 +247,7 @@ fn sessions_are_made_named_and_ended_as_by_the_verbs_and_who_only_looks_does_not
         ("/api/sessions/work/send", r#"{"text":"x"}"#),
         ("/api/sessions/work/restart", "{}"),
         ("/api/sessions/work/detach", "{}"),
-        ("/api/delete-all", "{}"),
+        ("/api/delete-all", "[]"),
         ("/api/token", "{}"),
     ] {
         assert_eq!(server.post(path, &looker, body).status, 403, "{path}");

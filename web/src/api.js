@@ -56,7 +56,7 @@ export const api = {
   restart: (id) => ask('POST', at(id, '/restart')),
   /** @param {string} id @param {boolean} [force] */
   remove: (id, force) => ask('DELETE', at(id, force ? '?force=1' : '')),
-  removeAll: () => ask('POST', '/api/delete-all'),
+  removeAll: (/** @type {string[]} */ ids) => ask('POST', '/api/delete-all', ids),
   /** @param {string} id @param {{ text?: string, keys?: string[] }} what */
   send: (id, what) => ask('POST', at(id, '/send'), what),
   /** @returns {Promise<string[]>} */

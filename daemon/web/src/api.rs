@@ -181,9 +181,10 @@ async fn delete(
     answer(&server, Act::Delete(m::Delete { sessions: vec![session], all: false, force: force != 0 })).await
 }
 
-async fn delete_all(State(server): Here, visitor: Visitor) -> Asked {
+/// Ends the sessions that the person was asked about, and no other that began meanwhile.
+async fn delete_all(State(server): Here, visitor: Visitor, Json(ids): Json<Vec<String>>) -> Asked {
     visitor.may_act()?;
-    answer(&server, Act::Delete(m::Delete { sessions: Vec::new(), all: true, force: false })).await
+    answer(&server, Act::Delete(m::Delete { sessions: ids, all: false, force: false })).await
 }
 
 /// What is typed without attaching: an answer to a job that waits.

@@ -169,7 +169,8 @@ function fill(app, close, choose, chosen) {
     if (await confirms(isOver ? `Forget ${app.nameOf(one.id)}?` : `End ${app.nameOf(one.id)} and its job?`, isOver ? 'Forget it' : 'End it')) await attempt(api.remove(one.id));
   };
   const killAll = async () => {
-    if (await confirms(`End all ${app.sessions.running().length} sessions and their jobs?`, 'End all')) await attempt(api.removeAll());
+    const ids = app.sessions.running().map((one) => one.id);
+    if (await confirms(`End all ${ids.length} sessions and their jobs?`, 'End all')) await attempt(api.removeAll(ids));
   };
 
   filter.addEventListener('input', () => {
