@@ -1,0 +1,48 @@
+use super::*;
+
+fn view(id: u128, terminal: bool) -> View {
+    View {
+        id: Uuid::from_u128(id),
+        kind: "cli".into(),
+        read_only: false,
+        take: false,
+        lossless: false,
+        size: Some(if terminal { (80, 24) } else { (200, 100) }),
+        resume: None,
+        credit: 1 << 20,
+        scrollback_lines: 0,
+        paced: false,
+        differences: None,
+        from: String::new(),
+        passive: !terminal,
+        uncounted: !terminal,
+        no_output: !terminal,
+        standing: None,
+        terminal: String::new(),
+        traits: None,
+        no_images: false,
+    }
+}
+
+/// It is asked what it wants, not guessed from whether it types: a script that types is no terminal.
+#[test]
+fn who_is_no_terminal_takes_neither_the_lead_nor_the_size_nor_the_jobs_questions() {
+    let (person, script) = (Uuid::from_u128(1), Uuid::from_u128(2));
+    let mut views = Views::default();
+    views.join(view(1, true), "j", 0);
+    views.join(view(2, false), "j", 0);
+    for _ in 0..2 {
+        assert_eq!(
+            (views.leaders.leader(), views.leaders.size(SizePolicy::Latest)),
+            (Some(person), Some((80, 24)))
+        );
+        let presence = views.presence();
+        assert_eq!((presence.views, presence.interactive), (1, true));
+        assert!(!views.leaders.typed(script), "typing does not make it lead");
+    }
+    assert_eq!(views.docs(SizePolicy::Latest).len(), 1, "nobody sees it in a list");
+    views.leave(person);
+    // Alone it is nobody's terminal: the holder answers the job's questions, and the size stays what it is.
+    assert_eq!((views.leaders.leader(), views.leaders.size(SizePolicy::Latest)), (None, None));
+    assert_eq!((views.presence().views, views.presence().interactive), (0, false));
+}
