@@ -11,18 +11,15 @@ use crate::io::folder::{HolderMark, JobFolder, context, fault};
 use crate::io::keep::{Done, Task};
 use crate::io::readiness::{Readiness, is_readable};
 use crate::io::upkeep::{self, Id};
-use crate::io::{detach, inherit, inventory, pty, report};
+use crate::io::{detach, inherit, inventory, processes, pty, report};
 use crate::machine::channels::{AGENT, SocketEvent, SocketId};
-use crate::machine::ending::{Ending, Step};
-use crate::machine::idle::{Depth, Processes};
 use crate::machine::keep::{Keeping, Kept};
-use crate::machine::process::{Ident, is_prompt};
+use crate::machine::process::Ident;
 use crate::machine::{Effect, Event, HolderMachine, Job, LinkId, Now, Observed, size_of};
 use crate::{platform, wall_ms};
 use rustix::event::PollFlags;
-use rustix::process::{Pid, Signal};
 use sessd_proto::limits::COMMAND_SHOWN_MAX;
-use sessd_proto::messages::{ChannelFailure, EndReason, JobSpec};
+use sessd_proto::messages::{ChannelFailure, JobSpec};
 use sessd_proto::{Decoder, Uuid, bounds};
 use sessd_terminal::Size;
 use std::ffi::OsString;
@@ -535,7 +532,7 @@ impl Holder {
                 return;
             }
             Effect::Look { depth, round } => {
-                Event::Looked { seen: look_at_processes(self.leader, depth), depth, round }
+                Event::Looked { seen: processes::look(self.leader, depth), depth, round }
             }
             Effect::Family(known) => Event::Family(platform::family(self.leader, &known)),
             Effect::Observe => Event::Observed(Observed {
@@ -573,7 +570,7 @@ impl Holder {
             }
             Effect::HangUp(id) => return self.sockets.retain(|(known, _)| *known != id),
             Effect::Ports => Event::Ports(platform::ports(self.leader)),
-            Effect::Signal(pid, step) => return signal(pid, step),
+            Effect::Signal(pid, step) => return processes::signal(pid, step),
             Effect::Keep(keeping) => return self.keep(*keeping),
             Effect::Close(id) => {
                 let _ = self.write_peer(id);
@@ -670,36 +667,4 @@ fn own_variables(folder: &JobFolder, spec: &JobSpec) -> Vec<(&'static str, OsStr
     }
     variables.push(("SESSD_AGENT", program.into()));
     variables
-}
-
-fn look_at_processes(leader: Ident, depth: Depth) -> Option<Processes> {
-    let first = platform::process(leader.0)?;
-    let at_prompt = first.waits && platform::arguments(leader.0).is_some_and(|a| is_prompt(&a));
-    let alone = match depth {
-        _ if !at_prompt => false,
-        // Where the system does not list children, the thorough look decides.
-        Depth::Shell => platform::childless(leader.0) != Some(false),
-        Depth::Session => {
-            let all = platform::family(leader, &[])?;
-            Ending::new(EndReason::Reaped, false, 0).victims(&all, leader) == [leader.0]
-        }
-    };
-    Some(Processes { cpu: first.cpu, bare_prompt: at_prompt && alone })
-}
-
-pub(super) fn signal(pid: u32, step: Step) {
-    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return };
-    // A process that is gone already is what we want.
-    let _ = match step {
-        Step::Hangup => {
-            let _ = rustix::process::kill_process(pid, Signal::HUP);
-            // A stopped job must run to take its signal.
-            rustix::process::kill_process(pid, Signal::CONT)
-        }
-        Step::Terminate => {
-            let _ = rustix::process::kill_process(pid, Signal::TERM);
-            rustix::process::kill_process(pid, Signal::CONT)
-        }
-        Step::Kill => rustix::process::kill_process(pid, Signal::KILL),
-    };
 }

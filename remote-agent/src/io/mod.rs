@@ -13,6 +13,7 @@ pub mod inventory;
 pub mod keep;
 pub mod listing;
 pub mod places;
+mod processes;
 pub mod pty;
 pub mod readiness;
 pub mod relay;

@@ -3,7 +3,7 @@
 //! until then whoever asks is told of them.
 
 use crate::io::folder::{JobFolder, fault};
-use crate::io::hold::signal;
+use crate::io::processes::signal;
 use crate::machine::ending::{Ending, Step};
 use crate::platform;
 use sessd_proto::messages::EndReason;
