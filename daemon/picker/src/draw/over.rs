@@ -91,7 +91,7 @@ pub(super) fn dialog(machine: &Machine, paint: Paint, buffer: &mut Buffer) -> Op
                     paint.dim(),
                 );
             }
-            let hint = "enter makes it  tab name, host  up down host  esc";
+            let hint = "enter makes it  esc back  tab field  up down host";
             text(buffer, area.x, area.bottom().saturating_sub(1), area.width, hint, paint.dim());
             Some(if new.at_host { host } else { name })
         }
