@@ -294,6 +294,21 @@ describe('tabs and splits', () => {
       await enter(page, `from ${n}`);
       for (const each of pages) await shows(each, `from ${n}\nfrom ${n}`);
     }
+    // What is set in one tab stays when another sets something else, or the colours of the system change, and holds in both.
+    for (const [page, label] of [[one, 'Copy what is selected'], [twin, 'Keys and text box below the terminal']]) {
+      await page.bringToFront();
+      await page.getByLabel(/^More/).click();
+      await page.getByLabel(label).check();
+      await page.keyboard.press('Escape');
+    }
+    const kept = (page) => page.evaluate(() => JSON.parse(localStorage.getItem('sessd.settings')));
+    for (const colorScheme of ['dark', 'light']) {
+      await one.emulateMedia({ colorScheme });
+      await one.locator(`html[data-theme="${colorScheme}"]`).waitFor();
+      const { copyOnSelect, keyBar } = await kept(one);
+      assert.deepEqual([copyOnSelect, keyBar], [true, true], colorScheme);
+    }
+    await one.locator('#keys').waitFor();
     await twin.close();
     await other.context().close();
     await until('two of them to be gone', async () => (await viewsOf('dev')) === 1);

@@ -41,12 +41,22 @@ let current = load();
 /** @returns {Readonly<Settings>} */
 export const settings = () => current;
 
-/** @param {Partial<Settings>} change */
-export function set(change) {
-  current = { ...current, ...change };
-  localStorage.setItem(KEY, JSON.stringify(current));
+const tellAll = () => {
   for (const tell of listeners) tell();
+};
+
+/** What another tab set meanwhile stays. @param {Partial<Settings>} change */
+export function set(change) {
+  current = { ...load(), ...change };
+  localStorage.setItem(KEY, JSON.stringify(current));
+  tellAll();
 }
+
+addEventListener('storage', ({ key }) => {
+  if (key !== null && key !== KEY) return;
+  current = load();
+  tellAll();
+});
 
 /** @param {() => void} tell @returns {() => void} that ends it */
 export function onSettings(tell) {
@@ -55,7 +65,7 @@ export function onSettings(tell) {
 }
 
 const dark = matchMedia('(prefers-color-scheme: dark)');
-dark.addEventListener('change', () => set({}));
+dark.addEventListener('change', tellAll);
 
 /** Is the page dark now? */
 export const isDark = () => (current.theme === 'system' ? dark.matches : current.theme === 'dark');
