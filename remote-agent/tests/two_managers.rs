@@ -224,11 +224,13 @@ fn a_home_that_does_not_answer_keeps_no_link_from_its_start_and_no_job_elsewhere
     assert!(Path::new(&spawned.folder).starts_with(&given), "{}", spawned.folder);
     one.hold();
     one.managers(&["laptop"]);
-    assert_eq!(one.report().map(|report| report.liveness), Some(Liveness::Alive as i32));
+    let report = one.report().expect("a job");
+    assert_eq!(report.liveness, Liveness::Alive as i32);
     let end = m::End { reason: m::EndReason::Deleted as i32, force: true, ..m::End::default() };
     one.say(1, &Frame::End(end));
     one.until("the end", |heard| matches!(heard, Heard::Exited(_)).then_some(()));
     one.say(1, &Frame::ExitAck(m::Empty {}));
+    until_gone(&report.pid.to_string());
 }
 
 /// The network went without a word, and sshd keeps the connection for hours: a lossless view must not hold the job so long.
@@ -258,7 +260,9 @@ fn a_manager_that_falls_silent_on_a_connection_of_its_own_is_gone() {
     });
     assert_eq!(exit.detail, "deleted by me@one");
     // Else the holder would stay, for whoever wants its last words.
+    let holder = one.report().expect("a job").pid;
     one.say(1, &Frame::ExitAck(m::Empty {}));
+    until_gone(&holder.to_string());
 }
 
 /// The first thing a manager hears of a job says who holds it, itself included.
@@ -296,7 +300,9 @@ fn the_first_status_names_all_who_hold_the_job() {
         _ => None,
     });
     assert_eq!(exit.detail, "deleted by laptop", "who says nothing is known by its presence");
+    let holder = one.report().expect("a job").pid;
     one.say(1, &Frame::ExitAck(m::Empty {}));
+    until_gone(&holder.to_string());
 }
 
 /// The agent was killed between the wish and the holder: nobody is there to be asked to end anything.
