@@ -610,6 +610,12 @@ impl ViewCore {
         !self.to_send.is_empty()
     }
 
+    /// The other end takes no more. What it said before that, perhaps how all this ended, is still to be read: the connection
+    /// is over when nothing more comes, not before.
+    pub fn not_taken(&mut self) {
+        self.to_send.clear();
+    }
+
     /// Who it is, the same over its whole life.
     pub fn id(&self) -> Uuid {
         self.id

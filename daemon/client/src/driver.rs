@@ -71,8 +71,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
         let Self { stream, decoder, core, buffer, .. } = self;
         poll_fn(|cx| {
             while core.has_to_send() {
-                match Pin::new(&mut *stream).poll_write(cx, core.poll())? {
-                    Poll::Ready(written) => drop(core.poll().drain(..written)),
+                match Pin::new(&mut *stream).poll_write(cx, core.poll()) {
+                    Poll::Ready(Ok(written)) => drop(core.poll().drain(..written)),
+                    Poll::Ready(Err(_)) => core.not_taken(),
                     Poll::Pending => break,
                 }
             }
@@ -132,6 +133,27 @@ mod tests {
             assert_eq!(view.next().await.unwrap(), None);
             core = view.into_core();
         }
+    }
+
+    #[tokio::test]
+    async fn what_was_said_before_the_other_end_closed_is_heard_though_it_takes_no_more() {
+        let (near, mut far) = tokio::io::duplex(1 << 20);
+        let core = ViewCore::new("dev", Wants::looker(Output::Stream, 10), None);
+        let mut view = Driver::new(near, core, "0.0.0", Instant::now());
+        let attached = m::Attached { session_id: "s".into(), job_id: "j".into(), ..Default::default() };
+        let mut bytes = Frame::Attached(attached).to_bytes(0);
+        Frame::Output { offset: 0, bytes: b"last words" }.put(0, &mut bytes);
+        Frame::Detach(m::Detach { detail: "taken elsewhere".into() }).put(0, &mut bytes);
+        far.write_all(&bytes).await.unwrap();
+        drop(far);
+        // It has its greeting to write, and cannot.
+        assert_eq!(view.next().await.unwrap(), Some(Told::Attached { restarted: false }));
+        view.core().redraw();
+        assert_eq!(view.next().await.unwrap(), Some(Told::Output(b"last words".into())));
+        view.core().redraw();
+        assert_eq!(view.next().await.unwrap(), Some(Told::SentAway("taken elsewhere".into())));
+        view.core().redraw();
+        assert_eq!(view.next().await.unwrap(), None);
     }
 
     #[tokio::test(start_paused = true)]

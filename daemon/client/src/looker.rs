@@ -43,17 +43,17 @@ fn cannot(error: &io::Error) -> Error {
     Error::failed(format!("the manager cannot be heard ({error})"), "")
 }
 
-/// Connects a view, starting the manager if there is none, and waits until it is attached.
-fn attach(paths: &Paths, core: &mut ViewCore) -> Result<(UnixStream, Decoder)> {
+/// Connects a view, starting the manager if there is none, and waits until it is attached, which is what is told then.
+fn attach(paths: &Paths, core: &mut ViewCore) -> Result<(UnixStream, Decoder, Option<Told<'static>>)> {
     let mut client = Client::connect(paths)?;
     client.send(&Frame::Environment(Asking::here(paths, true).of_person(false)))?;
     client.send(&Frame::Attach(core.attach()))?;
     loop {
         match client.hear()? {
             Heard::Attached(attached) => {
-                core.handle(Frame::Attached(attached))?;
+                let told = core.handle(Frame::Attached(attached))?;
                 client.for_a_loop().map_err(|e| cannot(&e))?;
-                return Ok((client.stream, client.decoder));
+                return Ok((client.stream, client.decoder, told));
             }
             Heard::Reply(m::Reply { answer: Some(Answer::Error(error)), .. }) => return Err(error.into()),
             Heard::Gone => {
@@ -80,7 +80,7 @@ impl Looker {
         if let Some((from, job)) = from {
             core = core.from_offset(from, job);
         }
-        let (stream, decoder) = attach(paths, &mut core)?;
+        let (stream, decoder, _) = attach(paths, &mut core)?;
         Ok(Self { paths: paths.clone(), stream, decoder, core, began: Instant::now(), lost: false })
     }
 
@@ -126,9 +126,9 @@ impl Looker {
             self.core.at(self.began.elapsed().as_millis() as u64);
             if self.lost {
                 match self.come_again() {
-                    Ok(true) => {}
-                    Ok(false) if until.is_some_and(|until| Instant::now() >= until) => return Ok(None),
-                    Ok(false) => std::thread::sleep(AGAIN),
+                    Ok(Some(told)) => return Ok(Some(told)),
+                    Ok(None) if until.is_some_and(|until| Instant::now() >= until) => return Ok(None),
+                    Ok(None) => std::thread::sleep(AGAIN),
                     Err(error) if error.kind == Kind::NoSuchSession => return Ok(Some(gone())),
                     Err(error) => return Err(error),
                 }
@@ -141,9 +141,6 @@ impl Looker {
                 Some(None) => {}
                 None => {
                     self.write();
-                    if self.lost {
-                        continue;
-                    }
                     match self.wait(until, other)? {
                         Woke::Manager => self.read(),
                         Woke::Caller => return Ok(None),
@@ -190,7 +187,7 @@ impl Looker {
                 Ok(n) => drop(self.core.poll().drain(..n)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => return self.lose(),
+                Err(_) => self.core.not_taken(),
             }
         }
     }
@@ -211,14 +208,63 @@ impl Looker {
     }
 
     /// The manager ended: the next one is asked for what follows on what we have.
-    fn come_again(&mut self) -> Result<bool> {
+    fn come_again(&mut self) -> Result<Option<Told<'static>>> {
         match attach(&self.paths, &mut self.core) {
-            Ok((stream, decoder)) => {
+            Ok((stream, decoder, told)) => {
                 (self.stream, self.decoder, self.lost) = (stream, decoder, false);
-                Ok(true)
+                Ok(told)
             }
-            Err(error) if error.kind == Kind::Failed => Ok(false),
+            Err(error) if error.kind == Kind::Failed => Ok(None),
             Err(error) => Err(error),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sessd_proto::messages::{EndReason, ExitRecord};
+
+    #[test]
+    fn what_a_manager_said_before_it_closed_is_heard_though_it_takes_no_more() {
+        let (near, mut far) = UnixStream::pair().unwrap();
+        near.set_nonblocking(true).unwrap();
+        let mut core = ViewCore::new("dev", Wants::whole(), None).from_offset(0, "j");
+        let attached = m::Attached { session_id: "s".into(), job_id: "j".into(), ..m::Attached::default() };
+        core.handle(Frame::Attached(attached)).unwrap();
+        let nowhere = std::path::PathBuf::new;
+        let paths = Paths {
+            home: nowhere(),
+            config: nowhere(),
+            database: nowhere(),
+            log: nowhere(),
+            socket: nowhere(),
+            lock: nowhere(),
+            socket_lock: nowhere(),
+            notes: Vec::new(),
+        };
+        let decoder = Decoder::new();
+        let mut looker = Looker { paths, stream: near, decoder, core, began: Instant::now(), lost: false };
+        // More than one read of it, as the end of a file is.
+        let mut bytes = Vec::new();
+        for offset in (0..6 * 32_768).step_by(32_768) {
+            Frame::Output { offset, bytes: &[7; 32_768] }.put(0, &mut bytes);
+        }
+        Frame::Ended(ExitRecord { reason: EndReason::Exited as i32, code: Some(0), ..ExitRecord::default() })
+            .put(0, &mut bytes);
+        let writer = std::thread::spawn(move || far.write_all(&bytes));
+        let mut heard = 0;
+        let until = Instant::now() + Duration::from_secs(20);
+        loop {
+            // It has something to say each time: that it shall have more.
+            looker.core().redraw();
+            match looker.next(Some(until), None).unwrap() {
+                Some(Told::Output(bytes)) => heard += bytes.len(),
+                Some(Told::Ended(end)) => break assert_eq!(end.code, Some(0)),
+                other => panic!("{other:?}, after {heard} bytes"),
+            }
+        }
+        assert_eq!(heard, 6 * 32_768);
+        writer.join().unwrap().unwrap();
     }
 }

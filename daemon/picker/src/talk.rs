@@ -88,7 +88,8 @@ impl Line {
                 Ok(n) => drop(self.out.drain(..n)),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(_) => self.gone = true,
+                // It takes no more, and may have said why: that is read before it is gone.
+                Err(_) => self.out.clear(),
             }
         }
     }

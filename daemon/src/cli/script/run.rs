@@ -280,11 +280,17 @@ impl Running {
                         }
                     }
                 }
+                // Drawn anew, and nothing of the output is missing: what a screen looks like is none of ours.
+                Some(Told::Screen { known: true, skipped: 0, .. }) => {}
                 Some(Told::Screen { skipped, .. }) => {
                     self.lost = true;
-                    out::note(&format!(
-                        "{skipped} bytes of its output were lost while its host was out of reach"
-                    ));
+                    out::note(&match skipped {
+                        // What is left of a job that has ended is its screen.
+                        0 => "what it wrote last was lost: it ended while nobody could hear it".to_owned(),
+                        1.. => {
+                            format!("{skipped} bytes of its output were lost while its host was out of reach")
+                        }
+                    });
                 }
                 // Another manager counts paths anew.
                 Some(Told::Attached { .. }) => self.input.epoch = 0,

@@ -75,19 +75,17 @@ impl Lost {
 }
 
 impl View<'_> {
-    /// False when the manager is gone.
-    pub(super) fn flush_manager(&mut self) -> bool {
+    pub(super) fn flush_manager(&mut self) {
         while self.core.has_to_send() && self.lost.is_none() {
             match self.client.stream.write(self.core.poll()) {
                 Ok(n) => {
                     self.core.poll().drain(..n);
                 }
-                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return true,
+                Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => return,
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-                Err(_) => return false,
+                Err(_) => self.core.not_taken(),
             }
         }
-        true
     }
 
     pub(super) fn read_manager(&mut self) -> Result<Option<Outcome>> {

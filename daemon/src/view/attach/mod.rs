@@ -317,9 +317,7 @@ impl View<'_> {
             {
                 return self.leave(outcome);
             }
-            if !self.flush_manager() {
-                self.manager_lost();
-            }
+            self.flush_manager();
             self.look_for_manager()?;
             if std::mem::take(&mut self.read_on)
                 && let Some(outcome) = self.take_frames()?
