@@ -31,6 +31,8 @@ const DELETE: &[&str] = &[
 const EXIT: &[&str] = &["exit-before-save", "exit-after-save", "exit-after-ack"];
 const RESTART: &[&str] =
     &["restart-before-end", "restart-after-intent", "restart-after-end", "restart-after-save"];
+/// Of a job that has ended already.
+const AGAIN: &[&str] = &["again-after-save"];
 const ADOPT: &[&str] = &["adopt-before-save", "adopt-after-save"];
 
 /// Starts a manager that is killed when it gets to `point`, and gives its process.
@@ -101,7 +103,7 @@ fn every_point_is_killed_at_in_some_test_and_no_other_name_is_taken() {
     let line = world.fails(&["daemon", "--foreground"], 1);
     let named = line.split("is none of ").nth(1).and_then(|rest| rest.split(':').next()).expect("the names");
     let mut known: Vec<&str> = named.split_whitespace().collect();
-    let mut tested = [CREATE, TAG, DELETE, EXIT, RESTART, ADOPT].concat();
+    let mut tested = [CREATE, TAG, DELETE, EXIT, RESTART, AGAIN, ADOPT].concat();
     known.sort_unstable();
     tested.sort_unstable();
     assert_eq!(known, tested);
@@ -206,6 +208,27 @@ fn a_restart_is_one_new_job_wherever_the_manager_dies() {
         world.wait_state("dev", "running", SOON);
         agree(&world, point, 1);
         assert_eq!(runs(&path).len(), 2, "{point}");
+    }
+}
+
+#[test]
+fn a_done_session_that_is_restarted_has_one_new_job_wherever_the_manager_dies() {
+    for point in AGAIN {
+        let world = World::new();
+        let (path, script) = counted(&world);
+        world.create("dev", &script);
+        let before = world.wait_state("dev", "running", SOON);
+        world.ok(&["send", "dev", "--enter", "on"]);
+        world.wait_state("dev", "done", SOON);
+        world.kill_manager();
+        let manager = start_armed(&world, point);
+        world.ok(&["restart", "dev"]);
+        assert!(!procs::alive(manager), "{point} was never got to");
+        let after = world.wait_state("dev", "running", SOON);
+        assert_eq!(before["id"], after["id"], "{point}");
+        assert_ne!(before["job_id"], after["job_id"], "{point}");
+        until("the job to have begun again", SOON, || (runs(&path).len() == 2).then_some(()));
+        agree(&world, point, 1);
     }
 }
 

@@ -286,7 +286,7 @@ fn a_holder_outlives_the_login_that_made_it() {
     assert_eq!(world.agents(&host.home(), "hold").len(), 1);
 }
 
-/// A host that allows no more than one channel, and one that allows a short cut past the agent.
+/// A host that allows no more than one channel, and one that allows a bypass past the agent.
 const WAYS: [&[&str]; 2] = [sshd::STRICT, &[]];
 
 #[test]
@@ -326,7 +326,7 @@ fn cuts_by_seed_lose_and_double_nothing() {
 
 /// A key does not pass the agent of the link where the host's sshd connects us to the holder itself.
 #[test]
-fn a_session_that_is_looked_at_has_a_short_cut_past_the_agent() {
+fn a_session_that_is_looked_at_has_a_bypass_past_the_agent() {
     let (world, host, _config) = world_with_host();
     world.create_on("box", "far", ANSWER);
     world.create("near", ANSWER);
@@ -361,7 +361,7 @@ fn talks(agent: i32) -> usize {
 }
 
 #[test]
-fn a_host_that_forbids_short_cuts_is_asked_for_one_only_once() {
+fn a_host_that_forbids_bypasss_is_asked_for_one_only_once() {
     let (world, host, _config) = world_with_host_that(sshd::STRICT);
     for session in ["one", "two", "three"] {
         world.create_on("box", session, ANSWER);

@@ -391,7 +391,7 @@ fn an_agent_of_another_major_version_ends_with_7_and_the_older_is_named() {
     }
 }
 
-fn talk(stream: &mut (impl Read + Write), decoder: &mut Decoder, fact: impl Fn(&Frame<'_>) -> bool) {
+fn converse(stream: &mut (impl Read + Write), decoder: &mut Decoder, fact: impl Fn(&Frame<'_>) -> bool) {
     let mut buffer = [0; 16 * 1024];
     loop {
         while let Some(raw) = decoder.next_frame().expect("frames") {
@@ -433,17 +433,17 @@ fn a_manager_skips_what_a_newer_client_says_and_answers_the_rest() {
     let mut decoder = Decoder::new();
     stream.write_all(&with_new_field(&Frame::Hello(hello::hello("9.9.9", "")))).expect("written");
     stream.write_all(&from_the_future(0x7e)).expect("written");
-    talk(&mut stream, &mut decoder, |frame| matches!(frame, Frame::Unsupported(u) if u.kind == 0x7e));
+    converse(&mut stream, &mut decoder, |frame| matches!(frame, Frame::Unsupported(u) if u.kind == 0x7e));
     stream.write_all(&from_the_future(0xfe)).expect("written");
     let list = Request { id: 5, act: Some(Act::List(List { all: true, ..List::default() })) };
     stream.write_all(&with_new_field(&Frame::Request(list))).expect("written");
-    talk(
+    converse(
         &mut stream,
         &mut decoder,
         |frame| matches!(frame, Frame::Reply(r) if r.id == 5 && r.answer.is_some()),
     );
     stream.write_all(&Frame::Request(Request { id: 6, act: None }).to_bytes(0)).expect("written");
-    talk(&mut stream, &mut decoder, |frame| matches!(frame, Frame::Reply(r) if r.id == 6));
+    converse(&mut stream, &mut decoder, |frame| matches!(frame, Frame::Reply(r) if r.id == 6));
 }
 
 struct Pipes(std::process::ChildStdin, std::process::ChildStdout);
@@ -479,16 +479,16 @@ fn an_agent_skips_what_a_newer_manager_says_and_answers_the_rest() {
     let mut decoder = Decoder::new();
     pipes.write_all(&with_new_field(&Frame::Hello(hello::hello("9.9.9", "")))).expect("written");
     pipes.write_all(&from_the_future(0x7e)).expect("written");
-    talk(&mut pipes, &mut decoder, |frame| matches!(frame, Frame::Unsupported(u) if u.kind == 0x7e));
+    converse(&mut pipes, &mut decoder, |frame| matches!(frame, Frame::Unsupported(u) if u.kind == 0x7e));
     let inventory = LinkRequest { id: 5, act: Some(LinkAct::Inventory(InventoryRequest::default())) };
     pipes.write_all(&with_new_field(&Frame::LinkRequest(inventory))).expect("written");
-    talk(
+    converse(
         &mut pipes,
         &mut decoder,
         |frame| matches!(frame, Frame::LinkReply(r) if r.id == 5 && matches!(&r.answer, Some(LinkAnswer::Inventory(i)) if i.jobs.len() == 1)),
     );
     pipes.write_all(&Frame::LinkRequest(LinkRequest { id: 6, act: None }).to_bytes(0)).expect("written");
-    talk(&mut pipes, &mut decoder, |frame| matches!(frame, Frame::LinkReply(r) if r.id == 6));
+    converse(&mut pipes, &mut decoder, |frame| matches!(frame, Frame::LinkReply(r) if r.id == 6));
     drop(pipes);
     child.wait().expect("it ends with its link");
 }

@@ -1,4 +1,4 @@
-//! What may be asked for at all. A bound that is met where a person asks is a sentence; met on the wire it is a talk that ends.
+//! What may be asked for at all. A bound that is met where a person asks is a sentence; met on the wire it is a connection that ends.
 
 use crate::limits::{ENVIRONMENT_MAX, FRAME_BODY_MAX, SPEC_MAX};
 use crate::messages::JobSpec;

@@ -103,7 +103,7 @@ frames! {
         HELLO = 0x01 => Hello(m::Hello);
         /// A kind was not understood and was skipped.
         UNSUPPORTED = 0x04 => Unsupported(m::Unsupported);
-        /// This stream (or, on stream 0, this talk) has ended, and why.
+        /// This stream (or, on stream 0, this connection) has ended, and why.
         CLOSE = 0x05 => Close(m::Close);
         /// A request to the agent, stream 0 of a link.
         LINK_REQUEST = 0x20 => LinkRequest(m::LinkRequest);
@@ -221,7 +221,7 @@ frames! {
     }
 }
 
-/// What makes a talk impossible to go on with.
+/// What makes a connection impossible to go on with.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Invalid {
     /// A header announced a body longer than [`FRAME_BODY_MAX`].
@@ -239,7 +239,7 @@ pub struct RawFrame<'a> {
     pub kind: u8,
     /// Meaning depends on the kind.
     pub flags: u8,
-    /// Which job's talk this belongs to; 0 is the talk itself.
+    /// Which job's stream this belongs to; 0 is the connection itself.
     pub stream: u16,
     /// The body.
     pub body: &'a [u8],
@@ -366,7 +366,7 @@ fn put_message(out: &mut Vec<u8>, stream: u16, kind: u8, message: &impl Message)
 }
 
 impl Frame<'_> {
-    /// Appends the frame to `out`. One that is longer than any may be would end the talk at the other end: it is left out.
+    /// Appends the frame to `out`. One that is longer than any may be would end the connection at the other end: it is left out.
     /// Whoever carries what has no bound of its own, and is waited for, asks [`Frame::try_put`].
     pub fn put(&self, stream: u16, out: &mut Vec<u8>) {
         let _ = self.try_put(stream, out);

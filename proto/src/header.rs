@@ -11,7 +11,7 @@ pub struct Header {
     pub kind: u8,
     /// Meaning depends on the kind.
     pub flags: u8,
-    /// Which job's talk the frame belongs to; 0 is the talk itself.
+    /// Which job's stream the frame belongs to; 0 is the connection itself.
     pub stream: u16,
 }
 

@@ -1,6 +1,6 @@
 //! # The sessd protocol, major version 1
 //!
-//! Two talks use the same frames: *view ↔ manager* over a local unix socket, and *manager ↔ agent ↔ holder* over one
+//! Two kinds of connection use the same frames: *view ↔ manager* over a local unix socket, and *manager ↔ agent ↔ holder* over one
 //! exec channel of one ssh connection (a child's stdio for the host `local`) and one unix socket per job.
 //!
 //! ## Layout
@@ -38,12 +38,19 @@
 //!
 //! ## Growth
 //! A kind with the high bit set may be ignored by who does not know it; any other unknown kind is answered with
-//! `Unsupported` and skipped. Nothing unknown ends a talk. A body that is too long or does not parse does: the peer is broken
-//! or hostile, and the talk is closed with a sentence.
+//! `Unsupported` and skipped. Nothing unknown ends a connection. A body that is too long or does not parse does: the peer is broken
+//! or hostile, and the connection is closed with a sentence.
+//!
+//! ## Rooms
+//! [`header`], [`frame`], [`messages`]: the bytes · [`hello`]: who we are and whether we understand each other · [`limits`], [`bounds`]: how
+//! much there may be, on the wire and of what a person asks · [`channel`]: a byte stream that outlives a cut · `docs`: what people and programs
+//! read, for all but the agent
 //!
 //! ## Trust
 //! What comes from an agent is hostile input to the manager, and what comes from a view is hostile input to the holder:
 //! lengths are checked before anything is allocated, and every queue that a peer can fill has a bound in [`limits`].
+
+#![deny(clippy::disallowed_types)]
 
 pub mod bounds;
 pub mod channel;

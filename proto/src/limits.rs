@@ -94,4 +94,4 @@ pub const STALLED_MS: u64 = 12_000;
 pub const GIVE_UP_MS: u64 = 25_000;
 
 /// A manager that was silent for so long on a connection of its own to a holder is gone: sshd may not notice for hours.
-pub const SHORT_CUT_SILENCE_MS: u64 = 90_000;
+pub const BYPASS_SILENCE_MS: u64 = 90_000;

@@ -27,6 +27,7 @@
 //! but for the files of a job.
 
 pub mod io;
+#[deny(clippy::disallowed_types)]
 pub mod machine;
 pub mod platform;
 

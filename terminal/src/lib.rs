@@ -2,9 +2,11 @@
 //!
 //! Pure: no input or output, no clock, no threads. Bytes in, values out.
 //!
-//! - [`Terminal`]: the model. `parser` cuts the stream into sequences, `terminal`, `motion`, `print`, `csi`,
-//!   `osc` act on them, `screen`, `row`, `notes`, `cell`, `style` hold the screens, `scrollback` the rows that left, `resize` fits them to a new size.
-//! - [`Terminal::snapshot`]: the model as escape sequences (`snapshot`); [`Terminal::text`], [`Terminal::ansi`] (`text`);
+//! - [`Terminal`]: the model. `parser` cuts the stream into sequences, `terminal`, `motion`, `print`, `csi`, `rectangle`,
+//!   `osc` act on them, `screen`, `row`, `notes`, `cell`, `style` hold the screens, `scrollback` the rows that left, `resize` fits them
+//!   to a new size. What they know: `modes`, `saved_modes`, `charset`, `color_names`, `width`; `numbered` holds few values by number.
+//! - `dump`: the whole state in words, to compare two models.
+//! - [`Terminal::snapshot`]: the model as escape sequences (`snapshot`, `sgr`); [`Terminal::text`], [`Terminal::ansi`] (`text`);
 //!   [`Drawing`], for a view of another size (`drawing`); [`Terminal::draw_over`], what is drawn over it and taken back
 //!   without a trace (`overlay`).
 //! - [`Hub`]: one owner of model, [`Ring`] and head offset; [`Cursor`]: a subscriber's place in it.
@@ -13,7 +15,8 @@
 //!   (`base64`: some of it in that).
 //! - `images`, `image_size`: where images are in the text, and what they are, within a bound.
 //! - [`Traits`] (`measure`): how a view's terminal measures clusters, which the model follows.
-//! - [`QueryScanner`]: what a program asks its terminal; [`ReplyFilter`]: what a view's terminal answers.
+//! - [`QueryScanner`] (`query`, `asks`): what a program asks its terminal; [`ReplyFilter`] (`reply_filter`): what a view's
+//!   terminal answers.
 //!
 //! Invariants:
 //! - Nothing fed panics, and memory is bounded at any moment by the size, whatever is fed.
@@ -23,6 +26,7 @@
 //! - A snapshot fed to a fresh terminal gives the state it was taken of.
 //! - A hub's model, ring and head move together; a snapshot taken now stands at the head.
 
+#![deny(clippy::disallowed_types)]
 #![forbid(unsafe_code)]
 
 mod asks;

@@ -6,9 +6,9 @@ use nix::sys::socket::{getsockopt, sockopt::PeerCredentials};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use sessd_base::files;
+use sessd_base::instance_lock::{self, Owner};
 use sessd_base::paths::{self, Paths};
 use sessd_base::prompt::Answer as Answered;
-use sessd_base::seat::{self, Holder};
 use sessd_proto::docs::announce;
 use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::messages::{self as m, Act, Answer, Request};
@@ -56,17 +56,17 @@ pub enum Heard {
 
 /// There is a manager, as its lock says, and it cannot be reached.
 pub fn no_answer(paths: &Paths) -> Error {
-    match seat::holder(paths) {
-        Holder::Process(pid) => silent(paths, pid),
-        Holder::Elsewhere(machine) if !machine.is_empty() => Error::failed(
+    match instance_lock::owner(paths) {
+        Owner::Process(pid) => silent(paths, pid),
+        Owner::Elsewhere(machine) if !machine.is_empty() => Error::failed(
             format!("a manager on {machine} uses {}", paths.database.display()),
             "use that machine's, or set SESSD_HOME to a folder of this one",
         ),
-        Holder::Elsewhere(_) => Error::failed(
+        Owner::Elsewhere(_) => Error::failed(
             format!("somebody who cannot be seen from here has locked {}", paths.lock.display()),
             "end the manager in the other container, or set SESSD_HOME to another folder",
         ),
-        Holder::Nobody => Error::failed(
+        Owner::Nobody => Error::failed(
             format!("no manager answers on {}", paths.socket.display()),
             format!("see {}", paths.log.display()),
         ),
@@ -75,7 +75,7 @@ pub fn no_answer(paths: &Paths) -> Error {
 
 /// The manager is process `pid`, and says nothing.
 fn silent(paths: &Paths, pid: i32) -> Error {
-    if seat::is_stopped(pid) {
+    if instance_lock::is_stopped(pid) {
         return Error::failed(
             format!("the manager (pid {pid}) is stopped"),
             format!("`kill -CONT {pid}` lets it go on, `sessd daemon stop` ends it and jobs run on"),
@@ -83,7 +83,7 @@ fn silent(paths: &Paths, pid: i32) -> Error {
     }
     let hint =
         format!("`sessd daemon stop` ends it, or kill {pid}: jobs run on, and the next verb starts another");
-    if seat::sockets(paths).iter().any(|path| path.exists()) {
+    if instance_lock::sockets(paths).iter().any(|path| path.exists()) {
         Error::failed(format!("the manager (pid {pid}) does not answer"), hint)
     } else {
         Error::failed(
@@ -95,14 +95,14 @@ fn silent(paths: &Paths, pid: i32) -> Error {
 
 /// Somebody listens on the manager's socket and says nothing.
 fn nothing_heard(paths: &Paths, socket: &Path, peer: i32) -> Error {
-    if seat::is_manager(paths, peer) {
+    if instance_lock::is_manager(paths, peer) {
         return silent(paths, peer);
     }
     Error::failed(
         format!(
             "{} belongs to another program ({} {peer}), which is no manager",
             socket.display(),
-            seat::program_of(peer)
+            instance_lock::program_of(peer)
         ),
         format!("end it (kill {peer}), or remove that file"),
     )
@@ -152,7 +152,7 @@ impl Client {
     /// # Errors
     /// When a socket cannot be used, or is not ours.
     pub fn connect_running(paths: &Paths) -> Result<Option<Self>> {
-        for socket in seat::sockets(paths) {
+        for socket in instance_lock::sockets(paths) {
             if let Some(client) = Self::enter(paths, socket)? {
                 return Ok(Some(client));
             }
@@ -451,7 +451,7 @@ fn is_late(error: &io::Error) -> bool {
 
 /// Somebody stopped the manager: nothing is to be waited for.
 fn is_stopped(paths: &Paths) -> bool {
-    matches!(seat::holder(paths), Holder::Process(pid) if seat::is_stopped(pid))
+    matches!(instance_lock::owner(paths), Owner::Process(pid) if instance_lock::is_stopped(pid))
 }
 
 fn bytes_of(frame: &Frame<'_>) -> Result<Vec<u8>> {
@@ -492,7 +492,7 @@ fn start_manager(paths: &Paths) -> Result<()> {
         };
         Error::failed(format!("the manager cannot be started ({e})"), hint)
     };
-    if matches!(seat::holder(paths), Holder::Process(_)) {
+    if matches!(instance_lock::owner(paths), Owner::Process(_)) {
         // It is about to come or to go, or to make its socket again.
         std::thread::sleep(Duration::from_millis(50));
         return Ok(());

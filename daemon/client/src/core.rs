@@ -238,10 +238,10 @@ fn broken(why: &dyn std::fmt::Display) -> Error {
 
 impl ViewCore {
     /// A view of `session`, by any selector. `size`: of its terminal, columns and rows; none: it has none.
-    pub fn new(session: &str, wants: Wants, size: Option<(u16, u16)>) -> Self {
+    pub fn new(id: Uuid, session: &str, wants: Wants, size: Option<(u16, u16)>) -> Self {
         Self {
             session: session.to_owned(),
-            id: Uuid::now_v7(),
+            id,
             wants,
             size,
             traits: None,
@@ -257,12 +257,6 @@ impl ViewCore {
             to_send: Vec::new(),
             predicts: false,
         }
-    }
-
-    /// It is known by this id, the same over its whole life, instead of by one of now.
-    pub fn with_id(mut self, id: Uuid) -> Self {
-        self.id = id;
-        self
     }
 
     /// Begins at output byte `from` of job `job` instead of at a screen.
@@ -343,7 +337,7 @@ impl ViewCore {
             return false;
         }
         let all = self.path.typed(keys, self.now_ms);
-        if self.path.is_wanted(self.now_ms) {
+        if self.path.wants_a_try(self.now_ms) {
             if self.path.is_attached() {
                 self.send(&Frame::TryNow(m::Empty {}));
             } else {
@@ -392,7 +386,7 @@ impl ViewCore {
     }
 
     /// Somebody types while there is no manager: it is to be looked for at once. Said once, and again with what is typed later.
-    pub fn is_wanted(&mut self) -> bool {
+    pub fn take_wanted(&mut self) -> bool {
         std::mem::take(&mut self.is_wanted)
     }
 

@@ -101,12 +101,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Driver<S> {
 mod tests {
     use super::*;
     use crate::core::{Output, Wants};
-    use sessd_proto::messages as m;
+    use sessd_proto::{Uuid, messages as m};
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
     async fn a_view_goes_on_over_the_next_connection_where_it_was() {
-        let mut core = ViewCore::new("dev", Wants::looker(Output::Stream, 10), None);
+        let mut core = ViewCore::new(Uuid::nil(), "dev", Wants::looker(Output::Stream, 10), None);
         let began = Instant::now();
         for (resume, offset, told) in [(None, 0, "abc"), (Some(3), 2, "de")] {
             let (near, mut far) = tokio::io::duplex(1 << 16);
@@ -138,7 +138,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_said_before_the_other_end_closed_is_heard_though_it_takes_no_more() {
         let (near, mut far) = tokio::io::duplex(1 << 20);
-        let core = ViewCore::new("dev", Wants::looker(Output::Stream, 10), None);
+        let core = ViewCore::new(Uuid::nil(), "dev", Wants::looker(Output::Stream, 10), None);
         let mut view = Driver::new(near, core, "0.0.0", Instant::now());
         let attached = m::Attached { session_id: "s".into(), job_id: "j".into(), ..Default::default() };
         let mut bytes = Frame::Attached(attached).to_bytes(0);
@@ -159,7 +159,7 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_manager_that_is_silent_is_noticed_without_anything_happening() {
         let (near, mut far) = tokio::io::duplex(1 << 16);
-        let core = ViewCore::new("dev", Wants::terminal(0), None);
+        let core = ViewCore::new(Uuid::nil(), "dev", Wants::terminal(0), None);
         let mut view = Driver::new(near, core, "0.0.0", Instant::now());
         let mut bytes = Frame::Attached(m::Attached { job_id: "j".into(), ..Default::default() }).to_bytes(0);
         Frame::ViewState(m::ViewState { link: "up".into(), epoch: 1, ..Default::default() })

@@ -1,14 +1,14 @@
 //! A view driven by `poll(2)`, for whoever waits for what a session does: over as many managers as it takes.
 
 use crate::connect::{Client, Heard};
-use crate::core::{Output, Told, ViewCore, Wants};
+use crate::core::{Told, ViewCore, Wants};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use sessd_base::asking::Asking;
 use sessd_base::paths::Paths;
 use sessd_proto::docs::names::{HANDLE, handle};
 use sessd_proto::docs::{EndDoc, Error, Kind, Reason, Result};
 use sessd_proto::messages::{self as m, Answer};
-use sessd_proto::{Decoder, Frame};
+use sessd_proto::{Decoder, Frame, Uuid};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::net::UnixStream;
@@ -76,20 +76,12 @@ impl Looker {
     /// # Errors
     /// Why it cannot.
     pub fn at(paths: &Paths, session: &str, wants: Wants, from: Option<(u64, &str)>) -> Result<Self> {
-        let mut core = ViewCore::new(session, wants, None);
+        let mut core = ViewCore::new(Uuid::now_v7(), session, wants, None);
         if let Some((from, job)) = from {
             core = core.from_offset(from, job);
         }
         let (stream, decoder, _) = attach(paths, &mut core)?;
         Ok(Self { paths: paths.clone(), stream, decoder, core, began: Instant::now(), lost: false })
-    }
-
-    /// The same for one who only wants to know how the session is, and how it ends.
-    ///
-    /// # Errors
-    /// Why it cannot.
-    pub fn at_state(paths: &Paths, session: &str) -> Result<Self> {
-        Self::at(paths, session, Wants::looker(Output::None, 0), None)
     }
 
     /// The view.
@@ -229,7 +221,7 @@ mod tests {
     fn what_a_manager_said_before_it_closed_is_heard_though_it_takes_no_more() {
         let (near, mut far) = UnixStream::pair().unwrap();
         near.set_nonblocking(true).unwrap();
-        let mut core = ViewCore::new("dev", Wants::whole(), None).from_offset(0, "j");
+        let mut core = ViewCore::new(Uuid::now_v7(), "dev", Wants::whole(), None).from_offset(0, "j");
         let attached = m::Attached { session_id: "s".into(), job_id: "j".into(), ..m::Attached::default() };
         core.handle(Frame::Attached(attached)).unwrap();
         let nowhere = std::path::PathBuf::new;

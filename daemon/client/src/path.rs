@@ -252,7 +252,7 @@ impl JobPath {
     }
 
     /// Somebody types into a broken path, and waits for it. True: it is to be tried at once, which is so once a second.
-    pub fn is_wanted(&mut self, now_ms: u64) -> bool {
+    pub fn wants_a_try(&mut self, now_ms: u64) -> bool {
         if self.carries(now_ms) || self.wanted_at.is_some_and(|at| now_ms < at + TRY_NOW_MS) {
             return false;
         }
@@ -315,13 +315,13 @@ mod tests {
     fn what_is_typed_over_a_short_break_is_sent_when_it_is_over_and_nothing_is_said() {
         let mut path = path();
         path.told(state("connecting", 1), 2_000);
-        assert!(path.typed(b"ls\r", 2_100) && path.is_wanted(2_100));
-        assert!(!path.is_wanted(2_900) && path.is_wanted(3_100), "once a second");
+        assert!(path.typed(b"ls\r", 2_100) && path.wants_a_try(2_100));
+        assert!(!path.wants_a_try(2_900) && path.wants_a_try(3_100), "once a second");
         assert_eq!((path.trouble(3_499), path.deadline(2_100)), (None, Some(3_500)));
         path.told(state("up", 2), 3_400);
         path.tick(3_400);
         assert_eq!((sent(&mut path), path.undelivered(3_400)), (b"ls\r".to_vec(), None));
-        assert!(!path.is_wanted(9_000), "it carries");
+        assert!(!path.wants_a_try(9_000), "it carries");
     }
 
     #[test]

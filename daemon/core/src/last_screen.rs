@@ -62,6 +62,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_types, reason = "what drawing it may cost is bounded in time, too")]
     fn a_screen_of_bombs_is_none() {
         let bombs = format!("x\u{301}{}", "\x1b[65535b".repeat(100_000));
         let began = std::time::Instant::now();

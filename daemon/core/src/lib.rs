@@ -21,9 +21,11 @@
 //! * [`leader`]: which view sets the size and answers the terminal's queries
 //! * [`untrusted`]: every text in a frame of a host, made fit for people
 //! * [`credit`]: what a holder may send · [`typing`]: how far ahead a view may type · [`guests`]: who is let in when it is full
-//! * [`wait`]: what a script waits for, and whether it is so · [`doing`]: what a job is doing, by our clock
+//! * [`doing`]: what a job is doing, by our clock
 //! * [`forward`]: ports, sockets and ssh-agents that are forwarded for a session
 //! * [`pace`]: a value that somebody else is told, as often as it is of use
+
+#![deny(clippy::disallowed_methods, clippy::disallowed_types)]
 
 pub mod adopt;
 pub mod backoff;
@@ -49,7 +51,6 @@ pub mod times;
 pub mod typing;
 pub mod untrusted;
 pub mod views;
-pub mod wait;
 pub mod wake;
 
 pub use record::{End, Record, State};

@@ -3,7 +3,7 @@
 //! not reached any more.
 
 use crate::doc;
-use crate::faults::point;
+use crate::failpoints::failpoint;
 use crate::host::Status;
 use crate::manager::Manager;
 use crate::session::{Session, ToSession};
@@ -31,7 +31,7 @@ impl Manager {
     /// When the host cannot be asked, or the database does not take a record.
     pub async fn adopt(self: &Rc<Self>, asked: &HostName, asking: Option<&Rc<Asking>>) -> Result<AdoptDoc> {
         let host = spelled(&asked.host)?;
-        let seen = self.host(&host).look(asking).await?;
+        let seen = self.host(&host).probe(asking).await?;
         let mut adoption =
             Adoption { manager: self, host: &host, seen: &seen, notes: Vec::new(), numbered: 0 };
         let (mut adopted, mut ended) = (Vec::new(), 0);
@@ -185,9 +185,9 @@ impl Adoption<'_> {
             }
         }
         record.name = name;
-        point("adopt-before-save");
+        failpoint("adopt-before-save");
         self.manager.store.save(&record).await?;
-        point("adopt-after-save");
+        failpoint("adopt-after-save");
         self.manager.events.session(What::Adopted, &record);
         Ok(Some(self.manager.start_session(record, None)))
     }

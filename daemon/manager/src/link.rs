@@ -217,7 +217,7 @@ impl Link {
     }
 
     /// Opens a stream to the holder that listens on `path`, past the agent. `None` where that cannot be.
-    pub async fn open_short_cut(self: &Rc<Self>, path: &str, sink: Rc<dyn FrameSink>) -> Option<StreamId> {
+    pub async fn open_bypass(self: &Rc<Self>, path: &str, sink: Rc<dyn FrameSink>) -> Option<StreamId> {
         let sockets = self.sockets.borrow().clone().filter(|_| self.machine.borrow().may_bypass())?;
         let (reader, writer) = match sockets.open(path).await {
             Ok(pipe) => pipe,
@@ -246,7 +246,7 @@ impl Link {
         let why = loop {
             match reader.next().await {
                 Ok(Some(frame)) => self.handle(Event::OwnFrame(id, frame, self)),
-                Ok(None) => break "the job's holder closed the talk".to_owned(),
+                Ok(None) => break "the job's holder closed the connection".to_owned(),
                 Err(error) => break error.to_string(),
             }
             if self.route(id).is_none() {

@@ -10,13 +10,13 @@ use crate::origins::Agents;
 use crate::registry::Registry;
 use crate::session::{Caller, Event, Session, ToSession};
 use crate::store::Store;
-use crate::upkeep::keep_house;
+use crate::upkeep::maintain;
 use crate::verbs::connect::link_doc;
 use sessd_base::asking::Asking;
 use sessd_base::clock;
 use sessd_base::config::Live;
+use sessd_base::instance_lock::InstanceLock;
 use sessd_base::paths::Paths;
-use sessd_base::seat::Seat;
 use sessd_core::Record;
 use sessd_core::registry::Warm;
 use sessd_core::stream::StreamIds;
@@ -51,7 +51,7 @@ pub struct Manager {
     /// The records.
     pub store: Store,
     /// Where people come in.
-    seat: Rc<Seat>,
+    lock: Rc<InstanceLock>,
     /// This manager's own id, for the hosts.
     pub id: String,
     /// What people call it: user and machine.
@@ -85,7 +85,7 @@ impl Manager {
         paths: Paths,
         config: Live,
         store: Store,
-        seat: Rc<Seat>,
+        lock: Rc<InstanceLock>,
     ) -> Result<Rc<Self>> {
         let id = store.fact("manager_id", || Uuid::now_v7().to_string()).await?;
         let records = store.live().await?;
@@ -97,7 +97,7 @@ impl Manager {
             paths,
             config,
             store,
-            seat,
+            lock,
             id,
             events: Events::default(),
             instance: Uuid::now_v7().as_u128() as u64,
@@ -124,7 +124,7 @@ impl Manager {
             manager.host(LOCAL).person_is_here(None);
         }
         crate::event_command::begin(&manager);
-        tokio::task::spawn_local(keep_house(Rc::downgrade(&manager)));
+        tokio::task::spawn_local(maintain(Rc::downgrade(&manager)));
         Ok(manager)
     }
 
@@ -322,7 +322,7 @@ impl Manager {
             config: path(&self.paths.config),
             database: path(&self.paths.database),
             log: path(&self.paths.log),
-            socket: path(&self.seat.socket()),
+            socket: path(&self.lock.socket()),
             program: program.as_deref().and_then(path),
             program_replaced,
             pid: std::process::id(),
@@ -338,7 +338,7 @@ impl Manager {
     /// Asks the manager to stop. Jobs run on.
     pub fn stop(&self) {
         // Before anybody is sent out: who comes back must find the next manager, not wait at our door.
-        self.seat.close_door();
+        self.lock.close_door();
         self.events.manager_stops();
         self.stopping.send_replace(true);
     }

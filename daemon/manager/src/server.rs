@@ -1,16 +1,16 @@
 //! `sessd daemon --foreground`: the manager's process, from its lock to its end.
 
 use crate::api;
-use crate::faults;
+use crate::failpoints;
 use crate::log;
 use crate::manager::Manager;
 use crate::store::Store;
 use sessd_base::clock;
 use sessd_base::config::Live;
+use sessd_base::instance_lock::{self, Health, InstanceLock, Owner, Taken};
 use sessd_base::out;
 use sessd_base::paths::Paths;
 use sessd_base::process;
-use sessd_base::seat::{self, Holder, Look, Seat, Taken};
 use sessd_proto::docs::announce;
 use sessd_proto::docs::{Error, Result};
 use sessd_ssh::AgentImage;
@@ -34,7 +34,7 @@ pub fn run(paths: Paths, images: &'static [AgentImage], announce: bool) -> Resul
 }
 
 fn run_inner(paths: Paths, images: &'static [AgentImage], announce: bool) -> Result<()> {
-    faults::arm()?;
+    failpoints::arm()?;
     paths.make()?;
     let log = log::start(&paths.log)?;
     let config = Live::open(&paths)?;
@@ -44,8 +44,8 @@ fn run_inner(paths: Paths, images: &'static [AgentImage], announce: bool) -> Res
         .map_err(|e| Error::failed(format!("the manager cannot run ({e})"), ""))?;
     // A task of its own, so that it is polled when there is something for it, and not at every key that passes.
     let server = runtime.spawn_local(async move {
-        let seat = match seat::take(&paths)? {
-            Taken::Ours(seat) => seat,
+        let lock = match instance_lock::take(&paths)? {
+            Taken::Ours(lock) => lock,
             Taken::Theirs(holder) => return somebody_else_is(&holder, &paths, announce),
         };
         let opened = Store::open(&paths.database, clock::wall_ms()).await?;
@@ -62,7 +62,7 @@ fn run_inner(paths: Paths, images: &'static [AgentImage], announce: bool) -> Res
             }
         }
         let store = opened.store;
-        let manager = Manager::start(images, paths.clone(), config, store.clone(), seat.clone()).await?;
+        let manager = Manager::start(images, paths.clone(), config, store.clone(), lock.clone()).await?;
         if announce {
             out::announce(announce::READY);
             hush();
@@ -72,14 +72,14 @@ fn run_inner(paths: Paths, images: &'static [AgentImage], announce: bool) -> Res
         let mut interrupt = listen_for(SignalKind::interrupt())?;
         // A terminal that closes is none of ours. Heard, and not ignored: what is ignored would be so in every child.
         let _hangup = listen_for(SignalKind::hangup())?;
-        tokio::task::spawn_local(look_after_the_seat(seat.clone(), manager.clone(), log));
+        tokio::task::spawn_local(watch_the_instance_lock(lock.clone(), manager.clone(), log));
         tokio::select! {
-            () = api::serve(&seat, &manager) => {}
+            () = api::serve(&lock, &manager) => {}
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("the manager stops; jobs run on");
-        seat.close_door();
+        lock.close_door();
         store.close().await;
         Ok(())
     });
@@ -91,9 +91,9 @@ fn run_inner(paths: Paths, images: &'static [AgentImage], announce: bool) -> Res
 }
 
 /// Another manager has the records: to whoever wants one running that is as good, as long as it can be reached.
-fn somebody_else_is(holder: &Holder, paths: &Paths, announce: bool) -> Result<()> {
+fn somebody_else_is(holder: &Owner, paths: &Paths, announce: bool) -> Result<()> {
     match holder {
-        Holder::Elsewhere(machine) if !machine.is_empty() => Err(Error::failed(
+        Owner::Elsewhere(machine) if !machine.is_empty() => Err(Error::failed(
             format!("a manager on {machine} uses {}", paths.database.display()),
             "use that machine's, or set SESSD_HOME to a folder of this one",
         )),
@@ -103,7 +103,7 @@ fn somebody_else_is(holder: &Holder, paths: &Paths, announce: bool) -> Result<()
         }
         holder => {
             let pid = match holder {
-                Holder::Process(pid) => format!(" (pid {pid})"),
+                Owner::Process(pid) => format!(" (pid {pid})"),
                 _ => String::new(),
             };
             Err(Error::failed(
@@ -118,28 +118,28 @@ fn somebody_else_is(holder: &Holder, paths: &Paths, announce: bool) -> Result<()
 const LOOK: Duration = Duration::from_secs(5);
 
 /// Whoever takes away our socket, log or folder does not know what they are for.
-async fn look_after_the_seat(seat: Rc<Seat>, manager: Rc<Manager>, log: log::Log) {
+async fn watch_the_instance_lock(lock: Rc<InstanceLock>, manager: Rc<Manager>, log: log::Log) {
     let mut complained = false;
     loop {
         tokio::time::sleep(LOOK).await;
         log.look();
-        match seat.look() {
-            Look::Fine => {}
-            Look::Remade => {
-                tracing::warn!(socket = %seat.socket().display(), "the socket was gone: it is there again")
+        match lock.health() {
+            Health::Fine => {}
+            Health::Remade => {
+                tracing::warn!(socket = %lock.socket().display(), "the socket was gone: it is there again")
             }
-            Look::Unreachable(why) => {
+            Health::Unreachable(why) => {
                 if !complained {
                     tracing::error!(why, "the socket is gone and cannot be made again");
                 }
                 complained = true;
                 continue;
             }
-            Look::Replaced => {
+            Health::Replaced => {
                 tracing::error!("another manager has taken the place: this one ends, jobs run on");
                 return manager.stop();
             }
-            Look::StateGone => match put_back(&seat, &manager).await {
+            Health::StateGone => match put_back(&lock, &manager).await {
                 Ok(false) => tracing::warn!("the lock was gone: it is there again"),
                 Ok(true) => {
                     tracing::error!(
@@ -162,8 +162,8 @@ async fn look_after_the_seat(seat: Rc<Seat>, manager: Rc<Manager>, log: log::Log
 
 /// Makes the state folder again. True when the records had to be written anew: what this manager writes from now on goes
 /// to a file without a name.
-async fn put_back(seat: &Seat, manager: &Manager) -> Result<bool> {
-    seat.lock_again()?;
+async fn put_back(lock: &InstanceLock, manager: &Manager) -> Result<bool> {
+    lock.lock_again()?;
     if manager.paths.database.exists() {
         return Ok(false);
     }

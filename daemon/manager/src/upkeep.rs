@@ -108,7 +108,7 @@ impl Manager {
 }
 
 /// What has to be done from time to time: forget old records, notice that the machine slept, and let slow listeners catch up.
-pub(super) async fn keep_house(weak: Weak<Manager>) {
+pub(super) async fn maintain(weak: Weak<Manager>) {
     let began = Instant::now();
     let monotonic_ms = || began.elapsed().as_millis() as i64;
     let mut wake = Wake::new(clock::wall_ms(), monotonic_ms());

@@ -52,7 +52,7 @@ impl Drop for Hold {
 pub struct OwnedFrame {
     kind: u8,
     flags: u8,
-    /// Which job's talk it belongs to.
+    /// Which job's stream it belongs to.
     pub stream: u16,
     body: Bytes,
     _hold: Option<Hold>,

@@ -9,7 +9,7 @@ use sessd_client::core::{Output, Told, ViewCore, Wants};
 use sessd_client::question;
 use sessd_proto::docs::{self, Error, InfoDoc, Kind, Result};
 use sessd_proto::messages::{self as m, Act, Answer, Reply, Request};
-use sessd_proto::{Frame, hello};
+use sessd_proto::{Frame, Uuid, hello};
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
 use zeroize::Zeroizing;
@@ -367,7 +367,7 @@ impl Peek {
     pub(crate) fn at(paths: &Paths, session: &str) -> Result<Option<Self>> {
         let Some(mut line) = Line::open(paths)? else { return Ok(None) };
         let wants = Wants { unasked: true, ..Wants::looker(Output::Stream, 0) };
-        let core = ViewCore::new(session, wants, None);
+        let core = ViewCore::new(Uuid::now_v7(), session, wants, None);
         line.send(&Frame::Attach(core.attach()));
         line.flush();
         Ok(Some(Self { line, core, read: 0, since: 0, over: false }))

@@ -7,9 +7,9 @@ use super::when::Wall;
 use super::{ask, print, service};
 use rustix::process::{Pid, Signal};
 use sessd_base::config::Config;
+use sessd_base::instance_lock::{self, Owner};
 use sessd_base::out;
 use sessd_base::paths::Paths;
-use sessd_base::seat::{self, Holder};
 use sessd_client::connect::Client;
 use sessd_proto::docs::{Error, Kind, Result, StatusDoc};
 use sessd_proto::messages::{self as m, Act};
@@ -84,7 +84,7 @@ pub fn run(paths: Paths, args: DaemonArgs, json: bool) -> Result<u8> {
 /// Connects to the manager if one runs; one whose socket is gone is waited for, as it makes it again.
 fn connect_if_it_runs(paths: &Paths) -> Result<Option<Client>> {
     match Client::connect_running(paths)? {
-        None if seat::holder(paths) != Holder::Nobody => Client::connect(paths).map(Some),
+        None if instance_lock::owner(paths) != Owner::Nobody => Client::connect(paths).map(Some),
         client => Ok(client),
     }
 }
@@ -93,15 +93,15 @@ fn connect_if_it_runs(paths: &Paths) -> Result<Option<Client>> {
 fn stop(paths: &Paths, restart: bool) -> Result<()> {
     match ask_to_stop(paths, restart)? {
         Asked::Stops(pid) => wait_gone(paths, pid, restart, ENDS),
-        Asked::Nobody => match seat::holder(paths) {
-            Holder::Nobody => Ok(()),
-            Holder::Process(pid) => end(paths, pid, restart),
-            Holder::Elsewhere(_) => Err(sessd_client::connect::no_answer(paths)),
+        Asked::Nobody => match instance_lock::owner(paths) {
+            Owner::Nobody => Ok(()),
+            Owner::Process(pid) => end(paths, pid, restart),
+            Owner::Elsewhere(_) => Err(sessd_client::connect::no_answer(paths)),
         },
         // It greeted as a manager does, and no other has the lock.
-        Asked::Foreign(pid, error) => match seat::holder(paths) {
-            Holder::Process(other) if other == pid => end(paths, pid, restart),
-            Holder::Nobody => {
+        Asked::Foreign(pid, error) => match instance_lock::owner(paths) {
+            Owner::Process(other) if other == pid => end(paths, pid, restart),
+            Owner::Nobody => {
                 let signalled = Pid::from_raw(pid)
                     .is_some_and(|p| rustix::process::kill_process(p, Signal::TERM).is_ok());
                 if signalled { wait_ended(paths, pid, ENDS_UNHEARD) } else { Err(error) }
@@ -109,8 +109,8 @@ fn stop(paths: &Paths, restart: bool) -> Result<()> {
             _ => Err(error),
         },
         // By evidence that it is ours: whoever listens on a socket may be anybody.
-        Asked::Silent(error) => match seat::holder(paths) {
-            Holder::Process(pid) => end(paths, pid, restart),
+        Asked::Silent(error) => match instance_lock::owner(paths) {
+            Owner::Process(pid) => end(paths, pid, restart),
             _ => Err(error),
         },
     }
@@ -146,7 +146,7 @@ fn ask_to_stop(paths: &Paths, restart: bool) -> Result<Asked> {
 fn end(paths: &Paths, pid: i32, restart: bool) -> Result<()> {
     let send = |signal: Signal| {
         // Looked at again each time: a number may be somebody else's by now.
-        if let Some(target) = Pid::from_raw(pid).filter(|_| seat::is_manager(paths, pid)) {
+        if let Some(target) = Pid::from_raw(pid).filter(|_| instance_lock::is_manager(paths, pid)) {
             let _ = rustix::process::kill_process(target, signal);
         }
     };
@@ -170,7 +170,7 @@ fn does_not_end(paths: &Paths, pid: i32) -> Error {
 /// Waits until process `pid` has ended.
 fn wait_ended(paths: &Paths, pid: i32, within: Duration) -> Result<()> {
     let until = Instant::now() + within;
-    while seat::is_there(pid) {
+    while instance_lock::is_there(pid) {
         if Instant::now() >= until {
             return Err(does_not_end(paths, pid));
         }
@@ -183,13 +183,13 @@ fn wait_ended(paths: &Paths, pid: i32, within: Duration) -> Result<()> {
 fn wait_gone(paths: &Paths, pid: i32, restart: bool, within: Duration) -> Result<()> {
     let until = Instant::now() + within;
     loop {
-        match seat::holder(paths) {
+        match instance_lock::owner(paths) {
             // A view may be quicker than we are to start the next one.
-            Holder::Process(other) if other == pid => {}
+            Owner::Process(other) if other == pid => {}
             // It is not seen who has the lock: it may still be that one.
-            Holder::Elsewhere(_) if seat::is_there(pid) => {}
+            Owner::Elsewhere(_) if instance_lock::is_there(pid) => {}
             // Its last breath: the lock is let go before the process has ended.
-            _ if !restart && seat::is_there(pid) => {}
+            _ if !restart && instance_lock::is_there(pid) => {}
             _ => return Ok(()),
         }
         if Instant::now() >= until {

@@ -52,7 +52,7 @@ pub struct Unsupported {
     pub kind: u32,
 }
 
-/// Why a stream or talk ended.
+/// Why a stream or connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
 #[repr(i32)]
 pub enum CloseReason {
@@ -72,7 +72,7 @@ pub enum CloseReason {
     TooMany = 6,
 }
 
-/// Ends a stream; on stream 0 the talk.
+/// Ends a stream; on stream 0 the connection.
 #[derive(Clone, PartialEq, Message)]
 pub struct Close {
     #[prost(enumeration = "CloseReason", tag = "1")]

@@ -246,7 +246,7 @@ pub fn leave_caller() {
 }
 
 /// The same for a holder, whose cwd is its folder. Returns where the verdict goes.
-pub fn leave_login(folder: &JobFolder) -> io::Result<File> {
+pub fn daemonize(folder: &JobFolder) -> io::Result<File> {
     leave_caller();
     std::env::set_current_dir(folder.path()).map_err(context(folder.path().display()))?;
     let verdict = File::from(rustix::io::dup(rustix::stdio::stdout())?);

@@ -99,7 +99,7 @@ enum Key {
 /// When the job cannot be started; the agent that started us is told the same.
 pub fn run(folder: &Path) -> io::Result<()> {
     let folder = JobFolder::at(folder.to_owned());
-    let mut verdict = detach::leave_login(&folder)?;
+    let mut verdict = detach::daemonize(&folder)?;
     match Holder::start(folder) {
         Ok(mut holder) => {
             writeln!(verdict, "{}", holder.leader.0)?;
@@ -531,8 +531,8 @@ impl Holder {
                 let _ = pty::resize(&self.pty.master, size.cols, size.rows);
                 return;
             }
-            Effect::Look { depth, round } => {
-                Event::Looked { seen: processes::look(self.leader, depth), depth, round }
+            Effect::Inspect { depth, round } => {
+                Event::Inspected { seen: processes::look(self.leader, depth), depth, round }
             }
             Effect::Family(known) => Event::Family(platform::family(self.leader, &known)),
             Effect::Observe => Event::Observed(Observed {
@@ -544,7 +544,7 @@ impl Holder {
                 hides: pty::hides_what_is_typed(&self.pty.master),
             }),
             Effect::Processor => Event::Used(platform::processor(self.leader.0)),
-            Effect::Echo => Event::Hides(pty::hides_what_is_typed(&self.pty.master)),
+            Effect::Hides => Event::Hides(pty::hides_what_is_typed(&self.pty.master)),
             Effect::Discipline => Event::Discipline(pty::discipline(&self.pty.master)),
             Effect::EndInput => return self.pty.end_input(),
             Effect::Warn => Event::Warned(warnings()),

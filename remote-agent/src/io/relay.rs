@@ -90,7 +90,7 @@ impl Stream {
     }
 
     /// Writes what can be written now; true when the holder has not taken its input for too long.
-    pub fn is_stuck(&mut self) -> bool {
+    pub fn flush_is_stuck(&mut self) -> bool {
         match self {
             Self::Opening { held, .. } => held.len() > TO_HOLDER_MAX,
             // A broken one is reported when it is read; a stuck one never would be.

@@ -622,7 +622,9 @@ impl Server {
         let mut close = None;
         match down.read() {
             Ok(Read::Open) => {}
-            Ok(Read::Closed) => close = Some(relay::unreachable("the job's holder closed the talk".into())),
+            Ok(Read::Closed) => {
+                close = Some(relay::unreachable("the job's holder closed the connection".into()))
+            }
             Err(error) => close = Some(relay::unreachable(error.to_string())),
         }
         loop {
@@ -642,8 +644,11 @@ impl Server {
     }
 
     fn flush_downs(&mut self) {
-        let stuck: Vec<u16> =
-            self.streams.iter_mut().filter_map(|(id, stream)| stream.is_stuck().then_some(*id)).collect();
+        let stuck: Vec<u16> = self
+            .streams
+            .iter_mut()
+            .filter_map(|(id, stream)| stream.flush_is_stuck().then_some(*id))
+            .collect();
         for id in stuck {
             self.close(id, relay::unreachable("the job's holder does not take its input".into()));
         }

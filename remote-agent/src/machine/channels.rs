@@ -269,11 +269,6 @@ impl HolderMachine {
         }
     }
 
-    /// Whether what a socket gave was read to its end: its hang-up is no news.
-    pub fn socket_is_read(&self, id: SocketId) -> bool {
-        self.channels.joined_of(id).is_none_or(|joined| joined.channel.is_read())
-    }
-
     fn close_socket(&mut self, id: SocketId) {
         if let Some(at) = self.channels.joined.iter().position(|(known, _)| *known == id) {
             self.channels.joined.remove(at);

@@ -22,7 +22,7 @@
 //! [`input`], [`asked`], [`sizes`], [`idle`], [`ending`], [`acks`], [`memory`], [`keep`], [`outbox`],
 //! [`echo`]: when the echo of a key is complete,
 //! [`told`]: what the job is told by its terminal whoever looks,
-//! [`activity`]: what the job is doing, [`queue`]: what is typed by no view, [`channels`]: byte streams beside the terminal.
+//! [`activity`]: what the job is doing, [`process`]: what is known of a process, [`queue`]: what is typed by no view, [`channels`]: byte streams beside the terminal.
 
 pub mod acks;
 pub mod activity;
@@ -137,8 +137,8 @@ pub enum Event<'a> {
     Sent(LinkId, usize),
     /// It is gone, or was closed as wanted.
     Closed(LinkId),
-    /// Answer to [`Effect::Look`]; `None`: processes cannot be seen.
-    Looked {
+    /// Answer to [`Effect::Inspect`]; `None`: processes cannot be seen.
+    Inspected {
         /// What was seen.
         seen: Option<Processes>,
         /// As it was asked.
@@ -150,7 +150,7 @@ pub enum Event<'a> {
     Family(Option<Vec<Process>>),
     /// Answer to [`Effect::Processor`]: what the job's processes have used, in any unit; `None`: it cannot be seen.
     Used(Option<u64>),
-    /// Answer to [`Effect::Echo`]: the terminal hides what is typed.
+    /// Answer to [`Effect::Hides`]: the terminal hides what is typed.
     Hides(bool),
     /// How the terminal takes what is typed: answer to [`Effect::Discipline`], and said with each write and each output while
     /// [`HolderMachine::watches_echo`].
@@ -189,8 +189,8 @@ pub struct Observed {
 pub enum Effect {
     /// Give the PTY this size.
     Resize(Size),
-    /// Look whether the job works: [`Event::Looked`].
-    Look {
+    /// Inspect whether the job works: [`Event::Inspected`].
+    Inspect {
         /// How closely.
         depth: Depth,
         /// For the idle clock's own round, and not for a status.
@@ -201,7 +201,7 @@ pub enum Effect {
     /// Look at what the job's processes have used of the processor: [`Event::Used`].
     Processor,
     /// Look whether the terminal hides what is typed: [`Event::Hides`].
-    Echo,
+    Hides,
     /// Look how the terminal takes what is typed: [`Event::Discipline`].
     Discipline,
     /// The input of a plain job has ended.
@@ -393,7 +393,7 @@ impl HolderMachine {
             Event::Socket(id, event) => self.socket(id, event, now),
             Event::Listening(number, is) => self.listening(number, is),
             Event::Ports(ports) => self.listens_on(ports),
-            Event::Looked { seen, depth, round } => self.looked(seen, depth, round, now),
+            Event::Inspected { seen, depth, round } => self.inspected(seen, depth, round, now),
             Event::Family(family) => self.found_family(family),
             Event::Used(used) => self.used(used, now),
             Event::Discipline(discipline) => self.echoes.stands(discipline, now.ms),

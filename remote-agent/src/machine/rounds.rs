@@ -27,11 +27,11 @@ impl HolderMachine {
         // Until the look says better.
         self.look_due_ms = self.upkeep_due_ms;
         if self.exit.is_none() {
-            self.effects.push_back(Effect::Look { depth: self.idle.depth(now.ms), round: true });
+            self.effects.push_back(Effect::Inspect { depth: self.idle.depth(now.ms), round: true });
         }
     }
 
-    pub(super) fn looked(&mut self, seen: Option<Processes>, depth: Depth, round: bool, now: Now) {
+    pub(super) fn inspected(&mut self, seen: Option<Processes>, depth: Depth, round: bool, now: Now) {
         let worked = self.idle.look(seen, depth, now.ms);
         if !round || self.exit.is_some() {
             return;
@@ -97,7 +97,7 @@ impl HolderMachine {
             }
             if !self.idle.is_watched() {
                 // What was typed or written since the last look may have begun something, or been its end.
-                self.effects.push_back(Effect::Look { depth: self.idle.depth(now.ms), round: false });
+                self.effects.push_back(Effect::Inspect { depth: self.idle.depth(now.ms), round: false });
             }
             self.effects.push_back(Effect::Observe);
         }

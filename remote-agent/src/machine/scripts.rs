@@ -135,7 +135,7 @@ impl HolderMachine {
         }
         if !self.queue.is_empty() && self.queue.may_be_due(&self.activity.told(now.ms), now.ms) {
             // What is typed into a question for a password is not what was meant.
-            self.effects.push_back(Effect::Echo);
+            self.effects.push_back(Effect::Hides);
         }
     }
 

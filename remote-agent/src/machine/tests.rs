@@ -88,20 +88,20 @@ impl World {
     fn carry_out(&mut self, effect: Effect) {
         let word = match &effect {
             Effect::Keep(keeping) => format!("keep {:?}", keeping.wanted),
-            Effect::Look { .. } | Effect::Observe | Effect::Family(_) | Effect::Warn => String::new(),
-            Effect::Processor | Effect::Echo => String::new(),
+            Effect::Inspect { .. } | Effect::Observe | Effect::Family(_) | Effect::Warn => String::new(),
+            Effect::Processor | Effect::Hides => String::new(),
             other => format!("{other:?}"),
         };
         if !word.is_empty() {
             self.done.push((self.now.ms, word));
         }
         let answer = match effect {
-            Effect::Look { depth, round } => Event::Looked { seen: self.seen, depth, round },
+            Effect::Inspect { depth, round } => Event::Inspected { seen: self.seen, depth, round },
             Effect::Family(_) => Event::Family(self.family.clone()),
             Effect::Observe => Event::Observed(Observed::default()),
             Effect::Warn => Event::Warned(Vec::new()),
             Effect::Processor => Event::Used(self.seen.map(|seen| seen.cpu)),
-            Effect::Echo => Event::Hides(self.hides),
+            Effect::Hides => Event::Hides(self.hides),
             Effect::Discipline => Event::Discipline(Discipline { echo: !self.hides, lines: true }),
             Effect::Keep(keeping) if self.disk => {
                 let exit = keeping.wanted.exit.then_some((true, true));

@@ -171,9 +171,9 @@ impl Holder {
             while let Some(effect) = self.machine.poll() {
                 quiet = false;
                 let answer = match effect {
-                    Effect::Look { depth, round } => {
+                    Effect::Inspect { depth, round } => {
                         let seen = Some(Processes { cpu: 1, bare_prompt: true });
-                        Event::Looked { seen, depth, round }
+                        Event::Inspected { seen, depth, round }
                     }
                     Effect::Family(_) => Event::Family(Some(self.family())),
                     Effect::Discipline => Event::Discipline(Default::default()),
@@ -188,7 +188,7 @@ impl Holder {
                     | Effect::Unlisten(_) => continue,
                     Effect::Ports => Event::Ports(None),
                     Effect::Processor => Event::Used(Some(1)),
-                    Effect::Echo => Event::Hides(false),
+                    Effect::Hides => Event::Hides(false),
                     Effect::Signal(_, step) => {
                         self.wants.push_back(Wants::Signal(step));
                         continue;

@@ -73,7 +73,7 @@ impl View {
             slow_until: 0,
             unread: VecDeque::new(),
             decoder: Decoder::new(),
-            core: ViewCore::new(&session.to_string(), wants, Some((80, 24))).with_id(id),
+            core: ViewCore::new(id, &session.to_string(), wants, Some((80, 24))),
             lossless,
             typed: 0,
             excused: 0,

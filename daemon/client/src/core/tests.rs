@@ -1,4 +1,5 @@
 use super::*;
+use sessd_proto::Uuid;
 
 fn attached(job: &str) -> Frame<'static> {
     Frame::Attached(m::Attached {
@@ -19,7 +20,7 @@ fn screen(at: u64, more: bool, bytes: &[u8]) -> Frame<'_> {
 }
 
 fn view() -> ViewCore {
-    let mut view = ViewCore::new("dev", Wants::terminal(100), Some((80, 24)));
+    let mut view = ViewCore::new(Uuid::nil(), "dev", Wants::terminal(100), Some((80, 24)));
     assert_eq!(view.handle(attached("j")).unwrap(), Some(Told::Attached { restarted: false }));
     view
 }
@@ -108,7 +109,8 @@ fn a_sender_is_never_kept_waiting_by_what_has_arrived() {
 
 #[test]
 fn the_next_manager_is_asked_for_what_follows_and_a_restarted_job_for_all() {
-    let mut view = ViewCore::new("dev", Wants { take: true, ..Wants::terminal(100) }, Some((80, 24)));
+    let mut view =
+        ViewCore::new(Uuid::nil(), "dev", Wants { take: true, ..Wants::terminal(100) }, Some((80, 24)));
     let first = view.attach();
     assert_eq!(
         (first.session.as_str(), first.resume, first.scrollback_lines, first.take),
@@ -158,7 +160,7 @@ fn each_manager_is_told_once_that_a_view_predicts_and_its_echoes_are_told() {
 
 #[test]
 fn what_a_view_wants_is_said_to_the_manager_and_an_old_view_is_as_ever() {
-    let attach = |wants| ViewCore::new("dev", wants, None).attach();
+    let attach = |wants| ViewCore::new(Uuid::nil(), "dev", wants, None).attach();
     for (wants, want) in [
         (Wants::terminal(0), (false, false, false, false)),
         (Wants { read_only: true, ..Wants::terminal(0) }, (true, false, false, false)),

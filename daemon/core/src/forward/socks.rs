@@ -19,7 +19,7 @@ pub enum Heard {
     Refuse(Vec<u8>),
 }
 
-/// One talk.
+/// One negotiation.
 #[derive(Debug, Default)]
 pub struct Socks {
     came: Vec<u8>,
@@ -124,7 +124,7 @@ mod tests {
     }
 
     /// What is heard when it comes byte by byte, in order.
-    fn talk(bytes: &[u8]) -> Vec<Heard> {
+    fn socks(bytes: &[u8]) -> Vec<Heard> {
         let mut socks = Socks::default();
         let all = bytes.iter().map(|byte| socks.hear(&[*byte]));
         all.filter(|heard| *heard != Heard::More).collect()
@@ -132,22 +132,22 @@ mod tests {
 
     #[test]
     fn each_version_says_where_it_wants_to_go() {
-        assert_eq!(talk(&[4, 1, 0, 80, 10, 0, 0, 1, b'm', b'e', 0]), [connect("10.0.0.1", 80)]);
+        assert_eq!(socks(&[4, 1, 0, 80, 10, 0, 0, 1, b'm', b'e', 0]), [connect("10.0.0.1", 80)]);
         let named = [&[4u8, 1, 31, 144, 0, 0, 0, 9, 0][..], b"db.internal\0"].concat();
-        assert_eq!(talk(&named), [connect("db.internal", 8080)]);
+        assert_eq!(socks(&named), [connect("db.internal", 8080)]);
         let hello = Heard::Say(vec![5, 0]);
         let named = [&[5u8, 2, 2, 0][..], &[5, 1, 0, 3, 2], b"db", &[0, 80]].concat();
-        assert_eq!(talk(&named), [hello, connect("db", 80)]);
+        assert_eq!(socks(&named), [hello, connect("db", 80)]);
         let six = [&[5u8, 1, 0][..], &[5, 1, 0, 4], &[0; 15], &[1, 1, 187]].concat();
-        assert_eq!(talk(&six).last(), Some(&connect("::1", 443)));
+        assert_eq!(socks(&six).last(), Some(&connect("::1", 443)));
     }
 
     #[test]
     fn what_is_not_a_plain_connection_is_refused_in_its_own_words() {
-        assert_eq!(talk(&[5, 1, 2]), [Heard::Refuse(vec![5, 0xff])], "only with a password");
+        assert_eq!(socks(&[5, 1, 2]), [Heard::Refuse(vec![5, 0xff])], "only with a password");
         let bind = [5, 1, 0, 5, 2, 0, 1, 10, 0, 0, 1, 0, 80];
-        assert_eq!(talk(&bind).last(), Some(&Heard::Refuse(vec![5, 7, 0, 1, 0, 0, 0, 0, 0, 0])));
-        assert_eq!(talk(b"G"), [Heard::Refuse(Vec::new())], "a browser that takes it for a web proxy");
+        assert_eq!(socks(&bind).last(), Some(&Heard::Refuse(vec![5, 7, 0, 1, 0, 0, 0, 0, 0, 0])));
+        assert_eq!(socks(b"G"), [Heard::Refuse(Vec::new())], "a browser that takes it for a web proxy");
         let mut socks = Socks::default();
         assert_eq!(
             socks.hear(&[&[4u8, 1, 0, 80, 1, 2, 3, 4][..], &[b'x'; 2000]].concat()),

@@ -12,7 +12,7 @@
 //! followed by another ten seconds later at the soonest, and ever more slowly while none of them was of use; and none is
 //! dialled where the login asks a person. What never reached the host costs nothing, and is tried again at once.
 
-use super::{Attempt, Effect, GREETING_MS, Host, LinkNumber, Live, Looking, Way, is_same_machine};
+use super::{Attempt, Effect, GREETING_MS, Host, LinkNumber, Live, Probe, Way, is_same_machine};
 use crate::dialling::{self, HASTEN_MS, Why};
 use crate::reconcile::Seen;
 use sessd_proto::messages::LinkAnswer;
@@ -91,7 +91,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
     pub(super) fn spare_deadline(&self) -> Option<u64> {
         match &self.spare.way {
             Way2::Nothing if self.wants_spare() => Some(self.spare.not_before),
-            Way2::Link(Live { looking: Some(looking), .. }) => Some(looking.until),
+            Way2::Link(Live { probe: Some(probe), .. }) => Some(probe.until),
             _ => None,
         }
     }
@@ -185,9 +185,9 @@ impl<W, L, E: Clone> Host<W, L, E> {
 
     fn ask_spare(&mut self, now: u64) {
         if let Way2::Link(live) = &mut self.spare.way
-            && live.looking.is_none()
+            && live.probe.is_none()
         {
-            live.looking = Some(Looking { who: Vec::new(), until: now + GREETING_MS, refused: false });
+            live.probe = Some(Probe { who: Vec::new(), until: now + GREETING_MS, refused: false });
             self.effects.push_back(Effect::Ask(live.number));
         }
     }
@@ -201,7 +201,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
             return self.let_spare_go();
         }
         let seen = Rc::new(Seen::new(inventory));
-        (spare.looking, spare.seen) = (None, Some(seen.clone()));
+        (spare.probe, spare.seen) = (None, Some(seen.clone()));
         if first.late {
             self.take_over(now, seen);
         } else if self.spare.may == Beside::Always {
@@ -247,13 +247,13 @@ impl<W, L, E: Clone> Host<W, L, E> {
         }
         self.spare.useless = 0;
         self.decide(now, dialling::Event::Replaced(self.from));
-        self.look(now);
+        self.probe(now);
         true
     }
 
     pub(super) fn spare_tick(&mut self, now: u64) {
-        if let Way2::Link(Live { looking: Some(looking), .. }) = &self.spare.way
-            && now >= looking.until
+        if let Way2::Link(Live { probe: Some(probe), .. }) = &self.spare.way
+            && now >= probe.until
         {
             self.let_spare_go();
         }

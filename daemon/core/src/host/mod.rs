@@ -12,7 +12,7 @@
 //! whichever can resume first carries on ([`beside`]).
 //!
 //! When there is an attempt is [`crate::dialling`]'s to say. Whatever comes is taken in in every phase, in one place: an
-//! answer that nobody waits for any more, a link's end after the next began, a doubt in the middle of a look. Links and
+//! answer that nobody waits for any more, a link's end after the next began, a doubt in the middle of a probe. Links and
 //! members are known by numbers, none of which is ever given again; an attempt has the number of the link that it may come to.
 
 mod beside;
@@ -33,7 +33,7 @@ use std::rc::Rc;
 pub const GREETING_MS: u64 = 15_000;
 /// How long a link that takes no more questions may take to say why, in milliseconds.
 const LAST_WORDS_MS: u64 = 2_000;
-/// How soon to look again at jobs about which nothing firm is known, and how often at the least, in milliseconds.
+/// How soon to probe again at jobs about which nothing firm is known, and how often at the least, in milliseconds.
 pub const LOOK_AGAIN_FIRST_MS: u64 = 250;
 /// See [`LOOK_AGAIN_FIRST_MS`].
 pub const LOOK_AGAIN_LAST_MS: u64 = 30_000;
@@ -72,9 +72,9 @@ pub enum Event<W, L, E> {
     /// A person is there, and does something else.
     Hasten,
     /// Somebody wants to know what is there now.
-    Look(L),
-    /// A member waits for firm news: another look, soon.
-    LookAgain,
+    Probe(L),
+    /// A member waits for firm news: another probe, soon.
+    ProbeAgain,
     /// Somebody looks at a session there, or nobody does; counts for the waits that begin after it.
     Watched(bool),
     /// A person wants no link, until one does.
@@ -135,12 +135,12 @@ pub enum Effect<W, L, E> {
     /// Tell whoever waits: the link is up, or why it is not.
     Tell(W, Result<(), Cause<E>>),
     /// Tell what is there, or that the link was lost.
-    Looked(L, Option<Rc<Seen>>),
+    Probed(L, Option<Rc<Seen>>),
     /// This is what is there now; members are told next.
     Seen(Rc<Seen>),
     /// The link is up: this member is told so and what is there.
     Up(Member, LinkNumber, Rc<Seen>),
-    /// This member is told of a later look.
+    /// This member is told of a later probe.
     News(Member, Rc<Seen>),
     /// What [`Host::phase`] says is otherwise than it was: everybody is told.
     Publish,
@@ -169,9 +169,9 @@ pub enum Phase {
     Disconnected,
 }
 
-/// A look on its way.
+/// A probe on its way.
 #[derive(Debug)]
-struct Looking<L> {
+struct Probe<L> {
     who: Vec<L>,
     until: u64,
     /// The link takes no questions, and will say why.
@@ -186,12 +186,12 @@ struct Live<L> {
     stalled: bool,
     /// An answer is late that somebody waits for.
     late: bool,
-    /// What was there at the last look; none: it has not said yet.
+    /// What was there at the last probe; none: it has not said yet.
     seen: Option<Rc<Seen>>,
-    looking: Option<Looking<L>>,
-    /// Who wants a look that begins later than the one on its way.
+    probe: Option<Probe<L>>,
+    /// Who wants a probe that begins later than the one on its way.
     next: Vec<L>,
-    /// When to look again: soon after the first doubt, then ever more slowly while it lasts.
+    /// When to probe again: soon after the first doubt, then ever more slowly while it lasts.
     again_at: Option<u64>,
     delay: u64,
     doubted: u64,
@@ -257,12 +257,12 @@ impl<W, L, E: Clone> Host<W, L, E> {
 
     /// When to send a [`Event::Tick`].
     pub fn deadline(&self) -> Option<u64> {
-        let looks = match &self.way {
-            Way::Link(Live { looking: Some(looking), .. }) => Some(looking.until),
+        let probes = match &self.way {
+            Way::Link(Live { probe: Some(probe), .. }) => Some(probe.until),
             Way::Link(live) => live.again_at,
             _ => None,
         };
-        self.dialling.deadline().into_iter().chain(looks).chain(self.spare_deadline()).min()
+        self.dialling.deadline().into_iter().chain(probes).chain(self.spare_deadline()).min()
     }
 
     /// Where its link stands, as everybody knows.
@@ -317,14 +317,14 @@ impl<W, L, E: Clone> Host<W, L, E> {
                 self.decide(now, dialling::Event::Disconnect);
             }
             Event::Watched(watched) => self.decide(now, dialling::Event::Watched(watched)),
-            Event::Look(who) => match &mut self.way {
+            Event::Probe(who) => match &mut self.way {
                 Way::Link(live) if live.seen.is_some() => {
                     live.next.push(who);
-                    self.look(now);
+                    self.probe(now);
                 }
-                _ => self.effects.push_back(Effect::Looked(who, None)),
+                _ => self.effects.push_back(Effect::Probed(who, None)),
             },
-            Event::LookAgain => {
+            Event::ProbeAgain => {
                 if let Way::Link(live) = &mut self.way {
                     live.doubt(now);
                 }
@@ -447,8 +447,8 @@ impl<W, L, E: Clone> Host<W, L, E> {
 
     fn hang_up(&mut self, live: Live<L>) {
         self.effects.push_back(Effect::HangUp(live.number));
-        let looking = live.looking.into_iter().flat_map(|looking| looking.who);
-        self.effects.extend(looking.chain(live.next).map(|who| Effect::Looked(who, None)));
+        let probe = live.probe.into_iter().flat_map(|probe| probe.who);
+        self.effects.extend(probe.chain(live.next).map(|who| Effect::Probed(who, None)));
     }
 
     /// A link begins: its first words are a greeting and the inventory.
@@ -461,16 +461,16 @@ impl<W, L, E: Clone> Host<W, L, E> {
             return self.effects.push_back(Effect::HangUp(number));
         }
         self.way = Way::Link(Live::new(now, number));
-        self.look(now);
+        self.probe(now);
     }
 
-    /// Begins a look, where none is on its way.
-    fn look(&mut self, now: u64) {
+    /// Begins a probe, where none is on its way.
+    fn probe(&mut self, now: u64) {
         if let Way::Link(live) = &mut self.way
-            && live.looking.is_none()
+            && live.probe.is_none()
         {
             let (who, until) = (std::mem::take(&mut live.next), now + GREETING_MS);
-            live.looking = Some(Looking { who, until, refused: false });
+            live.probe = Some(Probe { who, until, refused: false });
             live.again_at = None;
             self.effects.push_back(Effect::Ask(live.number));
         }
@@ -478,14 +478,14 @@ impl<W, L, E: Clone> Host<W, L, E> {
 
     fn answered(&mut self, now: u64, answer: Option<LinkAnswer>) {
         let Way::Link(live) = &mut self.way else { return };
-        let Some(looking) = &mut live.looking else { return };
+        let Some(probe) = &mut live.probe else { return };
         let inventory = match answer {
             Some(LinkAnswer::Inventory(inventory)) => inventory,
             Some(LinkAnswer::Refused(refused)) => return self.failed(now, Cause::Refused(refused.detail)),
             Some(_) => return self.lost(now, "the agent answers what was not asked"),
             None => {
                 // The link's own end says why, and comes by itself.
-                (looking.refused, looking.until) = (true, looking.until.min(now + LAST_WORDS_MS));
+                (probe.refused, probe.until) = (true, probe.until.min(now + LAST_WORDS_MS));
                 return;
             }
         };
@@ -494,12 +494,12 @@ impl<W, L, E: Clone> Host<W, L, E> {
         }
         let (number, seen) = (live.number, Rc::new(Seen::new(inventory)));
         let is_first = live.seen.replace(seen.clone()).is_none();
-        let who = live.looking.take().map(|looking| looking.who).unwrap_or_default();
+        let who = live.probe.take().map(|probe| probe.who).unwrap_or_default();
         self.effects.push_back(Effect::Seen(seen.clone()));
         if is_first {
             self.decide(now, dialling::Event::Up);
         }
-        self.effects.extend(who.into_iter().map(|who| Effect::Looked(who, Some(seen.clone()))));
+        self.effects.extend(who.into_iter().map(|who| Effect::Probed(who, Some(seen.clone()))));
         for member in &self.members {
             self.effects.push_back(match is_first {
                 true => Effect::Up(*member, number, seen.clone()),
@@ -511,7 +511,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
             self.stand_by(now);
         }
         if matches!(&self.way, Way::Link(live) if !live.next.is_empty()) {
-            self.look(now);
+            self.probe(now);
         }
     }
 
@@ -541,15 +541,15 @@ impl<W, L, E: Clone> Host<W, L, E> {
         self.decide(now, dialling::Event::Tick);
         self.spare_tick(now);
         let Way::Link(live) = &self.way else { return };
-        match &live.looking {
-            Some(Looking { until, refused: true, .. }) if now >= *until => self.lost(now, "it ended at once"),
-            Some(Looking { until, .. }) if now >= *until => {
+        match &live.probe {
+            Some(Probe { until, refused: true, .. }) if now >= *until => self.lost(now, "it ended at once"),
+            Some(Probe { until, .. }) if now >= *until => {
                 self.lost(
                     now,
                     &format!("the agent there runs and says nothing for {} s", GREETING_MS / 1000),
                 );
             }
-            None if live.again_at.is_some_and(|at| now >= at) => self.look(now),
+            None if live.again_at.is_some_and(|at| now >= at) => self.probe(now),
             _ => {}
         }
     }
@@ -563,7 +563,7 @@ impl<L> Live<L> {
             stalled: false,
             late: false,
             seen: None,
-            looking: None,
+            probe: None,
             next: Vec::new(),
             again_at: None,
             delay: LOOK_AGAIN_FIRST_MS,

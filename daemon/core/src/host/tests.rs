@@ -27,8 +27,8 @@ fn said(effect: &Did) -> String {
         Effect::Ask(link) => format!("ask {link}"),
         Effect::Tell(who, Ok(())) => format!("{who}: up"),
         Effect::Tell(who, Err(_)) => format!("{who}: not up"),
-        Effect::Looked(who, Some(seen)) => format!("{who}: sees {}", machine(seen)),
-        Effect::Looked(who, None) => format!("{who}: lost"),
+        Effect::Probed(who, Some(seen)) => format!("{who}: sees {}", machine(seen)),
+        Effect::Probed(who, None) => format!("{who}: lost"),
         Effect::Seen(seen) => format!("seen {}", machine(seen)),
         Effect::Up(member, link, seen) => format!("{member} up on {link} of {}", machine(seen)),
         Effect::News(member, seen) => format!("{member} looked at {}", machine(seen)),
@@ -96,7 +96,7 @@ fn whoever_comes_in_the_middle_of_the_greeting_hears_that_the_link_is_up() {
 fn a_create_in_the_middle_of_an_adoption_hears_of_the_link_and_of_the_look() {
     let mut story = Story::up();
     assert_eq!(story.then(Event::Want("adopt", 0)), ["adopt: up"]);
-    assert_eq!(story.then(Event::Look("adopt")), ["ask 1"]);
+    assert_eq!(story.then(Event::Probe("adopt")), ["ask 1"]);
     // The inventory takes its time; a session is made meanwhile.
     assert_eq!(story.then(Event::Enlisted(2)), ["2 up on 1 of m"]);
     assert_eq!(story.then(Event::Want("create", 0)), ["create: up"]);
@@ -109,7 +109,7 @@ fn a_create_in_the_middle_of_an_adoption_hears_of_the_link_and_of_the_look() {
 #[test]
 fn a_link_that_is_late_in_the_middle_of_a_look_is_told_of_and_so_is_that_it_is_back() {
     let mut story = Story::up();
-    story.then(Event::Look("adopt"));
+    story.then(Event::Probe("adopt"));
     for stalled in [true, false, true] {
         story.host.handle(1, Event::Changed(1, stalled));
         assert!(matches!(story.host.poll(), Some(Effect::Publish)));
@@ -125,9 +125,9 @@ fn a_link_that_is_late_in_the_middle_of_a_look_is_told_of_and_so_is_that_it_is_b
 #[test]
 fn a_doubt_in_the_middle_of_a_look_has_a_look_of_its_own() {
     let mut story = Story::up();
-    story.then(Event::Look("adopt"));
+    story.then(Event::Probe("adopt"));
     story.now += 10;
-    assert_eq!(story.then(Event::LookAgain), Vec::<String>::new());
+    assert_eq!(story.then(Event::ProbeAgain), Vec::<String>::new());
     assert_eq!(story.then(Event::Answered(1, Some(on("m")))).len(), 3);
     assert_eq!(story.next(), ["ask 1"]);
 }
@@ -135,8 +135,8 @@ fn a_doubt_in_the_middle_of_a_look_has_a_look_of_its_own() {
 #[test]
 fn who_wants_a_look_while_one_is_on_its_way_gets_one_that_begins_later() {
     let mut story = Story::up();
-    assert_eq!(story.then(Event::Look("a")), ["ask 1"]);
-    assert_eq!(story.then(Event::Look("b")), Vec::<String>::new());
+    assert_eq!(story.then(Event::Probe("a")), ["ask 1"]);
+    assert_eq!(story.then(Event::Probe("b")), Vec::<String>::new());
     assert_eq!(
         story.then(Event::Answered(1, Some(on("m")))),
         ["seen m", "a: sees m", "1 looked at m", "ask 1"]
@@ -150,8 +150,8 @@ fn looks_in_doubt_come_soon_and_then_ever_more_slowly() {
     let mut gaps = Vec::new();
     for _ in 0..10 {
         let asked = story.now;
-        story.then(Event::LookAgain);
-        story.then(Event::LookAgain);
+        story.then(Event::ProbeAgain);
+        story.then(Event::ProbeAgain);
         assert_eq!(story.next(), ["ask 1"]);
         gaps.push(story.now - asked);
         story.then(Event::Answered(1, Some(on("m"))));
@@ -160,7 +160,7 @@ fn looks_in_doubt_come_soon_and_then_ever_more_slowly() {
     assert_eq!(gaps[9], LOOK_AGAIN_LAST_MS);
     story.now += 2 * LOOK_AGAIN_LAST_MS + 1;
     let asked = story.now;
-    story.then(Event::LookAgain);
+    story.then(Event::ProbeAgain);
     story.next();
     assert_eq!(story.now - asked, LOOK_AGAIN_FIRST_MS, "a new doubt");
 }
@@ -179,7 +179,7 @@ fn an_agent_that_is_stuck_is_given_up_before_and_after_its_first_words() {
     // After: whoever waits for what is there is told.
     let mut story = Story::up();
     story.now = 100_000;
-    story.then(Event::Look("adopt"));
+    story.then(Event::Probe("adopt"));
     assert_eq!(story.next(), ["hang up 1", "adopt: lost"]);
     assert_eq!(story.now, 100_000 + GREETING_MS);
     assert_eq!(
@@ -249,13 +249,13 @@ fn a_host_of_another_identity_is_taken_for_what_it_is() {
         ["seen other", "1 up on 2 of other", "sweep 2"]
     );
     // In the middle of a link no machine turns into another.
-    story.then(Event::Look("me"));
+    story.then(Event::Probe("me"));
     assert_eq!(story.then(Event::Answered(2, Some(on("m")))), ["hang up 2", "me: lost"]);
     // What an old agent does not say is no contradiction.
     story.next();
     story.then(Event::Dialled(3));
     story.then(Event::Answered(3, Some(on(""))));
-    story.then(Event::Look("me"));
+    story.then(Event::Probe("me"));
     assert_eq!(story.then(Event::Answered(3, Some(on("m")))), ["seen m", "me: sees m", "1 looked at m"]);
 }
 
@@ -359,7 +359,7 @@ impl World {
 
 proptest::proptest! {
     /// Whatever comes in which order: one way at a time and one beside a link that is up; a member hears of each link that
-    /// is up once, and of looks only after that; whoever waits is told once; nobody waits for a link or a look that nobody
+    /// is up once, and of looks only after that; whoever waits is told once; nobody waits for a link or a probe that nobody
     /// works at; and two ways that logged in are ten seconds apart, where one was made beside the other.
     #[test]
     fn one_way_and_one_beside_it_at_a_time_and_everybody_is_told(
@@ -370,7 +370,7 @@ proptest::proptest! {
         let mut world = World::default();
         let mut told = std::collections::BTreeMap::<Member, u64>::new();
         let mut members = BTreeSet::new();
-        let (mut wants, mut looks) = (0i64, 0i64);
+        let (mut wants, mut probes) = (0i64, 0i64);
         let mut beside = BTreeSet::new();
         let mut last_spare = None::<u64>;
         for (what, n, later) in events {
@@ -381,8 +381,8 @@ proptest::proptest! {
                 2 => { members.remove(&n); told.remove(&n); Event::Dismissed(n) }
                 3 => { wants += 1; Event::Want("w", n as u32) }
                 4 => Event::Person(n as u32),
-                5 => { looks += 1; Event::Look("l") }
-                6 => Event::LookAgain,
+                5 => { probes += 1; Event::Probe("l") }
+                6 => Event::ProbeAgain,
                 7 => Event::Woke,
                 8 | 16 if let Some(number) = world.attempt(n) => {
                     world.attempts.remove(&number);
@@ -449,7 +449,7 @@ proptest::proptest! {
                         proptest::prop_assert!(on.is_some_and(|on| world.live.contains_key(on)), "news of a link it was not told of");
                     }
                     Effect::Tell(..) => wants -= 1,
-                    Effect::Looked(..) => looks -= 1,
+                    Effect::Probed(..) => probes -= 1,
                     _ => {}
                 }
             }
@@ -461,7 +461,7 @@ proptest::proptest! {
             proptest::prop_assert!(ways <= 2, "{} ways", ways);
             proptest::prop_assert!(wants == 0 || ways > 0, "{} wait for nothing", wants);
             let asked = world.live.values().any(|asked| *asked);
-            proptest::prop_assert!(looks == 0 || asked || host.deadline().is_some(), "{} look for nothing", looks);
+            proptest::prop_assert!(probes == 0 || asked || host.deadline().is_some(), "{} look for nothing", probes);
             proptest::prop_assert!(members.is_empty() || ways > 0 || host.deadline().is_some()
                 || matches!(host.phase(), Phase::Parked | Phase::Disconnected), "nobody works at it");
         }

@@ -29,9 +29,9 @@ pub(super) struct Late {
     shortest: Duration,
 }
 
-/// What a look at the clock comes to.
+/// What a check of the clock comes to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
+pub(super) enum Check {
     Nothing,
     /// Ask the agent for a word.
     Ask,
@@ -95,18 +95,18 @@ impl Late {
     }
 
     /// Looks at the clock.
-    pub(super) fn look(&mut self, now: Duration, heard: Duration) -> Look {
-        let Some(due) = self.deadline(heard).filter(|due| now >= *due) else { return Look::Nothing };
+    pub(super) fn check(&mut self, now: Duration, heard: Duration) -> Check {
+        let Some(due) = self.deadline(heard).filter(|due| now >= *due) else { return Check::Nothing };
         if now > due + OURSELVES {
             (self.since, self.asked) = (Some(now), true);
-            return Look::Ask;
+            return Check::Ask;
         }
         if !self.asked {
             self.asked = true;
-            return Look::Ask;
+            return Check::Ask;
         }
         self.late = true;
-        Look::Late
+        Check::Late
     }
 }
 
@@ -124,10 +124,10 @@ mod tests {
         rtt.into_iter().for_each(|rtt| late.measured(ms(rtt)));
         late.sent(ms(1_000), false);
         let asked = late.deadline(ms(900)).unwrap();
-        assert_eq!(late.look(asked - ms(1), ms(900)), Look::Nothing);
-        assert_eq!(late.look(asked, ms(900)), Look::Ask);
+        assert_eq!(late.check(asked - ms(1), ms(900)), Check::Nothing);
+        assert_eq!(late.check(asked, ms(900)), Check::Ask);
         let at = late.deadline(ms(900)).unwrap();
-        assert_eq!(late.look(at, ms(900)), Look::Late);
+        assert_eq!(late.check(at, ms(900)), Check::Late);
         assert_eq!((late.is_late(), late.deadline(ms(900))), (true, None));
         let after = |at: Duration| at.as_millis() as u64 - 1_000;
         (after(asked), after(at))
@@ -169,7 +169,7 @@ mod tests {
         assert!(!late.heard(ms(1_040)));
         assert!(late.waits(), "an answer takes a hundred");
         // The silence begins with the last that was heard.
-        assert_eq!(late.look(ms(1_150), ms(1_040)), Look::Ask);
+        assert_eq!(late.check(ms(1_150), ms(1_040)), Check::Ask);
         assert_eq!(late.deadline(ms(1_040)), Some(ms(1_340)));
         assert!(!late.heard(ms(1_250)));
         assert!(!late.waits());
@@ -182,7 +182,7 @@ mod tests {
         late.sent(ms(0), true);
         for now in (10..170).step_by(10) {
             assert!(!late.heard(ms(now)));
-            assert_eq!(late.look(ms(now), ms(now)), Look::Nothing);
+            assert_eq!(late.check(ms(now), ms(now)), Check::Nothing);
         }
     }
 
@@ -206,9 +206,9 @@ mod tests {
         let mut late = Late::default();
         late.measured(ms(10));
         late.sent(ms(0), true);
-        assert_eq!(late.look(ms(250), ms(0)), Look::Late);
+        assert_eq!(late.check(ms(250), ms(0)), Check::Late);
         late.sent(ms(300), true);
-        assert_eq!(late.look(ms(900), ms(0)), Look::Nothing, "it is known");
+        assert_eq!(late.check(ms(900), ms(0)), Check::Nothing, "it is known");
         assert!(late.heard(ms(1_000)), "it is over");
         assert!(!late.heard(ms(1_001)));
         assert!(!late.waits());
@@ -219,8 +219,8 @@ mod tests {
         let mut late = Late::default();
         late.measured(ms(10));
         late.sent(ms(0), true);
-        assert_eq!(late.look(ms(60_000), ms(0)), Look::Ask);
+        assert_eq!(late.check(ms(60_000), ms(0)), Check::Ask);
         assert_eq!(late.deadline(ms(0)), Some(ms(60_250)));
-        assert_eq!(late.look(ms(60_250), ms(0)), Look::Late);
+        assert_eq!(late.check(ms(60_250), ms(0)), Check::Late);
     }
 }

@@ -20,7 +20,7 @@ mod tests;
 
 use crate::stream::StreamId;
 use crate::untrusted;
-use late::{Late, Look};
+use late::{Check, Late};
 use pages::Pages;
 use sessd_proto::frame::{IGNORABLE, kind};
 use sessd_proto::limits::{GIVE_UP_MS, HEARTBEAT_MS, STALLED_MS};
@@ -450,10 +450,10 @@ impl<F: Owned> Link<F> {
         if stalls || quiet {
             self.effects.push_back(Effect::Changed);
         }
-        match self.late.look(now, self.heard) {
-            Look::Ask => self.send(0, &Frame::Ping(now.as_micros() as u64)),
-            Look::Late => self.effects.push_back(Effect::Changed),
-            Look::Nothing => {}
+        match self.late.check(now, self.heard) {
+            Check::Ask => self.send(0, &Frame::Ping(now.as_micros() as u64)),
+            Check::Late => self.effects.push_back(Effect::Changed),
+            Check::Nothing => {}
         }
         if now >= self.beat_at {
             let waited_for = self.watched || self.late.waits();
@@ -468,7 +468,7 @@ impl<F: Owned> Link<F> {
     fn frame(&mut self, now: Duration, frame: F, load: &dyn Load) -> Result<(), LinkEnd> {
         let raw = frame.raw();
         if raw.stream == 0 {
-            return self.own_frame(now, raw, load);
+            return self.frame_of_the_link(now, raw, load);
         }
         let (number, is_close) = (raw.stream, raw.kind == kind::CLOSE);
         let Some(stream) = self.numbers.get(&number).copied() else { return Ok(()) };
@@ -483,7 +483,12 @@ impl<F: Owned> Link<F> {
     }
 
     /// What is for the link itself.
-    fn own_frame(&mut self, now: Duration, raw: RawFrame<'_>, load: &dyn Load) -> Result<(), LinkEnd> {
+    fn frame_of_the_link(
+        &mut self,
+        now: Duration,
+        raw: RawFrame<'_>,
+        load: &dyn Load,
+    ) -> Result<(), LinkEnd> {
         let unusable = |what: String| Err(LinkEnd::Unusable(what));
         if self.agent_version.is_none() && raw.kind != kind::HELLO {
             return unusable("it does not speak our protocol: its first words are no greeting".into());

@@ -1,6 +1,6 @@
 //! A session and its views: who comes and goes, what each is sent, and what is told of them.
 
-use super::stream::ShortCut;
+use super::stream::Bypass;
 use super::writes::{Then, Writing};
 use super::{Answer, Asker, Effect, Packet, Session, Write, failed};
 use crate::pace::Tell;
@@ -8,7 +8,7 @@ use crate::record::{Record, Untold};
 use crate::views::View;
 use sessd_proto::docs::names;
 use sessd_proto::docs::{Error, Kind, Result, SizePolicy};
-use sessd_proto::limits::SHORT_CUT_SILENCE_MS;
+use sessd_proto::limits::BYPASS_SILENCE_MS;
 use sessd_proto::messages as m;
 use sessd_proto::{Frame, RawFrame, Uuid};
 use sessd_terminal::Size;
@@ -194,8 +194,8 @@ impl Session {
     pub(super) fn send_presence(&mut self, left_on_purpose: bool) {
         let mut presence = self.views.presence();
         presence.left_on_purpose = left_on_purpose;
-        if self.stream.as_ref().is_some_and(|stream| stream.short_cut == ShortCut::Taken) {
-            presence.silence_ms = SHORT_CUT_SILENCE_MS;
+        if self.stream.as_ref().is_some_and(|stream| stream.bypass == Bypass::Taken) {
+            presence.silence_ms = BYPASS_SILENCE_MS;
         }
         (presence.manager_id, presence.manager_name) = (self.manager.id.clone(), self.manager.name.clone());
         self.send(&Frame::Presence(presence));
@@ -270,7 +270,7 @@ impl Session {
     }
 
     fn save_tagged(&mut self, tagged: Box<Record>, claimed: bool, asker: Asker) {
-        self.point("tag-before-save");
+        self.failpoint("tag-before-save");
         self.write(Write::Save(tagged.clone()), Then::Tagged { tagged, claimed, asker });
     }
 

@@ -113,11 +113,11 @@ pub enum Event<'a> {
     /// A link is up; this is what the host knows. Whatever stream there was is none of this link's.
     LinkUp(Rc<Seen>),
     /// A later look of the same link.
-    Looked(Rc<Seen>),
+    Probed(Rc<Seen>),
     /// The answer to [`Effect::Open`]; none: the link has no room or is gone.
     Opened(Option<StreamId>),
     /// A stream of the job's own is there, beside that one.
-    ShortCut {
+    Bypass {
         /// It was asked for beside this one.
         from: StreamId,
         /// The new one.
@@ -210,7 +210,7 @@ impl<'a> Event<'a> {
         matches!(
             self,
             Self::LinkUp(_)
-                | Self::Looked(_)
+                | Self::Probed(_)
                 | Self::Answered(..)
                 | Self::Tag(..)
                 | Self::SetSize(..)
@@ -243,9 +243,9 @@ impl<'a> Event<'a> {
             Self::Holder { .. } | Self::View { .. } => return None,
             Self::Host(state) => Event::Host(state),
             Self::LinkUp(seen) => Event::LinkUp(seen),
-            Self::Looked(seen) => Event::Looked(seen),
+            Self::Probed(seen) => Event::Probed(seen),
             Self::Opened(stream) => Event::Opened(stream),
-            Self::ShortCut { from, to } => Event::ShortCut { from, to },
+            Self::Bypass { from, to } => Event::Bypass { from, to },
             Self::Answered(asked, answer) => Event::Answered(asked, answer),
             Self::Attach(view, asker) => Event::Attach(view, asker),
             Self::Drained { view, waiting } => Event::Drained { view, waiting },
@@ -328,8 +328,8 @@ pub enum Effect {
     /// Close a stream.
     Close(StreamId),
     /// Open a stream of the job's own to the holder that listens on `path`, beside that one, and say so where it can be:
-    /// [`Event::ShortCut`].
-    OpenShortCut {
+    /// [`Event::Bypass`].
+    OpenBypass {
         /// Beside this one.
         from: StreamId,
         /// As the host names it.
@@ -344,7 +344,7 @@ pub enum Effect {
     /// Say when more may go to that view: [`Event::Drained`].
     WhenDrained(Uuid),
     /// Have the host looked at again, soon.
-    LookAgain,
+    ProbeAgain,
     /// A person is there, and does not ask for the host by that.
     Hasten,
     /// Somebody looks at the session.
@@ -373,7 +373,7 @@ pub enum Effect {
     /// It means the session, which has another task by now, or none.
     PassOn(Event<'static>),
     /// Here a test may have everything end.
-    Point(&'static str),
+    Failpoint(&'static str),
 }
 
 /// One frame for a holder, encoded. Whoever sends it sets the stream's number.

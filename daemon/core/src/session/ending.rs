@@ -73,7 +73,7 @@ impl Session {
         }
         if self.record.delete_requested {
             let exit = exit.clone();
-            self.point("delete-after-end");
+            self.failpoint("delete-after-end");
             self.phase = Phase::Over(exit);
             self.send(&Frame::ExitAck(m::Empty {}));
             if self.host.is_up() {
@@ -85,10 +85,10 @@ impl Session {
         done.finish(end.clone(), self.now.wall_ms);
         let screen = screen.clone();
         self.unsaved = false;
-        self.point("exit-before-save");
+        self.failpoint("exit-before-save");
         let then = match done.restart {
             Some(job_id) => {
-                self.point("restart-after-end");
+                self.failpoint("restart-after-end");
                 done.begin_again(job_id);
                 Then::Restarted(done.clone())
             }
@@ -99,9 +99,9 @@ impl Session {
 
     /// The host may forget the job. How it ended.
     fn let_go(&mut self) -> Option<m::ExitRecord> {
-        self.point("exit-after-save");
+        self.failpoint("exit-after-save");
         self.send(&Frame::ExitAck(m::Empty {}));
-        self.point("exit-after-ack");
+        self.failpoint("exit-after-ack");
         if self.host.is_up() {
             self.ask_agent(Asked::Forget, LinkAct::Forget(self.job_name()));
         }
@@ -127,7 +127,7 @@ impl Session {
 
     /// The old job's end and the wish for a new one are written: a task for the new job takes this one's place.
     pub(super) fn hand_on(&mut self, again: Record) {
-        self.point("restart-after-save");
+        self.failpoint("restart-after-save");
         let exit = self.let_go();
         let (caller, told) = match std::mem::take(&mut self.wish) {
             Wish::Restart(restart) => (restart.caller, restart.waiting),
@@ -221,7 +221,7 @@ impl Session {
 
     /// The job is ended for another.
     pub(super) fn restart_is_kept(&mut self, restart: Restart) {
-        self.point("restart-after-intent");
+        self.failpoint("restart-after-intent");
         self.record.restart = Some(restart.job_id);
         self.wish = Wish::Restart(restart);
         self.end_job(EndReason::Restarted, false);

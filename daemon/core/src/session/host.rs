@@ -17,7 +17,7 @@ impl Session {
         if matches!(self.phase, Phase::Done(_) | Phase::Forgetting(_)) {
             return;
         }
-        self.point("reconcile-before");
+        self.failpoint("reconcile-before");
         let now_ms = self.now.steady_ms;
         if seen.has(&self.record) {
             self.missing_since_ms = None;
@@ -50,17 +50,17 @@ impl Session {
                 if self.asked_again_until_ms.is_some_and(|until| now_ms < until)
                     && self.record.host == LOCAL =>
             {
-                self.out.push(Effect::LookAgain);
+                self.out.push(Effect::ProbeAgain);
             }
             Decision::Spawn => self.spawn(),
             Decision::EndIt => self.open_stream(),
             Decision::Forget => self.forget_on_host(),
             Decision::Wait(why) => {
                 self.note(why);
-                self.out.push(Effect::LookAgain);
+                self.out.push(Effect::ProbeAgain);
             }
         }
-        self.point("reconcile-after");
+        self.failpoint("reconcile-after");
         self.publish();
     }
 
@@ -80,7 +80,7 @@ impl Session {
     }
 
     fn spawn(&mut self) {
-        self.point("spawn-before-request");
+        self.failpoint("spawn-before-request");
         if let Phase::Starting { told } = &mut self.phase {
             *told = true;
         }
@@ -107,7 +107,7 @@ impl Session {
                 // The link ended: the next one asks again.
                 if matches!(&self.phase, Phase::Ending(ending) if ending.screen.is_none()) {
                     self.end_is_doubted();
-                    self.out.push(Effect::LookAgain);
+                    self.out.push(Effect::ProbeAgain);
                 }
             }
             // The link ended: the next one asks again, under the same id.
@@ -125,10 +125,10 @@ impl Session {
             (Asked::Forget, Some(answer)) if self.record.delete_requested => match answer {
                 LinkAnswer::Done(_) => self.forget(None, Removed::Gone),
                 // It says that it still runs, or cannot say: the next inventory decides.
-                _ => self.out.push(Effect::LookAgain),
+                _ => self.out.push(Effect::ProbeAgain),
             },
             (Asked::Spawn, Some(LinkAnswer::Spawned(spawned))) => {
-                self.point("spawn-after-answer");
+                self.failpoint("spawn-after-answer");
                 self.notes(spawned.warnings);
                 if self.record.place.is_empty() {
                     self.record.place = self.place_in(&spawned.folder).unwrap_or_default();
@@ -142,7 +142,7 @@ impl Session {
                     self.never_began(failed(refused.detail, "nothing was started"));
                 } else {
                     self.note(refused.detail);
-                    self.out.push(Effect::LookAgain);
+                    self.out.push(Effect::ProbeAgain);
                 }
             }
             (_, Some(LinkAnswer::Refused(refused))) => self.note(refused.detail),

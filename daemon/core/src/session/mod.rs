@@ -253,9 +253,9 @@ impl Session {
             return;
         }
         if self.writing.is_some() && event.waits_for_the_record() {
-            if matches!(event, Event::Looked(_)) {
+            if matches!(event, Event::Probed(_)) {
                 // The newest is as good as all before it.
-                self.deferred.retain(|waiting| !matches!(waiting, Event::Looked(_)));
+                self.deferred.retain(|waiting| !matches!(waiting, Event::Probed(_)));
             }
             self.deferred.extend(event.kept());
             return;
@@ -280,7 +280,7 @@ impl Session {
                 self.disconnected();
                 self.look(&seen);
             }
-            Event::Looked(seen) => {
+            Event::Probed(seen) => {
                 if self.host.is_up() && self.stream.is_none() {
                     self.look(&seen);
                 } else if self.host.is_up() && matches!(self.phase, Phase::Over(_)) {
@@ -289,7 +289,7 @@ impl Session {
                 }
             }
             Event::Opened(stream) => self.opened(stream),
-            Event::ShortCut { from, to } => self.take_short_cut(from, to),
+            Event::Bypass { from, to } => self.take_bypass(from, to),
             Event::Holder { stream, frame } => {
                 if self.stream.as_ref().is_some_and(|s| s.id == stream) {
                     self.holder_frame(frame);
@@ -316,7 +316,7 @@ impl Session {
             Event::WhenRunning(asker) => self.when_running(asker),
             Event::AskedAgain(caller) => {
                 (self.caller, self.asked_again_until_ms) = (caller, None);
-                self.out.push(Effect::LookAgain);
+                self.out.push(Effect::ProbeAgain);
             }
             Event::Written(id, result) => self.written(id, result),
             Event::Tick => self.tick(),
@@ -403,8 +403,8 @@ impl Session {
         self.reply_all(waiting, answer);
     }
 
-    fn point(&mut self, name: &'static str) {
-        self.out.push(Effect::Point(name));
+    fn failpoint(&mut self, name: &'static str) {
+        self.out.push(Effect::Failpoint(name));
     }
 
     fn send(&mut self, frame: &Frame<'_>) {

@@ -15,7 +15,7 @@ impl Session {
             removal.given_up |= force;
             return self.remove(force);
         }
-        self.point("delete-before-save");
+        self.failpoint("delete-before-save");
         let mut to_go = Box::new(self.record.clone());
         (to_go.delete_requested, to_go.restart) = (true, None);
         self.write(Write::Save(to_go), Then::ToGo { force, asker });
@@ -51,7 +51,7 @@ impl Session {
                 let end = self.end_of(EndReason::Deleted, force);
                 let end = m::EndJob { job_id: self.record.job_id.to_string(), end: Some(end) };
                 self.ask_agent(Asked::End, LinkAct::End(end));
-                self.out.push(Effect::LookAgain);
+                self.out.push(Effect::ProbeAgain);
             }
             Step::ForgetThere => self.forget_on_host(),
             Step::GiveUp => self.give_up(),
@@ -101,7 +101,7 @@ impl Session {
     /// The record of a session that is to go stays until the host has forgotten the job: else nobody would know of what
     /// is left there.
     pub(super) fn forget_on_host(&mut self) {
-        self.point("forget-before-request");
+        self.failpoint("forget-before-request");
         self.ask_agent(Asked::Forget, LinkAct::Forget(self.job_name()));
     }
 
@@ -110,7 +110,7 @@ impl Session {
         let Phase::Forgetting(forgetting) = std::mem::replace(&mut self.phase, Phase::Done(None)) else {
             return;
         };
-        self.point("forget-after-save");
+        self.failpoint("forget-after-save");
         self.out.push(Effect::Deleted);
         let exit = forgetting.exit.unwrap_or_else(|| m::ExitRecord {
             reason: EndReason::Deleted as i32,

@@ -1,4 +1,4 @@
-//! A session and the stream to its job's holder: how it begins, moves to a short cut and ends, and what the holder says on it.
+//! A session and the stream to its job's holder: how it begins, moves to a bypass and ends, and what the holder says on it.
 
 use super::{Effect, Phase, Session, Wish};
 use crate::record::State;
@@ -14,7 +14,7 @@ const SOCKET_PATH_MAX: usize = 107;
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) id: StreamId,
-    pub(super) short_cut: ShortCut,
+    pub(super) bypass: Bypass,
     /// The stream this one takes the place of, to be closed when the holder answers here.
     before: Option<StreamId>,
     /// What the holder can do, once it has greeted.
@@ -23,7 +23,7 @@ pub(super) struct Stream {
 
 /// Has the stream a connection of its own?
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ShortCut {
+pub(super) enum Bypass {
     Untried,
     /// It was asked for: once for a stream.
     Tried,
@@ -66,7 +66,7 @@ impl Session {
     pub(super) fn opened(&mut self, stream: Option<StreamId>) {
         match (std::mem::take(&mut self.opening), stream) {
             (Opening::Wanted, Some(id)) => {
-                self.talk(Stream { id, short_cut: ShortCut::Untried, before: None, features: None });
+                self.begin_on(Stream { id, bypass: Bypass::Untried, before: None, features: None });
             }
             (Opening::Wanted, None) => self.silenced(),
             (Opening::None | Opening::Unwanted, stream) => self.out.extend(stream.map(Effect::Close)),
@@ -74,7 +74,7 @@ impl Session {
     }
 
     /// Begins anew with the holder, over a new stream.
-    fn talk(&mut self, stream: Stream) {
+    fn begin_on(&mut self, stream: Stream) {
         self.epoch += 1;
         self.size_told.forget();
         self.stream = Some(stream);
@@ -93,25 +93,25 @@ impl Session {
     }
 
     /// A session that is looked at is worth a connection of its own to its holder.
-    fn look_for_short_cut(&mut self, path: &str) {
+    fn look_for_bypass(&mut self, path: &str) {
         // What the host says; it is used on the host.
         let fits = path.starts_with('/') && path.len() <= SOCKET_PATH_MAX;
         let Some(stream) = self.stream.as_mut().filter(|_| self.warm && fits) else { return };
-        if stream.short_cut == ShortCut::Untried {
-            stream.short_cut = ShortCut::Tried;
-            self.out.push(Effect::OpenShortCut { from: stream.id, path: path.to_owned() });
+        if stream.bypass == Bypass::Untried {
+            stream.bypass = Bypass::Tried;
+            self.out.push(Effect::OpenBypass { from: stream.id, path: path.to_owned() });
         }
     }
 
-    /// The connection is there: the talk moves over to it, unless it has moved elsewhere meanwhile. The old stream is
+    /// The connection is there: the stream moves over to it, unless it has moved elsewhere meanwhile. The old stream is
     /// closed once the holder has answered on the new one: in between it must not think that nobody looks.
-    pub(super) fn take_short_cut(&mut self, from: StreamId, to: StreamId) {
+    pub(super) fn take_bypass(&mut self, from: StreamId, to: StreamId) {
         let still = self.stream.as_ref().is_some_and(|stream| stream.id == from);
         if !still || !self.warm || self.phase.is_done() {
             return self.out.push(Effect::Close(to));
         }
         self.interrupted();
-        self.talk(Stream { id: to, short_cut: ShortCut::Taken, before: Some(from), features: None });
+        self.begin_on(Stream { id: to, bypass: Bypass::Taken, before: Some(from), features: None });
     }
 
     pub(super) fn leave_stream(&mut self) {
@@ -133,7 +133,7 @@ impl Session {
     pub(super) fn silenced(&mut self) {
         self.disconnected();
         self.publish();
-        self.out.push(Effect::LookAgain);
+        self.out.push(Effect::ProbeAgain);
         self.tell_views();
     }
 
@@ -201,7 +201,7 @@ impl Session {
         if let Some(before) = self.stream.as_mut().and_then(|stream| stream.before.take()) {
             self.out.push(Effect::Close(before));
         }
-        self.look_for_short_cut(&status.socket);
+        self.look_for_bypass(&status.socket);
         self.heard_doing(&status);
         self.shown.status = Some((status, self.now.steady_ms));
         self.shown.record.clone_from(&self.record);
@@ -214,8 +214,8 @@ impl Session {
     fn closed(&mut self, detail: String) {
         self.interrupted();
         if let Some(Stream { before: Some(id), .. }) = self.stream.take() {
-            // The short cut led nowhere; the way round is still open.
-            return self.talk(Stream { id, short_cut: ShortCut::Tried, before: None, features: None });
+            // The bypass led nowhere; the way round is still open.
+            return self.begin_on(Stream { id, bypass: Bypass::Tried, before: None, features: None });
         }
         self.note(detail);
         self.silenced();

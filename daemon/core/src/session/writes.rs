@@ -68,14 +68,14 @@ impl Session {
         match &self.phase {
             Phase::Done(_) => {}
             Phase::Forgetting(_) => {
-                self.point("forget-before-save");
+                self.failpoint("forget-before-save");
                 self.write(Write::Forget, Then::Forgotten);
             }
             Phase::Ending(ending) if ending.screen.is_some() => self.write_ending(),
             _ if std::mem::take(&mut self.unsaved) => {
                 let runs = self.record.state == State::Running;
                 if runs {
-                    self.point("running-before-save");
+                    self.failpoint("running-before-save");
                 }
                 self.write(Write::Save(Box::new(self.record.clone())), Then::Kept { runs });
             }
@@ -104,12 +104,12 @@ impl Session {
         match then {
             Then::Kept { runs } => {
                 if runs {
-                    self.point("running-after-save");
+                    self.failpoint("running-after-save");
                 }
                 self.who_waits_hears_that_it_runs();
             }
             Then::Tagged { tagged, claimed, asker } => {
-                self.point("tag-after-save");
+                self.failpoint("tag-after-save");
                 let Record { name, tags, untold, .. } = *tagged;
                 (self.record.name, self.record.tags, self.record.untold) = (name, tags, untold);
                 self.publish();
@@ -136,7 +136,7 @@ impl Session {
                     Wish::Remove(Removal { given_up: false, waiting: vec![asker] }),
                 );
                 (self.record.delete_requested, self.record.restart) = (true, None);
-                self.point("delete-after-save");
+                self.failpoint("delete-after-save");
                 self.publish();
                 if let Wish::Restart(restart) = before {
                     let deleted = Error::new(
@@ -222,7 +222,7 @@ impl Session {
         self.again_at_ms = None;
         if !self.phase.is_done() {
             self.write_what_waits();
-            self.out.push(Effect::LookAgain);
+            self.out.push(Effect::ProbeAgain);
         }
     }
 }

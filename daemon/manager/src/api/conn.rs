@@ -42,7 +42,7 @@ const OLD_VIEW: Duration = Duration::from_millis(500);
 
 /// What was said so far on a connection.
 #[derive(Default)]
-struct Talk {
+struct Peer {
     asking: Option<Rc<Asking>>,
     features: u64,
     /// Where whoever asks is asked in return.
@@ -74,10 +74,10 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: Place) 
     let (unfinished, unfinished_max) = place.unfinished();
     let mut reader = FrameReader::one_of_many(read, unfinished, unfinished_max);
     let mut viewing: Option<(Rc<Session>, Uuid)> = None;
-    let mut talk = Talk::default();
+    let mut peer = Peer::default();
     let mut stopped = std::pin::pin!(manager.stopped());
     loop {
-        let frame = match talk.ahead.take() {
+        let frame = match peer.ahead.take() {
             Some(frame) => Ok(Some(frame)),
             None => tokio::select! {
             biased;
@@ -97,13 +97,13 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: Place) 
                 break;
             }
         };
-        if talk.questions.as_ref().is_some_and(|questions| questions.hear(&frame)) {
+        if peer.questions.as_ref().is_some_and(|questions| questions.hear(&frame)) {
             continue;
         }
         let next = match &viewing {
             None => {
                 place.asks();
-                let next = asked(&frame, &out, &manager, &place, &mut reader, &mut talk).await;
+                let next = asked(&frame, &out, &manager, &place, &mut reader, &mut peer).await;
                 place.answered();
                 next
             }
@@ -182,11 +182,11 @@ async fn asked(
     manager: &Rc<Manager>,
     place: &Place,
     reader: &mut FrameReader<unix::Reader>,
-    talk: &mut Talk,
+    peer: &mut Peer,
 ) -> Next {
     match frame.parse() {
         Ok(Frame::Hello(theirs)) => {
-            talk.features = theirs.features;
+            peer.features = theirs.features;
             if let Err(skew) = hello::negotiate(&theirs) {
                 refuse(out, &skew.to_string());
                 return Next::Ends;
@@ -199,10 +199,10 @@ async fn asked(
             manager.heard_from(&sent);
             if answers {
                 let (questions, person) = Questions::put_on(out);
-                talk.questions = Some(questions);
+                peer.questions = Some(questions);
                 sent.person = Some(person);
             }
-            talk.asking = Some(Rc::new(sent));
+            peer.asking = Some(Rc::new(sent));
         }
         Ok(Frame::Request(request)) => {
             let (since, documents) = match &request.act {
@@ -220,8 +220,8 @@ async fn asked(
             let gone = async move { gone.await.unwrap_or_default() };
             let host = request.act.as_ref().and_then(|act| host_of(act, manager));
             let doing = || host.as_deref().and_then(|host| manager.doing_at(host));
-            let act = act(request.act, manager, talk.asking.as_ref(), gone);
-            let act = attended(act, reader, talk.questions.as_ref(), &mut talk.ahead, left);
+            let act = act(request.act, manager, peer.asking.as_ref(), gone);
+            let act = attended(act, reader, peer.questions.as_ref(), &mut peer.ahead, left);
             let answer = match (is_document, listens && !place.stay()) {
                 (_, true) => Err(too_many_stay()),
                 (true, _) => at_work(out, doing, place.in_turn(act)).await,
@@ -239,7 +239,7 @@ async fn asked(
         Ok(Frame::Attach(_)) if !place.stay() => put_error(out, 0, too_many_stay()),
         Ok(Frame::Attach(attach)) => {
             let doing = || None;
-            match at_work(out, doing, start_view(attach, out, manager, talk.asking.as_ref(), talk.features))
+            match at_work(out, doing, start_view(attach, out, manager, peer.asking.as_ref(), peer.features))
                 .await
             {
                 Ok(Some((session, view))) => return Next::Views(session, view),

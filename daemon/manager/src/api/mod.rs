@@ -6,7 +6,7 @@ mod questions;
 
 use crate::manager::Manager;
 use house::House;
-use sessd_base::seat::Seat;
+use sessd_base::instance_lock::InstanceLock;
 use std::cell::RefCell;
 use std::fs::File;
 use std::rc::Rc;
@@ -48,26 +48,26 @@ impl Drop for Taken {
     }
 }
 
-/// Lets people in until the manager stops; then they get what is on its way to them, and no more than a second for it.
-pub async fn serve(seat: &Seat, manager: &Rc<Manager>) {
-    let mut people = JoinSet::new();
-    let_in(seat, manager, &House::new(), &mut people).await;
+/// Lets clients in until the manager stops; then they get what is on its way to them, and no more than a second for it.
+pub async fn serve(lock: &InstanceLock, manager: &Rc<Manager>) {
+    let mut clients = JoinSet::new();
+    accept(lock, manager, &House::new(), &mut clients).await;
     let _ =
-        tokio::time::timeout(Duration::from_secs(1), async { while people.join_next().await.is_some() {} })
+        tokio::time::timeout(Duration::from_secs(1), async { while clients.join_next().await.is_some() {} })
             .await;
 }
 
-async fn let_in(seat: &Seat, manager: &Rc<Manager>, house: &Rc<House>, people: &mut JoinSet<()>) {
+async fn accept(lock: &InstanceLock, manager: &Rc<Manager>, house: &Rc<House>, clients: &mut JoinSet<()>) {
     let own = rustix::process::getuid().as_raw();
     let spare = Spare::new();
     let mut complained: Option<Instant> = None;
     loop {
         // The door may be another one by now.
-        let (listener, moved) = (seat.listener(), seat.moved());
+        let (listener, moved) = (lock.listener(), lock.moved());
         let stream = tokio::select! {
             () = manager.stopped() => return,
             () = moved => continue,
-            Some(_) = people.join_next() => continue,
+            Some(_) = clients.join_next() => continue,
             accepted = listener.accept() => match accepted {
                 Ok((stream, _)) => stream,
                 Err(error) => {
@@ -79,7 +79,7 @@ async fn let_in(seat: &Seat, manager: &Rc<Manager>, house: &Rc<House>, people: &
                     match spare.accept(&listener).await {
                         Some((stream, taken)) => {
                             let told = house.clone().turn_away(stream, house::NO_DESCRIPTORS.to_owned());
-                            people.spawn_local(async move {
+                            clients.spawn_local(async move {
                                 // Who does not listen keeps the next one waiting.
                                 let _ = tokio::time::timeout(IN_VAIN, told).await;
                                 drop(taken);
@@ -97,10 +97,10 @@ async fn let_in(seat: &Seat, manager: &Rc<Manager>, house: &Rc<House>, people: &
         match house.arrive() {
             Some(place) => {
                 let manager = manager.clone();
-                people.spawn_local(async move { conn::run(stream, manager, place).await });
+                clients.spawn_local(async move { conn::run(stream, manager, place).await });
             }
             None => {
-                people.spawn_local(house.clone().turn_away(stream, house::full()));
+                clients.spawn_local(house.clone().turn_away(stream, house::full()));
             }
         }
     }

@@ -55,7 +55,7 @@ pub(super) async fn local(me: Rc<Forwards>, pipe: Pipe, target: Target) {
 
 /// Talks with who speaks to a SOCKS proxy until it is known where they want to go. `None`: nowhere, or they are gone.
 async fn destination(
-    talk: &mut Socks,
+    socks: &mut Socks,
     reader: &mut (impl AsyncRead + Unpin),
     writer: &mut (impl AsyncWrite + Unpin),
 ) -> Option<Target> {
@@ -63,7 +63,7 @@ async fn destination(
     let asked = async {
         loop {
             let n = reader.read(&mut buffer).await.ok().filter(|n| *n > 0)?;
-            let mut heard = talk.hear(&buffer[..n]);
+            let mut heard = socks.hear(&buffer[..n]);
             loop {
                 match heard {
                     Heard::More => break,
@@ -76,7 +76,7 @@ async fn destination(
                     }
                 }
                 // What came with it.
-                heard = talk.hear(&[]);
+                heard = socks.hear(&[]);
             }
         }
     };
@@ -85,10 +85,10 @@ async fn destination(
 
 /// Somebody connected to the SOCKS proxy here.
 pub(super) async fn socks(me: Rc<Forwards>, (mut reader, mut writer): Pipe) {
-    let mut talk = Socks::default();
-    let Some(target) = destination(&mut talk, &mut reader, &mut writer).await else { return };
+    let mut socks = Socks::default();
+    let Some(target) = destination(&mut socks, &mut reader, &mut writer).await else { return };
     let Some((id, end)) = me.begin(&target) else {
-        let _ = writer.write_all(&talk.answer(Err(1))).await;
+        let _ = writer.write_all(&socks.answer(Err(1))).await;
         return;
     };
     wait(&me, id, &end).await;
@@ -104,10 +104,10 @@ pub(super) async fn socks(me: Rc<Forwards>, (mut reader, mut writer): Pipe) {
             _ => 1,
         })
     };
-    if writer.write_all(&talk.answer(joined)).await.is_err() || joined.is_err() {
+    if writer.write_all(&socks.answer(joined)).await.is_err() || joined.is_err() {
         return me.give_up(id, "nobody waits for it any more");
     }
-    me.with(id, |channel| channel.read(&talk.rest()));
+    me.with(id, |channel| channel.read(&socks.rest()));
     me.flush();
     carry(me, id, end, (reader, writer)).await;
 }
@@ -143,8 +143,8 @@ pub(super) async fn remote_socks(me: Rc<Forwards>, id: u64, end: Rc<End>) {
     let (reader, writer) = tokio::io::split(theirs);
     let talks = async {
         let (mut reader, mut writer) = tokio::io::split(ours);
-        let mut talk = Socks::default();
-        let Some(target) = destination(&mut talk, &mut reader, &mut writer).await else { return };
+        let mut socks = Socks::default();
+        let Some(target) = destination(&mut socks, &mut reader, &mut writer).await else { return };
         let (from, mut to) = match tokio::time::timeout(SOCKS, connect(&target)).await {
             Ok(Ok(pipe)) => pipe,
             Ok(Err(error)) => {
@@ -153,15 +153,16 @@ pub(super) async fn remote_socks(me: Rc<Forwards>, id: u64, end: Rc<End>) {
                     io::ErrorKind::NetworkUnreachable => 3,
                     _ => 4,
                 };
-                let _ = writer.write_all(&talk.answer(Err(reason))).await;
+                let _ = writer.write_all(&socks.answer(Err(reason))).await;
                 return;
             }
             Err(_) => {
-                let _ = writer.write_all(&talk.answer(Err(4))).await;
+                let _ = writer.write_all(&socks.answer(Err(4))).await;
                 return;
             }
         };
-        if writer.write_all(&talk.answer(Ok(()))).await.is_err() || to.write_all(&talk.rest()).await.is_err()
+        if writer.write_all(&socks.answer(Ok(()))).await.is_err()
+            || to.write_all(&socks.rest()).await.is_err()
         {
             return;
         }

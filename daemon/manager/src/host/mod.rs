@@ -105,8 +105,8 @@ pub enum HostNews {
         /// The host's inventory.
         seen: Rc<Seen>,
     },
-    /// A later look over the same link.
-    Looked {
+    /// A later probe over the same link.
+    Probed {
         /// The host's inventory.
         seen: Rc<Seen>,
     },
@@ -173,9 +173,9 @@ pub enum ToHost {
     /// A person wants no link there, until one does.
     Disconnect,
     /// A session waits for firm news: take another inventory soon.
-    LookAgain,
+    ProbeAgain,
     /// Take an inventory now, and tell what it says.
-    Look(oneshot::Sender<Result<Rc<Seen>>>),
+    Probe(oneshot::Sender<Result<Rc<Seen>>>),
     /// This machine slept, or may have, or its network is another: nothing that was known of the link is.
     Woke,
     /// Somebody looks at a session there who did not, or the other way round.
@@ -328,10 +328,10 @@ impl Host {
     ///
     /// # Errors
     /// Why there is none.
-    pub async fn look(&self, asking: Option<&Rc<Asking>>) -> Result<Rc<Seen>> {
+    pub async fn probe(&self, asking: Option<&Rc<Asking>>) -> Result<Rc<Seen>> {
         self.want(asking).await?;
         let (sender, answer) = oneshot::channel();
-        self.tell(ToHost::Look(sender));
+        self.tell(ToHost::Probe(sender));
         answer.await.unwrap_or_else(|_| {
             Err(Error::new(Kind::Unreachable, format!("the link to {} was lost", self.name), "try again"))
         })

@@ -2,7 +2,7 @@
 
 use super::{Coming, Host, HostContext, HostNews, How, Status, ToHost};
 use crate::dial;
-use crate::faults::point;
+use crate::failpoints::failpoint;
 use crate::link::{Link, LinkEnd, NoAnswer};
 use crate::news::{Missing, why};
 use crate::origins::OWN;
@@ -52,8 +52,8 @@ type Looker = oneshot::Sender<Result<Rc<Seen>>>;
 /// One link.
 struct Live {
     link: Rc<Link>,
-    /// The look on its way.
-    looking: Option<Coming<std::result::Result<LinkAnswer, NoAnswer>>>,
+    /// The probe on its way.
+    probe: Option<Coming<std::result::Result<LinkAnswer, NoAnswer>>>,
 }
 
 /// Whatever ends the task that had it, nobody is left to run the link.
@@ -110,7 +110,7 @@ impl Task {
     async fn run(mut self) {
         loop {
             let deadline = self.machine.deadline().map(|at| self.clock + Duration::from_millis(at));
-            let looking = self.links.iter_mut().filter_map(|(n, live)| Some((*n, live.looking.as_mut()?)));
+            let probe = self.links.iter_mut().filter_map(|(n, live)| Some((*n, live.probe.as_mut()?)));
             let attempts = self.attempts.iter_mut().map(|(n, attempt)| (*n, attempt));
             let event = tokio::select! {
                 biased;
@@ -120,7 +120,7 @@ impl Task {
                     None => return,
                 },
                 (number, dialled) = first(attempts) => self.dialled(number, dialled),
-                (number, answer) = first(looking) => self.answered(number, answer),
+                (number, answer) = first(probe) => self.answered(number, answer),
                 () = coming(self.news.as_mut()) => {
                     self.news = None;
                     Some(Event::News)
@@ -159,8 +159,8 @@ impl Task {
             ToHost::Person(from) => Event::Person(from),
             ToHost::Hasten => Event::Hasten,
             ToHost::Disconnect => Event::Disconnect,
-            ToHost::LookAgain => Event::LookAgain,
-            ToHost::Look(looker) => Event::Look(looker),
+            ToHost::ProbeAgain => Event::ProbeAgain,
+            ToHost::Probe(looker) => Event::Probe(looker),
             ToHost::Woke => Event::Woke,
             ToHost::Ended(number, end) => Event::Ended(number, end),
             // Who looks was looked at.
@@ -201,16 +201,15 @@ impl Task {
                 if let Some(live) = self.links.get_mut(&number) {
                     let asked = InventoryRequest { places: host.folders(), manager_id: manager.manager_id() };
                     let link = live.link.clone();
-                    live.looking =
-                        Some(Box::pin(async move { link.request(LinkAct::Inventory(asked)).await }));
+                    live.probe = Some(Box::pin(async move { link.request(LinkAct::Inventory(asked)).await }));
                 }
             }
             // Whoever asked may have gone.
             Effect::Tell(asker, Ok(())) => drop(asker.send(Ok(()))),
             Effect::Tell(asker, Err(cause)) => drop(asker.send(Err(error_of(&host.name, &cause)))),
-            Effect::Looked(looker, Some(seen)) => drop(looker.send(Ok(seen))),
+            Effect::Probed(looker, Some(seen)) => drop(looker.send(Ok(seen))),
             // They are told so by the loss of their question.
-            Effect::Looked(looker, None) => drop(looker),
+            Effect::Probed(looker, None) => drop(looker),
             Effect::Seen(seen) => {
                 let Inventory { machine_id, folder, .. } = seen.inventory().clone();
                 *host.place.borrow_mut() = Some(Inventory { machine_id, folder, ..Inventory::default() });
@@ -220,7 +219,7 @@ impl Task {
                     host.tell_member(member, HostNews::Up { seen });
                 }
             }
-            Effect::News(member, seen) => host.tell_member(member, HostNews::Looked { seen }),
+            Effect::News(member, seen) => host.tell_member(member, HostNews::Probed { seen }),
             Effect::Publish => self.publish(&host, &*manager),
             Effect::Sweep(number, seen) => {
                 if let Some(live) = self.links.get(&number) {
@@ -252,7 +251,7 @@ impl Task {
             Phase::Disconnected => Status::Disconnected(error()),
         };
         if matches!(status, Status::Up(_)) && !matches!(&*host.status.borrow(), Status::Up(_)) {
-            point("host-up");
+            failpoint("host-up");
         }
         let (is, why) = (status.link_state(&host.name), status.why().map(|e| e.message.clone()));
         *host.status.borrow_mut() = status;
@@ -306,7 +305,7 @@ impl Task {
             tracing::info!(host = name, ?end, "the link ended");
             let _ = ended.send(ToHost::Ended(number, end));
         });
-        self.links.insert(number, Live { link, looking: None });
+        self.links.insert(number, Live { link, probe: None });
         Some(())
     }
 
@@ -315,7 +314,7 @@ impl Task {
         number: LinkNumber,
         answer: std::result::Result<LinkAnswer, NoAnswer>,
     ) -> Option<Event<Asker, Looker, Error>> {
-        self.links.get_mut(&number)?.looking = None;
+        self.links.get_mut(&number)?.probe = None;
         Some(Event::Answered(number, answer.ok()))
     }
 }

@@ -124,7 +124,7 @@ impl HostMember for Member {
         let Some(session) = self.0.upgrade() else { return };
         session.mailbox.send(match news {
             HostNews::Up { seen } => ToSession::Tell(Event::LinkUp(seen)),
-            HostNews::Looked { seen } => ToSession::Tell(Event::Looked(seen)),
+            HostNews::Probed { seen } => ToSession::Tell(Event::Probed(seen)),
             HostNews::Changed => ToSession::LinkChanged,
         });
     }

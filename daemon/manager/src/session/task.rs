@@ -6,7 +6,7 @@
 
 use super::{Answer, Session, ToSession};
 use crate::doc;
-use crate::faults::point;
+use crate::failpoints::failpoint;
 use crate::forward::{Forwards, is_ours};
 use crate::host::{Status, ToHost};
 use crate::link::Link;
@@ -298,7 +298,7 @@ impl Task {
                         link.close_stream(stream);
                     }
                 }
-                Effect::OpenShortCut { from, path } => self.open_short_cut(from, path),
+                Effect::OpenBypass { from, path } => self.open_bypass(from, path),
                 Effect::ToHolder(stream, packet) => {
                     // The streams of a link that is gone are gone with it.
                     let Some(link) = self.link() else { continue };
@@ -318,7 +318,7 @@ impl Task {
                     }
                 }
                 Effect::WhenDrained(view) => self.when_drained(view),
-                Effect::LookAgain => self.handle.host.tell(ToHost::LookAgain),
+                Effect::ProbeAgain => self.handle.host.tell(ToHost::ProbeAgain),
                 Effect::Hasten => self.handle.host.hasten(),
                 Effect::Warmed => self.manager.warmed(&self.handle),
                 Effect::Claim(name) => {
@@ -343,7 +343,7 @@ impl Task {
                     self.manager.session_gone(&self.handle);
                 }
                 Effect::PassOn(event) => self.pass_on(event),
-                Effect::Point(name) => point(name),
+                Effect::Failpoint(name) => failpoint(name),
             }
         }
     }
@@ -402,11 +402,11 @@ impl Task {
         });
     }
 
-    fn open_short_cut(&self, from: StreamId, path: String) {
+    fn open_bypass(&self, from: StreamId, path: String) {
         let (Some(link), mailbox) = (self.link(), self.handle.mailbox.clone()) else { return };
         tokio::task::spawn_local(async move {
-            if let Some(to) = link.open_short_cut(&path, Rc::new(mailbox.clone())).await {
-                mailbox.send(ToSession::Tell(Event::ShortCut { from, to }));
+            if let Some(to) = link.open_bypass(&path, Rc::new(mailbox.clone())).await {
+                mailbox.send(ToSession::Tell(Event::Bypass { from, to }));
             }
         });
     }

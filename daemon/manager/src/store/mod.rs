@@ -162,7 +162,7 @@ impl Store {
         work: impl AsyncFnOnce(&mut SqliteConnection) -> Result<T, sqlx::Error>,
     ) -> Result<T, Trouble> {
         let mut db = self.pool.acquire().await?;
-        crate::faults::slow_disk().await;
+        crate::failpoints::slow_disk().await;
         let result = async {
             sqlx::query("BEGIN IMMEDIATE").execute(&mut *db).await?;
             let value = work(&mut db).await?;

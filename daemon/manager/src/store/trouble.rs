@@ -1,6 +1,6 @@
 //! What the database says when it does not do what it is asked, and what is said of that to people.
 
-use sessd_base::seat;
+use sessd_base::instance_lock;
 use sessd_proto::docs::Error;
 use std::path::{Path, PathBuf};
 
@@ -27,7 +27,7 @@ pub(super) fn cannot_open(path: &Path, error: &sqlx::Error) -> Error {
     if let sqlx::Error::Database(e) = error
         && e.code().and_then(|c| c.parse::<u32>().ok()).is_some_and(|c| c & 0xff == 5)
     {
-        let who = seat::who_has_open(path);
+        let who = instance_lock::who_has_open(path);
         let who =
             who.map_or_else(|| "another program".to_owned(), |(pid, name)| format!("{name} (pid {pid})"));
         return Error::failed(

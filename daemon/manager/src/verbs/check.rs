@@ -177,7 +177,7 @@ impl Manager {
 }
 
 async fn check_agent(host: &Host, asking: Option<&Rc<Asking>>, walk: &mut Walk) -> Result<()> {
-    let seen = host.look(asking).await?;
+    let seen = host.probe(asking).await?;
     let there = seen.inventory();
     walk.works("agent", format!("version {}, jobs in {}", there.agent_version, there.folder));
     if there.agent_version != env!("CARGO_PKG_VERSION") {

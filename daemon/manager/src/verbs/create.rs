@@ -1,6 +1,6 @@
 //! A session begins.
 
-use crate::faults::point;
+use crate::failpoints::failpoint;
 use crate::forward::rows_of;
 use crate::manager::Manager;
 use crate::session::{Caller, Event, Session, ToSession};
@@ -38,7 +38,7 @@ impl Manager {
         self.config.look(&self.paths).await;
         if let Some((session, up)) = self.begin(id, create, asking).await? {
             self.until_it_runs(&session, up, asking, gone).await?;
-            point("create-before-reply");
+            failpoint("create-before-reply");
         }
         self.info(&id.to_string()).await
     }
@@ -92,7 +92,7 @@ impl Manager {
             size_policy: super::size::policy(&create.size_policy)?,
             ..Record::new(id, chosen(&create.job_id)?, host, clock::wall_ms())
         };
-        point("create-before-save");
+        failpoint("create-before-save");
         self.put_forwards(id, &forwards);
         let saved = match self.forwards(id).may_listen() {
             Ok(()) => self.store.save_with(&record, &forwards).await,
@@ -102,7 +102,7 @@ impl Manager {
             self.forget_forwards(id);
         }
         saved?;
-        point("create-after-save");
+        failpoint("create-after-save");
         self.events.session(What::Created, &record);
         // Asked before the session is there: it joins this attempt instead of making one of its own.
         let up = self.host(&record.host).want(asking);

@@ -28,7 +28,7 @@ impl Manager {
         let mut notes = Vec::new();
         let live = || self.registry.all().into_iter().filter(|s| s.live.borrow().record.host == from);
         if live().next().is_some() {
-            match self.host(&to).look(asking).await {
+            match self.host(&to).probe(asking).await {
                 Ok(seen) => {
                     let began = |s: &Rc<Session>| !s.live.borrow().record.place.is_empty();
                     let there = |s: &Rc<Session>| seen.spec(&s.live.borrow().record).is_some();

@@ -1,6 +1,6 @@
 //! A new job under the same session.
 
-use crate::faults::point;
+use crate::failpoints::failpoint;
 use crate::manager::Manager;
 use crate::session::{Caller, Event, Session, ToSession};
 use crate::verbs::find::{Found, leaving};
@@ -50,7 +50,7 @@ impl Manager {
                 }
                 Found::Live(session) => {
                     session.host.want(asking).await?;
-                    point("restart-before-end");
+                    failpoint("restart-before-end");
                     let caller = caller_of(select, &session.host.name);
                     match session.ask_if_there(|done| ToSession::Restart { job_id, caller, done }).await {
                         Some(next) => Some(next?),
@@ -88,7 +88,7 @@ impl Manager {
         };
         record.begin_again(job_id);
         self.store.save(&record).await?;
-        point("restart-after-save");
+        failpoint("again-after-save");
         Ok(Some(self.start_session(record, Some(caller))))
     }
 }

@@ -6,7 +6,7 @@ use sessd_base::config::duration_or_never;
 use sessd_base::out;
 use sessd_base::paths::Paths;
 use sessd_client::core::Output;
-use sessd_core::wait::{Outcome, Seen, Until, Wait};
+use sessd_client::wait::{Outcome, Seen, Until, Wait};
 use sessd_proto::docs::{EndDoc, Error, Kind, Reason, Result};
 use sessd_proto::limits::SCROLLBACK_LINES;
 use sessd_proto::messages::ViewState;

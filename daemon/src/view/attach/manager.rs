@@ -33,13 +33,13 @@ pub(super) struct Lost {
     give_up_at: u64,
     /// When to look next.
     look_at: u64,
-    /// A look that is under way.
-    look: Option<Look>,
+    /// A search that is under way.
+    search: Option<Search>,
 }
 
-/// A look for a manager, which may start one. It may take as long as it likes: it has a thread of its own, and the view
+/// A search for a manager, which may start one. It may take as long as it likes: it has a thread of its own, and the view
 /// goes on being one that can be left.
-struct Look {
+struct Search {
     since: u64,
     found: mpsc::Receiver<Result<(Client, m::Attached)>>,
     /// Closed by the thread when it is done.
@@ -53,18 +53,18 @@ struct Look {
 impl Lost {
     /// When to look next, if that is not being done.
     pub(super) fn looks_at(&self) -> Option<u64> {
-        if self.look.is_none() { Some(self.look_at) } else { None }
+        if self.search.is_none() { Some(self.look_at) } else { None }
     }
 
-    /// To be watched for reading: the look is done.
+    /// To be watched for reading: the search is done.
     pub(super) fn bell(&self) -> Option<&UnixStream> {
-        self.look.as_ref().map(|look| &look.bell)
+        self.search.as_ref().map(|search| &search.bell)
     }
 
     /// A manager that is there and does not let us in: its process and for how long, in milliseconds.
     pub(super) fn waits_for(&self, now: u64) -> Option<(Option<i32>, u64)> {
-        let look = self.look.as_ref()?;
-        let (pid, silent) = (look.pid.load(Ordering::Relaxed), now.saturating_sub(look.since));
+        let search = self.search.as_ref()?;
+        let (pid, silent) = (search.pid.load(Ordering::Relaxed), now.saturating_sub(search.since));
         (pid > 0 && silent >= SILENT_MS).then_some((Some(pid), silent))
     }
 
@@ -190,7 +190,7 @@ impl View<'_> {
         if matches!(self.line, Line::Asked(_)) {
             self.line = Line::Away;
         }
-        self.lost = Some(Lost { give_up_at: now + MANAGER_BACK_MS, look_at: now, look: None });
+        self.lost = Some(Lost { give_up_at: now + MANAGER_BACK_MS, look_at: now, search: None });
     }
 
     /// Goes on with the manager that came back, or starts one.
@@ -199,13 +199,13 @@ impl View<'_> {
         let Some(mut lost) = self.lost.take() else { return Ok(()) };
         // Whatever was to be said was for the one that is gone.
         self.core.poll().clear();
-        let found = lost.look.as_ref().map(|look| look.found.try_recv());
+        let found = lost.search.as_ref().map(|search| search.found.try_recv());
         match found {
             None if now >= lost.look_at => {
-                (lost.look, lost.look_at) = (self.look(now), now + LOOK_AGAIN_MS);
+                (lost.search, lost.look_at) = (self.search(now), now + LOOK_AGAIN_MS);
             }
             Some(Ok(Ok((client, attached)))) => {
-                let said = lost.look.and_then(|look| look.size);
+                let said = lost.search.and_then(|search| search.size);
                 return self.go_on_with(client, attached, said);
             }
             Some(Ok(Err(error))) if error.kind == Kind::NoSuchSession => {
@@ -215,10 +215,10 @@ impl View<'_> {
             // Another manager may be about to end, or the machine is short of something for a moment.
             Some(Ok(Err(error))) => {
                 self.core.not_found(error.message);
-                (lost.look, lost.look_at) = (None, now + LOOK_AGAIN_MS);
+                (lost.search, lost.look_at) = (None, now + LOOK_AGAIN_MS);
             }
             Some(Err(mpsc::TryRecvError::Disconnected)) => {
-                (lost.look, lost.look_at) = (None, now + LOOK_AGAIN_MS);
+                (lost.search, lost.look_at) = (None, now + LOOK_AGAIN_MS);
             }
             None | Some(Err(mpsc::TryRecvError::Empty)) => {}
         }
@@ -232,7 +232,7 @@ impl View<'_> {
         Err(error)
     }
 
-    fn look(&mut self, now: u64) -> Option<Look> {
+    fn search(&mut self, now: u64) -> Option<Search> {
         let size = terminal::size();
         self.core.measured(size);
         let mut attach = self.core.attach();
@@ -251,7 +251,7 @@ impl View<'_> {
             let _ = tell.send(answer);
             drop(done);
         });
-        thread.ok().map(|_| Look { since: now, found, bell, pid, size })
+        thread.ok().map(|_| Search { since: now, found, bell, pid, size })
     }
 
     /// `said`: the size that the manager was told.

@@ -37,11 +37,11 @@ use sessd_client::core::{ViewCore, Wants};
 use sessd_client::keys::{ESCAPE_MS, Keys, Typed};
 use sessd_client::path;
 use sessd_client::typed::AHEAD_MAX;
-use sessd_proto::Frame;
 use sessd_proto::docs::names::{HANDLE, handle};
 use sessd_proto::docs::{EndDoc, Error, Result};
 use sessd_proto::limits::VIEW_WINDOW;
 use sessd_proto::messages as m;
+use sessd_proto::{Frame, Uuid};
 use sessd_terminal::{Outstanding, QueryScanner, ReplyFilter};
 use signals::Signals;
 use std::time::Instant;
@@ -180,7 +180,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         images: config.images,
         ..Wants::terminal(config.scrollback_lines)
     };
-    let mut core = ViewCore::new(&request.session, wants, size);
+    let mut core = ViewCore::new(Uuid::now_v7(), &request.session, wants, size);
     if let Some(traits) = terminal::traits() {
         core.is_like(traits);
     }
@@ -523,7 +523,7 @@ impl View<'_> {
                 *at = 0;
             }
         }
-        if self.core.is_wanted()
+        if self.core.take_wanted()
             && let Some(lost) = &mut self.lost
         {
             lost.hasten(now);

@@ -77,8 +77,8 @@ impl Process {
                 self.ask(host, number, Request::Inventory, LinkAct::Inventory(request));
             }
             host::Effect::Tell(..) | host::Effect::Watch(_) | host::Effect::Unwatch => {}
-            host::Effect::Looked(adopts, Some(seen)) => self.adopt(adopts, &seen),
-            host::Effect::Looked(_, None) => {}
+            host::Effect::Probed(adopts, Some(seen)) => self.adopt(adopts, &seen),
+            host::Effect::Probed(_, None) => {}
             host::Effect::Seen(seen) => {
                 let inventory = seen.inventory();
                 self.host(host).place = Some((inventory.machine_id.clone(), inventory.folder.clone()));
@@ -88,7 +88,7 @@ impl Process {
                     self.session_event(member, session::Event::LinkUp(seen));
                 }
             }
-            host::Effect::News(member, seen) => self.session_event(member, session::Event::Looked(seen)),
+            host::Effect::News(member, seen) => self.session_event(member, session::Event::Probed(seen)),
             host::Effect::Publish => {
                 let state = self.host_state(host);
                 let members: Vec<_> = self.host(host).members.keys().copied().collect();

@@ -81,7 +81,7 @@ impl Process {
             session::Effect::Close(stream) => {
                 self.link_event(host, self.up(host), link::Event::Close(stream));
             }
-            session::Effect::OpenShortCut { .. } => {}
+            session::Effect::OpenBypass { .. } => {}
             session::Effect::ToHolder(stream, packet) => {
                 let link = self.up(host);
                 if packet.raw().kind == sessd_proto::frame::kind::INPUT {
@@ -104,9 +104,9 @@ impl Process {
             session::Effect::WhenDrained(view) => {
                 self.undrained.insert(view);
             }
-            session::Effect::LookAgain => self.host_event(host, host::Event::LookAgain),
+            session::Effect::ProbeAgain => self.host_event(host, host::Event::ProbeAgain),
             session::Effect::Hasten => self.host_event(host, host::Event::Hasten),
-            session::Effect::Warmed | session::Effect::Notice(_) | session::Effect::Point(_) => {}
+            session::Effect::Warmed | session::Effect::Notice(_) | session::Effect::Failpoint(_) => {}
             session::Effect::Claim(name) => {
                 let live = self.sessions.values().filter_map(|task| self.tasks.get(task));
                 let claim = self.names.claim(&name, id, live.map(|task| &task.shown.record));

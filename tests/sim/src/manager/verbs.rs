@@ -59,7 +59,7 @@ impl Process {
     pub fn wants_to_adopt(&mut self, host: usize) {
         let who = self.number();
         self.host_event(host, host::Event::Want(who, 0));
-        self.host_event(host, host::Event::Look(host));
+        self.host_event(host, host::Event::Probe(host));
     }
 
     pub(super) fn adopt(&mut self, host: usize, seen: &Seen) {

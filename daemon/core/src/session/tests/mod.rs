@@ -203,7 +203,7 @@ impl Rig {
                     }
                     "close".to_owned()
                 }
-                Effect::OpenShortCut { path, .. } => format!("short-cut {path}"),
+                Effect::OpenBypass { path, .. } => format!("short-cut {path}"),
                 Effect::ToHolder(stream, packet) => {
                     assert_eq!(self.stream, Some(stream), "on the stream that is");
                     match packet.raw().parse().expect("one of ours") {
@@ -248,7 +248,7 @@ impl Rig {
                     self.tell(Event::Drained { view, waiting: 0 });
                     continue;
                 }
-                Effect::LookAgain => "look".to_owned(),
+                Effect::ProbeAgain => "look".to_owned(),
                 Effect::Hasten => "hasten".to_owned(),
                 Effect::Claim(name) => {
                     self.did.push(format!("claim {name}"));
@@ -267,7 +267,7 @@ impl Rig {
                 }
                 Effect::Leave => "leave".to_owned(),
                 Effect::PassOn(event) => format!("pass-on {}", name_of(&event)),
-                Effect::Warmed | Effect::Point(_) => continue,
+                Effect::Warmed | Effect::Failpoint(_) => continue,
             };
             self.did.push(did);
         }

@@ -39,10 +39,10 @@ fn a_session_that_begins_while_its_host_is_looked_at_is_asked_for_by_the_first_l
     rig.tell(Event::WhenRunning(Asker(1)));
     // The look that was under way when it enlisted tells of a link that is up, and not of the session's job.
     rig.tell(Event::Host(up())).tell(Event::LinkUp(inventory(vec![]))).did(&["ask Spawn a"]);
-    rig.tell(Event::Looked(inventory(vec![]))).did(&["ask Spawn a"]);
+    rig.tell(Event::Probed(inventory(vec![]))).did(&["ask Spawn a"]);
     // Asked twice under one id, the host starts one job.
     rig.answer(Asked::Spawn, LinkAnswer::Spawned(Default::default())).status().did_also(&["reply 1 Done"]);
-    rig.tell(Event::Looked(alive())).did(&[]);
+    rig.tell(Event::Probed(alive())).did(&[]);
 }
 
 #[test]
@@ -340,7 +340,7 @@ fn a_host_that_would_not_forget_an_ended_job_is_asked_again_though_its_holder_is
     rig.holder(Frame::Exited(exit(0, 0))).did_also(&["holder EXIT_ACK", "ask Forget"]);
     // Its exit record is not on the disk yet.
     rig.answer(Asked::Forget, LinkAnswer::Refused(Default::default())).did(&["look"]);
-    rig.tell(Event::Looked(alive())).did_also(&["ask Forget"]);
+    rig.tell(Event::Probed(alive())).did_also(&["ask Forget"]);
     rig.answer(Asked::Forget, LinkAnswer::Done(Default::default()))
         .did_also(&["forget", "reply 1 Removed(Gone)"]);
 }
@@ -454,7 +454,7 @@ fn a_holder_that_breaks_the_rules_costs_its_stream_and_says_nothing_of_the_job()
     rig.holder(Frame::Output { offset: 0, bytes: b"nobody asked" });
     rig.did(&["close", "show disconnected 10", "look"]);
     assert!(rig.session.shown().notes[0].contains("sends what nobody asked for"));
-    rig.tell(Event::Looked(alive())).did(&["open"]);
+    rig.tell(Event::Probed(alive())).did(&["open"]);
 }
 
 // ---- Removal ---------------------------------------------------------------------------------------------------------
@@ -476,7 +476,7 @@ fn a_delete_in_each_phase() {
     let mut rig = Rig::asked_for();
     rig.link(inventory(vec![]));
     let mut rig = deleted(rig, &["save init 10 delete", "ask End", "look"]);
-    rig.tell(Event::Looked(inventory(vec![]))).did_also(&["ask Forget"]);
+    rig.tell(Event::Probed(inventory(vec![]))).did_also(&["ask Forget"]);
     // It runs.
     let mut rig = deleted(Rig::running(), &["save running 10 delete", "holder END Deleted"]);
     rig.holder(Frame::Exited(exit(0, 0))).did(&["holder EXIT_ACK", "ask Forget"]);

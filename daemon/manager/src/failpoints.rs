@@ -37,6 +37,7 @@ pub const POINTS: &[&str] = &[
     "restart-after-intent",
     "restart-after-end",
     "restart-after-save",
+    "again-after-save",
     "reconcile-before",
     "reconcile-after",
     "adopt-before-save",
@@ -81,7 +82,7 @@ pub fn arm() -> Result<()> {
 ///
 /// # Panics
 /// When a test wants that here.
-pub fn point(name: &'static str) {
+pub fn failpoint(name: &'static str) {
     debug_assert!(POINTS.contains(&name), "{name} is not in the list");
     if let Some(fault) = FAULT.get()
         && fault.name == name

@@ -55,7 +55,7 @@ fn this_machine() -> String {
 
 /// Who has the lock of the state folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Holder {
+pub enum Owner {
     /// No manager runs.
     Nobody,
     /// This process, by the kernel's word: it has the lock's file open.
@@ -65,32 +65,32 @@ pub enum Holder {
 }
 
 /// Looks who the manager is, without asking it.
-pub fn holder(paths: &Paths) -> Holder {
+pub fn owner(paths: &Paths) -> Owner {
     let lock = match files::open(&paths.lock, File::options().read(true)) {
         Ok(lock) => lock,
         // Its file may have been taken from under it; it makes it again.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return bereft(&paths.lock).map_or(Holder::Nobody, Holder::Process);
+            return bereft(&paths.lock).map_or(Owner::Nobody, Owner::Process);
         }
-        Err(_) => return Holder::Nobody,
+        Err(_) => return Owner::Nobody,
     };
     match lock.try_lock_shared() {
-        Ok(()) => Holder::Nobody,
+        Ok(()) => Owner::Nobody,
         Err(_) => locked_by(&lock, Named::read(&paths.lock)),
     }
 }
 
-fn locked_by(lock: &File, named: Option<Named>) -> Holder {
+fn locked_by(lock: &File, named: Option<Named>) -> Owner {
     if let Some(named) = &named
         && named.machine != this_machine()
     {
-        return Holder::Elsewhere(named.machine.clone());
+        return Owner::Elsewhere(named.machine.clone());
     }
-    let Ok(meta) = lock.metadata() else { return Holder::Elsewhere(String::new()) };
+    let Ok(meta) = lock.metadata() else { return Owner::Elsewhere(String::new()) };
     let has_it = |pid: &i32| has_open(*pid, files::identity(&meta));
     match named.map(|named| named.pid).filter(has_it).or_else(|| managers().into_iter().find(has_it)) {
-        Some(pid) => Holder::Process(pid),
-        None => Holder::Elsewhere(String::new()),
+        Some(pid) => Owner::Process(pid),
+        None => Owner::Elsewhere(String::new()),
     }
 }
 
@@ -163,7 +163,7 @@ pub fn who_has_open(path: &Path) -> Option<(i32, String)> {
 
 /// Is `pid` the manager of these records?
 pub fn is_manager(paths: &Paths, pid: i32) -> bool {
-    holder(paths) == Holder::Process(pid)
+    owner(paths) == Owner::Process(pid)
 }
 
 /// Where a manager may be listening: where the one that runs says, and where one would be started from here.
@@ -217,9 +217,9 @@ impl Listening {
     }
 }
 
-/// What a look at the seat found.
+/// How the lock and its socket are found.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Look {
+pub enum Health {
     /// All is as it was.
     Fine,
     /// The socket was gone and was made again.
@@ -232,9 +232,9 @@ pub enum Look {
     Unreachable(String),
 }
 
-/// The seat, for as long as it is kept.
+/// The lock and the socket beside it, for as long as they are kept.
 #[derive(Debug)]
-pub struct Seat {
+pub struct InstanceLock {
     listening: RefCell<Listening>,
     lock: RefCell<File>,
     _socket_lock: File,
@@ -242,16 +242,16 @@ pub struct Seat {
     moved: Rc<Notify>,
 }
 
-/// Who takes the seat.
+/// Whose it is.
 #[derive(Debug)]
 pub enum Taken {
     /// We do.
-    Ours(Rc<Seat>),
+    Ours(Rc<InstanceLock>),
     /// Another manager has it.
-    Theirs(Holder),
+    Theirs(Owner),
 }
 
-/// Takes the seat.
+/// Takes the lock.
 ///
 /// # Errors
 /// What is wrong with the folder.
@@ -264,19 +264,19 @@ pub fn take(paths: &Paths) -> Result<Taken> {
         Ok(lock) => lock,
         Err(holder) => return Ok(Taken::Theirs(holder)),
     };
-    let seat = Seat {
+    let ours = InstanceLock {
         listening: RefCell::new(Listening::bind(&paths.socket)?),
         lock: RefCell::new(lock),
         _socket_lock: socket_lock,
         paths: paths.clone(),
         moved: Rc::default(),
     };
-    seat.name_socket()?;
-    Ok(Taken::Ours(Rc::new(seat)))
+    ours.name_socket()?;
+    Ok(Taken::Ours(Rc::new(ours)))
 }
 
 /// Locks the file at `path`, or says who has.
-fn lock(path: &Path) -> Result<std::result::Result<File, Holder>> {
+fn lock(path: &Path) -> Result<std::result::Result<File, Owner>> {
     let trouble = |error: io::Error| {
         Error::failed(
             format!("{} cannot be used ({error})", path.display()),
@@ -292,7 +292,7 @@ fn lock(path: &Path) -> Result<std::result::Result<File, Holder>> {
             Ok(()) => return Ok(Ok(file)),
             Err(TryLockError::Error(error)) => return Err(trouble(error)),
             Err(TryLockError::WouldBlock) => match locked_by(&file, Named::read(path)) {
-                Holder::Elsewhere(_) if begun.elapsed() < LOOKERS => {
+                Owner::Elsewhere(_) if begun.elapsed() < LOOKERS => {
                     std::thread::sleep(Duration::from_millis(10));
                 }
                 holder => return Ok(Err(holder)),
@@ -301,7 +301,7 @@ fn lock(path: &Path) -> Result<std::result::Result<File, Holder>> {
     }
 }
 
-impl Seat {
+impl InstanceLock {
     /// Where people come in.
     pub fn listener(&self) -> Rc<UnixListener> {
         self.listening.borrow().listener.clone()
@@ -344,10 +344,10 @@ impl Seat {
 
     /// Sees that whoever looks for us can find us, and makes the socket again where it is gone: a cleaner, a logout that
     /// takes the runtime folder, a person.
-    pub fn look(&self) -> Look {
+    pub fn health(&self) -> Health {
         let lock = files::identity(&match self.lock.borrow().metadata() {
             Ok(meta) => meta,
-            Err(_) => return Look::Fine,
+            Err(_) => return Health::Fine,
         });
         match std::fs::metadata(&self.paths.lock) {
             Ok(meta) if files::identity(&meta) == lock => {}
@@ -355,21 +355,21 @@ impl Seat {
                 return match files::open(&self.paths.lock, File::options().read(true))
                     .map(|file| file.try_lock_shared())
                 {
-                    Ok(Err(TryLockError::WouldBlock)) => Look::Replaced,
-                    _ => Look::StateGone,
+                    Ok(Err(TryLockError::WouldBlock)) => Health::Replaced,
+                    _ => Health::StateGone,
                 };
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Look::StateGone,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Health::StateGone,
             // A disk that does not answer says nothing.
-            Err(_) => return Look::Fine,
+            Err(_) => return Health::Fine,
         }
         if self.listening.borrow().is_in_place() {
-            return Look::Fine;
+            return Health::Fine;
         }
         self.make_again()
     }
 
-    fn make_again(&self) -> Look {
+    fn make_again(&self) -> Health {
         let beside_the_records = self.paths.state().join("sessd.sock");
         let mut why = String::new();
         for path in [self.paths.socket.clone(), beside_the_records] {
@@ -379,12 +379,12 @@ impl Seat {
                     self.moved.notify_waiters();
                     return self
                         .name_socket()
-                        .map_or_else(|e| Look::Unreachable(e.message), |()| Look::Remade);
+                        .map_or_else(|e| Health::Unreachable(e.message), |()| Health::Remade);
                 }
                 Err(error) => why = error.message,
             }
         }
-        Look::Unreachable(why)
+        Health::Unreachable(why)
     }
 
     /// The state folder was taken away under us, and is there again: locks it as before.

@@ -299,6 +299,7 @@ mod tests {
     }
 
     #[test]
+    #[allow(clippy::disallowed_types, reason = "what a pattern may cost is bounded in time")]
     fn a_pattern_that_would_take_for_ever_is_bounded_or_refused() {
         assert_eq!(
             Until::named(Some("((a{0,500}){0,500}){0,500}"), true, false).unwrap_err(),
