@@ -39,7 +39,7 @@ impl Charset {
     /// An unknown set reads best as ASCII.
     pub(crate) fn named(last: u8, percent: bool, of_96: bool) -> Self {
         match (last, percent, of_96) {
-            (b'0' | b'2', false, false) => Self::Graphics,
+            (b'0', false, false) => Self::Graphics,
             (b'A', false, false) => Self::Uk,
             (b'>', false, false) => Self::Technical,
             (b'5', true, false) => Self::Supplemental,
