@@ -1,9 +1,7 @@
 //! A command of the user's, run with an event as JSON: so that a notice reaches a person though no view is attached.
 
-use crate::manager::Manager;
 use sessd_proto::docs::event::What;
 use std::process::Stdio;
-use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
@@ -44,20 +42,19 @@ fn is_for_people(what: &What) -> bool {
     }
 }
 
-/// Begins to run commands, as the configuration says at the time of each event.
-pub(super) fn begin(manager: &Rc<Manager>) {
+/// Begins to run commands. `line`: what the configuration says at the time of each event, if it names one; its error: there is no
+/// manager any more.
+pub(super) fn begin(line: impl AsyncFn() -> Result<Option<String>, ()> + 'static) -> Waiting {
     let (sender, receiver) = mpsc::channel(WAITING_MAX);
-    manager.events.also_for(Waiting(sender));
-    tokio::task::spawn_local(serve(Rc::downgrade(manager), receiver));
+    tokio::task::spawn_local(serve(line, receiver));
+    Waiting(sender)
 }
 
-async fn serve(manager: Weak<Manager>, mut events: mpsc::Receiver<String>) {
+async fn serve(configured: impl AsyncFn() -> Result<Option<String>, ()>, mut events: mpsc::Receiver<String>) {
     let places = Arc::new(Semaphore::new(AT_ONCE));
     while let Some(json) = events.recv().await {
-        let Some(manager) = manager.upgrade() else { return };
-        manager.config.look(&manager.paths).await;
-        let Some(line) = manager.config.now().event_command.clone() else { continue };
-        drop(manager);
+        let Ok(line) = configured().await else { return };
+        let Some(line) = line else { continue };
         // Fails only when it is closed, which it never is.
         let Ok(place) = places.clone().acquire_owned().await else { return };
         tokio::task::spawn_local(async move {

@@ -7,7 +7,7 @@
 //! * [`server`]: the process, from its lock to its end · [`log`]: what it writes down · [`failpoints`]: where tests kill it
 //! * [`api`]: the socket · [`wire`]: frames over tokio's streams · [`unix`]: a unix socket's two halves
 //! * [`manager`]: what there is · [`registry`]: the sessions, the only place where they come and go · [`verbs`]: what people ask for
-//! * [`session`]: the task of one session · [`mailbox`]: what it is told
+//! * [`session`], [`session_context`]: the task of one session · [`mailbox`]: what it is told
 //! * [`host`], [`host_context`]: the task of one host · [`link`]: one live connection with an agent · [`dial`]: its byte stream · [`origins`]: from where
 //!   people asked · [`news`]: what is worth another attempt · [`network`]: what
 //!   makes every link doubtful
@@ -40,6 +40,7 @@ mod origins;
 mod registry;
 mod server;
 mod session;
+mod session_context;
 #[cfg(not(feature = "records"))]
 mod store;
 #[cfg(feature = "records")]

@@ -3,12 +3,13 @@
 //! Everything runs on one thread. [`Manager`] holds what there is: the [`Registry`] of sessions, the only place where they come
 //! and go, and the hosts; each session and each host is a task of its own that nobody else changes.
 
+use crate::event_command;
 use crate::events::Events;
-use crate::forward::Forwards;
+use crate::forward::{ForwardContext, Forwards};
 use crate::host::{Host, HostContext, Status};
 use crate::origins::Agents;
 use crate::registry::Registry;
-use crate::session::{Caller, Event, Session, ToSession};
+use crate::session::{Caller, Event, Session, SessionContext, ToSession};
 use crate::store::Store;
 use crate::upkeep::maintain;
 use crate::verbs::connect::link_doc;
@@ -112,7 +113,7 @@ impl Manager {
             stopping: watch::Sender::new(false),
         });
         for (session, rows) in manager.store.forwards().await? {
-            let forwards = Forwards::new(session, &manager, &rows);
+            let forwards = Forwards::new(session, &(manager.clone() as Rc<dyn ForwardContext>), &rows);
             manager.forwards.borrow_mut().insert(session, forwards);
         }
         for record in records {
@@ -123,7 +124,12 @@ impl Manager {
         if manager.store.ended_since(LOCAL, manager.started_at_ms - RECENT_MS).await? {
             manager.host(LOCAL).person_is_here(None);
         }
-        crate::event_command::begin(&manager);
+        let weak = Rc::downgrade(&manager);
+        manager.events.also_for(event_command::begin(async move || {
+            let manager = weak.upgrade().ok_or(())?;
+            manager.config.look(&manager.paths).await;
+            Ok(manager.config.now().event_command.clone())
+        }));
         tokio::task::spawn_local(maintain(Rc::downgrade(&manager)));
         Ok(manager)
     }
@@ -176,7 +182,7 @@ impl Manager {
         after: Duration,
     ) -> Rc<Session> {
         let host = self.host(&record.host);
-        let session = Session::start(record, caller, host, self, after);
+        let session = Session::start(record, caller, host, &(self.clone() as Rc<dyn SessionContext>), after);
         self.registry.put(session.clone());
         self.forwards(session.id).run();
         session
@@ -185,7 +191,9 @@ impl Manager {
     /// What is forwarded for a session.
     pub(crate) fn forwards(self: &Rc<Self>, session: Uuid) -> Rc<Forwards> {
         let mut all = self.forwards.borrow_mut();
-        all.entry(session).or_insert_with(|| Forwards::new(session, self, &[])).clone()
+        all.entry(session)
+            .or_insert_with(|| Forwards::new(session, &(self.clone() as Rc<dyn ForwardContext>), &[]))
+            .clone()
     }
 
     /// The same, if anything is or was.
@@ -195,7 +203,7 @@ impl Manager {
 
     /// What a new session begins with.
     pub(crate) fn put_forwards(self: &Rc<Self>, session: Uuid, rows: &[crate::store::ForwardRow]) {
-        let forwards = Forwards::new(session, self, rows);
+        let forwards = Forwards::new(session, &(self.clone() as Rc<dyn ForwardContext>), rows);
         self.forwards.borrow_mut().insert(session, forwards);
     }
 
@@ -232,7 +240,7 @@ impl Manager {
     }
 
     /// A session's task came to a bad end: another goes on from what is recorded, `after` that long.
-    pub(crate) async fn session_panicked(self: &Rc<Self>, session: &Rc<Session>, after: Duration) {
+    pub(crate) async fn go_on_after(self: &Rc<Self>, session: &Rc<Session>, after: Duration) {
         self.registry.panicked();
         let _alone = self.registry.alone(session.id).await;
         if session.live.borrow().gone {

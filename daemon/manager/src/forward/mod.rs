@@ -8,8 +8,7 @@ mod ends;
 mod ports;
 
 use crate::link::Link;
-use crate::manager::Manager;
-use crate::store::ForwardRow;
+use crate::store::{ForwardRow, Store};
 use crate::wire::OwnedFrame;
 use bind::Listening;
 use ends::{End, open_message};
@@ -17,7 +16,6 @@ use sessd_core::forward::mux::{Effect, Mux, Wanted};
 use sessd_core::forward::spec::{Kind, Listen, Spec, Target};
 use sessd_core::stream::StreamId;
 use sessd_proto::channel::Channel;
-use sessd_proto::docs::host::LOCAL;
 use sessd_proto::docs::{Error, ForwardDoc, Result};
 use sessd_proto::frame::kind;
 use sessd_proto::limits::{CHUNK, LISTENERS_MAX};
@@ -26,6 +24,7 @@ use sessd_proto::{Header, RawFrame, Uuid};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
+use std::path::PathBuf;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 use tokio::sync::Notify;
@@ -69,7 +68,7 @@ impl Drop for Task {
 #[derive(Debug)]
 pub struct Forwards {
     session: Uuid,
-    manager: Weak<Manager>,
+    context: Weak<dyn ForwardContext>,
     mux: RefCell<Mux>,
     path: RefCell<Option<(Rc<Link>, StreamId)>>,
     /// The job's holder knows nothing of channels.
@@ -122,13 +121,29 @@ fn wrong(kind: Kind, text: &str) -> Error {
     Error::usage(format!("`{text}` is nothing that {} forwards: it takes {form}", kind.option()))
 }
 
+/// What is forwarded for a session needs this of the manager, and knows nothing else of it.
+pub trait ForwardContext {
+    /// Channels for a session that has none, of this run of the manager.
+    fn mux(&self) -> Mux;
+    /// The records.
+    fn store(&self) -> &Store;
+    /// The ssh-agents of whoever asked for anything, the latest first.
+    fn ssh_agents(&self) -> Vec<PathBuf>;
+    /// Is the session on this machine?
+    fn is_here(&self, session: Uuid) -> bool;
+    /// What people call it.
+    fn label(&self, session: Uuid) -> String;
+    /// Tells people of it.
+    fn notice(&self, session: Uuid, notice: &m::Notice);
+}
+
 impl Forwards {
     /// Of this session. Nothing is listened on before [`Self::run`].
-    pub fn new(session: Uuid, manager: &Rc<Manager>, rows: &[ForwardRow]) -> Rc<Self> {
+    pub fn new(session: Uuid, context: &Rc<dyn ForwardContext>, rows: &[ForwardRow]) -> Rc<Self> {
         let me = Rc::new(Self {
             session,
-            manager: Rc::downgrade(manager),
-            mux: RefCell::new(Mux::new(manager.id.clone(), manager.instance)),
+            context: Rc::downgrade(context),
+            mux: RefCell::new(context.mux()),
             path: RefCell::default(),
             too_old: Cell::new(false),
             forwards: RefCell::default(),
@@ -216,10 +231,8 @@ impl Forwards {
         }
         *self.path.borrow_mut() = None;
         *self.sender.borrow_mut() = None;
-        let manager = self.manager.upgrade();
-        let fresh = manager.map(|manager| Mux::new(manager.id.clone(), manager.instance));
-        if let Some(fresh) = fresh {
-            *self.mux.borrow_mut() = fresh;
+        if let Some(context) = self.context.upgrade() {
+            *self.mux.borrow_mut() = context.mux();
         }
         for (_, end) in self.ends.borrow_mut().drain() {
             *end.over.borrow_mut() = Some(None);
@@ -304,14 +317,9 @@ impl Forwards {
         self.act();
     }
 
-    fn live<T>(&self, look: impl FnOnce(&crate::session::Session) -> T) -> Option<T> {
-        let session = self.manager.upgrade()?.registry.get(self.session)?;
-        Some(look(&session))
-    }
-
     /// Is the session on this machine?
     fn is_here(&self) -> bool {
-        self.live(|session| session.host.name == LOCAL).unwrap_or_default()
+        self.context.upgrade().is_some_and(|context| context.is_here(self.session))
     }
 
     /// The session's stream to its holder is this one from now on; what that can do is known.
@@ -418,7 +426,7 @@ impl Forwards {
                 }
             }
             Wanted::Agent => {
-                let agents = self.manager.upgrade().map(|manager| manager.agents()).unwrap_or_default();
+                let agents = self.context.upgrade().map(|context| context.ssh_agents()).unwrap_or_default();
                 tokio::task::spawn_local(ends::agent(self.clone(), id, end, agents));
             }
         }
@@ -549,7 +557,7 @@ impl Forwards {
     /// # Errors
     /// What cannot be forwarded; then all is as it was.
     pub async fn change(self: &Rc<Self>, change: &m::Forward) -> Result<()> {
-        let Some(manager) = self.manager.upgrade() else { return Ok(()) };
+        let Some(context) = self.context.upgrade() else { return Ok(()) };
         let rows = self.rows();
         for number in &change.remove {
             if !rows.iter().any(|row| row.number == u64::from(*number)) {
@@ -588,7 +596,7 @@ impl Forwards {
         }
         let kept: Vec<ForwardRow> =
             self.rows().into_iter().filter(|row| !change.remove.contains(&(row.number as u32))).collect();
-        if let Err(error) = manager.store.save_forwards(self.session, &kept).await {
+        if let Err(error) = context.store().save_forwards(self.session, &kept).await {
             new.iter().for_each(|row| self.take_away(row.number));
             return Err(error);
         }
@@ -635,8 +643,8 @@ impl Forwards {
         let Some(failed) = failed else { return Ok(()) };
         new.iter().for_each(|row| self.take_away(row.number));
         self.want();
-        if let Some(manager) = self.manager.upgrade() {
-            manager.store.save_forwards(self.session, &self.rows()).await?;
+        if let Some(context) = self.context.upgrade() {
+            context.store().save_forwards(self.session, &self.rows()).await?;
         }
         Err(Error::failed(failed.error, "choose another port"))
     }

@@ -44,7 +44,8 @@ impl Forwards {
             let (title, body) = match &failed {
                 None => (format!("port {port} is here"), format!("{who} listens: http://localhost:{port}")),
                 Some(why) => {
-                    let label = self.live(|session| session.live.borrow().record.label()).unwrap_or_default();
+                    let label =
+                        self.context.upgrade().map(|context| context.label(self.session)).unwrap_or_default();
                     (
                         format!("port {port} is not forwarded"),
                         format!("{why}: `sessd forward {label} -L PORT:localhost:{port}` has it at another"),
@@ -59,8 +60,8 @@ impl Forwards {
     }
 
     fn notice(&self, title: String, body: String) {
-        let Some(manager) = self.manager.upgrade() else { return };
+        let Some(context) = self.context.upgrade() else { return };
         let notice = m::Notice { kind: "forward".to_owned(), title, body, age_ms: 0 };
-        self.live(|session| manager.events.notice(&session.live.borrow().record, &notice));
+        context.notice(self.session, &notice);
     }
 }

@@ -7,11 +7,12 @@ mod task;
 
 pub use sessd_core::session::{Caller, Event, Removed};
 
+use crate::events::Events;
 use crate::forward::Forwards;
-use crate::host::{Host, HostMember, HostNews};
+use crate::host::{Coming, Host, HostMember, HostNews};
 use crate::link::FrameSink;
 use crate::mailbox::{Mailbox, Sender, Weigh};
-use crate::manager::Manager;
+use crate::store::Store;
 use crate::wire::{OutQueue, OwnedFrame};
 use sessd_core::reconcile::folder_of;
 use sessd_core::record::{Record, State};
@@ -20,6 +21,7 @@ use sessd_core::views::View;
 use sessd_proto::Uuid;
 use sessd_proto::docs::{Error, Result, SizePolicy, ViewDoc};
 use sessd_proto::messages as m;
+use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::rc::{Rc, Weak};
 use std::time::{Duration, Instant};
@@ -29,6 +31,39 @@ use tokio::task::JoinHandle;
 /// How long after a session's task came to a bad end the next begins: the first time, and at the most.
 const PANIC_FIRST: Duration = Duration::from_millis(20);
 const PANIC_LAST: Duration = Duration::from_secs(60);
+
+/// What a session needs of the manager that it belongs to, and all that it knows of it.
+pub trait SessionContext {
+    /// Who the manager is, for hosts.
+    fn manager(&self) -> sessd_core::session::Manager;
+    /// Where the clock of its machines begins.
+    fn began(&self) -> Instant;
+    /// The records.
+    fn store(&self) -> &Store;
+    /// Who is told what happens.
+    fn events(&self) -> &Events;
+    /// What is forwarded for a session.
+    fn forwards_of(self: Rc<Self>, session: Uuid) -> Rc<Forwards>;
+    /// Something that is shown of a session is another: whoever waits for that, or listens, hears of it.
+    fn session_changed(&self, session: &Rc<Session>);
+    /// Takes a name for a session, until the claim is dropped.
+    ///
+    /// # Errors
+    /// When another has it.
+    fn claim(&self, name: &str, session: Uuid) -> Result<Box<dyn Any>>;
+    /// A session is looked at.
+    fn warmed(&self, session: &Session);
+    /// Its job is over: nobody finds it any more.
+    fn session_gone(&self, session: &Session);
+    /// It is forgotten, and all that belongs to it.
+    fn session_forgotten(&self, session: Uuid);
+    /// A task for a session that has none, or that takes the place of the one before.
+    fn start_task(self: Rc<Self>, record: Record, caller: Option<Caller>) -> Rc<Session>;
+    /// The task that a session has by now.
+    fn session_now(&self, session: Uuid) -> Option<Rc<Session>>;
+    /// A session's task came to a bad end: another goes on from what is recorded, `after` that long.
+    fn session_panicked(self: Rc<Self>, session: Rc<Session>, after: Duration) -> Coming<()>;
+}
 
 /// Whoever waits for an answer.
 pub type Answer<T> = oneshot::Sender<Result<T>>;
@@ -188,7 +223,7 @@ impl Session {
         record: Record,
         caller: Option<Caller>,
         host: Rc<Host>,
-        manager: &Rc<Manager>,
+        context: &Rc<dyn SessionContext>,
         after: Duration,
     ) -> Rc<Self> {
         let (mailbox, receiver) = SessionMailbox::new();
@@ -206,18 +241,18 @@ impl Session {
             to_holder: RefCell::default(),
             live: RefCell::new(live),
             host: host.clone(),
-            forwards: manager.forwards(record.id),
+            forwards: context.clone().forwards_of(record.id),
             askers: Cell::new(0),
         });
         host.enlist(record.id, Rc::new(Member(Rc::downgrade(&session))));
-        let task = task::Task::new(session.clone(), manager.clone(), record, caller);
+        let task = task::Task::new(session.clone(), context.clone(), record, caller);
         let running = tokio::task::spawn_local(async move {
             if !after.is_zero() {
                 tokio::time::sleep(after).await;
             }
             task.run(receiver).await;
         });
-        supervise(running, &session, manager, after);
+        supervise(running, &session, context, after);
         session
     }
 
@@ -256,12 +291,17 @@ impl Session {
 
 /// A task that comes to a bad end costs its session that task and nothing else: its views are let go, so that they come
 /// again, and the session goes on from its record. One that fails again and again does so ever more slowly.
-fn supervise(running: JoinHandle<()>, session: &Rc<Session>, manager: &Rc<Manager>, after: Duration) {
-    let (session, manager) = (session.clone(), Rc::downgrade(manager));
+fn supervise(
+    running: JoinHandle<()>,
+    session: &Rc<Session>,
+    context: &Rc<dyn SessionContext>,
+    after: Duration,
+) {
+    let (session, context) = (session.clone(), Rc::downgrade(context));
     tokio::task::spawn_local(async move {
         let Err(end) = running.await else { return };
-        let Some(manager) = manager.upgrade().filter(|_| end.is_panic()) else { return };
+        let Some(context) = context.upgrade().filter(|_| end.is_panic()) else { return };
         tracing::error!(session = %session.id, %end, "a session's task came to a bad end: it begins again");
-        manager.session_panicked(&session, (after * 2).clamp(PANIC_FIRST, PANIC_LAST)).await;
+        context.session_panicked(session, (after * 2).clamp(PANIC_FIRST, PANIC_LAST)).await;
     });
 }

@@ -4,14 +4,11 @@
 //! connection's task through this one to the link's queue, and no further task. What takes time (the database, the agent) is
 //! begun, and comes back as a message.
 
-use super::{Answer, Session, ToSession};
-use crate::doc;
+use super::{Answer, Session, SessionContext, ToSession};
 use crate::failpoints::failpoint;
 use crate::forward::{Forwards, is_ours};
 use crate::host::{Status, ToHost};
 use crate::link::Link;
-use crate::manager::Manager;
-use crate::registry::NameClaim;
 use crate::wire::OutQueue;
 use sessd_base::clock;
 use sessd_base::turn::{TURN, Turn, rest_after};
@@ -24,6 +21,7 @@ use sessd_proto::Uuid;
 use sessd_proto::docs::event::What;
 use sessd_proto::docs::{Error, Result};
 use sessd_proto::messages::{self as m, LinkAct};
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -47,7 +45,7 @@ enum Waiting {
 
 pub(super) struct Task {
     handle: Rc<Session>,
-    manager: Rc<Manager>,
+    context: Rc<dyn SessionContext>,
     machine: core::Session,
     /// Where the machine's steady clock begins.
     began: Instant,
@@ -59,7 +57,7 @@ pub(super) struct Task {
     views: Views,
     askers: BTreeMap<Asker, Waiting>,
     asked: u64,
-    claim: Option<NameClaim>,
+    claim: Option<Box<dyn Any>>,
     forwards: Rc<Forwards>,
     /// What that was told of the stream to the holder.
     path: Option<(StreamId, bool)>,
@@ -78,19 +76,18 @@ impl Drop for Views {
 impl Task {
     pub(super) fn new(
         handle: Rc<Session>,
-        manager: Rc<Manager>,
+        context: Rc<dyn SessionContext>,
         record: Record,
         caller: Option<Caller>,
     ) -> Self {
-        let began = manager.began();
-        let us = core::Manager { id: manager.id.clone(), name: manager.name.clone() };
+        let (began, us) = (context.began(), context.manager());
         let job_id = record.job_id.to_string();
         Self {
             handle,
-            forwards: manager.forwards(record.id),
+            forwards: context.clone().forwards_of(record.id),
             path: None,
             machine: core::Session::new(record, caller, us, now(began)),
-            manager,
+            context,
             began,
             host: HostState::default(),
             job_id,
@@ -320,19 +317,19 @@ impl Task {
                 Effect::WhenDrained(view) => self.when_drained(view),
                 Effect::ProbeAgain => self.handle.host.tell(ToHost::ProbeAgain),
                 Effect::Hasten => self.handle.host.hasten(),
-                Effect::Warmed => self.manager.warmed(&self.handle),
+                Effect::Warmed => self.context.warmed(&self.handle),
                 Effect::Claim(name) => {
-                    let claimed = self.manager.registry.claim(&name, self.handle.id);
+                    let claimed = self.context.claim(&name, self.handle.id);
                     let claimed = claimed.map(|claim| self.claim = Some(claim));
                     self.machine.handle(now(self.began), Event::Claimed(claimed));
                 }
                 Effect::Unclaim => self.claim = None,
                 Effect::Notice(notice) => {
-                    self.manager.events.notice(&self.handle.live.borrow().record, &notice);
+                    self.context.events().notice(&self.handle.live.borrow().record, &notice);
                 }
                 Effect::Deleted => {
-                    self.manager.forget_forwards(self.handle.id);
-                    self.manager.events.session(What::Deleted, &self.handle.live.borrow().record);
+                    self.context.session_forgotten(self.handle.id);
+                    self.context.events().session(What::Deleted, &self.handle.live.borrow().record);
                 }
                 Effect::HandOn { record, caller, running, told } => {
                     self.hand_on(*record, caller, running, told);
@@ -340,7 +337,7 @@ impl Task {
                 Effect::Leave => {
                     self.handle.live.borrow_mut().gone = true;
                     self.handle.host.dismiss(self.handle.id);
-                    self.manager.session_gone(&self.handle);
+                    self.context.session_gone(&self.handle);
                 }
                 Effect::PassOn(event) => self.pass_on(event),
                 Effect::Failpoint(name) => failpoint(name),
@@ -354,11 +351,11 @@ impl Task {
         let reap = |status: &m::JobStatus| status.reap_at_ms;
         let was = live.status.as_ref().and_then(|(status, _)| reap(status));
         let is = shown.status.as_ref().and_then(|(status, _)| reap(status));
-        self.manager.events.changed(&live.record, &shown.record);
-        self.manager.events.views(&shown.record, &live.views, &shown.views);
-        self.manager.events.reaping(&shown.record, was, is);
+        self.context.events().changed(&live.record, &shown.record);
+        self.context.events().views(&shown.record, &live.views, &shown.views);
+        self.context.events().reaping(&shown.record, was, is);
         if live.doing != shown.doing {
-            self.manager.events.activity(&shown.record, live.doing.as_ref(), shown.doing.as_ref());
+            self.context.events().activity(&shown.record, live.doing.as_ref(), shown.doing.as_ref());
         }
         if live.views.is_empty() != shown.views.is_empty() {
             self.handle.host.tell(ToHost::Watched);
@@ -367,13 +364,12 @@ impl Task {
         (live.record, live.views, live.notes) = (shown.record, shown.views, shown.notes);
         live.status = shown.status.map(|(status, at)| (status, self.began + Duration::from_millis(at)));
         drop(live);
-        self.manager.events.document(|| doc::of_session(&self.handle));
-        self.manager.registry.tell_changed();
+        self.context.session_changed(&self.handle);
     }
 
     fn write(&self, id: WriteId, what: Write) {
         let (store, mailbox, session) =
-            (self.manager.store.clone(), self.handle.mailbox.clone(), self.handle.id);
+            (self.context.store().clone(), self.handle.mailbox.clone(), self.handle.id);
         tokio::task::spawn_local(async move {
             let result = match what {
                 Write::Save(record) => store.save(&record).await,
@@ -446,13 +442,13 @@ impl Task {
     fn hand_on(&mut self, record: Record, caller: Option<Caller>, running: Vec<Asker>, told: Vec<Asker>) {
         {
             let mut live = self.handle.live.borrow_mut();
-            self.manager.events.changed(&live.record, &record);
+            self.context.events().changed(&live.record, &record);
             live.gone = true;
         }
         if record.host != self.handle.host.name {
             self.handle.host.dismiss(self.handle.id);
         }
-        let next = self.manager.start_session(record, caller);
+        let next = self.context.clone().start_task(record, caller);
         for asker in running {
             if let Some(Waiting::Done(done)) = self.askers.remove(&asker) {
                 next.mailbox.send(ToSession::WhenRunning(done));
@@ -468,7 +464,7 @@ impl Task {
 
     /// To the task that the session has by now. Without one whoever asked finds the record.
     fn pass_on(&mut self, event: Event<'static>) {
-        let next = self.manager.registry.get(self.handle.id);
+        let next = self.context.session_now(self.handle.id);
         let message = match event {
             Event::AskedAgain(_) => Some(ToSession::Tell(event)),
             Event::Tag(tag, asker) => match self.askers.remove(&asker) {
