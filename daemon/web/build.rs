@@ -25,7 +25,8 @@ fn main() {
     println!("cargo:rerun-if-env-changed=SESSD_WEB");
     println!("cargo:rerun-if-changed=build.rs");
     let out = PathBuf::from(env::var_os("OUT_DIR").unwrap_or_default());
-    let web = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../web");
+    // Not as it was when this was compiled: the checkout may have been moved since.
+    let web = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").unwrap_or_default()).join("../../web");
     let modules = web.join("node_modules");
     let wanted = env::var("SESSD_WEB").as_deref() != Ok("none");
     let mut pages = Vec::new();

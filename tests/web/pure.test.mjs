@@ -9,6 +9,7 @@ import { decode, encode } from '../../web/src/wire/protobuf.js';
 import * as layouts from '../../web/src/layout.js';
 import { PENDING_MAX, PENDING_MIN, ViewCore } from '../../web/src/view/core.js';
 import { JobPath } from '../../web/src/view/path.js';
+import { Reach } from '../../web/src/view/reach.js';
 import { Silence } from '../../web/src/view/silence.js';
 import { CONTROL_MS, HELD_MAX, Outgoing, TEXT_MS, keys } from '../../web/src/view/typed.js';
 
@@ -392,4 +393,52 @@ test('what a browser kept comes back, and what cannot be understood does not', (
 test('keys go out as the frame that a holder reads', () => {
   const frame = parse(putInput(new Uint8Array(16).fill(2), 5, bytes('ls'), true).buffer);
   assert.deepEqual([frame.kind, frame.seq, frame.withdrawn, text(frame.bytes)], ['input', 5, true, 'ls']);
+});
+
+test('while the server is away it is asked again and again, a dead network is not waited for, and all who wait are told once', async (t) => {
+  t.mock.timers.enable({ apis: ['setTimeout'] });
+  const settle = () => new Promise((resolve) => setImmediate(resolve));
+  const asked = [];
+  const reach = new Reach((signal) => new Promise((resolve, reject) => {
+    asked.push({ resolve, reject });
+    signal.addEventListener('abort', () => reject(new Error('too late')));
+  }));
+  const told = [];
+  for (const n of [1, 2]) reach.wait(() => told.push(n));
+  // Refused: asked again half a second later, or at once where there is reason to hope.
+  asked[0].reject(new Error('refused'));
+  await settle();
+  t.mock.timers.tick(499);
+  await settle();
+  assert.equal(asked.length, 1);
+  t.mock.timers.tick(1);
+  await settle();
+  assert.equal(asked.length, 2);
+  asked[1].reject(new Error('refused'));
+  await settle();
+  reach.hurry();
+  await settle();
+  assert.equal(asked.length, 3);
+  // Silent: given up after a second, but for one in four, which has as long as a slow way needs.
+  const silent = async (ms) => {
+    const before = asked.length;
+    t.mock.timers.tick(ms - 1);
+    await settle();
+    const early = asked.length;
+    t.mock.timers.tick(1);
+    await settle();
+    t.mock.timers.tick(500);
+    await settle();
+    assert.deepEqual([early, asked.length], [before, before + 1], `${ms}`);
+  };
+  await silent(1_000);
+  await silent(4_000);
+  await silent(1_000);
+  asked.at(-1).resolve();
+  await settle();
+  assert.deepEqual(told, [1, 2]);
+  const before = asked.length;
+  t.mock.timers.tick(10_000);
+  await settle();
+  assert.equal(asked.length, before);
 });

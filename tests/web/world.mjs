@@ -1,7 +1,7 @@
 // One user's machine for the browser's tests: a home, a real manager, a real sshd, `sessd web`, and Debian's Chromium.
 
 import { execFile, spawn } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { appendFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { userInfo } from 'node:os';
 import { fileURLToPath } from 'node:url';
@@ -96,6 +96,14 @@ export class World {
     this.startSsh();
   }
 
+  /** The same host, by another name and another port. */
+  async knows(name, port) {
+    const dir = `${this.root}/ssh`;
+    appendFileSync(`${dir}/known`, `[127.0.0.1]:${port} ${readFileSync(`${dir}/host.pub`, 'utf8')}`);
+    const config = readFileSync(`${dir}/config`, 'utf8');
+    writeFileSync(`${dir}/config`, `Host ${name}\nPort ${port}\nIdentityFile ${dir}/key\n${config.replace('Host box locked', `Host box locked ${name}`)}`);
+  }
+
   /** Every connection to the host breaks, and none is taken. */
   async stopSsh() {
     const below = async (pid) => {
@@ -108,8 +116,8 @@ export class World {
     for (const pid of await below(this.sshd.pid)) if (await isSshd(pid)) process.kill(pid, 'SIGKILL');
   }
 
-  async startWeb(port = 0) {
-    this.web = spawn(SESSD, ['web', '--no-open', '--listen', `127.0.0.1:${port}`], { env: this.env, stdio: ['ignore', 'pipe', 'inherit'] });
+  async startWeb(port = 0, ...more) {
+    this.web = spawn(SESSD, ['web', '--no-open', '--listen', `127.0.0.1:${port}`, ...more], { env: this.env, stdio: ['ignore', 'pipe', 'inherit'] });
     const line = await new Promise((resolve, reject) => {
       let text = '';
       this.web.stdout.on('data', (data) => {
@@ -157,14 +165,14 @@ export class World {
   contexts = [];
 
   /** A page of a browser that was let in. */
-  async page(path = '/', options = {}, readOnly = false) {
+  async page(path = '/', options = {}, readOnly = false, origin = this.origin) {
     const context = await this.context(options);
     const { token } = await this.json('web', 'tokens', '--new', ...(readOnly ? ['--read-only'] : []));
     const page = await context.newPage();
     page.problems = [];
     page.on('pageerror', (error) => page.problems.push(error.message));
     page.on('console', (message) => message.type() === 'error' && page.problems.push(message.text()));
-    await page.goto(`${this.origin}${path}#token=${token}`);
+    await page.goto(`${origin}${path}#token=${token}`);
     await page.waitForSelector('body[data-ready]');
     return page;
   }

@@ -13,12 +13,12 @@ export class Failure extends Error {
 }
 
 /**
- * @param {string} method @param {string} path @param {unknown} [body]
+ * @param {string} method @param {string} path @param {unknown} [body] @param {AbortSignal} [signal]
  * @returns {Promise<any>}
  */
-async function ask(method, path, body) {
+async function ask(method, path, body, signal) {
   const headers = body === undefined ? undefined : { 'content-type': 'application/json' };
-  const options = { method, ...(headers && { headers, body: JSON.stringify(body) }) };
+  const options = { method, ...(signal && { signal }), ...(headers && { headers, body: JSON.stringify(body) }) };
   let answer;
   try {
     answer = await fetch(path, options);
@@ -44,8 +44,8 @@ export const api = {
   /** @returns {Promise<{ id: string, read_only: boolean, version: string }>} */
   me: () => ask('GET', '/api/me'),
   logout: () => ask('POST', '/api/logout'),
-  /** @returns {Promise<SessionDoc[]>} */
-  sessions: () => ask('GET', '/api/sessions'),
+  /** @param {AbortSignal} [signal] @returns {Promise<SessionDoc[]>} */
+  sessions: (signal) => ask('GET', '/api/sessions', undefined, signal),
   /** @param {string} id @returns {Promise<import('./documents').InfoDoc>} */
   info: (id) => ask('GET', at(id)),
   /** @param {Record<string, unknown>} what @returns {Promise<SessionDoc>} */

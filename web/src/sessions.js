@@ -11,6 +11,8 @@ const GATHER_MS = 60;
 const GATHER_TIMES = 4;
 /** How often it is asked whether anybody is at the other end, in milliseconds; a network may go without a word. */
 const BEAT_MS = 10_000;
+/** How long a fetch may take, in milliseconds: one over a connection that died without a word would never end. */
+const FETCH_MS = 5_000;
 
 export class Sessions {
   /** @type {Map<string, SessionDoc>} */
@@ -52,6 +54,7 @@ export class Sessions {
       },
       heard: (frame) => {
         isOwed = false;
+        this.socket?.settled();
         if (frame.kind !== 'message' || frame.name !== 'event') return;
         const event = JSON.parse(frame.message['json']);
         if (event.event === 'notice' || event.event === 'activity') this.to.notice(event);
@@ -69,7 +72,11 @@ export class Sessions {
     // Changes without end are fetched all the same.
     this.#timer ??= setTimeout(() => {
       this.#timer = undefined;
-      void this.fetch().catch(this.to.failed);
+      void this.fetch().catch((error) => {
+        // While something is heard, it may be otherwise the next time.
+        if (this.isLive && error.status === 0) this.fetchSoon();
+        else this.to.failed(error);
+      });
     }, Math.max(GATHER_MS, GATHER_TIMES * this.#took));
   }
 
@@ -84,7 +91,7 @@ export class Sessions {
       do {
         this.#again = false;
         const begun = performance.now();
-        this.take(await api.sessions());
+        this.take(await api.sessions(AbortSignal.timeout(FETCH_MS)));
         this.#took = performance.now() - begun;
       } while (this.#again);
     } finally {

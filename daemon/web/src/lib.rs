@@ -2,7 +2,8 @@
 //!
 //! * [`assets`]: the files of the page, which `build.rs` packs · [`server`]: who is let in, and what is served where
 //! * [`gate`]: which requests are looked at at all, pure · [`keyring`]: tokens and browsers, pure · [`kept`]: their file
-//! * [`relay`]: frames between one WebSocket and one connection to the manager · [`api`]: the documents and verbs of the command line
+//! * [`relay`]: frames between one WebSocket and one connection to the manager · [`seats`]: which connection is which view
+//! * [`api`]: the documents and verbs of the command line
 //! * [`plain`]: a screen as text · [`manager`]: asking the manager · [`browser`]: opening one
 //!
 //! The page is the view: it counts offsets, keeps what it typed, and comes again. Nothing of a session is kept here, so that
@@ -19,12 +20,14 @@ mod keyring;
 mod manager;
 mod plain;
 mod relay;
+mod seats;
 mod server;
 
 use gate::Gate;
 use kept::{Kept, now};
 use keyring::Secret;
 use manager::Manager;
+use seats::Seats;
 use serde_json::json;
 use server::Server;
 use sessd_base::out;
@@ -80,6 +83,7 @@ pub fn serve(paths: &Paths, options: &Options) -> Result<()> {
             manager: Manager::new(paths),
             kept,
             gate: Gate::new(address, &options.names),
+            seats: Seats::default(),
             read_only: options.read_only,
             cookie: cookie_name(address),
             hosts: options.hosts,

@@ -2,6 +2,7 @@
 //! as they came. The page is the view; here is only looked at who may say what.
 
 use crate::manager::Manager;
+use crate::seats::Seat;
 use crate::server::Visitor;
 use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
@@ -38,7 +39,7 @@ mod code {
 }
 
 /// Carries frames until one end is gone. `start`: a manager that does not run is started.
-pub(crate) async fn run(mut socket: WebSocket, manager: Manager, visitor: Visitor, start: bool) {
+pub(crate) async fn run(mut socket: WebSocket, manager: Manager, visitor: Visitor, seat: Seat, start: bool) {
     let stream = match manager.connect(start).await {
         Ok(Some(stream)) => stream,
         Ok(None) => return close(&mut socket, code::NO_MANAGER, "no manager runs").await,
@@ -50,9 +51,12 @@ pub(crate) async fn run(mut socket: WebSocket, manager: Manager, visitor: Visito
     let heard = std::sync::Mutex::new(Instant::now());
     let (code, why) = tokio::select! {
         why = down(read, &to_page) => why,
-        why = up(from_page, write, &visitor, &heard) => why,
+        why = up(from_page, write, &visitor, &seat, &heard) => why,
         why = watch(&to_page, &visitor, &heard) => why,
+        () = seat.taken() => (code::PROTOCOL, "this view has another connection"),
     };
+    // Whoever waits for it need not wait for this browser, too.
+    drop(seat);
     let mut to_page = to_page.into_inner();
     let frame = CloseFrame { code, reason: why.into() };
     let _ = tokio::time::timeout(Duration::from_secs(1), to_page.send(Message::Close(Some(frame)))).await;
@@ -106,6 +110,7 @@ async fn up(
     mut from_page: SplitStream<WebSocket>,
     mut write: OwnedWriteHalf,
     visitor: &Visitor,
+    seat: &Seat,
     heard: &std::sync::Mutex<Instant>,
 ) -> (u16, &'static str) {
     while let Some(Ok(message)) = from_page.next().await {
@@ -121,6 +126,9 @@ async fn up(
         let mut passed = Vec::with_capacity(bytes.len());
         if !pass(&bytes, visitor.read_only, &mut passed) {
             return (code::PROTOCOL, "this is no frame of a page");
+        }
+        if let Some(view) = view_of(&bytes) {
+            seat.take(visitor.id(), &view).await;
         }
         let written = write.write_all(&passed).await;
         // It may be a password.
@@ -153,6 +161,18 @@ async fn watch(
                 }
             }
         }
+    }
+}
+
+/// The view that a message attaches.
+fn view_of(message: &[u8]) -> Option<Vec<u8>> {
+    let header = Header::parse(message, FRAME_BODY_MAX).ok()??;
+    if header.kind != kind::ATTACH {
+        return None;
+    }
+    match RawFrame::new(header, message.get(Header::BYTES..)?).parse() {
+        Ok(Frame::Attach(attach)) => Some(attach.view_id),
+        _ => None,
     }
 }
 

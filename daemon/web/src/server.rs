@@ -4,6 +4,7 @@ use crate::gate::{Gate, Refused};
 use crate::kept::{Kept, now};
 use crate::keyring::{BROWSER_LASTS, Secret};
 use crate::manager::Manager;
+use crate::seats::Seats;
 use crate::{api, assets, plain, relay};
 use axum::extract::{FromRequestParts, Json, Query, Request, State, WebSocketUpgrade};
 use axum::http::request::Parts;
@@ -24,6 +25,8 @@ pub(crate) struct Server {
     pub(crate) manager: Manager,
     pub(crate) kept: Arc<Kept>,
     pub(crate) gate: Gate,
+    /// Which connection is which view.
+    pub(crate) seats: Seats,
     /// Nobody types, whoever comes.
     pub(crate) read_only: bool,
     /// The cookie's name: two servers on one machine have one each.
@@ -279,9 +282,9 @@ async fn frames(
     Query(frames): Query<Frames>,
     upgrade: WebSocketUpgrade,
 ) -> http::Response<axum::body::Body> {
-    let manager = server.manager.clone();
+    let (manager, seat) = (server.manager.clone(), server.seats.seat());
     upgrade
         .max_message_size(relay::MESSAGE_MAX)
         .max_frame_size(relay::MESSAGE_MAX)
-        .on_upgrade(move |socket| relay::run(socket, manager, visitor, frames.start != 0))
+        .on_upgrade(move |socket| relay::run(socket, manager, visitor, seat, frames.start != 0))
 }

@@ -119,6 +119,7 @@ export class View {
     const now = performance.now();
     switch (told.told) {
       case 'attached':
+        this.socket?.settled();
         this.path.found(told.restarted, now);
         if (told.restarted) {
           this.end = null;
@@ -166,8 +167,13 @@ export class View {
         this.#finish('away', told.why);
         break;
       case 'refused':
-        if (told.error.kind === 'failed') this.path.notFound(told.error.message);
-        else this.#finish('refused', [told.error.message, told.error.hint].filter(Boolean).join(': '));
+        if (told.error.kind === 'failed') {
+          // It may be otherwise in a moment.
+          this.socket?.drop();
+          this.path.notFound(told.error.message);
+        } else {
+          this.#finish('refused', [told.error.message, told.error.hint].filter(Boolean).join(': '));
+        }
         break;
       case 'question':
         this.listener.question(told.question);

@@ -1,0 +1,269 @@
+// What the page shows beside its panes, and to whom: the list, what jobs say, readers of screens, a phone, a browser that only looks.
+
+import assert from 'node:assert/strict';
+import { describe } from 'node:test';
+import { PHONE, enter, info, test, type, viewsOf, world } from './harness.mjs';
+import { PICTURES, isLive, screenOf, shows, standing, until } from './world.mjs';
+
+describe('the list', () => {
+  test('filters, peeks, renames, tags, ends one and ends all', async () => {
+    await world.create('alpha', 'echo the screen of alpha; exec cat');
+    await world.create('beta', 'exec cat');
+    const page = await world.page();
+    await page.locator('dialog.picker').waitFor();
+    await page.keyboard.type('alp');
+    await until('one that fits', async () => (await page.locator('.sessions li').count()) === 1);
+    await page.locator('.peek', { hasText: 'the screen of alpha' }).waitFor();
+    await page.keyboard.press('F2');
+    await page.getByRole('textbox', { name: 'A name for alpha' }).fill('gamma');
+    await page.keyboard.press('Enter');
+    await until('the new name', async () => (await world.list()).some((one) => one.name === 'gamma'));
+    await page.getByLabel('Filter').fill('gamma');
+    await page.getByRole('button', { name: 'Tags' }).click();
+    await page.getByRole('textbox', { name: 'Tags of gamma' }).fill('gpu team=ml');
+    await page.keyboard.press('Enter');
+    await until('the tags', async () => (await info('gamma')).tags.team === 'ml');
+    await page.getByRole('button', { name: 'End it (Delete)' }).click();
+    await page.getByRole('button', { name: 'End it', exact: true }).click();
+    await until('it to be gone', async () => (await world.list()).length === 1);
+    // What changes elsewhere is seen without asking.
+    await page.getByLabel('Filter').fill('');
+    await world.create('delta', 'exec cat');
+    await page.locator('.sessions li', { hasText: 'delta' }).waitFor();
+    await page.getByRole('button', { name: 'End all…' }).click();
+    await page.getByRole('button', { name: 'End all', exact: true }).click();
+    await until('all to be gone', async () => (await world.list()).length === 0);
+  });
+});
+
+describe('what a job says', () => {
+  test('is seen at the tab and in the title, and can be answered from a notice', async () => {
+    const quiet = await world.create('quiet', 'exec cat');
+    const agent = await world.create(
+      'agent',
+      `printf '\\033]0;my title\\007'; read a; printf '\\033]9;may I?\\007'; read b; echo "answered <$b>"; read c; printf '\\a'; exec cat`,
+    );
+    const page = await world.page(`/s/${agent}`);
+    await until('the title', async () => (await page.title()) === 'my title');
+    const look = (id) => page.evaluate((one) => globalThis.sessd.open(one), id);
+    const tab = () => page.locator('.tab', { hasText: 'agent' }).getAttribute('class');
+    await look(quiet);
+    await isLive(page);
+    await world.sessd('send', 'agent', '--enter', 'go');
+    const notice = page.locator('.notice', { hasText: 'may I?' });
+    await notice.waitFor();
+    assert.match(await tab(), /calls/);
+    assert.match(await page.title(), /^\(1\)/);
+    await page.locator('.tab', { hasText: 'agent' }).locator('[data-activity=waiting]').waitFor();
+    // It is answered in place, and the notice goes.
+    await notice.getByLabel('Answer').click();
+    await page.getByRole('textbox', { name: 'Answer agent' }).fill('yes');
+    await page.keyboard.press('Enter');
+    await until('the answer', async () => (await world.sessd('capture', 'agent')).includes('answered <yes>'));
+    await notice.waitFor({ state: 'detached' });
+    // A look takes the mark away, and a bell in a tab that is not looked at brings it.
+    await look(agent);
+    await until('no mark', async () => !/calls/.test(await tab()));
+    await look(quiet);
+    await world.sessd('send', 'agent', '--enter', 'ring');
+    await until('a mark for the bell', async () => /calls/.test(await tab()));
+  });
+
+  test('can be a notification of the browser, once the person allows it', async () => {
+    const quiet = await world.create('quiet', 'exec cat');
+    await world.create('agent', `read a; printf '\\033]9;look here\\007'; exec cat`);
+    const page = await world.page(`/s/${quiet}`, { permissions: ['notifications'] });
+    await isLive(page);
+    await page.evaluate(() => {
+      globalThis.told = [];
+      globalThis.Notification = class {
+        static permission = 'granted';
+        static requestPermission = async () => 'granted';
+        constructor(title, { body }) {
+          globalThis.told.push(`${title}: ${body}`);
+        }
+      };
+    });
+    await page.getByLabel(/^More/).click();
+    await page.getByLabel('Notifications of jobs').check();
+    await page.keyboard.press('Escape');
+    await world.sessd('send', 'agent', '--enter', 'go');
+    await until('the notification', () => page.evaluate(() => globalThis.told.some((text) => /agent: .*look here/.test(text))));
+  });
+
+  test('in links, titles, wide characters and the clipboard is held to what the person allows', async () => {
+    const context = { permissions: ['clipboard-read', 'clipboard-write'] };
+    const family = '👩‍👩‍👧';
+    const script = `printf 'see https://example.invalid/x here\\n'; printf '\\033[?2004h'; read go; printf '\\033[?2027h${family}|\\n\\033[?2027l${family}|\\n'; stty raw -echo; exec cat -v`;
+    await world.create('dev', script);
+    const page = await world.page('/', context);
+    await shows(page, 'see https://example.invalid/x here');
+    await page.keyboard.press('Enter');
+    await shows(page, /\|[^]*\|/);
+    // A family is one character of two columns where the job asked for clusters, else as many as it has people.
+    const ends = await page.evaluate(() => [2, 3].map((row) => {
+      const line = globalThis.sessd.focused.terminal.buffer.active.getLine(row);
+      return Array.from({ length: 10 }, (_, n) => line?.getCell(n)?.getChars()).indexOf('|');
+    }));
+    assert.deepEqual(ends, [2, 6]);
+    // A link is followed by a click, to a page of its own.
+    await page.evaluate(() => {
+      globalThis.open = (uri) => void (globalThis.opened = uri);
+    });
+    const row = await page.locator('.pane .xterm-screen').boundingBox();
+    await page.mouse.move(row.x + 60, row.y + 8);
+    await page.locator('.hint', { hasText: 'https://example.invalid/x' }).waitFor();
+    await page.mouse.click(row.x + 60, row.y + 8);
+    await until('the link', async () => (await page.evaluate(() => globalThis.opened)) === 'https://example.invalid/x');
+    // A paste goes with its marks.
+    await page.evaluate(() => globalThis.sessd.focused.paste('two\nlines'));
+    await shows(page, '^[[200~two');
+    await shows(page, '^[[201~');
+    // A program may write the clipboard only when the person says so, and never reads it.
+    await page.evaluate(() => navigator.clipboard.writeText('mine'));
+    const write = (text) => page.evaluate((data) => globalThis.sessd.focused.terminal.write(`\u001b]52;c;${btoa(data)}\u0007`), text);
+    await write('theirs');
+    const ask = page.locator('.notice', { hasText: 'clipboard' });
+    await ask.waitFor();
+    assert.equal(await page.evaluate(() => navigator.clipboard.readText()), 'mine');
+    await ask.getByRole('button', { name: 'Copy' }).click();
+    await until('the clipboard', async () => (await page.evaluate(() => navigator.clipboard.readText())) === 'theirs');
+    const before = await screenOf(page);
+    await page.evaluate(() => new Promise((done) => globalThis.sessd.focused.terminal.write('\u001b]52;c;?\u0007', done)));
+    await type(page, 'z');
+    await until('what was typed after it', async () => (await screenOf(page)).replace(before, '').includes('z'));
+    assert.ok(!(await screenOf(page)).includes('^[]52'), 'the clipboard was told to a program');
+    // What is selected is copied where that is set.
+    await page.evaluate(() => {
+      localStorage.setItem('sessd.settings', JSON.stringify({ copyOnSelect: true }));
+    });
+    await page.reload();
+    await shows(page, 'see https');
+    // What is drawn anew meanwhile takes a selection away.
+    await until('the selection', () =>
+      page.evaluate(async () => {
+        const { terminal } = globalThis.sessd.focused;
+        terminal.clearSelection();
+        terminal.select(0, 0, 3);
+        await new Promise((resolve) => setTimeout(resolve, 50));
+        return (await navigator.clipboard.readText()) === 'see';
+      }),
+    );
+  });
+});
+
+describe('without a mouse or eyes', () => {
+  test('a screen is searched, read by a reader of screens, and served as text', async () => {
+    const id = await world.create('dev', 'seq 500; echo needle in it; seq 100; exec cat');
+    const page = await world.page();
+    await shows(page, '100');
+    await page.keyboard.press('Control+Shift+F');
+    await page.keyboard.type('needle');
+    await page.locator('.search .faint', { hasText: '1 of 1' }).waitFor();
+    await page.keyboard.press('Enter');
+    await shows(page, 'needle in it');
+    await page.keyboard.press('Escape');
+    await page.keyboard.press('Control+Shift+Comma');
+    await page.locator('dialog.menu').waitFor();
+    await page.keyboard.press('Escape');
+    await enter(page, 'typed again');
+    await shows(page, 'typed again');
+    await page.evaluate(() => localStorage.setItem('sessd.settings', JSON.stringify({ screenReader: true })));
+    await page.reload();
+    await until('rows that a reader of screens finds', async () => {
+      const rows = await page.locator('.xterm-accessibility-tree').allInnerTexts();
+      return rows.some((text) => text.replaceAll('\u00a0', ' ').includes('typed again')) || Promise.reject(new Error(rows.join('').slice(-400)));
+    });
+    await page.goto(`${world.origin}/plain/${id}?lines=1000`);
+    await page.locator('pre', { hasText: 'needle in it' }).waitFor();
+    assert.match(await page.title(), /dev/);
+    // Only what is loaded from the server is there.
+    assert.equal(await page.locator('script').count(), 0);
+  });
+
+  test('the panel of links and sessions has its numbers', async () => {
+    await world.create('far', 'echo over ssh; exec cat', '--host', 'box');
+    const page = await world.page();
+    await shows(page, 'over ssh');
+    await page.keyboard.press('Control+Shift+D');
+    await page.locator('#debug td', { hasText: 'warm' }).waitFor();
+    await page.locator('#debug td', { hasText: 'box' }).first().waitFor();
+    await until('a round trip', async () => /\d ms/.test(await page.locator('#debug').innerText()));
+  });
+});
+
+describe('a phone', () => {
+  test('begins with the list, types by its own keys and a box, and nothing is wider than the screen', async () => {
+    await world.create('dev', "printf '\\033[?2004h'; stty raw -echo; exec cat -v");
+    await world.create('other', 'exec cat');
+    const page = await world.page('/', PHONE);
+    await page.locator('dialog.picker').waitFor();
+    // What the list does with a session is under one finger.
+    const more = async (name, act) => {
+      await page.getByLabel(`Rename, tag or end ${name}`).tap();
+      await page.getByRole('button', { name: act, exact: true }).tap();
+    };
+    await more('other', 'Rename');
+    await page.getByRole('textbox', { name: 'A name for other' }).fill('logs');
+    await page.getByRole('button', { name: 'Rename', exact: true }).tap();
+    await until('the new name', async () => (await world.list()).some((one) => one.name === 'logs'));
+    await page.getByLabel('Rename, tag or end logs').waitFor();
+    await more('logs', 'Tags');
+    await page.getByRole('textbox', { name: 'Tags of logs' }).fill('team=ml');
+    await page.getByRole('button', { name: 'Set', exact: true }).tap();
+    await page.locator('.sessions li .tag', { hasText: 'team=ml' }).waitFor();
+    // Two quick taps there are not two taps on the line, which would open the session.
+    await page.getByLabel('Rename, tag or end logs').dispatchEvent('dblclick');
+    assert.equal(await page.locator('dialog.picker').count(), 1);
+    await page.getByLabel('Rename, tag or end logs').tap();
+    await page.screenshot({ path: `${PICTURES}/phone-acts.png` });
+    await page.getByRole('button', { name: 'Cancel' }).tap();
+    await page.screenshot({ path: `${PICTURES}/phone-list.png` });
+    await page.locator('.sessions li', { hasText: 'dev' }).tap();
+    await isLive(page);
+    await page.getByLabel('Escape').tap();
+    await shows(page, '^[');
+    await page.getByLabel('Control C').tap();
+    await shows(page, '^C');
+    const box = page.getByLabel('Text to send');
+    await box.tap();
+    await box.fill('do this\nand that');
+    await page.getByLabel('Send and Enter').tap();
+    await shows(page, '^[[200~do this');
+    await shows(page, '^[[201~');
+    const wide = await page.evaluate(() => Math.max(...[...document.querySelectorAll('body *')].filter((one) => one.checkVisibility() && !one.closest('#tabs, .xterm')).map((one) => one.getBoundingClientRect().right)));
+    assert.ok(wide <= 390.5, `something ends at ${wide}`);
+    assert.equal(await page.evaluate(() => document.scrollingElement.scrollWidth <= innerWidth), true);
+    const small = await page.evaluate(() => [...document.querySelectorAll('#keys button, #tools button')].filter((one) => one.checkVisibility()).map((one) => one.getBoundingClientRect().height));
+    assert.ok(Math.min(...small) >= 40, `a button is ${Math.min(...small)} high`);
+    await page.screenshot({ path: `${PICTURES}/phone.png` });
+  });
+});
+
+describe('a browser that only looks', () => {
+  test('sees, and changes nothing', async () => {
+    const id = await world.create('dev', 'echo to be seen; exec cat');
+    const page = await world.page(`/s/${id}`, {}, true);
+    await shows(page, 'to be seen');
+    await enter(page, 'typed');
+    await world.sessd('send', 'dev', '--enter', 'by another');
+    await shows(page, 'by another\nby another');
+    assert.ok(!(await screenOf(page)).includes('typed'));
+    assert.equal((await info('dev')).views[0].read_only, true);
+    assert.equal(await page.getByLabel(/^New session/).count(), 0);
+  });
+
+  test('is at the door without a token, and thrown out when it is revoked', async () => {
+    const context = await world.context();
+    const page = await context.newPage();
+    await page.goto(world.origin);
+    await page.waitForSelector('.door');
+    const { token } = await world.json('web', 'tokens', '--new');
+    await page.getByLabel('Address or token').fill(`${world.origin}/#token=${token}`);
+    await page.keyboard.press('Enter');
+    await isLive(page);
+    assert.ok(!page.url().includes(token));
+    await world.sessd('web', 'tokens', '--revoke-all');
+    await page.waitForSelector('.door');
+  });
+});
