@@ -167,3 +167,49 @@ fn a_holder_that_stands_still_with_a_full_queue_is_the_only_one_that_does() {
     drop(queue);
     answers(&world.attach("still"), "back");
 }
+
+#[test]
+fn a_stopped_holder_is_said_to_be_silent_and_its_host_is_not() {
+    let world = World::new();
+    world.create("dev", ANSWER);
+    let mark = fs::read_to_string(job_folder(&world, "dev").join("holder")).expect("a mark");
+    let holder: i32 = mark.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("a process");
+    let view = world.attach("dev");
+    view.wait_text("ready", SOON);
+    procs::signal(holder, Signal::STOP);
+    let silent = format!("the holder of dev (process {holder}) does not answer");
+    // Whichever verb comes first, it names who is silent and what to do, and so do the others.
+    for verb in [&["send", "dev", "hi"][..], &["capture", "dev"], &["restart", "dev"]] {
+        let said = world.fails(verb, 1);
+        assert!(
+            said.contains(&silent) && said.contains("`sessd delete --force dev` ends it and its job"),
+            "{said}"
+        );
+    }
+    view.wait_text("the holder of dev does not answer for", SOON);
+    let doc = world.info("dev").expect("known");
+    assert_eq!((doc["state"].as_str(), doc["link"].as_str()), (Some("disconnected"), Some("local")));
+    assert!(doc["holder_silent_seconds"].is_u64(), "{doc}");
+    let said = world.ok(&["delete", "dev"]);
+    let said = said.stdout;
+    assert!(
+        said.contains("its holder on local does not answer") && said.contains("`sessd delete --force dev`"),
+        "{said}"
+    );
+    world.ok(&["delete", "--force", "dev"]);
+    procs::wait_gone(holder, SOON);
+}
+
+#[test]
+fn a_holder_that_goes_on_is_as_if_it_had_never_been_stopped() {
+    let world = World::new();
+    world.create("dev", ANSWER);
+    let mark = fs::read_to_string(job_folder(&world, "dev").join("holder")).expect("a mark");
+    let holder: i32 = mark.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("a process");
+    procs::signal(holder, Signal::STOP);
+    world.fails(&["capture", "dev"], 1);
+    procs::signal(holder, Signal::CONT);
+    world.wait_state("dev", "running", SOON);
+    world.ok(&["send", "dev", "--enter", "again"]);
+    world.ok(&["wait", "dev", "--for", "got <again>", "--timeout", "10s"]);
+}

@@ -80,7 +80,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("inventory?", request(m::LinkAct::Inventory(m::InventoryRequest::default()))),
         ("spawn?", request(m::LinkAct::Spawn(m::Spawn { spec: Some(spec()), environment: [("A".to_owned(), "1".to_owned())].into(), ..m::Spawn::default() }))),
         ("forget?", request(m::LinkAct::Forget(job()))),
-        ("end?", request(m::LinkAct::End(m::EndJob { job_id: "j".into(), end: Some(m::End { reason: 3, force: true, ..m::End::default() }) }))),
+        ("end?", request(m::LinkAct::End(m::EndJob { job_id: "j".into(), end: Some(m::End { reason: 3, force: true, ..m::End::default() }), ..m::EndJob::default() }))),
         ("screen?", request(m::LinkAct::ReadScreen(job()))),
         ("inventory!", reply(m::LinkAnswer::Inventory(m::Inventory {
             boot_id: "b".into(), machine_id: "m".into(), agent_version: "v".into(), now_ms: 5, complete: true, folder: "/f".into(),
@@ -236,6 +236,8 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
             traits: Some(m::Traits { clusters: 1, ..m::Traits::default() }), ..m::Presence::default()
         })),
         ("attach-terminal", Frame::Attach(m::Attach { session: "s".into(), terminal: "t".into(), no_images: true, ..m::Attach::default() })),
+        ("view-state-holder", Frame::ViewState(m::ViewState { holder_silent_ms: Some(5), ..m::ViewState::default() })),
+        ("end-killing?", request(m::LinkAct::End(m::EndJob { kill_holder: true, ..m::EndJob::default() }))),
     ]
 }
 

@@ -64,6 +64,27 @@ fn attach(paths: &Paths, core: &mut ViewCore) -> Result<(UnixStream, Decoder, Op
     }
 }
 
+/// Why a session cannot be looked at or typed into: its job's holder does not answer, though its host does.
+pub fn silent_holder(session: &m::Attached, state: &m::ViewState) -> Option<Error> {
+    state.holder_silent_ms?;
+    let label = label_of(session);
+    let message = match state.detail.as_str() {
+        "" => format!("the holder of {label} on {} does not answer", session.host),
+        said => said.to_owned(),
+    };
+    Some(Error::failed(
+        message,
+        format!(
+            "`sessd info {label}` says what can be done; `sessd delete --force {label}` ends it and its job"
+        ),
+    ))
+}
+
+fn label_of(session: &m::Attached) -> String {
+    let m::Attached { name, session_id, .. } = session;
+    if name.is_empty() { handle(session_id, HANDLE) } else { name.clone() }
+}
+
 /// The next manager knows no such session.
 fn gone() -> Told<'static> {
     let reason = Reason::Deleted.into();
@@ -96,8 +117,7 @@ impl Looker {
 
     /// The session as people call it.
     pub fn label(&self) -> String {
-        let m::Attached { name, session_id, .. } = self.session();
-        if name.is_empty() { handle(session_id, HANDLE) } else { name.clone() }
+        label_of(self.session())
     }
 
     /// The offset of the next output byte.

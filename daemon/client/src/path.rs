@@ -32,6 +32,8 @@ pub enum Trouble {
     NoManager(String),
     /// The manager is there, and has said nothing for so long, in milliseconds.
     ManagerSilent(u64),
+    /// The host answers, and the job's holder has said nothing for so long, in milliseconds.
+    HolderSilent(u64),
     /// The link to the session's host is broken or silent.
     Link {
         /// Where it stands: up (and silent), stalled, …; none: elsewhere, as a newer manager says.
@@ -60,6 +62,8 @@ pub struct JobPath {
     settling_since: Option<u64>,
     /// When the link was last wanted at once because of a key.
     wanted_at: Option<u64>,
+    /// Since when the holder owes an answer that its host does not, as the manager says.
+    holder_silent_since: Option<u64>,
 }
 
 impl JobPath {
@@ -74,6 +78,7 @@ impl JobPath {
             heard_at: now_ms,
             settling_since: None,
             wanted_at: None,
+            holder_silent_since: None,
         }
     }
 
@@ -149,6 +154,7 @@ impl JobPath {
         self.state.link = LinkState::Down.word().into();
         self.state.detail.clear();
         self.state.silent_ms = None;
+        self.holder_silent_since = None;
         self.broken_since.get_or_insert(now_ms);
         self.settling_since = None;
     }
@@ -173,6 +179,7 @@ impl JobPath {
             None if was_up || link.is_some_and(LinkState::carries) => self.heard_at = now_ms,
             None => {}
         }
+        self.holder_silent_since = state.holder_silent_ms.map(|silent| now_ms.saturating_sub(silent));
         self.state = state;
         if self.carries(now_ms) {
             self.carries_again(new_path, was_up, now_ms);
@@ -278,6 +285,9 @@ impl JobPath {
         let silent = now_ms.saturating_sub(self.heard_at);
         match self.broken_since {
             Some(_) => late.then(|| link(silent)),
+            None if let Some(since) = self.holder_silent_since => {
+                Some(Trouble::HolderSilent(now_ms.saturating_sub(since)))
+            }
             // The manager has noticed that the host is late, or something that was typed is unanswered.
             None if self.state.silent_ms.is_some() => Some(link(silent)),
             None => self.silence.of_link(self.unanswered_since(), now_ms).map(link),

@@ -85,6 +85,11 @@ impl Seen {
         self.inventory.jobs.get(*self.jobs.get(&record.job_id.to_string())?)
     }
 
+    /// The process of the job's holder, as its mark says.
+    pub fn holder(&self, record: &Record) -> Option<u32> {
+        self.report(record).map(|report| report.pid).filter(|pid| *pid > 0)
+    }
+
     /// Where the job lies, if it is there.
     pub fn place(&self, record: &Record) -> Option<String> {
         Some(place_of(&self.inventory, &self.report(record)?.folder))

@@ -37,6 +37,7 @@ fn base(record: &Record, link: LinkState) -> SessionDoc {
         job_id: record.job_id.to_string(),
         agent_version: None,
         delete_requested: record.delete_requested,
+        holder_silent_seconds: None,
     }
 }
 
@@ -67,6 +68,7 @@ pub fn of_session(session: &Session) -> SessionDoc {
     let state = session.state();
     doc.state = state.into();
     doc.views.clone_from(&live.views);
+    doc.holder_silent_seconds = live.holder_silent_since.map(|since| since.elapsed().as_secs());
     doc.leader = live.views.iter().find(|view| view.leads).map(|view| view.id.clone());
     if let Some((status, came)) = &live.status {
         add_status(&mut doc, status, *came, state == State::Running);

@@ -84,7 +84,17 @@ fn lines(gone: &[SessionDoc], pending: &[SessionDoc]) -> String {
     for doc in pending {
         let host = &doc.host;
         text += &match doc.link.known() {
-            Some(link) if link.carries() => format!("{}: still ending\n", label(doc)),
+            Some(_) if let Some(silent) = doc.holder_silent_seconds => {
+                let label = label(doc);
+                format!(
+                    "{label}: its holder on {host} does not answer, for {silent} s now; it is ended when that does, \
+                     `sessd delete --force {label}` kills both\n"
+                )
+            }
+            Some(link) if link.carries() => {
+                let label = label(doc);
+                format!("{label}: still ending; `sessd delete --force {label}` gives it no more time\n")
+            }
             _ => format!("{}: {host} is out of reach; it is ended when {host} is back\n", label(doc)),
         };
     }

@@ -21,6 +21,11 @@ pub enum Trouble {
         /// For so long, in milliseconds.
         silent_ms: u64,
     },
+    /// The host answers, and the job's holder does not.
+    HolderSilent {
+        /// For so long, in milliseconds.
+        silent_ms: u64,
+    },
     /// The link to the session's host is broken or silent.
     Link {
         /// Where it stands: up (and silent), stalled, …; none: elsewhere, as a newer manager says.
@@ -192,6 +197,16 @@ fn head(facts: &Facts<'_>) -> Vec<Part> {
                     .or(format!("`kill -9 {pid}`"), 6),
             ]
         }
+        Trouble::HolderSilent { silent_ms } => {
+            let (name, time) = (facts.session, seconds(*silent_ms));
+            vec![
+                Part::one(format!("the holder of {name} does not answer for {time}, {host} does"), 5)
+                    .or(format!("the holder of {name} does not answer for {time}"), 6)
+                    .or("the holder is silent", 9),
+                Part::one(format!("`sessd info {name}` says what can be done"), 3)
+                    .or(format!("`sessd info {name}`"), 6),
+            ]
+        }
         Trouble::Link { state, silent_ms, why, next_try_ms } => {
             let (cause, time) = (cause(why, host), seconds(*silent_ms));
             let mut parts = Vec::new();
@@ -235,7 +250,9 @@ fn head(facts: &Facts<'_>) -> Vec<Part> {
 /// The line, at most `cols` wide. `wide`: the terminal shows more than ASCII.
 pub fn line(facts: &Facts<'_>, cols: usize, wide: bool) -> String {
     let mut parts = head(facts);
-    parts.insert(1, Part::one(format!("{} runs on", facts.session), 3));
+    if !matches!(facts.trouble, Trouble::HolderSilent { .. }) {
+        parts.insert(1, Part::one(format!("{} runs on", facts.session), 3));
+    }
     if facts.read_only {
         parts.push(Part::one("read only", 8));
     } else {

@@ -7,7 +7,7 @@ use axum::response::{Html, IntoResponse, Response};
 use serde::Deserialize;
 use sessd_base::paths::Paths;
 use sessd_client::core::{Output, Told, Wants};
-use sessd_client::looker::Looker;
+use sessd_client::looker::{Looker, silent_holder};
 use sessd_proto::docs::{Error, Kind, Result};
 use sessd_proto::limits::SCROLLBACK_LINES;
 use sessd_terminal::{Size, Terminal};
@@ -52,6 +52,11 @@ fn look(paths: &Paths, session: &str, lines: usize) -> Result<Screen> {
                 return Ok(Screen { label, host, text: String::new(), note });
             }
             Some(Told::SentAway(why)) => return Err(Error::failed(why, "try again")),
+            Some(Told::State(state)) => {
+                if let Some(silent) = silent_holder(looker.session(), &state) {
+                    return Err(silent);
+                }
+            }
             None if Instant::now() >= until => {
                 let message = format!("{host} does not answer");
                 return Err(Error::new(Kind::Unreachable, message, "try again later"));

@@ -97,12 +97,24 @@ pub struct SessionDoc {
     /// It is to go, and its host was not told yet.
     #[serde(default)]
     pub delete_requested: bool,
+    /// How long its holder owes an answer while its host answers; null: it answers, or nobody can say.
+    #[serde(default)]
+    pub holder_silent_seconds: Option<u64>,
 }
 
 impl SessionDoc {
     /// Where a session stands that is not done, for people.
     pub fn standing(&self) -> String {
-        if self.delete_requested { format!("{}, delete pending", self.state) } else { self.state.to_string() }
+        let mut words = self.state.to_string();
+        for (is, word) in [
+            (self.holder_silent_seconds.is_some(), "holder silent"),
+            (self.delete_requested, "delete pending"),
+        ] {
+            if is {
+                words = format!("{words}, {word}");
+            }
+        }
+        words
     }
 }
 

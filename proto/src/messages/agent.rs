@@ -89,6 +89,10 @@ pub struct EndJob {
     pub job_id: String,
     #[prost(message, optional, tag = "2")]
     pub end: Option<End>,
+    /// Its holder does not answer and the user wants the job gone by force: the holder is killed, and what is left of the job
+    /// is ended when the job is forgotten.
+    #[prost(bool, tag = "3")]
+    pub kill_holder: bool,
 }
 
 /// The agent's answer.

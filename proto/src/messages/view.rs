@@ -224,6 +224,9 @@ pub struct ViewState {
     /// This view is the one whose size is the job's, or would be if the policy were `latest`.
     #[prost(bool, tag = "31")]
     pub sizes: bool,
+    /// How long the job's holder owes an answer while its host answers, in milliseconds; none: it answers, or nobody can say.
+    #[prost(uint64, optional, tag = "32")]
+    pub holder_silent_ms: Option<u64>,
 }
 
 /// What a job is doing, as a view is told.

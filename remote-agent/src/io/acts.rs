@@ -120,6 +120,10 @@ pub(super) fn was_cut_off(folder: &JobFolder, report: &m::JobReport) -> bool {
 
 pub(super) fn end_job(places: &Places, request: &m::EndJob) -> io::Result<LinkAnswer> {
     let folder = places.find(&request.job_id)?.ok_or_else(|| folder::fault("there is no such job here"))?;
+    if request.kill_holder {
+        remains::kill_holder(&folder)?;
+        return Ok(LinkAnswer::Done(m::Empty {}));
+    }
     let mut stream = inventory::connect(&folder, Some(CONNECT))?;
     let mut words = Vec::new();
     Frame::Hello(hello::hello(VERSION, "")).put(0, &mut words);

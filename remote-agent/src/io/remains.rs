@@ -24,6 +24,29 @@ pub(super) fn first(folder: &JobFolder) -> Option<u32> {
     platform::process(leader.0).filter(|now| now.start == leader.1 && !now.dead).map(|now| now.pid)
 }
 
+/// Kills the job's holder, which does not answer. What is left of the job is ended when it is forgotten.
+///
+/// # Errors
+/// It is not sure which process it is, or that one does not go.
+pub(super) fn kill_holder(folder: &JobFolder) -> io::Result<()> {
+    let mark = folder.mark()?.ok_or_else(|| fault("the job's holder left no mark"))?;
+    let is_there = || {
+        // Its lock is held for as long as it lives, whoever has its number by then.
+        let locked = matches!(folder.try_lock(), Ok(None));
+        let same = platform::process(mark.pid).is_some_and(|now| now.start == mark.start && !now.dead);
+        locked && same && mark.boot_id == platform::boot_id()
+    };
+    let began = Instant::now();
+    while is_there() {
+        if began.elapsed().as_millis() as u64 > LAST_MS {
+            return Err(fault(format!("the job's holder (process {}) does not end", mark.pid)));
+        }
+        signal(mark.pid, Step::Kill);
+        sleep(PAUSE);
+    }
+    Ok(())
+}
+
 /// Ends them. Waits: not for the loop.
 ///
 /// # Errors

@@ -75,6 +75,8 @@ pub enum Event<W, L, E> {
     Probe(L),
     /// A member waits for firm news: another probe, soon.
     ProbeAgain,
+    /// A member waits to hear that the host answers: another probe, now.
+    ProbeNow,
     /// Somebody looks at a session there, or nobody does; counts for the waits that begin after it.
     Watched(bool),
     /// A person wants no link, until one does.
@@ -327,6 +329,11 @@ impl<W, L, E: Clone> Host<W, L, E> {
             Event::ProbeAgain => {
                 if let Way::Link(live) = &mut self.way {
                     live.doubt(now);
+                }
+            }
+            Event::ProbeNow => {
+                if matches!(&self.way, Way::Link(live) if live.seen.is_some()) {
+                    self.probe(now);
                 }
             }
             Event::Woke => {

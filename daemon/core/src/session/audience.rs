@@ -54,6 +54,7 @@ impl Session {
             }
         }
         self.views_changed(false);
+        self.ask_holder();
         self.pump();
     }
 
@@ -128,6 +129,10 @@ impl Session {
                     }
                     self.tell_views();
                     self.publish();
+                }
+                if bytes.is_empty() {
+                    // The view owes an answer to what was typed.
+                    self.ask_holder();
                 }
                 if let Some(stream) = self.stream.as_ref().filter(|_| !bytes.is_empty() || withdrawn) {
                     self.out.push(Effect::ToHolder(stream.id, Packet::relayed(frame)));

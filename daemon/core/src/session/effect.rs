@@ -308,6 +308,8 @@ pub struct Shown {
     pub doing: Option<m::ViewDoing>,
     /// Why the state is not known better, or what is not protected.
     pub notes: Vec<String>,
+    /// Since when the job's holder owes an answer while its host answers, by the steady clock.
+    pub holder_silent_since_ms: Option<u64>,
 }
 
 /// What is to be done, in this order.
@@ -345,6 +347,8 @@ pub enum Effect {
     WhenDrained(Uuid),
     /// Have the host looked at again, soon.
     ProbeAgain,
+    /// Have the host looked at now.
+    ProbeNow,
     /// A person is there, and does not ask for the host by that.
     Hasten,
     /// Somebody looks at the session.

@@ -187,6 +187,7 @@ impl Session {
     /// being restarted, wants what is under way.
     pub(super) fn begin_restart(&mut self, job_id: Uuid, caller: Caller, asker: Asker) {
         let label = self.record.label();
+        let (is_silent, silent) = (self.is_holder_silent(), self.silent_error("nothing was changed"));
         let refused = match (&mut self.wish, &self.phase) {
             (Wish::Restart(restart), _) => {
                 restart.waiting.push(asker);
@@ -205,6 +206,7 @@ impl Session {
                 self.restart_is_kept(Restart { job_id, caller, waiting: vec![asker] });
                 return self.keep();
             }
+            (Wish::Keep, Phase::Running | Phase::Disconnected) if is_silent => silent,
             (Wish::Keep, phase) if phase.is_before_the_end() && self.stream.is_some() => {
                 let mut to_restart = Box::new(self.record.clone());
                 to_restart.restart = Some(job_id);
@@ -225,6 +227,7 @@ impl Session {
         self.record.restart = Some(restart.job_id);
         self.wish = Wish::Restart(restart);
         self.end_job(EndReason::Restarted, false);
+        self.ask_holder();
     }
 
     /// The host's link is gone while a restart waits for the job's end: nobody is kept waiting for it.

@@ -1,7 +1,9 @@
 //! A session and its host: what the host says of the job, and what is asked of it.
 
 use super::writes::Then;
-use super::{Answer, Asked, Asker, Effect, HostStage, HostState, Phase, Removed, Session, Write, failed};
+use super::{
+    Answer, Asked, Asker, Effect, HostStage, HostState, Phase, Removed, Session, Wish, Write, failed,
+};
 use crate::reconcile::{Decision, Seen, place_of};
 use crate::record::Record;
 use sessd_proto::docs::host::LOCAL;
@@ -145,6 +147,10 @@ impl Session {
                     self.out.push(Effect::ProbeAgain);
                 }
             }
+            (Asked::End, Some(LinkAnswer::Done(_))) if matches!(&self.wish, Wish::Remove(removal) if removal.by_force) =>
+            {
+                self.out.push(Effect::ProbeNow);
+            }
             (_, Some(LinkAnswer::Refused(refused))) => self.note(refused.detail),
             (_, Some(_)) => {}
         }
@@ -154,6 +160,7 @@ impl Session {
         self.host = state;
         if !self.host.is_up() {
             self.stream = None;
+            self.nobody_is_asked();
             self.opening.is_of_no_use();
             self.interrupted();
             self.disconnected();
@@ -196,6 +203,7 @@ impl Session {
     /// Tells every view where its session stands; only what changed is sent.
     pub(super) fn tell_views(&mut self) {
         let size = self.replica.size();
+        let ago = |since| self.now.steady_ms.saturating_sub(since);
         let state = m::ViewState {
             link: self.link_state().word().to_owned(),
             epoch: self.epoch,
@@ -203,14 +211,20 @@ impl Session {
                 HostStage::Down { next_try_ms, .. } => u64::try_from(next_try_ms).ok(),
                 _ => None,
             },
-            detail: self.host.why().map(|e| e.message.clone()).unwrap_or_default(),
+            // Who does not know of holders that are silent has it said so.
+            detail: match self.host.why() {
+                Some(why) => why.message.clone(),
+                None if self.is_holder_silent() => self.silent_words(),
+                None => String::new(),
+            },
             leader: false,
             cols: size.map_or(0, |s| s.cols.into()),
             rows: size.map_or(0, |s| s.rows.into()),
-            silent_ms: self.host.silent_since_ms.map(|since| self.now.steady_ms.saturating_sub(since)),
+            silent_ms: self.host.silent_since_ms.or(self.silence.since_ms()).map(ago),
             text_rows: None,
             doing: self.doing_now(),
             sizes: false,
+            holder_silent_ms: self.silence.since_ms().map(ago),
         };
         self.views.tell(&state, &mut self.out);
     }

@@ -17,6 +17,7 @@ mod output;
 mod phase;
 mod removal;
 mod scripts;
+mod silence;
 mod stream;
 #[cfg(test)]
 mod tests;
@@ -79,6 +80,8 @@ pub struct Session {
     stream: Option<Stream>,
     /// What the job's holder can do, once it has said so on any stream.
     holder: Option<u64>,
+    /// Whether it answers.
+    silence: silence::Silence,
     /// One that is being opened.
     opening: Opening,
     /// Rises with each new path to the holder.
@@ -125,8 +128,14 @@ impl Session {
     /// when the record is all there is, so that the host may have been told of the job before.
     pub fn new(record: Record, caller: Option<Caller>, manager: Manager, now: Now) -> Self {
         let told = caller.is_none();
-        let shown =
-            Shown { record: record.clone(), status: None, views: Vec::new(), doing: None, notes: Vec::new() };
+        let shown = Shown {
+            record: record.clone(),
+            status: None,
+            views: Vec::new(),
+            doing: None,
+            notes: Vec::new(),
+            holder_silent_since_ms: None,
+        };
         let wish = match record.restart {
             _ if record.delete_requested => Wish::Remove(Removal::default()),
             Some(job_id) => Wish::Restart(Restart { job_id, caller: Caller::default(), waiting: Vec::new() }),
@@ -146,6 +155,7 @@ impl Session {
             preferred: None,
             stream: None,
             holder: None,
+            silence: silence::Silence::default(),
             opening: Opening::None,
             epoch: 0,
             missing_since_ms: None,
@@ -216,7 +226,8 @@ impl Session {
 
     /// When it wants to hear that time has passed, by the steady clock.
     pub fn deadline(&self) -> Option<u64> {
-        [self.needs.redraw_at, self.size_due_ms, self.fetch_due_ms, self.again_at_ms]
+        let silence = self.silence_due_ms();
+        [self.needs.redraw_at, self.size_due_ms, self.fetch_due_ms, self.again_at_ms, silence]
             .into_iter()
             .flatten()
             .min()
@@ -281,6 +292,7 @@ impl Session {
                 self.look(&seen);
             }
             Event::Probed(seen) => {
+                self.host_answered(seen.holder(&self.record));
                 if self.host.is_up() && self.stream.is_none() {
                     self.look(&seen);
                 } else if self.host.is_up() && matches!(self.phase, Phase::Over(_)) {
@@ -336,6 +348,7 @@ impl Session {
         if fetch {
             self.fetch_screen();
         }
+        self.look_for_silence();
         self.pump();
     }
 
@@ -344,6 +357,10 @@ impl Session {
             (Phase::Running, _) => self.reply(asker, Ok(Answer::Done)),
             (Phase::Starting { .. }, Some(why)) => {
                 let why = why.clone();
+                self.reply(asker, Err(why));
+            }
+            _ if self.is_holder_silent() => {
+                let why = self.silent_error("");
                 self.reply(asker, Err(why));
             }
             _ => self.when_running.push(asker),

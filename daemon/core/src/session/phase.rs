@@ -97,6 +97,8 @@ pub struct Restart {
 pub struct Removal {
     /// The user does not want to wait for the host with that.
     pub given_up: bool,
+    /// The job has no time to end in, and nor has a holder that does not answer.
+    pub by_force: bool,
     /// Who waits for it.
     pub waiting: Vec<Asker>,
 }

@@ -13,6 +13,7 @@ impl Session {
             removal.waiting.push(asker);
             // Asked again, by force: a host that is gone for good is given up.
             removal.given_up |= force;
+            removal.by_force |= force;
             return self.remove(force);
         }
         self.failpoint("delete-before-save");
@@ -46,10 +47,15 @@ impl Session {
         };
         match step(job, self.reach(), self.is_given_up()) {
             Step::Forget => self.forget(None, Removed::Gone),
-            Step::AskHolder => self.end_job(EndReason::Deleted, force),
+            Step::AskHolder => {
+                self.end_job(EndReason::Deleted, force);
+                self.ask_holder();
+                self.removal_waits_for_holder();
+            }
             Step::AskHost => {
                 let end = self.end_of(EndReason::Deleted, force);
-                let end = m::EndJob { job_id: self.record.job_id.to_string(), end: Some(end) };
+                let end =
+                    m::EndJob { job_id: self.record.job_id.to_string(), end: Some(end), kill_holder: false };
                 self.ask_agent(Asked::End, LinkAct::End(end));
                 self.out.push(Effect::ProbeAgain);
             }
@@ -89,7 +95,7 @@ impl Session {
     }
 
     /// How the holder is asked to end the job, and in whose name.
-    fn end_of(&self, reason: EndReason, force: bool) -> m::End {
+    pub(super) fn end_of(&self, reason: EndReason, force: bool) -> m::End {
         m::End { reason: reason as i32, force, by: self.manager.name.clone() }
     }
 

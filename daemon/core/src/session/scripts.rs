@@ -43,11 +43,14 @@ impl Session {
             )
         } else if let (None, Some(why)) = (&self.stream, self.host.why()) {
             why.clone()
+        } else if self.is_holder_silent() {
+            self.silent_error("nothing was typed")
         } else if self.knows_scripts() == Some(false) {
             self.too_old()
         } else if let Ok(id) = Uuid::from_slice(&send.id) {
             if self.knows_scripts().is_some() {
                 self.send(&Frame::Send(send.clone()));
+                self.ask_holder();
             }
             if let Some((_, before)) = self.sends.insert(id, (send, asker)) {
                 // It is typed once, and who asked last is told.

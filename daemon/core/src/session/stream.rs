@@ -78,6 +78,7 @@ impl Session {
         self.epoch += 1;
         self.size_told.forget();
         self.stream = Some(stream);
+        self.silence.begins(self.now.steady_ms);
         match self.wish {
             Wish::Remove(_) => self.end_job(EndReason::Deleted, false),
             Wish::Restart(_) => self.end_job(EndReason::Restarted, false),
@@ -119,6 +120,7 @@ impl Session {
         if let Some(stream) = self.stream.take() {
             self.out.push(Effect::Close(stream.id));
             self.out.extend(stream.before.map(Effect::Close));
+            self.nobody_is_asked();
         }
         self.interrupted();
     }
@@ -138,7 +140,7 @@ impl Session {
     }
 
     /// The holder's word on a new stream is the evidence that the job runs.
-    fn runs(&mut self) {
+    pub(super) fn runs(&mut self) {
         if self.may_run() {
             // That it runs is not worth a write: only what a manager that starts has to know.
             let news = self.record.state == State::Init || self.record.place.is_empty();
@@ -159,6 +161,10 @@ impl Session {
             Ok(parsed) => parsed,
             Err(invalid) => return self.fault(format!("does not speak our protocol: {invalid}")),
         };
+        // What ends the stream may be said by whoever relays it.
+        if !matches!(parsed, Frame::Close(_)) {
+            self.holder_spoke();
+        }
         match parsed {
             Frame::Hello(theirs) => {
                 if let Err(skew) = sessd_proto::negotiate(&theirs) {
@@ -213,6 +219,7 @@ impl Session {
 
     fn closed(&mut self, detail: String) {
         self.interrupted();
+        self.nobody_is_asked();
         if let Some(Stream { before: Some(id), .. }) = self.stream.take() {
             // The bypass led nowhere; the way round is still open.
             return self.begin_on(Stream { id, bypass: Bypass::Tried, before: None, features: None });

@@ -133,7 +133,7 @@ impl Session {
                 // A restart that was on its way is overtaken.
                 let before = std::mem::replace(
                     &mut self.wish,
-                    Wish::Remove(Removal { given_up: false, waiting: vec![asker] }),
+                    Wish::Remove(Removal { given_up: false, by_force: force, waiting: vec![asker] }),
                 );
                 (self.record.delete_requested, self.record.restart) = (true, None);
                 self.failpoint("delete-after-save");

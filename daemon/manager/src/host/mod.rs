@@ -174,6 +174,8 @@ pub enum ToHost {
     Disconnect,
     /// A session waits for firm news: take another inventory soon.
     ProbeAgain,
+    /// A session waits to hear that the host answers: take another inventory now.
+    ProbeNow,
     /// Take an inventory now, and tell what it says.
     Probe(oneshot::Sender<Result<Rc<Seen>>>),
     /// This machine slept, or may have, or its network is another: nothing that was known of the link is.

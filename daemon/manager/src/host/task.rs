@@ -160,6 +160,7 @@ impl Task {
             ToHost::Hasten => Event::Hasten,
             ToHost::Disconnect => Event::Disconnect,
             ToHost::ProbeAgain => Event::ProbeAgain,
+            ToHost::ProbeNow => Event::ProbeNow,
             ToHost::Probe(looker) => Event::Probe(looker),
             ToHost::Woke => Event::Woke,
             ToHost::Ended(number, end) => Event::Ended(number, end),

@@ -192,6 +192,8 @@ pub struct Live {
     pub doing: Option<m::ViewDoing>,
     /// Why the state is not known better, or what is not protected.
     pub notes: Vec<String>,
+    /// Since when the job's holder owes an answer while its host answers.
+    pub holder_silent_since: Option<Instant>,
     /// The task has ended; the database has what is left.
     pub gone: bool,
 }
@@ -233,6 +235,7 @@ impl Session {
             views: Vec::new(),
             doing: None,
             notes: Vec::new(),
+            holder_silent_since: None,
             gone: false,
         };
         let session = Rc::new(Self {

@@ -316,6 +316,7 @@ impl Task {
                 }
                 Effect::WhenDrained(view) => self.when_drained(view),
                 Effect::ProbeAgain => self.handle.host.tell(ToHost::ProbeAgain),
+                Effect::ProbeNow => self.handle.host.tell(ToHost::ProbeNow),
                 Effect::Hasten => self.handle.host.hasten(),
                 Effect::Warmed => self.context.warmed(&self.handle),
                 Effect::Claim(name) => {
@@ -362,6 +363,8 @@ impl Task {
         }
         live.doing = shown.doing;
         (live.record, live.views, live.notes) = (shown.record, shown.views, shown.notes);
+        live.holder_silent_since =
+            shown.holder_silent_since_ms.map(|at| self.began + Duration::from_millis(at));
         live.status = shown.status.map(|(status, at)| (status, self.began + Duration::from_millis(at)));
         drop(live);
         self.context.session_changed(&self.handle);

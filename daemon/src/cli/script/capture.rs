@@ -54,7 +54,7 @@ fn screen(looker: &mut Looker, lines: usize) -> Result<(u64, Terminal)> {
         match looker.next(Some(until), None)? {
             Some(Told::Screen { at, size, snapshot, .. }) => return Ok((at, model(size, &snapshot, lines))),
             Some(Told::State(state)) => {
-                if let Some(error) = out_of_reach(&looker.session().host, &state) {
+                if let Some(error) = out_of_reach(looker.session(), &state) {
                     return Err(error);
                 }
             }
@@ -146,7 +146,7 @@ fn output_between(paths: &Paths, session: &str, job: &str, from: u64, to: u64) -
             Some(Told::Output(more)) => bytes.extend_from_slice(&more),
             Some(Told::Screen { .. }) => return Ok(None),
             Some(Told::State(state)) => {
-                if let Some(error) = out_of_reach(&looker.session().host, &state) {
+                if let Some(error) = out_of_reach(looker.session(), &state) {
                     return Err(error);
                 }
             }

@@ -11,7 +11,7 @@ pub mod send;
 pub mod wait;
 
 use sessd_client::core::{Told, Wants};
-use sessd_client::looker::Looker;
+use sessd_client::looker::{Looker, silent_holder};
 use sessd_proto::docs::{Error, Kind, LinkState, Vocabulary};
 use sessd_proto::messages as m;
 use sessd_terminal::{Size, Terminal};
@@ -23,8 +23,12 @@ fn model(size: (u16, u16), snapshot: &[u8], lines: usize) -> Terminal {
     terminal
 }
 
-/// Why a session on a host cannot be looked at, if its link says so and nothing will change that soon.
-pub fn out_of_reach(host: &str, state: &m::ViewState) -> Option<Error> {
+/// Why a session cannot be looked at, if its link or its holder says so and nothing will change that soon.
+pub fn out_of_reach(session: &m::Attached, state: &m::ViewState) -> Option<Error> {
+    if let Some(silent) = silent_holder(session, state) {
+        return Some(silent);
+    }
+    let host = &session.host;
     let why =
         |what: &str| if state.detail.is_empty() { format!("{host} {what}") } else { state.detail.clone() };
     match LinkState::from_word(&state.link) {

@@ -396,11 +396,13 @@ impl Running {
     }
 
     fn say_how_the_host_is(&mut self, state: &ViewState) {
-        let now =
-            out_of_reach(&self.looker.session().host, state).map(|error| error.message).unwrap_or_default();
+        let now = out_of_reach(self.looker.session(), state).map(|error| error.message).unwrap_or_default();
         if now != self.said && !self.quiet {
             match now.is_empty() {
                 true => out::note(&format!("{} is back", self.looker.session().host)),
+                false if state.holder_silent_ms.is_some() => {
+                    out::note(&format!("{now}; it is waited for until it does"));
+                }
                 false => out::note(&format!("{now}; the job runs on, and is waited for")),
             }
             self.said = now;

@@ -33,6 +33,7 @@ pub fn wait(paths: &Paths, args: &WaitArgs, json: bool) -> Result<u8> {
         screen: None,
         state: ViewState::default(),
         said: String::new(),
+        holder_was_silent: false,
         quiet: json,
         end: None,
     };
@@ -64,8 +65,9 @@ struct Waiting {
     wait: Wait,
     screen: Option<Terminal>,
     state: ViewState,
-    /// What was last said of the host.
+    /// What was last said of the host, and that it was the holder's silence.
     said: String,
+    holder_was_silent: bool,
     quiet: bool,
     /// How the job ended, if it did.
     end: Option<EndDoc>,
@@ -156,22 +158,26 @@ impl Waiting {
     /// A host that is out of reach may come back: that is waited for, and said.
     fn say_how_the_host_is(&mut self, state: &ViewState) {
         let host = &self.looker.session().host;
-        let now = out_of_reach(host, state).map(|error| error.message).unwrap_or_default();
+        let now = out_of_reach(self.looker.session(), state).map(|error| error.message).unwrap_or_default();
         if now != self.said {
             let label = self.looker.label();
             if !self.quiet {
                 match now.is_empty() {
+                    true if self.holder_was_silent => {
+                        out::note(&format!("the holder of {label} answers again, and it is waited for"));
+                    }
                     true => out::note(&format!("{host} is back, and {label} is waited for")),
                     false => out::note(&format!("{now}; {label} is waited for until it is back")),
                 }
             }
+            self.holder_was_silent = state.holder_silent_ms.is_some();
             self.said = now;
         }
     }
 
     fn too_late(&self, timeout: &str) -> Error {
         let label = self.looker.label();
-        let why = match out_of_reach(&self.looker.session().host, &self.state) {
+        let why = match out_of_reach(self.looker.session(), &self.state) {
             Some(error) => format!(" ({})", error.message),
             None if self.wait.until().is_activity()
                 && self.state.doing.is_none()

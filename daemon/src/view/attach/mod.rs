@@ -345,6 +345,7 @@ impl View<'_> {
                 None => Trouble::NoManager(why),
             },
             path::Trouble::ManagerSilent(silent_ms) => Trouble::ManagerSilent { pid: its_pid(), silent_ms },
+            path::Trouble::HolderSilent(silent_ms) => Trouble::HolderSilent { silent_ms },
             path::Trouble::Link { state, silent_ms, why, next_try_at_ms } => {
                 let next_try_ms = next_try_at_ms.map(|at| (at as i64 - clock::wall_ms()).max(0) as u64);
                 Trouble::Link { state, silent_ms, why, next_try_ms }

@@ -105,6 +105,7 @@ impl Process {
                 self.undrained.insert(view);
             }
             session::Effect::ProbeAgain => self.host_event(host, host::Event::ProbeAgain),
+            session::Effect::ProbeNow => self.host_event(host, host::Event::ProbeNow),
             session::Effect::Hasten => self.host_event(host, host::Event::Hasten),
             session::Effect::Warmed | session::Effect::Notice(_) | session::Effect::Failpoint(_) => {}
             session::Effect::Claim(name) => {

@@ -2,6 +2,7 @@
 
 mod any_order;
 mod bad_views;
+mod silence;
 mod tables;
 
 use super::*;
@@ -249,6 +250,7 @@ impl Rig {
                     continue;
                 }
                 Effect::ProbeAgain => "look".to_owned(),
+                Effect::ProbeNow => "look-now".to_owned(),
                 Effect::Hasten => "hasten".to_owned(),
                 Effect::Claim(name) => {
                     self.did.push(format!("claim {name}"));
@@ -350,6 +352,11 @@ impl Rig {
             self.tell(Event::Tick);
         }
         self
+    }
+
+    /// When it wants to hear that time has passed, but for the holder's heartbeat.
+    fn due(&self) -> Option<u64> {
+        self.session.deadline().filter(|at| self.session.silence_due_ms() != Some(*at))
     }
 
     /// The manager died: another begins from what was written.

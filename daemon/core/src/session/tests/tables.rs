@@ -138,7 +138,7 @@ fn a_write_that_fails_is_told_to_whoever_asked_and_changes_nothing() {
         rig.holds_writes = true;
         rig.tell(event).let_write(full()).did(&did);
         assert!(matches!((rig.session.phase(), rig.session.wish()), (Phase::Running, Wish::Keep)));
-        assert_eq!(rig.session.deadline(), None, "who asked asks again, if they want");
+        assert_eq!(rig.due(), None, "who asked asks again, if they want");
     }
 }
 
@@ -167,7 +167,7 @@ fn a_session_runs_whether_or_not_the_database_takes_that_now() {
     rig.let_write(full()).did(&["reply 1 Done"]);
     rig.later(500).did(&["save running 10", "look"]);
     rig.let_write(Ok(())).did(&[]);
-    assert_eq!(rig.session.deadline(), None);
+    assert_eq!(rig.due(), None);
 }
 
 #[test]
