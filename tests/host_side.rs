@@ -1,6 +1,7 @@
 //! What holds on the host whoever cleans it, fills it or leaves it: folders made again, records kept, nothing leaked.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -51,6 +52,9 @@ fn what_a_cleaner_took_is_made_again_within_a_minute() {
         world.wait_state(name, "running", SOON);
         folders.push(job_folder(&world, name));
     }
+    world.ok(&["create", "--name", "agent", "--forward-agent", "--", "cat"]);
+    let agent = job_folder(&world, "agent").join("a");
+    fs::remove_file(&agent).expect("the socket of its ssh-agent");
     for (folder, (_, files)) in folders.iter().zip(cleaned) {
         for file in files {
             if file.is_empty() {
@@ -74,11 +78,12 @@ fn what_a_cleaner_took_is_made_again_within_a_minute() {
             });
         }
     }
+    until("the socket of the ssh-agent", Duration::from_secs(70), || UnixStream::connect(&agent).ok());
     for (name, _) in &cleaned[..3] {
         answers_a_new_manager(&world, name);
     }
-    until("all three to run again", SOON, || {
-        (world.list().iter().filter(|session| session["state"] == "running").count() == 3).then_some(())
+    until("all four to run again", SOON, || {
+        (world.list().iter().filter(|session| session["state"] == "running").count() == 4).then_some(())
     });
 }
 

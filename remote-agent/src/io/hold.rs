@@ -34,7 +34,7 @@ use std::time::Instant;
 /// Name of the socket inside the job's folder.
 pub const SOCKET: &str = "s";
 /// Name of the socket inside the job's folder at which its programs find their ssh-agent.
-const AGENT_SOCKET: &str = "a";
+pub(super) const AGENT_SOCKET: &str = "a";
 /// How often to ask for the program's end where nothing tells of it.
 const ASK_MS: u64 = 500;
 /// Bytes taken from the PTY before the connections get their turn.
@@ -69,6 +69,8 @@ struct Holder {
     lock: (File, Id),
     old_lock: Option<File>,
     socket: Option<Id>,
+    /// That of the job's ssh-agent, where it has one.
+    agent_socket: Option<Option<Id>>,
     disk: Disk<Done>,
     keeping: bool,
     sockets: Vec<(SocketId, Socket)>,
@@ -113,9 +115,9 @@ pub fn run(folder: &Path) -> io::Result<()> {
     }
 }
 
-/// Listens on the job's socket.
-pub(super) fn bind() -> io::Result<(UnixListener, Option<Id>)> {
-    Ok((bind_at(SOCKET)?, upkeep::at(Path::new(SOCKET))?))
+/// Listens on a socket in the job's folder.
+pub(super) fn bind(name: &str) -> io::Result<(UnixListener, Option<Id>)> {
+    Ok((bind_at(name)?, upkeep::at(Path::new(name))?))
 }
 
 fn bind_at(name: &str) -> io::Result<UnixListener> {
@@ -140,13 +142,13 @@ impl Holder {
             return Err(fault("this job was started before"));
         }
         let size = size_of(spec.cols, spec.rows).unwrap_or(Size { cols: 80, rows: 24 });
-        let (listener, socket) = bind()?;
+        let (listener, socket) = bind(SOCKET)?;
         let own = std::process::id();
         let start = start_of(own);
         let mark = HolderMark { pid: own, start, boot_id: platform::boot_id() };
         let managers: Vec<String> =
             Some(&spec.manager_id).filter(|id| Uuid::parse_str(id).is_ok()).cloned().into_iter().collect();
-        let agent = if spec.agent { Some(bind_at(AGENT_SOCKET)?) } else { None };
+        let (agent, agent_socket) = if spec.agent { Some(bind(AGENT_SOCKET)?) } else { None }.unzip();
         // All that a full disk can refuse comes before the program: it is never run twice, nor without a record.
         folder.write_managers(&managers)?;
         folder.write_mark(&mark)?;
@@ -189,6 +191,7 @@ impl Holder {
             lock: (lock, lock_id),
             old_lock: None,
             socket,
+            agent_socket,
             disk,
             keeping: false,
             sockets: Vec::new(),
@@ -592,6 +595,8 @@ impl Holder {
             lock: self.lock.1,
             old_lock: self.old_lock.take(),
             socket: self.socket,
+            // It is listened on for as long as the job runs.
+            agent: self.agent_socket.filter(|_| self.listeners.iter().any(|(number, _)| *number == AGENT)),
         };
         // There is one at a time, and room for it.
         self.keeping = self.disk.put(move || task.run()).is_some();
@@ -606,6 +611,13 @@ impl Holder {
             }
             if let Some((listener, id)) = done.socket {
                 (self.listener, self.socket) = (listener, id);
+            }
+            if let Some((listener, id)) = done.agent {
+                self.agent_socket = Some(id);
+                // The job may have ended meanwhile.
+                if let Some((_, old)) = self.listeners.iter_mut().find(|(number, _)| *number == AGENT) {
+                    *old = Listening::own(listener);
+                }
             }
             self.machine.handle(self.now, Event::Kept(Kept { exit: done.exit, failed: done.failed }));
         }

@@ -1,6 +1,6 @@
 //! Carrying out what the holder keeps on disk, beside its loop: everything here may wait for a disk for as long as it likes.
 
-use super::hold::{SOCKET, bind};
+use super::hold::{AGENT_SOCKET, SOCKET, bind};
 use crate::io::detach;
 use crate::io::folder::{HolderMark, JobFolder, fault};
 use crate::io::upkeep::{self, Id, Parts};
@@ -23,6 +23,8 @@ pub struct Task {
     pub old_lock: Option<File>,
     /// The socket that we listen on.
     pub socket: Option<Id>,
+    /// The one at which the job's programs find their ssh-agent. `None`: they have none.
+    pub agent: Option<Option<Id>>,
 }
 
 /// What came of it.
@@ -32,6 +34,8 @@ pub struct Done {
     pub lock: Option<(File, Id)>,
     /// The socket, where it was made anew.
     pub socket: Option<(UnixListener, Option<Id>)>,
+    /// The same of the job's ssh-agent.
+    pub agent: Option<(UnixListener, Option<Id>)>,
     /// The exit record, and the last screen, are on disk. `None`: they were not asked for.
     pub exit: Option<(bool, bool)>,
     /// What could not be done: the disk may be full, or away.
@@ -88,6 +92,10 @@ impl Task {
             mark: at("holder")?.is_some(),
             managers: at("managers")?.is_some(),
             socket: self.socket.is_some() && at(SOCKET)? == self.socket,
+            agent: match self.agent {
+                Some(id) => id.is_some() && at(AGENT_SOCKET)? == id,
+                None => true,
+            },
         };
         let missing = upkeep::missing(there);
         if missing.folder {
@@ -111,7 +119,10 @@ impl Task {
             self.folder.write_managers(&self.keeping.managers)?;
         }
         if missing.socket {
-            done.socket = Some(bind()?);
+            done.socket = Some(bind(SOCKET)?);
+        }
+        if missing.agent && self.agent.is_some() {
+            done.agent = Some(bind(AGENT_SOCKET)?);
         }
         Ok(())
     }

@@ -46,6 +46,8 @@ pub struct Parts {
     pub managers: bool,
     /// The socket we listen on.
     pub socket: bool,
+    /// The one at which the job's programs find their ssh-agent, where they have one.
+    pub agent: bool,
 }
 
 /// Which parts have to be made again, given which are there.
@@ -59,6 +61,7 @@ pub fn missing(there: Parts) -> Parts {
         mark: gone(there.mark),
         managers: gone(there.managers),
         socket: gone(there.socket),
+        agent: gone(there.agent),
     }
 }
 
@@ -67,9 +70,16 @@ mod tests {
     use super::*;
 
     const ALL: Parts =
-        Parts { folder: true, lock: true, spec: true, mark: true, managers: true, socket: true };
-    const NONE: Parts =
-        Parts { folder: false, lock: false, spec: false, mark: false, managers: false, socket: false };
+        Parts { folder: true, lock: true, spec: true, mark: true, managers: true, socket: true, agent: true };
+    const NONE: Parts = Parts {
+        folder: false,
+        lock: false,
+        spec: false,
+        mark: false,
+        managers: false,
+        socket: false,
+        agent: false,
+    };
 
     #[test]
     fn what_is_missing_is_made_again_and_with_the_folder_everything() {
@@ -77,6 +87,7 @@ mod tests {
         assert_eq!(missing(NONE), ALL);
         assert_eq!(missing(Parts { folder: false, ..ALL }), ALL);
         assert_eq!(missing(Parts { socket: false, ..ALL }), Parts { socket: true, ..NONE });
+        assert_eq!(missing(Parts { agent: false, ..ALL }), Parts { agent: true, ..NONE });
         assert_eq!(
             missing(Parts { lock: false, mark: false, ..ALL }),
             Parts { lock: true, mark: true, ..NONE }
