@@ -40,9 +40,6 @@ fn main() {
         pages.sort_by(|a, b| a.path.cmp(&b.path));
         index = fs::read_to_string(web.join("index.html")).unwrap_or_else(|e| fail("index.html", &e));
     }
-    // What runs when the packages come later.
-    let seen = if modules.exists() { modules.join(".package-lock.json") } else { web.clone() };
-    println!("cargo:rerun-if-changed={}", seen.display());
     for name in ["index.html", "package.json", "package-lock.json", "src", "style"] {
         println!("cargo:rerun-if-changed={}", web.join(name).display());
     }
@@ -71,7 +68,11 @@ fn bring_packages(web: &Path, modules: &Path) -> bool {
     // Two builds at a time must not bring them into the same folder.
     let Ok(guard) = File::open(web.join("package.json")) else { return false };
     let _ = guard.lock();
+    // Where they could not be brought there is no such file, and the next build tries again.
+    let brought = modules.join(".package-lock.json");
+    let look_again = |path: &Path| println!("cargo:rerun-if-changed={}", path.display());
     if is_brought(web, modules) {
+        look_again(&brought);
         return true;
     }
     let npm = Command::new("npm")
@@ -83,8 +84,12 @@ fn bring_packages(web: &Path, modules: &Path) -> bool {
         .stderr(Stdio::null())
         .status();
     match npm {
-        Ok(status) if status.success() => true,
+        Ok(status) if status.success() => {
+            look_again(&brought);
+            true
+        }
         Ok(_) => {
+            look_again(&brought);
             println!(
                 "cargo:warning=built without the web view: `npm ci` in web/ failed (is there a network?)"
             );
@@ -92,6 +97,10 @@ fn bring_packages(web: &Path, modules: &Path) -> bool {
         }
         Err(_) => {
             println!("cargo:warning=built without the web view: there is no npm (install Node.js with npm)");
+            // The build after it was installed has it.
+            println!("cargo:rerun-if-env-changed=PATH");
+            let path = env::var_os("PATH").unwrap_or_default();
+            env::split_paths(&path).filter(|folder| folder.is_dir()).for_each(|folder| look_again(&folder));
             false
         }
     }

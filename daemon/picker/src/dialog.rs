@@ -20,8 +20,8 @@ pub(crate) enum Dialog {
     Tags(String, Edit),
     /// Something that cannot be taken back.
     Confirm(Confirm),
-    /// What the keys do.
-    Help,
+    /// What the keys do, from that line on.
+    Help(u16),
 }
 
 impl Dialog {
@@ -29,7 +29,7 @@ impl Dialog {
         match self {
             Self::New(new) => new.paste(text),
             Self::Rename(_, edit) | Self::Tags(_, edit) => edit.insert(text),
-            Self::Confirm(_) | Self::Help => {}
+            Self::Confirm(_) | Self::Help(_) => {}
         }
     }
 }

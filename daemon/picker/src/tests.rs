@@ -462,6 +462,49 @@ fn it_fits_into_small_and_large_terminals() {
 }
 
 #[test]
+fn every_word_of_the_help_and_of_what_a_question_takes_can_be_read_in_a_small_terminal() {
+    let mut m = offline();
+    let words = |screen: &str| -> Vec<String> { screen.split_whitespace().map(str::to_owned).collect() };
+    let whole = screen(&mut m, 100, 160, 40);
+    press(&mut m, 100, "?");
+    let help = screen(&mut m, 100, 160, 40);
+    let wanted: Vec<String> = words(&help).into_iter().filter(|word| !words(&whole).contains(word)).collect();
+    assert!(wanted.len() > 40, "{wanted:?}");
+    for (cols, height) in [(40, 12), (30, 8), (64, 16)] {
+        press(&mut m, 200, "\x1b[27u?");
+        let mut seen = Vec::new();
+        for _ in 0..60 {
+            seen.extend(words(&screen(&mut m, 200, cols, height)));
+            press(&mut m, 200, "j");
+        }
+        for word in &wanted {
+            assert!(seen.contains(word) || word.contains('─') || word == "keys", "{word} at {cols}x{height}");
+        }
+        // It ends there, and begins where it began.
+        press(&mut m, 200, &"k".repeat(60));
+        assert!(screen(&mut m, 200, cols, height).contains("attach; the"), "{cols}x{height}");
+        assert!(m.dialog.is_some());
+    }
+    for (keys, wanted) in [
+        ("\x1b[27un", ["enter makes it", "esc back", "tab field", "up down host"]),
+        ("\x1b[27ud", ["y: yes", "1-9:", "that one instead", "no"]),
+    ] {
+        press(&mut m, 300, keys);
+        let small = words(&screen(&mut m, 300, 40, 12)).join(" ").replace("│ │ ", "");
+        for what in wanted {
+            assert!(small.contains(what), "{what}: {small}");
+        }
+    }
+    let secret =
+        Question { host: "box".into(), text: String::new(), prompt: "passphrase: ".into(), echo: false };
+    m.handle(at(400), Event::Asked(1, 1, secret));
+    let small = words(&screen(&mut m, 400, 40, 12)).join(" ").replace("│ │ ", "");
+    for what in ["passphrase:", "not shown;", "enter answers", "esc", "declines"] {
+        assert!(small.contains(what), "{what}: {small}");
+    }
+}
+
+#[test]
 fn without_colours_there_are_none_and_without_more_than_ascii_nothing_else() {
     let mut m = offline();
     m.look = Look { colour: false, wide: false };

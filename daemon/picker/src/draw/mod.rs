@@ -2,6 +2,8 @@
 
 mod over;
 
+pub(crate) use over::help_scrolls;
+
 use crate::Now;
 use crate::dialog::Dialog;
 use crate::edit::Edit;

@@ -27,6 +27,11 @@ fn frame(buffer: &mut Buffer, title: &str, width: u16, height: u16, paint: Paint
     Rect::new(area.x + 2, area.y + 1, width.saturating_sub(4), height.saturating_sub(2))
 }
 
+/// Width of the names of the keys in the help, with the gap behind.
+const KEYS: u16 = 12;
+/// Width of the help, where there is room.
+const HELP_WIDTH: u16 = 66;
+
 const HELP: [(&str, &str); 16] = [
     ("enter", "attach; the detach key (Ctrl-\\) comes back here"),
     ("1-9", "attach to the one of that number"),
@@ -46,15 +51,34 @@ const HELP: [(&str, &str); 16] = [
     ("waiting", "its job wants somebody"),
 ];
 
+/// The help in lines of so much room.
+fn help(width: u16) -> Vec<(&'static str, String)> {
+    let lines = HELP.iter().flat_map(|(key, what)| {
+        let what = wrapped(what, width.saturating_sub(KEYS)).into_iter().enumerate();
+        what.map(|(at, line)| (if at == 0 { *key } else { "" }, line))
+    });
+    lines.collect()
+}
+
+/// How far the help can be scrolled on a screen of that size.
+pub(crate) fn help_scrolls(area: Rect) -> u16 {
+    let lines = help(HELP_WIDTH.min(area.width.saturating_sub(4))).len() as u16;
+    lines.saturating_sub(area.height.saturating_sub(2))
+}
+
 /// What is open over the list; the place of the cursor.
 pub(super) fn dialog(machine: &Machine, paint: Paint, buffer: &mut Buffer) -> Option<(u16, u16)> {
     match machine.dialog.as_ref()? {
         Dialog::Rename(..) | Dialog::Tags(..) => None,
-        Dialog::Help => {
-            let area = frame(buffer, "keys", 66, HELP.len() as u16, paint);
-            for ((key, what), y) in HELP.iter().zip(area.y..area.bottom()) {
-                text(buffer, area.x, y, 11, key, paint.bold());
-                text(buffer, area.x + 12, y, area.width.saturating_sub(12), what, Style::new());
+        Dialog::Help(top) => {
+            let lines = help(HELP_WIDTH.min(buffer.area.width.saturating_sub(4)));
+            let scrolls = help_scrolls(buffer.area);
+            let title = if scrolls > 0 { "keys: up down for more" } else { "keys" };
+            let area = frame(buffer, title, HELP_WIDTH, lines.len() as u16, paint);
+            let top = usize::from((*top).min(scrolls));
+            for ((key, what), y) in lines[top..].iter().zip(area.y..area.bottom()) {
+                text(buffer, area.x, y, KEYS - 1, key, paint.bold());
+                text(buffer, area.x + KEYS, y, area.width.saturating_sub(KEYS), what, Style::new());
             }
             None
         }
@@ -62,18 +86,21 @@ pub(super) fn dialog(machine: &Machine, paint: Paint, buffer: &mut Buffer) -> Op
             let hosts = new.fitting.len().clamp(1, 10) as u16;
             let title =
                 if machine.list.entries.is_empty() { "no session yet: make one" } else { "a new session" };
-            let area = frame(buffer, title, 56, hosts + 4, paint);
+            let hint = "enter makes it  esc back  tab field  up down host";
+            let hint = wrapped(hint, 56.min(buffer.area.width.saturating_sub(4)));
+            let below = hint.len() as u16;
+            let area = frame(buffer, title, 56, hosts + 3 + below, paint);
             let line = |at: u16| Rect::new(area.x, area.y + at, area.width, 1);
             let name = field(buffer, line(0), "name (or none): ", &new.name, paint);
             let host = field(buffer, line(1), "host:           ", &new.host, paint);
-            let room = usize::from(area.height.saturating_sub(3));
+            let room = usize::from(area.height.saturating_sub(2 + below));
             let top = (new.chosen + 1).saturating_sub(room.max(1));
             for (at, (one, y)) in new
                 .fitting
                 .iter()
                 .enumerate()
                 .skip(top)
-                .zip(area.y + 2..area.bottom().saturating_sub(1))
+                .zip(area.y + 2..area.bottom().saturating_sub(below))
                 .map(|((at, one), y)| (at, (one, y)))
             {
                 let chosen = at == new.chosen;
@@ -91,8 +118,9 @@ pub(super) fn dialog(machine: &Machine, paint: Paint, buffer: &mut Buffer) -> Op
                     paint.dim(),
                 );
             }
-            let hint = "enter makes it  esc back  tab field  up down host";
-            text(buffer, area.x, area.bottom().saturating_sub(1), area.width, hint, paint.dim());
+            for (line, y) in hint.iter().zip(area.bottom().saturating_sub(below)..) {
+                text(buffer, area.x, y, area.width, line, paint.dim());
+            }
             Some(if new.at_host { host } else { name })
         }
         Dialog::Confirm(confirm) => {
@@ -125,12 +153,17 @@ pub(super) fn dialog(machine: &Machine, paint: Paint, buffer: &mut Buffer) -> Op
                 _ => "y: yes   any other key: no",
             };
             let width = buffer.area.width.saturating_sub(6).min(64);
-            let lines = wrapped(&said, width);
-            let area = frame(buffer, title, width, lines.len() as u16 + 1, paint);
-            for (line, y) in lines.iter().zip(area.y..area.bottom()) {
+            let (lines, hint) = (wrapped(&said, width), wrapped(hint, width));
+            let below = hint.len() as u16;
+            let area = frame(buffer, title, width, lines.len() as u16 + below, paint);
+            // What to press is seen, however much it is about.
+            let hints_at = area.bottom().saturating_sub(below).max(area.y);
+            for (line, y) in lines.iter().zip(area.y..hints_at) {
                 text(buffer, area.x, y, area.width, line, paint.bold());
             }
-            text(buffer, area.x, area.bottom().saturating_sub(1), area.width, hint, paint.dim());
+            for (line, y) in hint.iter().zip(hints_at..area.bottom()) {
+                text(buffer, area.x, y, area.width, line, paint.dim());
+            }
             None
         }
     }
@@ -144,20 +177,25 @@ pub(super) fn question(machine: &Machine, paint: Paint, buffer: &mut Buffer) -> 
     let prompt = wrapped(&asked.question.prompt, width);
     lines.extend(prompt);
     let shown = Edit::new(&asked.shown());
-    let area = frame(buffer, &format!("{} asks", asked.question.host), width, lines.len() as u16 + 2, paint);
-    // The end is what is asked: where there is no room for all, the beginning goes.
-    let room = usize::from(area.height.saturating_sub(2));
-    let from = lines.len().saturating_sub(room);
-    for (line, y) in lines[from..].iter().zip(area.y..area.bottom()) {
-        text(buffer, area.x, y, area.width, line, Style::new());
-    }
-    let at = Rect::new(area.x, area.bottom().saturating_sub(2), area.width, 1);
-    let cursor = field(buffer, at, "", &shown, paint);
     let hint = if asked.question.echo {
         "enter answers  esc declines"
     } else {
         "not shown; enter answers  esc declines"
     };
-    text(buffer, area.x, area.bottom().saturating_sub(1), area.width, hint, paint.dim());
+    let hint = wrapped(hint, width);
+    let below = hint.len() as u16;
+    let area =
+        frame(buffer, &format!("{} asks", asked.question.host), width, lines.len() as u16 + 1 + below, paint);
+    // The end is what is asked: where there is no room for all, the beginning goes.
+    let room = usize::from(area.height.saturating_sub(1 + below));
+    let from = lines.len().saturating_sub(room);
+    for (line, y) in lines[from..].iter().zip(area.y..area.bottom()) {
+        text(buffer, area.x, y, area.width, line, Style::new());
+    }
+    let at = Rect::new(area.x, area.bottom().saturating_sub(1 + below), area.width, 1);
+    let cursor = field(buffer, at, "", &shown, paint);
+    for (line, y) in hint.iter().zip(area.bottom().saturating_sub(below)..area.bottom()) {
+        text(buffer, area.x, y, area.width, line, paint.dim());
+    }
     Some(cursor)
 }

@@ -100,7 +100,7 @@ impl Machine {
                 self.with_ended = !self.with_ended;
                 self.arrange();
             }
-            Key::Char('?') => self.dialog = Some(Dialog::Help),
+            Key::Char('?') => self.dialog = Some(Dialog::Help(0)),
             Key::Escape if self.peeking => {
                 self.peeking = false;
                 self.follow();
@@ -231,6 +231,10 @@ impl Machine {
                 return;
             }
             Input::Click(..) | Input::Wheel(..) => {
+                if let (Dialog::Help(top), Input::Wheel(up, ..)) = (&mut dialog, input) {
+                    *top =
+                        if *up { top.saturating_sub(1) } else { *top + 1 }.min(draw::help_scrolls(self.area));
+                }
                 self.dialog = Some(dialog);
                 return;
             }
@@ -243,7 +247,19 @@ impl Machine {
             return;
         }
         match &mut dialog {
-            Dialog::Help => return,
+            Dialog::Help(top) => {
+                let last = draw::help_scrolls(self.area);
+                *top = match key {
+                    Key::Down | Key::Char('j') => *top + 1,
+                    Key::Up | Key::Char('k') => top.saturating_sub(1),
+                    Key::PageDown | Key::Char(' ') => *top + self.area.height.saturating_sub(3),
+                    Key::PageUp => top.saturating_sub(self.area.height.saturating_sub(3)),
+                    Key::Home => 0,
+                    Key::End => last,
+                    _ => return,
+                }
+                .min(last);
+            }
             Dialog::Rename(id, name) => match key {
                 Key::Enter => {
                     let (id, name) = (id.clone(), name.text().trim().to_owned());
