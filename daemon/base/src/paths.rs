@@ -117,10 +117,17 @@ impl Paths {
     /// # Errors
     /// When one cannot be made, belongs to somebody else, or is open to others.
     pub fn make(&self) -> Result<()> {
-        if self.state().starts_with(&self.home) && !self.home.exists() {
+        let home = if self.state().starts_with(&self.home) { self.home.try_exists() } else { Ok(true) };
+        let (why, which) = match home {
+            Ok(true) => (String::new(), ""),
+            Ok(false) => ("does not exist".to_owned(), "one that does"),
+            // That it cannot be looked at says nothing of whether it is there.
+            Err(error) => (format!("cannot be reached: {error}"), "one that can"),
+        };
+        if !why.is_empty() {
             return Err(Error::failed(
-                format!("the home folder {} does not exist", self.home.display()),
-                "set HOME to one that does, or SESSD_HOME to a folder",
+                format!("the home folder {} {why}", self.home.display()),
+                format!("set HOME to {which}, or SESSD_HOME to a folder"),
             ));
         }
         for file in [&self.database, &self.socket] {
@@ -247,5 +254,16 @@ mod tests {
         assert_eq!(of("~"), Path::new("/h"));
         assert_eq!(of("ssh"), Path::new("/etc/ssh"));
         assert_eq!(of("/a"), Path::new("/a"));
+    }
+
+    #[test]
+    fn a_home_that_cannot_be_looked_at_is_not_said_not_to_exist() {
+        let root = tempfile::tempdir().unwrap();
+        std::os::unix::fs::symlink("loops", root.path().join("loops")).unwrap();
+        for (name, said) in [("none", "does not exist"), ("loops", "cannot be reached: ")] {
+            let home = root.path().join(name);
+            let error = paths(&[("HOME", home.to_str().unwrap())]).unwrap().make().unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
     }
 }

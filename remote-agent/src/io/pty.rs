@@ -129,8 +129,8 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16, own: &[(&str, OsString)]) -> 
 
     let home = std::env::var("HOME").unwrap_or_default();
     let cwd = folder_of(&spec.cwd, &home, |path| path.is_dir());
-    if !cwd.is_dir() {
-        return Err(fault(format!("the folder {} does not exist", cwd.display())));
+    if let Err(why) = is_folder(&cwd) {
+        return Err(fault(format!("the folder {} {why}", cwd.display())));
     }
     let shell = login_shell();
     let (mut command, started) = match spec.command.as_slice() {
@@ -238,6 +238,18 @@ fn folder_of(cwd: &str, home: &str, is_dir: impl Fn(&Path) -> bool) -> PathBuf {
     }
 }
 
+/// Can a job begin there? What is wrong with it: only what is known not to be there does not exist.
+fn is_folder(path: &Path) -> Result<(), String> {
+    match std::fs::metadata(path) {
+        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(_) => Err("is a file".to_owned()),
+        Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            Err("does not exist".to_owned())
+        }
+        Err(e) => Err(format!("cannot be reached: {e}")),
+    }
+}
+
 fn printable(text: &str) -> String {
     text.chars().filter(|c| !c.is_control()).take(80).collect()
 }
@@ -274,5 +286,21 @@ mod tests {
         ] {
             assert_eq!(folder_of(cwd, home, there), Path::new(wanted), "{cwd:?} of {home:?}");
         }
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_looked_at_is_not_said_not_to_exist() {
+        let root = std::env::temp_dir().join(format!("sessd-folder-{}", std::process::id()));
+        std::fs::create_dir_all(&root).unwrap();
+        let (file, loops) = (root.join("file"), root.join("loops"));
+        std::fs::write(&file, "").unwrap();
+        std::os::unix::fs::symlink("loops", &loops).unwrap();
+        let said = |path: &Path| is_folder(path).unwrap_err();
+        let all = [said(&root.join("none")), said(&file.join("x")), said(&file), said(&loops)];
+        let here = is_folder(&root);
+        std::fs::remove_dir_all(&root).unwrap();
+        assert_eq!(here, Ok(()));
+        assert_eq!(all[..3], ["does not exist", "does not exist", "is a file"]);
+        assert!(all[3].starts_with("cannot be reached: "), "{}", all[3]);
     }
 }
