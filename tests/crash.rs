@@ -186,24 +186,31 @@ fn an_end_is_recorded_with_its_screen_wherever_the_manager_dies() {
     }
 }
 
+/// A session, as `first` leaves it, is restarted while the manager is killed at `point`: it has one new job.
+fn restarts_once(point: &str, first: impl Fn(&World)) -> (World, PathBuf) {
+    let world = World::new();
+    let (path, script) = counted(&world);
+    world.create("dev", &script);
+    let before = world.wait_state("dev", "running", SOON);
+    until("the job to have begun", SOON, || (runs(&path).len() == 1).then_some(()));
+    first(&world);
+    world.kill_manager();
+    let manager = start_armed(&world, point);
+    // The manager may die as soon as it hears of the job that runs.
+    world.ok(&["restart", "dev"]);
+    assert!(!procs::alive(manager), "{point} was never got to");
+    let after = world.wait_state("dev", "running", SOON);
+    assert_eq!(before["id"], after["id"], "{point}");
+    assert_ne!(before["job_id"], after["job_id"], "{point}");
+    until("the job to have begun again", SOON, || (runs(&path).len() == 2).then_some(()));
+    agree(&world, point, 1);
+    (world, path)
+}
+
 #[test]
 fn a_restart_is_one_new_job_wherever_the_manager_dies() {
     for point in RESTART.iter().chain(EXIT).chain(&CREATE[2..6]) {
-        let world = World::new();
-        let (path, script) = counted(&world);
-        world.create("dev", &script);
-        let before = world.wait_state("dev", "running", SOON);
-        until("the job to have begun", SOON, || (runs(&path).len() == 1).then_some(()));
-        world.kill_manager();
-        let manager = start_armed(&world, point);
-        // The manager may die as soon as it hears of the job that runs.
-        world.ok(&["restart", "dev"]);
-        assert!(!procs::alive(manager), "{point} was never got to");
-        let after = world.wait_state("dev", "running", SOON);
-        assert_eq!(before["id"], after["id"], "{point}");
-        assert_ne!(before["job_id"], after["job_id"], "{point}");
-        until("the job to have begun again", SOON, || (runs(&path).len() == 2).then_some(()));
-        agree(&world, point, 1);
+        let (world, path) = restarts_once(point, |_| ());
         world.kill_manager();
         world.wait_state("dev", "running", SOON);
         agree(&world, point, 1);
@@ -214,21 +221,10 @@ fn a_restart_is_one_new_job_wherever_the_manager_dies() {
 #[test]
 fn a_done_session_that_is_restarted_has_one_new_job_wherever_the_manager_dies() {
     for point in AGAIN {
-        let world = World::new();
-        let (path, script) = counted(&world);
-        world.create("dev", &script);
-        let before = world.wait_state("dev", "running", SOON);
-        world.ok(&["send", "dev", "--enter", "on"]);
-        world.wait_state("dev", "done", SOON);
-        world.kill_manager();
-        let manager = start_armed(&world, point);
-        world.ok(&["restart", "dev"]);
-        assert!(!procs::alive(manager), "{point} was never got to");
-        let after = world.wait_state("dev", "running", SOON);
-        assert_eq!(before["id"], after["id"], "{point}");
-        assert_ne!(before["job_id"], after["job_id"], "{point}");
-        until("the job to have begun again", SOON, || (runs(&path).len() == 2).then_some(()));
-        agree(&world, point, 1);
+        restarts_once(point, |world| {
+            world.ok(&["send", "dev", "--enter", "on"]);
+            world.wait_state("dev", "done", SOON);
+        });
     }
 }
 
