@@ -57,7 +57,12 @@ impl HolderMachine {
         if !self.hub.terminal().has_signals() {
             return;
         }
-        for signal in self.hub.take_signals() {
+        let signals = self.hub.take_signals();
+        if self.job.spec.plain {
+            // There is no terminal: the bytes of a file that is fetched say nothing to people.
+            return;
+        }
+        for signal in signals {
             match &signal {
                 Signal::Notice { title, body } => self.notices.put("notice", title, body, now),
                 Signal::Bell => self.notices.put("bell", "", "", now),

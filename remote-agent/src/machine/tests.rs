@@ -663,6 +663,21 @@ fn a_plain_job_waits_for_its_reader_its_input_ends_and_so_does_its_time() {
 }
 
 #[test]
+fn the_bytes_of_a_file_that_is_fetched_say_nothing_to_people() {
+    for plain in [false, true] {
+        let mut world = World::new(JobSpec { plain, ..JobSpec::default() });
+        world.handle(Event::Opened(ONE));
+        let subscribe = m::Subscribe { from: Some(0), credit: 1 << 20, ..m::Subscribe::default() };
+        world.frame(ONE, Frame::Subscribe(subscribe));
+        world.output(b"\x1b]9;wire me money\x07\x07\x1b]9;4;3\x07");
+        world.pass(10_000);
+        let told =
+            world.sent.iter().any(|(_, word)| word.contains("wire me money") && word.starts_with("Notice"));
+        assert_eq!(told, !plain, "{:?}", world.sent);
+    }
+}
+
+#[test]
 fn the_end_of_a_plain_job_that_ended_at_once_waits_for_its_reader() {
     let mut world = World::new(JobSpec { plain: true, ..JobSpec::default() });
     world.handle(Event::Opened(ONE));
