@@ -158,3 +158,17 @@ fn whoever_waits_is_told_what_came_instead() {
     world.fails(&["wait", "ends", "--for", "(", "--regex"], 2);
     world.fails(&["send", "goes", "x"], 3);
 }
+
+#[test]
+fn a_command_that_is_not_there_ends_run_as_a_shell_would_and_names_what_to_do() {
+    let world = World::new();
+    let said = world.fails(&["run", "--", "no-such-command"], 127);
+    assert!(said.contains("`no-such-command` was not found on this host: nothing was started"), "{said}");
+    let said = world.fails(&["run", "--", "/etc/passwd"], 126);
+    assert!(said.contains("may not be executed") && said.contains("`chmod +x`"), "{said}");
+    let said = world.fails(&["run", "--", "ls -la | wc"], 127);
+    assert!(said.contains("`sessd run -- sh -c 'ls -la | wc'`"), "{said}");
+    // What is made and not run has the contract's code, and says by its kind what it is.
+    let said = world.json_error(&["create", "--", "no-such-command"], 1);
+    assert_eq!(said["kind"], "no-such-command");
+}

@@ -92,7 +92,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         }))),
         ("spawned!", reply(m::LinkAnswer::Spawned(m::Spawned { pid: 7, warnings: vec!["w".into()], ..m::Spawned::default() }))),
         ("done!", reply(m::LinkAnswer::Done(m::Empty {}))),
-        ("refused!", reply(m::LinkAnswer::Refused(m::Refused { detail: "no".into(), final_answer: true }))),
+        ("refused!", reply(m::LinkAnswer::Refused(m::Refused { detail: "no".into(), final_answer: true, ..m::Refused::default() }))),
         ("screen!", reply(m::LinkAnswer::Screen(m::Screen { snapshot: b"x".to_vec(), cols: 80, rows: 24 }))),
         ("open", Frame::Open(m::Open { job_id: "j".into() })),
         ("subscribe", Frame::Subscribe(m::Subscribe { from: Some(0), credit: 64, scrollback_lines: 9, status_only: true })),
@@ -238,6 +238,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("attach-terminal", Frame::Attach(m::Attach { session: "s".into(), terminal: "t".into(), no_images: true, ..m::Attach::default() })),
         ("view-state-holder", Frame::ViewState(m::ViewState { holder_silent_ms: Some(5), ..m::ViewState::default() })),
         ("end-killing?", request(m::LinkAct::End(m::EndJob { kill_holder: true, ..m::EndJob::default() }))),
+        ("refused-command!", reply(m::LinkAnswer::Refused(m::Refused { exit_code: Some(127), ..m::Refused::default() }))),
     ]
 }
 

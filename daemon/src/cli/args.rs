@@ -96,6 +96,21 @@ pub enum Verb {
         /// bash, zsh, fish, elvish or powershell
         shell: clap_complete::Shell,
     },
+    /// The manual: prints the page of sessd or of a verb, or writes all pages into a folder
+    Man(ManArgs),
+}
+
+/// Flags of `man`.
+#[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  \
+    sessd man create | man -l -\n  \
+    sessd man --dir ~/.local/share/man/man1       then `man sessd` and `man sessd-create`")]
+pub struct ManArgs {
+    /// A verb, such as `create` or `host adopt`; without one the page of sessd itself
+    pub verb: Vec<String>,
+    /// Write the pages of all verbs into this folder, and make it if it is not there
+    #[arg(short, long, conflicts_with = "verb", value_hint = clap::ValueHint::DirPath)]
+    pub dir: Option<std::path::PathBuf>,
 }
 
 /// Flags of `create`.

@@ -112,7 +112,7 @@ pub(super) fn create(paths: &Paths, args: &CreateArgs, json: bool) -> Result<u8>
         terminal::needed()?;
     }
     let answer = ask(paths, Act::Create(create_message(args)?))
-        .map_err(|error| usage::shell_line(&args.command, error))?;
+        .map_err(|error| usage::shell_line("create", &args.command, error))?;
     let InfoDoc { session, more } = read(&answer)?;
     if json {
         out::json(&answer)?;

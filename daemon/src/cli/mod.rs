@@ -3,7 +3,7 @@
 //! [`events`] and [`when`]; how the manager is asked, and asked again when it died, is in [`ask`]; how it is looked after,
 //! asked or not, in [`daemon`]; [`done`] shows a session that has ended; [`pick`] has the picker and what is shown from it; [`copy`]
 //! is files and byte streams to and from hosts, [`forward`] is ports that live with a session; [`host`] is about hosts and
-//! [`doctor`] walks the way to one; [`script`] has the verbs that programs use; [`web`] starts the web view.
+//! [`doctor`] walks the way to one; [`man`] writes the manual; [`script`] has the verbs that programs use; [`web`] starts the web view.
 
 pub mod args;
 pub mod ask;
@@ -17,6 +17,7 @@ pub mod done;
 pub mod events;
 pub mod forward;
 pub mod host;
+pub mod man;
 pub mod pick;
 pub mod print;
 pub mod script;

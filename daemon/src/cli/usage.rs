@@ -194,7 +194,7 @@ pub fn pointed(error: Error, words: &[String]) -> Error {
 }
 
 /// What to say where a command of one word looks like a line for a shell.
-pub fn shell_line(command: &[String], error: Error) -> Error {
+pub fn shell_line(verb: &str, command: &[String], error: Error) -> Error {
     match command {
         [line]
             if error.message.contains("not found")
@@ -202,7 +202,7 @@ pub fn shell_line(command: &[String], error: Error) -> Error {
         {
             let typed = words::quoted(line).into_owned();
             Error {
-                hint: format!("a line for a shell is `sessd create -- sh -c {}`", shown(&typed)),
+                hint: format!("a line for a shell is `sessd {verb} -- sh -c {}`", shown(&typed)),
                 ..error
             }
         }
@@ -317,10 +317,10 @@ mod tests {
     fn a_line_for_a_shell_is_told_how() {
         let error = || Error::failed("`ls -la | wc` was not found on this host", "nothing was started");
         let command = |words: &[&str]| words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>();
-        let hint = shell_line(&command(&["ls -la | wc"]), error()).hint;
+        let hint = shell_line("create", &command(&["ls -la | wc"]), error()).hint;
         assert!(hint.contains("sh -c 'ls -la | wc'"), "{hint}");
-        assert_eq!(shell_line(&command(&["lss"]), error()).hint, "nothing was started");
-        assert_eq!(shell_line(&command(&["ls", "a b"]), error()).hint, "nothing was started");
+        assert_eq!(shell_line("create", &command(&["lss"]), error()).hint, "nothing was started");
+        assert_eq!(shell_line("create", &command(&["ls", "a b"]), error()).hint, "nothing was started");
     }
 
     #[test]

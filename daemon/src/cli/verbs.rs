@@ -25,6 +25,7 @@ pub fn run(verb: Option<Verb>, json: bool) -> Result<u8> {
         return complete::script(shell).map(|()| 0);
     }
     match &verb {
+        Verb::Man(args) => return super::man::man(args),
         // Inside a job there may be no manager, and no home.
         Verb::Report(args) => return script::report::report(args),
         Verb::Hooks(args) => return script::report::print_hooks(args, json),
@@ -45,7 +46,7 @@ pub fn run(verb: Option<Verb>, json: bool) -> Result<u8> {
         Verb::Delete(args) => delete::delete(&paths, &args, json),
         Verb::Restart(args) => restart(&paths, args, json),
         Verb::Send(args) => script::send::send(&paths, &args, json),
-        Verb::Run(args) => script::run::run(&paths, &args),
+        Verb::Run(args) => script::run::run(&paths, &args, json),
         Verb::Capture(args) => script::capture::capture(&paths, &args, json),
         Verb::Wait(args) => script::wait::wait(&paths, &args, json),
         Verb::Events(args) => ask::events(&paths, args.since.as_deref().map(moment).transpose()?, |event| {
@@ -61,7 +62,7 @@ pub fn run(verb: Option<Verb>, json: bool) -> Result<u8> {
         Verb::Host(args) => host::host(&paths, args, json),
         Verb::Doctor(args) => doctor::doctor(&paths, args, json),
         Verb::Daemon(args) => daemon::run(paths, args, json),
-        Verb::Completion { .. } | Verb::Report(_) | Verb::Hooks(_) => Ok(0),
+        Verb::Completion { .. } | Verb::Man(_) | Verb::Report(_) | Verb::Hooks(_) => Ok(0),
     }
 }
 

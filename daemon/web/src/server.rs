@@ -86,7 +86,7 @@ impl From<Error> for Failure {
             Kind::Unreachable | Kind::HostKey | Kind::VersionSkew => StatusCode::BAD_GATEWAY,
             Kind::NeedsLogin => StatusCode::FAILED_DEPENDENCY,
             Kind::TimedOut => StatusCode::GATEWAY_TIMEOUT,
-            Kind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
+            Kind::NoCommand | Kind::NotExecutable | Kind::Failed => StatusCode::INTERNAL_SERVER_ERROR,
         };
         Self(status, error)
     }

@@ -29,10 +29,14 @@ pub enum Kind {
     VersionSkew,
     /// It took longer than was allowed.
     TimedOut,
+    /// The host has no such command.
+    NoCommand,
+    /// The host has it, and may not or cannot execute it.
+    NotExecutable,
 }
 
 impl Kind {
-    const ALL: [(Self, &'static str, u8); 10] = [
+    const ALL: [(Self, &'static str, u8); 12] = [
         (Self::Failed, "failed", 1),
         (Self::Usage, "usage", 2),
         (Self::NoSuchSession, "no-such-session", 3),
@@ -43,6 +47,9 @@ impl Kind {
         (Self::HostKey, "host-key", 1),
         (Self::VersionSkew, "version-skew", 7),
         (Self::TimedOut, "timed-out", 124),
+        // Of `create` and `restart`: `run` ends as a shell does.
+        (Self::NoCommand, "no-such-command", 1),
+        (Self::NotExecutable, "not-executable", 1),
     ];
 
     fn row(self) -> (&'static str, u8) {

@@ -144,6 +144,9 @@ pub struct Refused {
     /// The request itself is at fault (no such command, no such folder): asking again is pointless.
     #[prost(bool, tag = "2")]
     pub final_answer: bool,
+    /// Of a job whose command is not there, or cannot be executed: what a shell would end with.
+    #[prost(uint32, optional, tag = "3")]
+    pub exit_code: Option<u32>,
 }
 
 /// All jobs of this user on this host.

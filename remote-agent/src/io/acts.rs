@@ -141,7 +141,7 @@ pub(super) fn login(pid: u32, environment: &HashMap<String, String>) -> platform
 }
 
 pub(super) fn refused(detail: String, final_answer: bool) -> LinkAnswer {
-    LinkAnswer::Refused(m::Refused { detail, final_answer })
+    LinkAnswer::Refused(m::Refused { detail, final_answer, exit_code: None })
 }
 
 pub(super) fn open_job(places: &Places, job_id: &str) -> Result<UnixStream, m::Close> {

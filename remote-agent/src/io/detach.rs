@@ -157,8 +157,8 @@ impl Starting {
                 Verdict::Runs(pid) => return Verdict::Runs(pid),
                 // The holder's own word is firm; silence is only the failure of this way to start it, and of a job that is
                 // held already the one that holds it says how it went.
-                Verdict::Failed(why) if why != HELD && attempt.line.contains(&b'\n') => {
-                    return Verdict::Failed(why);
+                Verdict::Failed(failure) if failure.why != HELD && attempt.line.contains(&b'\n') => {
+                    return Verdict::Failed(failure);
                 }
                 Verdict::Failed(why) => {
                     attempt.ended = true;
@@ -176,7 +176,7 @@ impl Starting {
             self.left.retain(|way| *way == Way::Plain);
         }
         match &self.failed {
-            Some(why) => Verdict::Failed(why.clone()),
+            Some(why) => Verdict::Failed(why.clone().into()),
             None if !self.left.is_empty() => Verdict::Next,
             None if self.attempts.iter().any(|a| !a.ended) => Verdict::Pending,
             None => {
@@ -209,7 +209,32 @@ pub enum Verdict {
     /// The job runs under this pid.
     Runs(u32),
     /// There is no job, and why.
-    Failed(String),
+    Failed(Failure),
+}
+
+/// Why there is no job.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Failure {
+    /// One sentence for people.
+    pub why: String,
+    /// What a shell would end with, where it is the command that cannot be executed.
+    pub exit_code: Option<u32>,
+}
+
+impl<T: Into<String>> From<T> for Failure {
+    fn from(why: T) -> Self {
+        Self { why: why.into(), exit_code: None }
+    }
+}
+
+impl Failure {
+    /// As a holder said it.
+    fn said(line: &str) -> Self {
+        match line.split_once('!').map(|(code, why)| (code.parse(), why)) {
+            Some((Ok(code), why)) => Self { why: why.to_owned(), exit_code: Some(code) },
+            _ => line.into(),
+        }
+    }
 }
 
 /// Reads more of a holder's verdict into `line`.
@@ -227,7 +252,7 @@ pub fn read_verdict(from: &mut impl Read, line: &mut Vec<u8>) -> Verdict {
     let text = String::from_utf8_lossy(line);
     match text.split_once('\n') {
         Some((first, _)) => match first.strip_prefix('!') {
-            Some(why) => Verdict::Failed(why.to_owned()),
+            Some(why) => Verdict::Failed(Failure::said(why)),
             None => first
                 .parse()
                 .map_or_else(|_| Verdict::Failed("the job's holder spoke nonsense".into()), Verdict::Runs),

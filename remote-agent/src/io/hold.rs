@@ -109,7 +109,9 @@ pub fn run(folder: &Path) -> io::Result<()> {
             holder.run()
         }
         Err(error) => {
-            writeln!(verdict, "!{}", error.to_string().replace(['\n', '\r'], " "))?;
+            // Where it is the command's fault, with the code that a shell would end with.
+            let code = pty::exit_code_of(&error).map_or(String::new(), |code| format!("{code}!"));
+            writeln!(verdict, "!{code}{}", error.to_string().replace(['\n', '\r'], " "))?;
             Err(error)
         }
     }

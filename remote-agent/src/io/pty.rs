@@ -108,6 +108,35 @@ pub fn foreground(master: impl AsFd) -> Option<u32> {
     rustix::termios::tcgetpgrp(master).ok().map(|pid| pid.as_raw_nonzero().get() as u32)
 }
 
+/// What a shell ends with for a command that is not there, and for one that may not or cannot be executed (POSIX, sh,
+/// "Exit Status for Commands").
+const NOT_FOUND: u32 = 127;
+const NOT_EXECUTABLE: u32 = 126;
+
+/// It is the command that cannot be executed.
+#[derive(Debug)]
+struct NoProgram {
+    exit_code: u32,
+    why: String,
+}
+
+impl std::fmt::Display for NoProgram {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.why)
+    }
+}
+
+impl std::error::Error for NoProgram {}
+
+fn no_program(exit_code: u32, why: String) -> io::Error {
+    io::Error::other(NoProgram { exit_code, why })
+}
+
+/// What a shell would end with, where it is the command that cannot be executed.
+pub fn exit_code_of(error: &io::Error) -> Option<u32> {
+    error.get_ref()?.downcast_ref::<NoProgram>().map(|no| no.exit_code)
+}
+
 /// Starts the program of `spec` on a new PTY, or, if it is plain, with pipes and no terminal. `own`: variables that it gets
 /// whatever else is said.
 ///
@@ -187,10 +216,15 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16, own: &[(&str, OsString)]) -> 
     }
     let program =
         spec.command.first().map_or_else(|| "the login shell".into(), |p| format!("`{}`", printable(p)));
-    let child = command.spawn().map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => fault(format!("{program} was not found on this host")),
-        io::ErrorKind::PermissionDenied => {
-            fault(format!("{program} may not be executed (permission denied)"))
+    let child = command.spawn().map_err(|error| match (error.kind(), error.raw_os_error()) {
+        (io::ErrorKind::NotFound, _) => {
+            no_program(NOT_FOUND, format!("{program} was not found on this host"))
+        }
+        (io::ErrorKind::PermissionDenied, _) => {
+            no_program(NOT_EXECUTABLE, format!("{program} may not be executed (permission denied)"))
+        }
+        (_, Some(code)) if code == rustix::io::Errno::NOEXEC.raw_os_error() => {
+            no_program(NOT_EXECUTABLE, format!("{program} is no program that this host can execute"))
         }
         _ => context(format!("{program} could not be started"))(error),
     })?;

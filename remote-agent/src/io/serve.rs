@@ -7,7 +7,7 @@
 
 use crate::io::acts::{self, Begun, START, refused};
 use crate::io::conn::{Conn, Read};
-use crate::io::detach::{HELD, Starting, Verdict};
+use crate::io::detach::{Failure, HELD, Starting, Verdict};
 use crate::io::disk::Disk;
 use crate::io::folder::{self, JobFolder};
 use crate::io::listing::{Listing, NO_ANSWER, Told};
@@ -598,15 +598,19 @@ impl Server {
                 }
                 Verdict::Runs(pid) => acts::spawned(pid, &pending.environment, &pending.folder),
                 // Another agent starts it at this moment, and its folder is not ours to remove.
-                Verdict::Failed(why) if why == HELD => refused(why, false),
-                Verdict::Failed(why) => {
+                Verdict::Failed(failure) if failure.why == HELD => refused(failure.why, false),
+                Verdict::Failed(Failure { why: detail, exit_code }) => {
                     // Firm: the holder said that there is no job. A folder that stays is named by the next inventory.
                     let folder = pending.folder.clone();
                     self.children.extend(pending.starting.into_children());
                     let job = String::new();
                     self.put(For::Request(pending.request), job, move || {
                         let _ = folder.remove();
-                        Done::Answer(refused(why, true))
+                        Done::Answer(LinkAnswer::Refused(m::Refused {
+                            detail,
+                            final_answer: true,
+                            exit_code,
+                        }))
                     });
                     continue;
                 }

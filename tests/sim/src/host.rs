@@ -255,7 +255,7 @@ impl Host {
     /// Does what was asked for.
     pub fn acts(&mut self, now: u64, act: LinkAct) -> LinkAnswer {
         let refused = |detail: &str, final_answer| {
-            LinkAnswer::Refused(m::Refused { detail: detail.into(), final_answer })
+            LinkAnswer::Refused(m::Refused { detail: detail.into(), final_answer, exit_code: None })
         };
         match act {
             LinkAct::Inventory(_) => LinkAnswer::Inventory(self.inventory(now)),

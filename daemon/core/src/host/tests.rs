@@ -261,7 +261,8 @@ fn a_host_of_another_identity_is_taken_for_what_it_is() {
 
 #[test]
 fn an_agent_that_says_no_or_something_else_is_no_link() {
-    let refused = LinkAnswer::Refused(Refused { detail: "not now".into(), final_answer: false });
+    let refused =
+        LinkAnswer::Refused(Refused { detail: "not now".into(), final_answer: false, exit_code: None });
     for (answer, cause) in [
         (refused, Cause::Refused("not now".to_owned())),
         (

@@ -368,7 +368,7 @@ impl<F: Owned> Link<F> {
         } else {
             // Of a record that was made before there was a bound: nothing was sent, and nothing else suffers for it.
             let detail = "what makes the job is longer than a host takes (1 MiB)".to_owned();
-            let refused = LinkAnswer::Refused(Refused { detail, final_answer: true });
+            let refused = LinkAnswer::Refused(Refused { detail, final_answer: true, exit_code: None });
             self.effects.push_back(Effect::Answer(number, refused));
         }
     }
@@ -524,7 +524,7 @@ impl<F: Owned> Link<F> {
             Ok(Frame::Unsupported(what)) if what.kind == u32::from(kind::LINK_REQUEST) => {
                 // Which one it means it does not say: whoever waits is answered.
                 let detail = "the agent on the host does not know this request".to_owned();
-                let refused = LinkAnswer::Refused(Refused { detail, final_answer: true });
+                let refused = LinkAnswer::Refused(Refused { detail, final_answer: true, exit_code: None });
                 for number in std::mem::take(&mut self.requests) {
                     self.effects.push_back(Effect::Answer(number, refused.clone()));
                 }

@@ -1,13 +1,11 @@
 //! A session and its host: what the host says of the job, and what is asked of it.
 
 use super::writes::Then;
-use super::{
-    Answer, Asked, Asker, Effect, HostStage, HostState, Phase, Removed, Session, Wish, Write, failed,
-};
+use super::{Answer, Asked, Asker, Effect, HostStage, HostState, Phase, Removed, Session, Wish, Write};
 use crate::reconcile::{Decision, Seen, place_of};
 use crate::record::Record;
 use sessd_proto::docs::host::LOCAL;
-use sessd_proto::docs::{LinkState, Vocabulary};
+use sessd_proto::docs::{Error, Kind, LinkState, Vocabulary};
 use sessd_proto::limits::STALLED_MS;
 use sessd_proto::messages::{self as m, Inventory, LinkAct, LinkAnswer};
 
@@ -141,7 +139,7 @@ impl Session {
             }
             (Asked::Spawn, Some(LinkAnswer::Refused(refused))) => {
                 if refused.final_answer {
-                    self.never_began(failed(refused.detail, "nothing was started"));
+                    self.never_began(never_began(refused));
                 } else {
                     self.note(refused.detail);
                     self.out.push(Effect::ProbeAgain);
@@ -253,4 +251,20 @@ impl Session {
         self.disconnected();
         self.phase = Phase::of(&self.record, true);
     }
+}
+
+/// Why a job never began, by the code that a shell would end with.
+fn never_began(refused: m::Refused) -> Error {
+    let (kind, hint) = match refused.exit_code {
+        Some(127) => (
+            Kind::NoCommand,
+            "nothing was started: look at how it is spelled and whether it is in the host's PATH",
+        ),
+        Some(126) => (
+            Kind::NotExecutable,
+            "nothing was started: `chmod +x` makes a file executable, `sh FILE` runs a script",
+        ),
+        _ => (Kind::Failed, "nothing was started"),
+    };
+    Error::new(kind, refused.detail, hint)
 }

@@ -4,7 +4,7 @@
 use super::{Looker, Told, Wants, out_of_reach};
 use crate::cli::args::{CreateArgs, RunArgs};
 use crate::cli::verbs::read;
-use crate::cli::{ask, create};
+use crate::cli::{ask, create, usage};
 use sessd_base::config::duration_or_never;
 use sessd_base::out::{self, Printed};
 use sessd_base::paths::Paths;
@@ -28,11 +28,20 @@ const PIECE: usize = 16 * 1024;
 /// Bytes that any feed may add at a time.
 const ROOM: usize = sessd_files::wire::PIECE + 1024;
 
+/// What a shell ends with for a command that is not there or cannot be executed.
+fn shells_code(kind: Kind) -> Option<u8> {
+    match kind {
+        Kind::NoCommand => Some(127),
+        Kind::NotExecutable => Some(126),
+        _ => None,
+    }
+}
+
 /// Carries it out. The code: the job's own.
 ///
 /// # Errors
 /// When there was no job, or its time was up.
-pub fn run(paths: &Paths, args: &RunArgs) -> Result<u8> {
+pub fn run(paths: &Paths, args: &RunArgs, json: bool) -> Result<u8> {
     let timeout = args.timeout.as_deref().map(duration_or_never).transpose()?.flatten();
     let wanted = CreateArgs::for_run(args);
     let message = m::Create {
@@ -42,7 +51,20 @@ pub fn run(paths: &Paths, args: &RunArgs) -> Result<u8> {
     };
     let signal = signals()?;
     let deadline = timeout.map(|timeout| Instant::now() + timeout);
-    let InfoDoc { session, more } = read(&ask::ask(paths, &Act::Create(message))?)?;
+    let asked = ask::ask(paths, &Act::Create(message));
+    let asked = match asked.map_err(|error| usage::shell_line("run", &args.command, error)) {
+        // As where it is typed into a shell.
+        Err(error) if let Some(code) = shells_code(error.kind) => {
+            if json {
+                out::say_json(&error.json());
+            } else {
+                out::say(&error.line());
+            }
+            return Ok(code);
+        }
+        asked => asked?,
+    };
+    let InfoDoc { session, more } = read(&asked)?;
     more.notes.iter().for_each(|note| out::note(note));
     let mut running = Running {
         looker: Looker::at(paths, &session.id, Wants::whole(), Some((0, &session.job_id)))?,

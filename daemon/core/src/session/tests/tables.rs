@@ -47,7 +47,13 @@ fn a_session_that_begins_while_its_host_is_looked_at_is_asked_for_by_the_first_l
 
 #[test]
 fn a_job_that_never_began_leaves_nothing() {
-    let refused = || LinkAnswer::Refused(m::Refused { detail: "no such command".into(), final_answer: true });
+    let refused = || {
+        LinkAnswer::Refused(m::Refused {
+            detail: "no such command".into(),
+            final_answer: true,
+            exit_code: None,
+        })
+    };
     let mut rig = Rig::asked_for();
     rig.tell(Event::WhenRunning(Asker(1))).link(inventory(vec![])).took();
     rig.answer(Asked::Spawn, refused()).did(&["forget", "deleted", "leave", "refuse 1 no such command"]);
