@@ -30,9 +30,22 @@ describe('the list', () => {
     await page.getByLabel('Filter').fill('');
     await world.create('delta', 'exec cat');
     await page.locator('.sessions li', { hasText: 'delta' }).waitFor();
+    // One that has ended says how.
+    await world.create('over', 'exit 3');
+    await page.locator('.sessions li', { hasText: 'over' }).filter({ hasText: 'exited with 3' }).waitFor();
+    // All that are shown, and of those what runs.
+    await world.create('delta-2', 'exec cat');
+    await page.getByLabel('Filter').fill('delta');
+    await until('those that fit', async () => (await page.locator('.sessions li').count()) === 2);
+    await page.getByRole('button', { name: 'End all…' }).click();
+    await page.locator('dialog', { hasText: 'End the 2 sessions and their jobs, which fit “delta”?' }).last().waitFor();
+    await page.getByRole('button', { name: 'End all', exact: true }).click();
+    await until('the others alone', async () => (await world.list()).map(({ name }) => name).sort().join() === 'beta,over');
+    await page.getByLabel('Filter').fill('');
     await page.getByRole('button', { name: 'End all…' }).click();
     await page.getByRole('button', { name: 'End all', exact: true }).click();
-    await until('all to be gone', async () => (await world.list()).length === 0);
+    await until('all to be gone', async () => (await world.list()).every(({ name }) => name === 'over'));
+    assert.deepEqual(page.problems, []);
   });
 });
 
@@ -251,6 +264,25 @@ describe('a browser that only looks', () => {
     assert.ok(!(await screenOf(page)).includes('typed'));
     assert.equal((await info('dev')).views[0].read_only, true);
     assert.equal(await page.getByLabel(/^New session/).count(), 0);
+  });
+
+  test('is thrown out alone when it alone is revoked', async () => {
+    const id = await world.create('dev', 'exec cat');
+    const browsers = async () => (await world.json('web', 'tokens')).browsers.map((browser) => browser.id);
+    const before = await browsers();
+    const one = await world.page(`/s/${id}`);
+    await isLive(one);
+    const first = (await browsers()).find((browser) => !before.includes(browser));
+    const other = await world.page(`/s/${id}`);
+    await isLive(other);
+    await world.sessd('web', 'tokens', '--revoke', first);
+    await one.waitForSelector('.door');
+    await enter(other, 'still here');
+    await shows(other, 'still here\nstill here');
+    // Neither what it has open nor what it asks for anew is answered.
+    await one.reload();
+    await one.waitForSelector('.door');
+    await until('its view to be gone', async () => (await viewsOf('dev')) === 1);
   });
 
   test('is at the door without a token, and thrown out when it is revoked', async () => {

@@ -2,9 +2,10 @@
 
 import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
-import { connect } from 'node:net';
+import { connect, createServer } from 'node:net';
 import { describe } from 'node:test';
 import { enter, test, type, world } from './harness.mjs';
+import { putMessage } from '../../web/src/wire/frames.js';
 import { Road } from './road.mjs';
 import { isLive, screenOf, shows, standing, until } from './world.mjs';
 
@@ -213,5 +214,27 @@ describe('a pane heals', () => {
     } finally {
       road.end();
     }
+  });
+
+  test('when a manager of another version is there, which it says, once that is replaced', async () => {
+    await world.create('dev', 'exec cat');
+    const page = await world.page();
+    await isLive(page);
+    // Who stops the manager sends the views away: they come again when they are told to.
+    await world.sessd('daemon', 'stop');
+    const again = page.getByRole('button', { name: 'Attach again' });
+    await again.waitFor();
+    const guests = [];
+    const other = createServer((guest) => {
+      guests.push(guest.on('error', () => {}));
+      guest.write(putMessage('hello', { proto_min: 8, proto_max: 9, version: '9.9.9' }));
+    });
+    await new Promise((resolve, reject) => other.on('error', reject).listen(`${world.env.SESSD_HOME}/sessd.sock`, resolve));
+    await again.click();
+    await page.locator('#trouble', { hasText: /sessd 9\.9\.9.*start `sessd web` again/ }).waitFor();
+    other.close();
+    guests.forEach((guest) => guest.destroy());
+    await world.sessd('list');
+    await isHealed('a manager of another version', page, Date.now());
   });
 });

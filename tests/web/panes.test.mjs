@@ -53,6 +53,13 @@ describe('a pane', () => {
     await page.getByRole('button', { name: 'Restart' }).click();
     await isLive(page);
     await shows(page, 'begun');
+    // It is typed in at once.
+    await page.keyboard.press('Enter');
+    await page.locator('.banner', { hasText: 'exited with 7' }).waitFor();
+    // An address of none keeps its name.
+    await page.goto(`${world.origin}/s/nonesuch`);
+    await page.locator('.banner', { hasText: 'there is no session `nonesuch`' }).waitFor();
+    assert.equal(await page.locator('.tab.active .label').innerText(), 'nonesuch');
   });
 
   test('that is typed in sizes the session; another is shown at that size with smaller letters', async () => {

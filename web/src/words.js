@@ -3,9 +3,11 @@
 /** @typedef {import('./documents').SessionDoc} SessionDoc */
 
 const HANDLE = 6;
+/** What is no id is a name that an address has, of no session that is known. */
+const ID = /^[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}$/;
 
 /** What a person calls a session. @param {SessionDoc | undefined} doc @param {string} [id] */
-export const label = (doc, id = doc?.id ?? '') => doc?.name ?? id.slice(-HANDLE);
+export const label = (doc, id = doc?.id ?? '') => doc?.name ?? (ID.test(id) ? id.slice(-HANDLE) : id);
 
 const REASONS = ['ended', 'exited', 'signaled', 'deleted', 'reaped', 'lost', 'failed', 'restarted'];
 

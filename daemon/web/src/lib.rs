@@ -181,7 +181,10 @@ pub fn tokens(paths: &Paths, what: &Tokens, json: bool) -> Result<()> {
             let count = kept.change(|ring| Some(ring.revoke(None)))?.unwrap_or(0);
             said(
                 &kept,
-                &format!("{count} browsers are let in no more, and no address that was printed"),
+                &match count {
+                    1 => "one browser is let in no more, nor any address that was printed".to_owned(),
+                    count => format!("{count} browsers are let in no more, nor any address that was printed"),
+                },
                 json,
             )?;
         }

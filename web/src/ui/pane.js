@@ -214,7 +214,7 @@ export class Pane {
     const isOther = !!this.fits && !sameSize(size, this.fits);
     this.element.classList.toggle('other-size', isOther);
     this.sized.hidden = !isOther || this.to.readOnly;
-    const why = this.#overruled ? 'which the session keeps' : 'as another view has it: typing fits it here';
+    const why = this.#overruled ? 'kept by the session' : 'as in another view: type to fit';
     this.sized.textContent = `${size.cols}×${size.rows}, ${why}`;
   }
 
@@ -301,16 +301,21 @@ export class Pane {
   drawBanner() {
     const { view } = this;
     const children = [];
+    const again = (/** @type {View} */ ours) => {
+      ours.again();
+      // The button goes, and what is typed next is for the job.
+      this.focus();
+    };
     if (view?.standing === 'ended') {
       const restart = async () => {
         await api.restart(this.session).catch((error) => this.say(error.message));
-        view.again();
+        again(view);
       };
       children.push(el('p', {}, `${label(this.to.doc(), this.session)}: ${endPhrase(view.end, this.to.doc()?.end)}`));
       if (!this.to.readOnly) children.push(el('button', { type: 'button', onclick: restart }, 'Restart'));
     } else if (view?.standing === 'away') {
       children.push(el('p', {}, view.detail || 'detached'));
-      children.push(el('button', { type: 'button', onclick: () => view.again() }, 'Attach again'));
+      children.push(el('button', { type: 'button', onclick: () => again(view) }, 'Attach again'));
     } else if (view?.standing === 'refused') {
       children.push(el('p', {}, view.detail));
     }

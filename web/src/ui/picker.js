@@ -2,7 +2,7 @@
 
 import { api } from '../api.js';
 import * as layouts from '../layout.js';
-import { since } from '../words.js';
+import { endPhrase, since } from '../words.js';
 import { asksLine, confirms, dialog } from './dialog.js';
 import { button, el } from './dom.js';
 
@@ -78,7 +78,7 @@ function fill(app, close, choose, chosen) {
     docs = found(app, filter.value);
     if (!doc()) choose(docs[0]?.id ?? null);
     list.replaceChildren(...(docs.length ? docs.map(row) : [el('li', { class: 'faint' }, filter.value ? 'Nothing fits.' : 'There is no session.')]));
-    filter.setAttribute('aria-activedescendant', `session-${chosen()}`);
+    filter.setAttribute('aria-activedescendant', docs.length ? `session-${chosen()}` : '');
     list.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' });
   };
   const select = (/** @type {string} */ id) => {
@@ -97,7 +97,7 @@ function fill(app, close, choose, chosen) {
 
   /** @param {SessionDoc} one */
   const row = (one) => {
-    const state = one.state === 'running' ? (one.activity?.state ?? 'running') : one.state;
+    const state = one.state === 'running' ? (one.activity?.state ?? 'running') : one.state === 'done' ? endPhrase(null, one.end) : one.state;
     const views = one.views.length;
     return el(
       'li',
@@ -111,12 +111,12 @@ function fill(app, close, choose, chosen) {
       },
       el('span', { class: 'dot', 'data-standing': one.state === 'done' ? 'ended' : one.link === 'local' || one.link === 'up' ? 'live' : one.link }),
       el('span', { class: 'what' },
-        el('strong', {}, app.nameOf(one.id)),
-        el('span', { class: 'faint' }, ` ${one.host}`),
-        isOpen(one) ? el('span', { class: 'open' }, ' (open)') : null,
-        ...tagsOf(one).map((tag) => el('span', { class: 'tag' }, tag)),
-        el('br'),
-        el('span', { class: 'faint' }, [one.title || one.foreground || one.command.join(' '), state, views ? `${views} view${views > 1 ? 's' : ''}` : '', since(one.last_active_at)].filter(Boolean).join(' · '))),
+        el('span', { class: 'who' },
+          el('strong', {}, app.nameOf(one.id)),
+          el('span', { class: 'faint' }, ` ${one.host}`),
+          isOpen(one) ? el('span', { class: 'open' }, ' (open)') : null,
+          ...tagsOf(one).map((tag) => el('span', { class: 'tag' }, tag))),
+        el('span', { class: 'faint how' }, [one.title || one.foreground || one.command.join(' '), state, one.state === 'disconnected' ? one.link : '', views ? `${views} view${views > 1 ? 's' : ''}` : '', since(one.last_active_at)].filter(Boolean).join(' · '))),
       app.isSmall() ? more(one) : acts(one),
     );
   };
@@ -169,8 +169,11 @@ function fill(app, close, choose, chosen) {
     if (await confirms(isOver ? `Forget ${app.nameOf(one.id)}?` : `End ${app.nameOf(one.id)} and its job?`, isOver ? 'Forget it' : 'End it')) await attempt(api.remove(one.id));
   };
   const killAll = async () => {
-    const ids = app.sessions.running().map((one) => one.id);
-    if (await confirms(`End all ${ids.length} sessions and their jobs?`, 'End all')) await attempt(api.removeAll(ids));
+    const ids = docs.filter((one) => one.state !== 'done').map((one) => one.id);
+    if (!ids.length) return app.say('nothing of this runs');
+    const many = ids.length > 1 ? `${ids.length} sessions and their jobs` : 'one session and its job';
+    const which = filter.value.trim() ? `the ${many}, which fit “${filter.value.trim()}”` : `all ${many}`;
+    if (await confirms(`End ${ids.length > 1 ? which : many}?`, 'End all')) await attempt(api.removeAll(ids));
   };
 
   filter.addEventListener('input', () => {

@@ -167,12 +167,15 @@ export class View {
         this.#finish('away', told.why);
         break;
       case 'refused':
-        if (told.error.kind === 'failed') {
-          // It may be otherwise in a moment.
-          this.socket?.drop();
-          this.path.notFound(told.error.message);
-        } else {
-          this.#finish('refused', [told.error.message, told.error.hint].filter(Boolean).join(': '));
+        {
+          const why = [told.error.message, told.error.hint].filter(Boolean).join(': ');
+          if (told.error.kind === 'failed' || told.error.kind === 'version-skew') {
+            // It may be otherwise in a moment: another manager.
+            this.socket?.drop();
+            this.path.notFound(why);
+          } else {
+            this.#finish('refused', why);
+          }
         }
         break;
       case 'question':
