@@ -19,6 +19,10 @@ pub const VIEW_WINDOW: u64 = 256 * 1024;
 /// does not take it; a view that sends more is broken and its stream is closed.
 pub const INPUT_WINDOW: u64 = 64 * 1024;
 
+/// The same of a job without a terminal, whose holder says so (`JobStatus.input_window`): what a file that is written there
+/// needs to have under way at 80 Mbit/s and a round trip of 100 ms. Both ends keep that much of each view.
+pub const PLAIN_INPUT_WINDOW: u64 = 1 << 20;
+
 /// Bytes of one `Send`: what is pasted in one piece, and no more than a frame may have.
 pub const SEND_MAX: usize = 512 * 1024;
 

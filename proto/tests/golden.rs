@@ -239,6 +239,8 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("view-state-holder", Frame::ViewState(m::ViewState { holder_silent_ms: Some(5), ..m::ViewState::default() })),
         ("end-killing?", request(m::LinkAct::End(m::EndJob { kill_holder: true, ..m::EndJob::default() }))),
         ("refused-command!", reply(m::LinkAnswer::Refused(m::Refused { exit_code: Some(127), ..m::Refused::default() }))),
+        ("status-window", Frame::Status(m::JobStatus { input_window: 6, ..m::JobStatus::default() })),
+        ("view-state-window", Frame::ViewState(m::ViewState { input_window: 6, ..m::ViewState::default() })),
     ]
 }
 

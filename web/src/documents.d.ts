@@ -61,6 +61,7 @@ export interface SessionDoc {
   job_id: string;
   agent_version: string | null;
   delete_requested: boolean;
+  holder_silent_seconds: number | null;
 }
 
 export interface InfoDoc extends SessionDoc, MoreDoc {

@@ -161,6 +161,9 @@ pub struct JobStatus {
     /// How many `Send` wait for their time.
     #[prost(uint32, tag = "31")]
     pub queued: u32,
+    /// Input bytes of one view that may be on their way, where that is more than `limits::INPUT_WINDOW`. 0: it is not.
+    #[prost(uint64, tag = "32")]
+    pub input_window: u64,
 }
 
 /// What a job is doing.

@@ -227,6 +227,9 @@ pub struct ViewState {
     /// How long the job's holder owes an answer while its host answers, in milliseconds; none: it answers, or nobody can say.
     #[prost(uint64, optional, tag = "32")]
     pub holder_silent_ms: Option<u64>,
+    /// Input bytes that the view may have on their way, where that is more than `limits::INPUT_WINDOW`. 0: it is not.
+    #[prost(uint64, tag = "33")]
+    pub input_window: u64,
 }
 
 /// What a job is doing, as a view is told.

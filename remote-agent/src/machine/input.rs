@@ -5,7 +5,7 @@
 //! view has withdrawn counts as accepted: bytes of it that come later, over an older path, are dropped.
 
 use sessd_proto::Uuid;
-use sessd_proto::limits::{INPUT_VIEWS, INPUT_WINDOW};
+use sessd_proto::limits::INPUT_VIEWS;
 use std::cmp::Ordering;
 use std::collections::{HashMap, VecDeque};
 use std::ops::Range;
@@ -45,17 +45,19 @@ pub enum Accept {
 }
 
 /// The input of all views of one job.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Input {
     positions: HashMap<Uuid, Position>,
     queue: VecDeque<Piece>,
     frames: u64,
+    /// Bytes of one view that may wait to be written.
+    window: u64,
 }
 
 impl Input {
-    /// Nothing typed yet.
-    pub fn new() -> Self {
-        Self::default()
+    /// Nothing typed yet. `window`: how many bytes of one view may wait to be written.
+    pub fn new(window: u64) -> Self {
+        Self { positions: HashMap::new(), queue: VecDeque::new(), frames: 0, window }
     }
 
     /// Takes one frame. `withdrawn`: what is missing before `seq` will never come. `is_here`: which views are there now; they
@@ -106,7 +108,7 @@ impl Input {
         let window = position.accepted - position.written.min(position.accepted) + fresh.len() as u64;
         // Nobody has typed 2^64 bytes.
         let Some(accepted) =
-            position.accepted.checked_add(fresh.len() as u64).filter(|_| window <= INPUT_WINDOW)
+            position.accepted.checked_add(fresh.len() as u64).filter(|_| window <= self.window)
         else {
             return Accept::TooMuch;
         };
@@ -239,6 +241,7 @@ pub fn without(bytes: &[u8], parts: &[Range<usize>]) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use sessd_proto::limits::{INPUT_WINDOW, PLAIN_INPUT_WINDOW};
 
     fn id(n: u8) -> Uuid {
         Uuid::from_bytes([n; 16])
@@ -260,7 +263,7 @@ mod tests {
 
     #[test]
     fn sent_again_after_a_cut_a_byte_is_written_once() {
-        let mut input = Input::new();
+        let mut input = Input::new(INPUT_WINDOW);
         assert_eq!(accept(&mut input, id(1), 0, false, b"abc"), Accept::New);
         assert_eq!(accept(&mut input, id(1), 0, false, b"abcde"), Accept::New);
         assert_eq!(accept(&mut input, id(1), 2, false, b"cd"), Accept::Seen(0));
@@ -271,7 +274,7 @@ mod tests {
 
     #[test]
     fn a_gap_is_asked_for_again_unless_it_was_withdrawn() {
-        let mut input = Input::new();
+        let mut input = Input::new(INPUT_WINDOW);
         assert_eq!(accept(&mut input, id(1), 0, false, b"a"), Accept::New);
         assert_eq!(accept(&mut input, id(1), 2, false, b"c"), Accept::Missing(1));
         assert_eq!(accept(&mut input, id(1), 2, true, b"c"), Accept::New);
@@ -281,7 +284,7 @@ mod tests {
 
     #[test]
     fn what_was_withdrawn_is_named_and_dropped_when_it_comes_late_over_an_older_path() {
-        let mut input = Input::new();
+        let mut input = Input::new(INPUT_WINDOW);
         accept(&mut input, id(1), 0, false, b"ab");
         assert_eq!(accept(&mut input, id(1), 5, true, b""), Accept::Seen(0));
         assert_eq!(input.withdrawn(id(1), 5), Some((2, 5)));
@@ -302,7 +305,7 @@ mod tests {
     #[test]
     #[allow(clippy::single_range_in_vec_init)] // a list of parts, of which there is one
     fn what_is_passed_over_is_acknowledged_and_never_written() {
-        let mut input = Input::new();
+        let mut input = Input::new(INPUT_WINDOW);
         let take = |input: &mut Input, seq, bytes: &[u8], parts: &[Range<usize>]| {
             input.accept_without(id(1), seq, false, bytes, parts, |_| false)
         };
@@ -324,7 +327,7 @@ mod tests {
 
     #[test]
     fn a_number_past_the_end_of_numbers_ends_no_holder() {
-        let mut input = Input::new();
+        let mut input = Input::new(INPUT_WINDOW);
         assert_eq!(input.accept(id(1), u64::MAX - 1, true, b"abc", |_| true), Accept::TooMuch);
         assert_eq!(input.accept(id(2), 0, false, b"z", |_| true), Accept::New);
         assert_eq!(drain(&mut input), b"z");
@@ -332,7 +335,7 @@ mod tests {
 
     #[test]
     fn a_view_that_ignores_the_window_is_told() {
-        let mut input = Input::new();
+        let mut input = Input::new(INPUT_WINDOW);
         let much = vec![b'x'; INPUT_WINDOW as usize];
         assert_eq!(accept(&mut input, id(1), 0, false, &much), Accept::New);
         assert_eq!(accept(&mut input, id(1), INPUT_WINDOW, false, b"y"), Accept::TooMuch);
@@ -341,11 +344,17 @@ mod tests {
             Accept::New,
             "another view has a window of its own"
         );
+        let mut input = Input::new(PLAIN_INPUT_WINDOW);
+        assert_eq!(
+            accept(&mut input, id(1), 0, false, &vec![b'x'; PLAIN_INPUT_WINDOW as usize]),
+            Accept::New
+        );
+        assert_eq!(accept(&mut input, id(1), PLAIN_INPUT_WINDOW, false, b"y"), Accept::TooMuch);
     }
 
     #[test]
     fn views_beyond_the_bound_push_out_the_one_unused_longest() {
-        let mut input = Input::new();
+        let mut input = Input::new(INPUT_WINDOW);
         for n in 0..=INPUT_VIEWS {
             let view = Uuid::from_u128(n as u128 + 1);
             assert_eq!(accept(&mut input, view, 0, false, b"x"), Accept::New);
@@ -357,7 +366,7 @@ mod tests {
 
     #[test]
     fn a_view_that_is_there_keeps_its_keyboard_however_many_others_typed() {
-        let mut input = Input::new();
+        let mut input = Input::new(INPUT_WINDOW);
         let here = |id: Uuid| id == Uuid::from_u128(1);
         assert_eq!(input.accept(Uuid::from_u128(1), 0, false, b"a", here), Accept::New);
         for n in 0..3 * INPUT_VIEWS as u128 {
@@ -370,7 +379,7 @@ mod tests {
 
     #[test]
     fn what_scripts_type_takes_no_views_place_however_often() {
-        let mut input = Input::new();
+        let mut input = Input::new(INPUT_WINDOW);
         assert_eq!(input.accept(id(1), 0, false, b"a", |_| false), Accept::New);
         drain(&mut input);
         for _ in 0..4 * INPUT_VIEWS {
@@ -384,7 +393,7 @@ mod tests {
 
     #[test]
     fn if_all_views_are_there_the_memory_is_bounded_still() {
-        let mut input = Input::new();
+        let mut input = Input::new(INPUT_WINDOW);
         for n in 0..2 * INPUT_VIEWS as u128 {
             assert_eq!(input.accept(Uuid::from_u128(n), 0, false, b"x", |_| true), Accept::New);
             drain(&mut input);
@@ -398,7 +407,7 @@ mod tests {
             sends in proptest::collection::vec((0usize..40, 1usize..20), 1..60)
         ) {
             let text: Vec<u8> = (0..60).collect();
-            let mut input = Input::new();
+            let mut input = Input::new(INPUT_WINDOW);
             let mut written = Vec::new();
             for (from, len) in sends {
                 accept(&mut input, id(1), from as u64, false, &text[from..from + len]);

@@ -65,7 +65,7 @@ use process::{Ident, Process};
 use queue::Queue;
 use rounds::{LOOK_MS, TOUCH_MS};
 use scripts::Notices;
-use sessd_proto::limits::{HOLDER_RING, SCROLLBACK_LINES, SIDE_MAX};
+use sessd_proto::limits::{HOLDER_RING, INPUT_WINDOW, PLAIN_INPUT_WINDOW, SCROLLBACK_LINES, SIDE_MAX};
 use sessd_proto::messages::{ExitRecord, JobPort, JobSpec, JobStatus, Listener};
 use sessd_proto::{Frame, Uuid};
 use sessd_terminal::{Hub, Size, SnapshotOptions};
@@ -313,11 +313,12 @@ impl HolderMachine {
             // No terminal makes a new line of its line ends: where it is shown, the model does.
             hub.prepare(b"\x1b[20h");
         }
+        let window = if job.spec.plain { PLAIN_INPUT_WINDOW } else { INPUT_WINDOW };
         Self {
             hub,
             unfed: Unfed::default(),
             sizes: Sizes::default(),
-            input: Input::new(),
+            input: Input::new(window),
             asked: Asked::default(),
             told: Told::default(),
             clipboard: Clipboard::default(),

@@ -4,7 +4,7 @@ use super::{Effect, HolderMachine, Now, Observed};
 use crate::VERSION;
 use crate::machine::idle::{Depth, Processes};
 use sessd_proto::Frame;
-use sessd_proto::limits::TEXT_SHOWN_MAX;
+use sessd_proto::limits::{PLAIN_INPUT_WINDOW, TEXT_SHOWN_MAX};
 use sessd_proto::messages::{EndReason, JobStatus};
 
 /// Shortest time between two status messages.
@@ -141,6 +141,7 @@ impl HolderMachine {
             now_ms: now.wall_ms,
             activity: Some(self.doing(now)),
             queued: self.queue.len() as u32,
+            input_window: if self.job.spec.plain { PLAIN_INPUT_WINDOW } else { 0 },
         }
     }
 }

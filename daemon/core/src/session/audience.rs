@@ -111,7 +111,7 @@ impl Session {
                     }
                     return;
                 }
-                if !self.views.may_type(id, seq, bytes.len(), withdrawn) {
+                if !self.views.may_type(id, seq, bytes.len(), withdrawn, self.input_window()) {
                     // Sent on, it would end the stream that all views share.
                     self.views.close(id, "the view sends more than may be typed ahead", &mut self.out);
                     return self.view_gone(id, false);

@@ -4,6 +4,7 @@ use super::writes::Then;
 use super::{Answer, Asked, Asker, Effect, HostStage, HostState, Phase, Removed, Session, Wish, Write};
 use crate::reconcile::{Decision, Seen, place_of};
 use crate::record::Record;
+use crate::typing;
 use sessd_proto::docs::host::LOCAL;
 use sessd_proto::docs::{Error, Kind, LinkState, Vocabulary};
 use sessd_proto::limits::STALLED_MS;
@@ -198,6 +199,11 @@ impl Session {
         }
     }
 
+    /// What a view may have on its way to the holder, in bytes.
+    pub(super) fn input_window(&self) -> u64 {
+        typing::window(self.shown.status.as_ref().map_or(0, |(status, _)| status.input_window))
+    }
+
     /// Tells every view where its session stands; only what changed is sent.
     pub(super) fn tell_views(&mut self) {
         let size = self.replica.size();
@@ -223,6 +229,7 @@ impl Session {
             doing: self.doing_now(),
             sizes: false,
             holder_silent_ms: self.silence.since_ms().map(ago),
+            input_window: self.input_window(),
         };
         self.views.tell(&state, &mut self.out);
     }

@@ -311,8 +311,8 @@ impl Views {
     }
 
     /// A view types. False: it goes beyond its window, whatever it was told.
-    pub fn may_type(&mut self, id: Uuid, seq: u64, len: usize, withdrawn: bool) -> bool {
-        self.find(id).is_some_and(|member| member.typed.passes(seq, len, withdrawn))
+    pub fn may_type(&mut self, id: Uuid, seq: u64, len: usize, withdrawn: bool, window: u64) -> bool {
+        self.find(id).is_some_and(|member| member.typed.passes(seq, len, withdrawn, window))
     }
 
     /// A view's input was written up to here.

@@ -10,7 +10,7 @@ use sessd_base::out::{self, Printed};
 use sessd_base::paths::Paths;
 use sessd_proto::Frame;
 use sessd_proto::docs::{EndDoc, Error, InfoDoc, Kind, Result};
-use sessd_proto::limits::INPUT_WINDOW;
+use sessd_proto::limits::{INPUT_WINDOW, PLAIN_INPUT_WINDOW};
 use sessd_proto::messages::{self as m, Act, ViewState};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use std::io::{self, Read};
@@ -182,6 +182,8 @@ struct Input {
     ended: bool,
     end_given: bool,
     epoch: u64,
+    /// How much may be on its way.
+    window: usize,
 }
 
 impl Input {
@@ -194,12 +196,13 @@ impl Input {
             feed,
             end_given: false,
             epoch: 0,
+            window: INPUT_WINDOW as usize,
         }
     }
 
     /// May more be read?
     fn has_room(&self) -> bool {
-        !self.ended && self.held.len() + ROOM <= INPUT_WINDOW as usize
+        !self.ended && self.held.len() + ROOM <= self.window
     }
 
     fn read(&mut self) {
@@ -219,8 +222,9 @@ impl Input {
         self.written += n as u64;
     }
 
-    /// Another path to the job: what is not known to be written goes again.
-    fn path(&mut self, epoch: u64) {
+    /// How the path to the job is, as we are told. Over another one goes again what is not known to be written.
+    fn path(&mut self, epoch: u64, window: u64) {
+        self.window = window.clamp(INPUT_WINDOW, PLAIN_INPUT_WINDOW) as usize;
         if epoch != self.epoch {
             (self.epoch, self.given, self.end_given) = (epoch, self.written, false);
         }
@@ -234,11 +238,13 @@ impl Input {
         let from = usize::try_from(self.given.saturating_sub(self.written))
             .unwrap_or(usize::MAX)
             .min(self.held.len());
-        for piece in self.held[from..].chunks(PIECE) {
+        // What was read for a wider window waits until this one is told to be as wide.
+        let to = self.held.len().min(self.window).max(from);
+        for piece in self.held[from..to].chunks(PIECE) {
             looker.core().send(&Frame::Input { view, seq: self.given, withdrawn: false, bytes: piece });
             self.given += piece.len() as u64;
         }
-        if self.ended && !self.end_given {
+        if self.ended && !self.end_given && to == self.held.len() {
             self.end_given = true;
             let seq = self.written + self.held.len() as u64;
             looker.core().send(&Frame::InputEnd(m::InputEnd { view: view.as_bytes().to_vec(), seq }));
@@ -317,7 +323,7 @@ impl Running {
                 // Another manager counts paths anew.
                 Some(Told::Attached { .. }) => self.input.epoch = 0,
                 Some(Told::State(state)) => {
-                    self.input.path(state.epoch);
+                    self.input.path(state.epoch, state.input_window);
                     self.say_how_the_host_is(&state);
                     self.state = state;
                 }
@@ -445,15 +451,28 @@ mod tests {
     #[test]
     fn over_another_path_goes_what_is_not_known_to_be_written_and_then_the_end() {
         let mut input = Input { held: b"abcdef".to_vec(), ..Input::new(None) };
-        input.path(1);
+        input.path(1, 0);
         (input.given, input.end_given) = (6, true);
         input.was_written(4);
         assert_eq!((input.held.as_slice(), input.written), (&b"ef"[..], 4));
-        input.path(1);
+        input.path(1, 0);
         assert_eq!(input.given, 6, "the same path");
-        input.path(2);
+        input.path(2, 0);
         assert_eq!((input.given, input.end_given), (4, false));
         input.was_written(9);
         assert_eq!((input.held.len(), input.written), (0, 6), "no more than there was");
+    }
+
+    #[test]
+    fn as_much_is_read_ahead_as_the_holder_takes_and_no_more_for_one_that_says_nothing() {
+        for (told, least, most) in [(0, 1, INPUT_WINDOW), (u64::MAX, 3 * INPUT_WINDOW, PLAIN_INPUT_WINDOW)] {
+            let mut input = Input::new(Some(Box::new(std::io::stdin())));
+            input.path(1, told);
+            while input.has_room() {
+                input.held.extend([0; ROOM]);
+            }
+            let held = input.held.len() as u64;
+            assert!(least <= held && held <= most, "{held} bytes for a window of {told}");
+        }
     }
 }
