@@ -486,22 +486,23 @@ impl Login<'_> {
                         host: host.name(),
                         detail: format!("it leaves user {} no way to log in", clean(&host.user, 64)),
                     }),
-                    // Somebody has answered: trying again would ask again.
-                    (_, _) if answered => Err(Failure::NeedsLogin {
-                        host: host.name(),
-                        detail: "the connection broke during the login".to_owned(),
-                    }),
-                    (_, Err(e)) => Err(Failure::Unreachable {
-                        host: host.name(),
-                        detail: format!(
-                            "the connection broke during the login ({})",
-                            clean(&e.to_string(), 120)
-                        ),
-                    }),
-                    (_, Ok(_)) => Err(Failure::Unreachable {
-                        host: host.name(),
-                        detail: "the connection broke during the login".to_owned(),
-                    }),
+                    (_, walked) => {
+                        let mut detail = "the connection broke during the login".to_owned();
+                        if let Err(e) = walked {
+                            detail.push_str(&format!(" ({})", clean(&e.to_string(), 120)));
+                        }
+                        // It may have said why: that the account has expired, that nobody is let in today.
+                        if let Some(banner) = notes.lock().ok().and_then(|n| n.banner.clone()) {
+                            detail.push_str(&format!("; it says: {banner}"));
+                        }
+                        let host = host.name();
+                        // Somebody has answered: trying again would ask again.
+                        Err(if answered {
+                            Failure::NeedsLogin { host, detail }
+                        } else {
+                            Failure::Unreachable { host, detail }
+                        })
+                    }
                 }
             }
         }

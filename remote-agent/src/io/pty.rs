@@ -157,8 +157,8 @@ pub fn spawn(spec: &JobSpec, cols: u16, rows: u16, own: &[(&str, OsString)]) -> 
     resize(&master, cols, rows)?;
 
     let home = std::env::var("HOME").unwrap_or_default();
-    let cwd = folder_of(&spec.cwd, &home, |path| path.is_dir());
-    if let Err(why) = is_folder(&cwd) {
+    let cwd = folder_of(&spec.cwd, &home, |path| may_begin_in(path).is_ok());
+    if let Err(why) = may_begin_in(&cwd) {
         return Err(fault(format!("the folder {} {why}", cwd.display())));
     }
     let shell = login_shell();
@@ -258,11 +258,11 @@ fn login_shell() -> String {
 }
 
 /// Where a job begins. Nobody asked for a home that is not there (a user of a directory service, without one on this
-/// host): such a login begins in `/`, as with sshd.
-fn folder_of(cwd: &str, home: &str, is_dir: impl Fn(&Path) -> bool) -> PathBuf {
+/// host), or that the user may not enter: such a login begins in `/`, as with sshd.
+fn folder_of(cwd: &str, home: &str, may_enter: impl Fn(&Path) -> bool) -> PathBuf {
     let home = if home.is_empty() { "/" } else { home };
     match cwd {
-        "" if !is_dir(Path::new(home)) => PathBuf::from("/"),
+        "" if !may_enter(Path::new(home)) => PathBuf::from("/"),
         "" | "~" => PathBuf::from(home),
         _ => match cwd.strip_prefix("~/") {
             Some(rest) => Path::new(home).join(rest),
@@ -273,9 +273,12 @@ fn folder_of(cwd: &str, home: &str, is_dir: impl Fn(&Path) -> bool) -> PathBuf {
 }
 
 /// Can a job begin there? What is wrong with it: only what is known not to be there does not exist.
-fn is_folder(path: &Path) -> Result<(), String> {
+fn may_begin_in(path: &Path) -> Result<(), String> {
     match std::fs::metadata(path) {
-        Ok(meta) if meta.is_dir() => Ok(()),
+        Ok(meta) if meta.is_dir() => match rustix::fs::access(path, rustix::fs::Access::EXEC_OK) {
+            Err(rustix::io::Errno::ACCESS) => Err("may not be entered (permission denied)".to_owned()),
+            _ => Ok(()),
+        },
         Ok(_) => Err("is a file".to_owned()),
         Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             Err("does not exist".to_owned())
@@ -329,12 +332,23 @@ mod tests {
         let (file, loops) = (root.join("file"), root.join("loops"));
         std::fs::write(&file, "").unwrap();
         std::os::unix::fs::symlink("loops", &loops).unwrap();
-        let said = |path: &Path| is_folder(path).unwrap_err();
+        let said = |path: &Path| may_begin_in(path).unwrap_err();
         let all = [said(&root.join("none")), said(&file.join("x")), said(&file), said(&loops)];
-        let here = is_folder(&root);
+        let here = may_begin_in(&root);
         std::fs::remove_dir_all(&root).unwrap();
         assert_eq!(here, Ok(()));
         assert_eq!(all[..3], ["does not exist", "does not exist", "is a file"]);
         assert!(all[3].starts_with("cannot be reached: "), "{}", all[3]);
+    }
+
+    #[test]
+    fn a_folder_that_may_not_be_entered_is_no_place_to_begin_in() {
+        use std::os::unix::fs::PermissionsExt;
+        let dir = tempfile::tempdir().unwrap();
+        assert_eq!(may_begin_in(dir.path()), Ok(()));
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o600)).unwrap();
+        // Nothing is closed to root.
+        assert_eq!(may_begin_in(dir.path()).is_ok(), rustix::process::geteuid().is_root());
+        std::fs::set_permissions(dir.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     }
 }

@@ -33,6 +33,8 @@ use search::Search;
 
 /// Noise of start files that is skipped before the mark, in bytes.
 const MAX_NOISE: usize = 256 << 10;
+/// What a restricted shell says of `exec`.
+const RESTRICTED: &str = ": restricted";
 /// The longest line that may follow the mark.
 const MAX_ANSWER: usize = 8 << 10;
 /// How long a host may take from exec to the mark: a loaded host with slow start files. ssh waits for them without end.
@@ -114,8 +116,13 @@ pub async fn start_agent(
     options: &StartOptions,
 ) -> Result<AgentChannel, Failure> {
     check_images(images)?;
-    let folders = Folders::new(options)?;
-    let missing = match find_and_start(conn, images, &folders).await? {
+    let mut folders = Folders::new(options)?;
+    let mut found = find_and_start(conn, images, &folders).await;
+    if matches!(&found, Err(Failure::AgentInstall { detail, .. }) if detail.contains(RESTRICTED)) {
+        folders.restricted = true;
+        found = find_and_start(conn, images, &folders).await;
+    }
+    let missing = match found? {
         Found::Started(stream, number) => {
             return Ok(AgentChannel { stream, uploaded: false, folder: folders.shown(number) });
         }
@@ -220,7 +227,7 @@ async fn find_and_start(
     folders: &Folders,
 ) -> Result<Found, Failure> {
     let mark = Mark::new()?;
-    let stream = conn.exec(&wrapped(&start_script(&mark, images, folders))).await?;
+    let stream = conn.exec(&wrapped(&start_script(&mark, images, folders), folders)).await?;
     let (mut reader, writer) = stream.into_parts();
     let mut search = Search::new(conn);
     let answer = search.answer(&mut reader, &mark, Instant::now() + START_TIMEOUT).await?;
@@ -238,7 +245,7 @@ async fn find_and_start(
 async fn probe(conn: &mut dyn Connection, folders: &Folders, first: usize) -> Result<Missing, Failure> {
     let mark = Mark::new()?;
     let script = format!("{TOOLS}{}{}", folders.prelude(), probe_script(&mark, folders, first));
-    let (mut reader, _writer) = conn.exec(&wrapped(&script)).await?.into_parts();
+    let (mut reader, _writer) = conn.exec(&wrapped(&script, folders)).await?.into_parts();
     let answer = Search::new(conn).answer(&mut reader, &mark, Instant::now() + START_TIMEOUT).await?;
     let missing = parse_missing(&answer, folders)?;
     finish(reader).await;
@@ -278,7 +285,7 @@ async fn upload(
     number: usize,
 ) -> Result<Result<(), String>, Failure> {
     let mark = Mark::new()?;
-    let stream = conn.exec(&wrapped(&upload_script(&mark, image, folders, number))).await?;
+    let stream = conn.exec(&wrapped(&upload_script(&mark, image, folders, number), folders)).await?;
     let (mut reader, mut writer) = stream.into_parts();
     let mut search = Search::new(conn);
     // Nothing is sent before the host is ready: a start file that reads stdin must not eat the agent.
@@ -345,7 +352,7 @@ pub(super) fn probe_for_test(first: usize) -> String {
     // No folder after it: a test must not leave things in /tmp.
     let folders = Folders { list: folders.list.into_iter().take(first).collect(), ..folders };
     let script = format!("{}{}", folders.prelude(), probe_script(&Mark::new().unwrap(), &folders, first));
-    wrapped(&script)
+    wrapped(&script, &folders)
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub(super) struct Folders {
     pub(super) private: usize,
     /// It is the one that the configuration names.
     pub(super) given: bool,
+    /// The login shell is a restricted one (rbash, rksh): it runs what it finds in its PATH, and nothing by a path or `exec`.
+    pub(super) restricted: bool,
 }
 
 impl Folders {
@@ -29,7 +31,7 @@ impl Folders {
         let Some(folder) = &options.agent_dir else {
             let list =
                 FOLDERS.iter().map(|(word, shown)| ((*word).to_owned(), (*shown).to_owned())).collect();
-            return Ok(Self { list, private: FIRST_SHARED - 1, given: false });
+            return Ok(Self { list, private: FIRST_SHARED - 1, given: false, restricted: false });
         };
         let bad = |why: &str| Failure::Config { detail: format!("agent_dir '{}' {why}", clean(folder, 120)) };
         // It goes between double quotes within single quotes, for every login shell there is.
@@ -41,7 +43,7 @@ impl Folders {
             None if folder.starts_with('/') => folder.clone(),
             None => return Err(bad("must be absolute or start with ~/")),
         };
-        Ok(Self { list: vec![(word, folder.clone())], private: 1, given: true })
+        Ok(Self { list: vec![(word, folder.clone())], private: 1, given: true, restricted: false })
     }
 
     pub(super) fn shown(&self, number: usize) -> String {
@@ -116,10 +118,11 @@ impl Mark {
 }
 
 /// `exec sh -c '…'`. The scripts are ours and hold nothing a shell's single quotes would not keep.
-pub(super) fn wrapped(script: &str) -> String {
+pub(super) fn wrapped(script: &str, folders: &Folders) -> String {
     debug_assert!(!script.contains(['\'', '\\', '!', '\n']), "{script}");
     // By its path: a login without any PATH has one.
-    format!("exec /bin/sh -c '{script}'")
+    let start = if folders.restricted { "sh" } else { "exec /bin/sh" };
+    format!("{start} -c '{script}'")
 }
 
 /// Shell text that reports the first folder from `first` on that can be written and run from.

@@ -96,6 +96,21 @@ impl Search {
         }
     }
 
+    /// The one thing to do where something else ran than what we asked for.
+    fn hint(&self, reader: &ExecReader) -> String {
+        let said = self.said(reader).to_lowercase();
+        let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+        if has(&["password"]) && has(&["expired", "change"]) {
+            return format!("log in once with `ssh {}`, which asks for a new one", self.host);
+        }
+        if has(&["sftp", "not currently available", "currently not available", "account is", "not allowed"]) {
+            return "ask whoever runs the host for a login that may run commands".to_owned();
+        }
+        "a forced command (ForceCommand in its sshd_config, command= of the key) or a login shell that is none runs instead, \
+         or a start file (.bashrc and the like) ends it when there is no terminal"
+            .to_owned()
+    }
+
     /// stdout ended without a mark: the shell's doing, or the connection's.
     pub(super) async fn ended(&self, reader: &mut ExecReader) -> Failure {
         let how = match timeout(EXIT_TIMEOUT, reader.exit()).await {
@@ -109,6 +124,9 @@ impl Search {
             }
             Err(_) => "closed its output".to_owned(),
         };
-        self.noise(&format!("the login shell {how} before it ran our command"), reader)
+        Failure::AgentInstall {
+            detail: format!("the login shell {how} before it ran our command{}", self.said(reader)),
+            hint: self.hint(reader),
+        }
     }
 }

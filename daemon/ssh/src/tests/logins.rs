@@ -20,6 +20,14 @@ async fn a_refused_key_needs_a_login() {
     }
 }
 
+/// As OpenSSH's client does, we first ask with nothing what the host takes; a server counts that among no tries.
+#[tokio::test]
+async fn a_host_that_takes_one_try_is_given_the_right_key_in_it() {
+    let (world, _sshd) = World::with_box("MaxAuthTries 1");
+    let host = world.resolve("box").await;
+    RusshTransport.dial(&host).await.expect("logged in");
+}
+
 #[tokio::test]
 async fn a_locked_key_says_how_to_unlock_it() {
     let (mut world, sshd) = World::with_box("");

@@ -95,6 +95,33 @@ async fn every_login_shell_starts_the_agent() {
 }
 
 #[tokio::test]
+async fn a_restricted_login_shell_starts_the_agent() {
+    let home = tempfile::tempdir().unwrap();
+    let mut conn = Shell::new("rbash", home.path());
+    let image = stand_in("restricted");
+    for uploaded in [true, false] {
+        assert_eq!(start(&mut conn, image).await.unwrap().1, uploaded);
+    }
+}
+
+#[tokio::test]
+async fn what_runs_in_place_of_our_command_is_said_with_what_to_do() {
+    let home = tempfile::tempdir().unwrap();
+    for (runs, wanted) in [
+        ("echo go away", "ForceCommand"),
+        ("echo This account is currently not available.; exit 1", "ask whoever runs the host"),
+        ("echo This service allows sftp connections only.; exit 1", "ask whoever runs the host"),
+        ("echo Password change required but no TTY available. >&2; exit 1", "log in once with `ssh bash`"),
+        ("exit 1", "ForceCommand"),
+    ] {
+        let mut conn = Shell { within: vec!["sh", "-c", runs], ..Shell::new("bash", home.path()) };
+        let e = start(&mut conn, stand_in("instead")).await.unwrap_err();
+        assert!(matches!(&e, Failure::AgentInstall { hint, .. } if hint.contains(wanted)), "{runs}: {e}");
+        assert_eq!(conn.execs, 1, "{runs}");
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_upload_is_never_run() {
     let home = tempfile::tempdir().unwrap();
     let good = stand_in("good");
