@@ -77,7 +77,7 @@ impl World {
             chance: Chance(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
             now: 0,
             out: Outgoing::new(),
-            holder: Input::new(),
+            holder: Input::new(sessd_proto::limits::INPUT_WINDOW),
             tells,
             paths: vec![Path::default()],
             linked: true,
