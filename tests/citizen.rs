@@ -341,6 +341,39 @@ fn an_installation_that_fails_leaves_nothing_behind() {
 }
 
 #[test]
+fn a_manager_with_too_few_descriptors_does_not_begin_and_says_why() {
+    let world = World::new();
+    for (most, verb) in [(10, "create -- cat"), (20, "list"), (26, "create -- cat"), (47, "attach dev")] {
+        let mut start = world.program("sh");
+        start
+            .args(["-c", &format!("ulimit -n {most}; \"$S\" {verb}")])
+            .env("S", sessd_tests::world::sessd_binary());
+        let line = world.one_error(verb, &run(&world, start), 1);
+        assert!(
+            line.contains(&format!("no more than {most} open files")) && line.contains("`ulimit -Hn`"),
+            "{line}"
+        );
+    }
+    world.ok(&["daemon", "stop"]);
+}
+
+/// It has no room for another connection, not even for who wants it to stop: it is ended by its lock.
+#[test]
+fn a_manager_without_descriptors_is_stopped_all_the_same() {
+    let world = World::new();
+    let mut start = world.program("sh");
+    start
+        .args(["-c", "ulimit -n 48; \"$S\" create --name dev -- cat"])
+        .env("S", sessd_tests::world::sessd_binary());
+    assert_eq!(run(&world, start).code, 0);
+    let inside: Vec<UnixStream> = (0..60).filter_map(|_| UnixStream::connect(socket(&world)).ok()).collect();
+    until("a verb to be told", LATER, || (world.sessd_within(&["list"], DEADLINE).code != 0).then_some(()));
+    world.ok(&["daemon", "stop"]);
+    drop(inside);
+    world.wait_state("dev", "running", LATER);
+}
+
+#[test]
 fn a_manager_without_descriptors_says_so() {
     let world = World::new();
     let mut start = world.program("sh");

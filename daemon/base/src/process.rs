@@ -7,6 +7,7 @@ use crate::{files, paths};
 use nix::libc;
 use rustix::fs::{Mode, OFlags};
 use rustix::process::{Resource, getrlimit, setrlimit};
+use sessd_proto::docs::{Error, Result};
 use sessd_proto::messages::{Inherited, Limit};
 use std::collections::HashMap;
 use std::os::fd::RawFd;
@@ -90,6 +91,24 @@ fn raise_descriptor_limit() {
     limit.current = limit.maximum;
     // Then there is room for fewer people.
     let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// A manager's own files (database, log, lock, sockets, the agent here) are some thirty, and each session and view needs more; with fewer it begins and then fails at
+/// whatever it is asked first.
+const OPEN_FILES_LEAST: u64 = 48;
+
+/// May this process open as many files as a manager cannot do without?
+///
+/// # Errors
+/// When it may not, and how many it may.
+pub fn check_descriptor_limit() -> Result<()> {
+    match getrlimit(Resource::Nofile).maximum {
+        Some(most) if most < OPEN_FILES_LEAST => Err(Error::failed(
+            format!("the manager may have no more than {most} open files, and needs {OPEN_FILES_LEAST}"),
+            "raise the hard limit where it is set (`ulimit -Hn`, LimitNOFILE= of a service, limits.conf)",
+        )),
+        _ => Ok(()),
+    }
 }
 
 /// The file of the program that runs, and whether what is there now is another, or nothing. None: it cannot be told.

@@ -314,7 +314,7 @@ impl Client {
                     Ok(Frame::Event(event)) => return Ok(Heard::Event(event.json)),
                     Ok(Frame::Attached(attached)) => return Ok(Heard::Attached(attached)),
                     Ok(Frame::Close(close)) => {
-                        return Err(Error::failed(close.detail, "attach again, or try once more"));
+                        return Err(Error::failed(close.detail, "try again"));
                     }
                     // For a person who waits; a script has its deadline.
                     Ok(Frame::Awaits(awaits)) if sessd_base::out::notes_are_seen() => {

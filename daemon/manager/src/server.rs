@@ -35,6 +35,7 @@ pub fn run(paths: Paths, images: &'static [AgentImage], announce: bool) -> Resul
 
 fn run_inner(paths: Paths, images: &'static [AgentImage], announce: bool) -> Result<()> {
     failpoints::arm()?;
+    process::check_descriptor_limit()?;
     paths.make()?;
     let log = log::start(&paths.log)?;
     let config = Live::open(&paths)?;

@@ -138,9 +138,12 @@ pub struct CreateArgs {
     #[arg(short, long = "env", value_name = "KEY=VALUE")]
     pub env: Vec<String>,
     /// How long it may be idle (90s, 1h30m, 2d) before it is ended, or `never`
+    ///
+    /// Idle is a session in which nothing happens and nothing runs: no view, no input, no output, no processor time, and nothing but a
+    /// shell at its prompt. A command that runs is never idle, be it `sleep`: see --reap.
     #[arg(long, value_name = "DURATION|never")]
     pub idle_timeout: Option<String>,
-    /// What counts as idle: `idle` nothing happens at all, `unattended` no view, whatever runs
+    /// What counts as idle: `idle` nothing happens or runs but a shell's prompt, `unattended` no view, whatever runs
     #[arg(long, value_name = "idle|unattended", default_value = "idle", value_parser = ["idle", "unattended"])]
     pub reap: String,
     /// Size of its terminal until a view is attached

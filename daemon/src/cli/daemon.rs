@@ -136,9 +136,9 @@ fn ask_to_stop(paths: &Paths, restart: bool) -> Result<Asked> {
         Ok(_) => Ok(Asked::Stops(pid)),
         // One that does not understand us understands a signal, and one that went away has stopped.
         Err(error) if error.kind == Kind::VersionSkew => Ok(Asked::Foreign(pid, error)),
-        Err(error) if client.is_silent() => Ok(Asked::Silent(error)),
         Err(_) if client.is_gone() => Ok(Asked::Stops(pid)),
-        Err(error) => Err(error),
+        // One that says nothing, or closes without an answer because it has room for nobody more.
+        Err(error) => Ok(Asked::Silent(error)),
     }
 }
 

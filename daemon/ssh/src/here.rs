@@ -61,6 +61,16 @@ impl Connection for Here {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn();
+        let full = |error: &std::io::Error| {
+            let full = [rustix::io::Errno::MFILE, rustix::io::Errno::NFILE].map(|errno| errno.raw_os_error());
+            error.raw_os_error().is_some_and(|code| full.contains(&code))
+        };
+        let hint = match &child {
+            Err(error) if full(error) => {
+                "raise the limit of open files (`ulimit -n`), then `sessd daemon restart`"
+            }
+            _ => "look at how many processes this user may have (`ulimit -u`)",
+        };
         let stream = child.map_err(|error| error.to_string()).and_then(|mut child| {
             match (child.stdin.take(), child.stdout.take(), child.stderr.take()) {
                 (Some(stdin), Some(stdout), Some(stderr)) => {
@@ -71,7 +81,7 @@ impl Connection for Here {
         });
         let stream = stream.map_err(|error| Failure::AgentInstall {
             detail: format!("/bin/sh cannot be run ({error})"),
-            hint: "look at how many processes this user may have".to_owned(),
+            hint: hint.to_owned(),
         });
         Box::pin(std::future::ready(stream))
     }

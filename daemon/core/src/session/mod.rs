@@ -6,8 +6,10 @@
 //!
 //! It decides little by itself: what to do about its job is [`crate::reconcile`], how it goes is [`crate::removal`], which
 //! view leads is [`crate::leader`], what a subscriber gets next is `sessd_terminal::Cursor`. It puts that in order: the
-//! database first, then the host, then the views. The host is told, and people are answered, of what is written and of
-//! nothing else; nothing but that waits for the database, so that keys, output and sizes pass meanwhile.
+//! database first, then the host, then the views. What a user wants is written before the host is told of it and before they
+//! are answered; nothing but that waits for the database, so that keys, output and sizes pass meanwhile. What the host says
+//! is so whether or not it can be written: that a job runs is told once the write of it has come to its end, be that a
+//! failure, since its record is there from before the host was asked, and the next manager asks the host again.
 
 mod audience;
 mod effect;

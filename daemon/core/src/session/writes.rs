@@ -195,7 +195,8 @@ impl Session {
         self.step_failed(&error);
     }
 
-    /// Whoever waits for the job to run hears so, once that is written.
+    /// Whoever waits for the job to run hears so, once the write of that has come to its end. Where it failed the record says
+    /// `init` still, is tried again, and is enough: a manager that begins from it finds the job by its id.
     pub(super) fn who_waits_hears_that_it_runs(&mut self) {
         if matches!(self.phase, Phase::Running) && self.writing.is_none() {
             self.who_waits_for_running_hears(&Ok(Answer::Done));
