@@ -3,7 +3,7 @@
 import assert from 'node:assert/strict';
 import { describe } from 'node:test';
 import { enter, info, test, world } from './harness.mjs';
-import { PICTURES, isLive, shows, until } from './world.mjs';
+import { PICTURES, SESSD, isLive, screenOf, shows, until } from './world.mjs';
 
 describe('numbers', () => {
   test('a flood leaves the page answering, holds no more than its bound, and says what it skipped', async () => {
@@ -105,6 +105,28 @@ test('pictures', async () => {
     await page.screenshot({ path: `${PICTURES}/page-${scheme}.png` });
     await page.getByLabel(/^More/).click();
     await page.screenshot({ path: `${PICTURES}/settings-${scheme}.png` });
+    await page.context().close();
+  }
+  // The picker, in the terminal that the page is.
+  await world.create('pick', `exec ${SESSD} pick`);
+  for (const [name, options] of [
+    ['dark', { colorScheme: 'dark' }],
+    ['light', { colorScheme: 'light' }],
+    ['small', { colorScheme: 'dark', viewport: { width: 352, height: 250 } }],
+  ]) {
+    const page = await world.page(`/s/${(await info('pick')).id}`, options);
+    await isLive(page);
+    await page.locator('.pane').click();
+    // It has the keyboard, and so the size.
+    await page.keyboard.press('?');
+    await shows(page, 'attach; the detach key');
+    await page.keyboard.press('Escape');
+    await until('the list', async () => /train/.test(await screenOf(page)) && !/detach key/.test(await screenOf(page)));
+    await page.screenshot({ path: `${PICTURES}/picker-${name}.png` });
+    await page.keyboard.press('?');
+    await shows(page, 'attach; the detach key');
+    await page.screenshot({ path: `${PICTURES}/picker-help-${name}.png` });
+    await page.keyboard.press('Escape');
     await page.context().close();
   }
 });
