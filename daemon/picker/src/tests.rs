@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 use ratatui::buffer::Buffer;
-use ratatui::style::Color;
+use ratatui::style::{Color, Modifier};
 use serde_json::{Value, json};
 use sessd_base::prompt::Question;
 use sessd_proto::docs::text::is_hidden;
@@ -458,6 +458,22 @@ fn it_fits_into_small_and_large_terminals() {
     for keys in ["?", "\x1b[27un", "\x1b[27ud", "\x1b[27ux"] {
         press(&mut m, 200, keys);
         assert!(screen(&mut m, 200, 40, 12).contains('┌'), "{keys:?}");
+    }
+}
+
+#[test]
+fn the_line_that_is_chosen_is_one_bar() {
+    for colour in [true, false] {
+        let mut m = offline();
+        m.look.colour = colour;
+        let buffer = drawn(&mut m, 100, 100, 20);
+        let chosen: Vec<_> =
+            buffer.content.iter().filter(|cell| cell.modifier.contains(Modifier::REVERSED)).collect();
+        assert!(chosen.len() > 40, "{}", chosen.len());
+        for cell in chosen {
+            assert_eq!((cell.fg, cell.bg), (Color::Reset, Color::Reset), "{cell:?}");
+            assert!(!cell.modifier.contains(Modifier::DIM), "{cell:?}");
+        }
     }
 }
 

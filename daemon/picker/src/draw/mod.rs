@@ -346,9 +346,13 @@ fn list(
                 }
                 session_line(machine, entry, &row, (x, y), &widths, gap, paint, buffer);
                 if selected {
+                    // One bar: what is dim or coloured would stand in it as patches.
                     buffer.set_style(
                         Rect::new(area.x + MARGIN - 1, y, area.width.saturating_sub(MARGIN - 1), 1),
-                        Style::new().add_modifier(Modifier::REVERSED),
+                        Style::new()
+                            .fg(Color::Reset)
+                            .add_modifier(Modifier::REVERSED)
+                            .remove_modifier(Modifier::DIM),
                     );
                 }
             }
