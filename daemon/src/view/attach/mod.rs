@@ -23,7 +23,7 @@ use crate::view::words::{self, Trouble};
 use asked::Asked;
 use foretold::Foretold;
 use leaving::Burst;
-use line::Line;
+use line::{Hint, Line};
 use manager::{Lost, wait_attached};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -147,6 +147,8 @@ struct View<'a> {
     text_rows: Option<u32>,
     /// When it was last said that keys go nowhere.
     told_read_only_at: Option<u64>,
+    /// The way out, until it was seen.
+    hint: Option<Hint>,
     /// When output last waited for a notice.
     noticed_at: Option<u64>,
     /// When a lone ESC that may begin an answer was held back.
@@ -240,6 +242,10 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         part_at: None,
         part_said: String::new(),
         told_read_only_at: None,
+        hint: leave_key
+            .as_deref()
+            .filter(|_| !plain && config.attach_hint)
+            .map(|key| Hint::new(words::way_out(key))),
         noticed_at: None,
         escape_held_at: None,
         stdin_open: true,
@@ -328,6 +334,7 @@ impl View<'_> {
             self.tell_part();
             self.write_terminal(ready.stdout);
             self.pong();
+            self.hint_again();
             self.say();
         }
     }
@@ -372,6 +379,7 @@ impl View<'_> {
             escape,
             look,
             screen,
+            self.hint.as_ref().and_then(Hint::due_ms),
             self.core.deadline(),
             self.part_at,
             self.foretold.deadline_ms(),
@@ -505,6 +513,7 @@ impl View<'_> {
                 }
             } else if !part.is_empty() {
                 // Who types wants to see what comes of it.
+                self.hint = None;
                 if matches!(self.line, Line::Notice(_)) {
                     self.unsay();
                 }
