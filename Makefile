@@ -9,4 +9,5 @@ release:
 	cargo build --release
 bench: release
 	SESSD_BIN=$(CURDIR)/target/release/sessd cargo bench -p sessd-tests --bench side_by_side -- $(BENCH)
+	SESSD_BIN=$(CURDIR)/target/release/sessd cargo bench -p sessd-tests --bench back
 	cargo bench -p sessd-terminal --bench model
