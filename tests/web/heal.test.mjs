@@ -178,6 +178,9 @@ describe('a pane heals', () => {
       await shows(page, 'held\nheld');
       await isHealed('a way that was cut', page, back);
     } finally {
+      road.mend();
+      // While there is a way on which its host can be told.
+      await world.sessd('delete', 'far');
       road.end();
     }
   });
