@@ -1,6 +1,8 @@
 //! Many views of one session: what each is told of the others, and of what becomes of the session.
 
-use sessd_tests::{SOON, World};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use sessd_tests::{LATER, Proxy, SOON, SshConfig, Sshd, View, World, until};
 
 /// Says which job it is, and answers what is typed.
 const WHICH: &str = "n=$(cat runs 2>/dev/null); echo $((n + 1)) >runs; printf 'job %s\\r\\n' $((n + 1)); \
@@ -121,5 +123,67 @@ fn a_view_of_another_size_is_told_what_changes_and_no_more() {
         view.wait_text("got <back>", SOON);
         view.wait_screen("no notice", SOON, |screen| !screen.contents().contains("sessd:"));
         assert!(!sessd_tests::view::contains(&view.raw(), b"were skipped"), "{}", view.describe());
+    }
+}
+
+/// Seconds since the epoch by the newest line of a flood on the screen.
+fn newest(view: &View) -> Option<f64> {
+    let text = view.screen_text();
+    text.lines().rev().find_map(|line| line.strip_suffix(" the time")?.trim().parse().ok())
+}
+
+/// How old the screen gets under a flood, and how long it is from Ctrl-C to the prompt, in milliseconds, over a line of 100 kB/s
+/// that takes 50 ms each way.
+fn flood_on_a_narrow_line(transport: &str) -> (f64, f64) {
+    let mut world = World::new();
+    let host = Sshd::start_in(&world, "h1");
+    let line = Proxy::narrow(host.addr(), Duration::from_millis(50), 100_000);
+    SshConfig::new(&mut world).host("near", &host).host_at("box", &host, line.addr(), &[]);
+    let config = format!("[hosts.box]\ntransport = \"{transport}\"\n");
+    std::fs::write(world.config(), config).expect("a configuration");
+    // The agent gets there another way, and sooner.
+    world.create_on("near", "first", "exit 0");
+    world.ok(&[
+        "create",
+        "--host",
+        "box",
+        "--name",
+        "dev",
+        "--",
+        "env",
+        "PS1=prompt> ",
+        "bash",
+        "--norc",
+        "--noprofile",
+        "-i",
+    ]);
+    let view = world.attach("dev");
+    view.wait_text("prompt>", LATER);
+    view.type_("while :; do printf '%s the time\\n' $EPOCHREALTIME; done\r");
+    until("the flood is shown", LATER, || newest(&view));
+    let (from, mut oldest) = (Instant::now(), 0f64);
+    // As long as a window of a fast line would take to come.
+    while from.elapsed() < Duration::from_millis(1_500) {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs_f64();
+        if let Some(written) = newest(&view) {
+            oldest = oldest.max(now - written);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let typed = Instant::now();
+    view.type_("\x03");
+    view.wait_screen("a prompt", LATER, |screen| screen.contents().trim_end().ends_with("prompt>"));
+    (oldest * 1000.0, typed.elapsed().as_secs_f64() * 1000.0)
+}
+
+#[test]
+fn a_flood_on_a_narrow_line_is_shown_as_it_is_now_and_ends_when_told() {
+    for transport in ["russh", "openssh"] {
+        let (oldest, prompt) = flood_on_a_narrow_line(transport);
+        println!(
+            "{transport}: the screen was {oldest:.0} ms old at the most, the prompt came after {prompt:.0} ms"
+        );
+        // A second each, and what a machine adds that does much else.
+        assert!(oldest < 2_500.0 && prompt < 1_500.0, "{transport}: {oldest:.0} ms, {prompt:.0} ms");
     }
 }

@@ -8,8 +8,8 @@ pub const FRAME_BODY_MAX: usize = 1 << 20;
 /// waits under a millisecond on a 100 Mbit/s link, large enough that headers do not count.
 pub const CHUNK: usize = 32 * 1024;
 
-/// Bytes of output in flight on one job's stream before the receiver grants more. Bounds what must drain before an
-/// answer to Ctrl-C is seen.
+/// Bytes of output in flight on one job's stream before the receiver grants more, at the most: a slow way has less of it
+/// (`sessd_core::flow`). Bounds what must drain before an answer to Ctrl-C is seen.
 pub const LINK_WINDOW: u64 = 1 << 20;
 
 /// The same between the manager and one view on this machine, where a round trip costs microseconds.

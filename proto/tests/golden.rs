@@ -232,6 +232,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("attach-from", Frame::Attach(m::Attach { session: "s".into(), from: "f".into(), colours: Some(8), lacks: 3, ..m::Attach::default() })),
         ("attached-others", Frame::Attached(m::Attached { others: 2, others_are: "o".into(), sent_away: 1, ..m::Attached::default() })),
         ("traits", Frame::Traits(m::Traits { clusters: 31, cell_width: 9, cell_height: 18 })),
+        ("presence-lag", Frame::Presence(m::Presence { lag_max: Some(50_000), lag_lines: Some(100), ..m::Presence::default() })),
         ("presence-traits", Frame::Presence(m::Presence {
             traits: Some(m::Traits { clusters: 1, ..m::Traits::default() }), ..m::Presence::default()
         })),

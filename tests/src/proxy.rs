@@ -39,6 +39,8 @@ struct Shared {
     held: AtomicUsize,
     /// How long every byte takes each way.
     one_way: Duration,
+    /// Bytes a second each way; 0: as many as come.
+    rate: usize,
 }
 
 #[derive(Debug)]
@@ -125,6 +127,15 @@ impl Proxy {
     /// # Panics
     /// When it cannot listen.
     pub fn far(target: SocketAddr, one_way: Duration) -> Proxy {
+        Proxy::narrow(target, one_way, 0)
+    }
+
+    /// A proxy in front of a `target` that is far away on a narrow line: `rate` bytes a second each way, 0: no bound. What the
+    /// line has not carried yet waits in front of it.
+    ///
+    /// # Panics
+    /// When it cannot listen.
+    pub fn narrow(target: SocketAddr, one_way: Duration, rate: usize) -> Proxy {
         let listener = TcpListener::bind(SocketAddr::new(private_address(), 0)).expect("a free port");
         let addr = listener.local_addr().expect("the address of a listener");
         let shared = Arc::new(Shared {
@@ -142,6 +153,7 @@ impl Proxy {
             bytes: AtomicUsize::new(0),
             held: AtomicUsize::new(0),
             one_way,
+            rate,
         });
         let acceptor = {
             let shared = Arc::clone(&shared);
@@ -320,14 +332,20 @@ fn serve(near: &TcpStream, target: SocketAddr, shared: &Arc<Shared>, epoch: u64)
 }
 
 fn carry(from: &TcpStream, to: &TcpStream, shared: &Shared, epoch: u64) {
-    if shared.one_way.is_zero() {
+    if shared.one_way.is_zero() && shared.rate == 0 {
         return copy(from, from, to, shared, epoch);
     }
     thread::scope(|scope| {
         let (leaves, arrives) = mpsc::sync_channel(1024);
         scope.spawn(move || {
             let (mut from, mut buffer) = (from, [0; 32 * 1024]);
-            while let Ok(n @ 1..) = from.read(&mut buffer) {
+            let piece = if shared.rate == 0 { buffer.len() } else { buffer.len().min(shared.rate / 100) };
+            let mut free = Instant::now();
+            while let Ok(n @ 1..) = from.read(&mut buffer[..piece]) {
+                if shared.rate > 0 {
+                    free = free.max(Instant::now()) + Duration::from_secs_f64(n as f64 / shared.rate as f64);
+                    thread::sleep(free.saturating_duration_since(Instant::now()));
+                }
                 if leaves.send((Instant::now() + shared.one_way, buffer[..n].to_vec())).is_err() {
                     return;
                 }

@@ -1,8 +1,6 @@
 //! What a holder may send on a stream. Credit is enforced by who granted it: what comes beyond it, what nobody asked for,
 //! and offsets that no job reaches are a fault of that stream, and end it and nothing else.
 
-use sessd_proto::limits::LINK_WINDOW;
-
 /// Offsets from here on are no job's: at 1 GB/s it would have written for 146 years.
 pub const OFFSET_END: u64 = 1 << 62;
 
@@ -36,6 +34,8 @@ pub struct Ledger {
     open: bool,
     received: u64,
     granted: u64,
+    /// Bytes that may be on their way.
+    window: u64,
     /// Bytes of the snapshot that is coming.
     snapshot: Option<u64>,
     /// Bytes of old output that were asked for and may still come.
@@ -48,9 +48,24 @@ impl Ledger {
         Self::default()
     }
 
-    /// A stream that begins with one window of credit.
-    pub fn open() -> Self {
-        Self { open: true, granted: LINK_WINDOW, ..Self::default() }
+    /// A stream that begins with `window` bytes of credit.
+    pub fn open(window: u64) -> Self {
+        Self { open: true, granted: window, window, ..Self::default() }
+    }
+
+    /// So many bytes may be on their way from now on. What was granted before stays granted.
+    pub fn set_window(&mut self, window: u64) {
+        self.window = window;
+    }
+
+    /// Is output wanted on it?
+    pub fn is_open(&self) -> bool {
+        self.open
+    }
+
+    /// Bytes that came on it.
+    pub fn received(&self) -> u64 {
+        self.received
     }
 
     /// Bytes allowed so far.
@@ -60,8 +75,8 @@ impl Ledger {
 
     /// The credit to grant now, if enough was used that it is worth a frame.
     pub fn grant(&mut self) -> Option<u64> {
-        let total = self.received.saturating_add(LINK_WINDOW);
-        (self.open && total.saturating_sub(self.granted) >= LINK_WINDOW / 4).then(|| {
+        let total = self.received.saturating_add(self.window);
+        (self.open && total.saturating_sub(self.granted) >= self.window / 4).then(|| {
             self.granted = total;
             total
         })
@@ -134,6 +149,7 @@ fn in_bounds(offset: u64, len: u64) -> Result<(), Fault> {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use sessd_proto::limits::LINK_WINDOW;
 
     const AT: Option<u64> = Some(1000);
 
@@ -149,7 +165,7 @@ mod tests {
 
     #[test]
     fn what_goes_beyond_the_credit_is_a_fault_and_one_snapshot_may() {
-        let mut ledger = Ledger::open();
+        let mut ledger = Ledger::open(LINK_WINDOW);
         assert_eq!(ledger.output(1000, LINK_WINDOW - 1, AT), Ok(()));
         assert_eq!(ledger.snapshot(2000, SNAPSHOT_MAX - 1, true, AT), Ok(()), "begun with credit left");
         assert_eq!(
@@ -162,12 +178,12 @@ mod tests {
         assert_eq!(ledger.snapshot(3000, 0, false, Some(2000)), Err(Fault::Beyond));
         let total = ledger.grant().unwrap();
         assert_eq!(total, LINK_WINDOW - 1 + SNAPSHOT_MAX + 1 + LINK_WINDOW, "as the holder counts it");
-        assert_eq!(Ledger::open().snapshot(1, SNAPSHOT_MAX + 1, true, None), Err(Fault::Endless));
+        assert_eq!(Ledger::open(LINK_WINDOW).snapshot(1, SNAPSHOT_MAX + 1, true, None), Err(Fault::Endless));
     }
 
     #[test]
     fn a_screen_that_was_not_asked_for_and_skips_nothing_is_a_fault() {
-        let mut ledger = Ledger::open();
+        let mut ledger = Ledger::open(LINK_WINDOW);
         assert_eq!(ledger.snapshot(1000, 10, false, AT), Err(Fault::Unasked));
         assert_eq!(ledger.snapshot(999, 10, false, AT), Err(Fault::Unasked));
         assert_eq!(ledger.snapshot(1001, 10, false, AT), Ok(()));
@@ -175,7 +191,7 @@ mod tests {
 
     #[test]
     fn offsets_that_no_job_reaches_are_a_fault() {
-        let mut ledger = Ledger::open();
+        let mut ledger = Ledger::open(LINK_WINDOW);
         for offset in [OFFSET_END, u64::MAX - 1, u64::MAX] {
             assert_eq!(ledger.output(offset, 1, Some(u64::MAX)), Err(Fault::Offset), "{offset}");
             assert_eq!(ledger.snapshot(offset, 1, false, None), Err(Fault::Offset), "{offset}");
@@ -186,7 +202,7 @@ mod tests {
 
     #[test]
     fn old_output_comes_as_far_as_it_was_asked_for() {
-        let mut ledger = Ledger::open();
+        let mut ledger = Ledger::open(LINK_WINDOW);
         ledger.ask_range(100, 200);
         assert_eq!(ledger.range(100, 60), Ok(()));
         assert_eq!(ledger.range(160, 40), Ok(()));
@@ -200,7 +216,7 @@ mod tests {
         fn what_our_own_holder_sends_is_never_a_fault(
             steps in proptest::collection::vec((0usize..200_000, 0usize..40_000, any::<bool>()), 1..200),
         ) {
-            let mut ledger = Ledger::open();
+            let mut ledger = Ledger::open(LINK_WINDOW);
             let (mut used, mut granted) = (0u64, LINK_WINDOW);
             let mut head = Some(0u64);
             for (len, snapshot, grants) in steps {
@@ -227,7 +243,7 @@ mod tests {
         fn nothing_gets_through_beyond_what_was_granted(
             frames in proptest::collection::vec((any::<bool>(), 0u64..2_000_000, any::<bool>()), 1..100),
         ) {
-            let mut ledger = Ledger::open();
+            let mut ledger = Ledger::open(LINK_WINDOW);
             let (mut through, mut snapshots) = (0u64, 0u64);
             let mut head = 10u64;
             for (is_output, len, more) in frames {

@@ -20,7 +20,8 @@
 //! * [`registry`]: which session is meant, who has a name, whose replica is let go
 //! * [`leader`]: which view sets the size and answers the terminal's queries
 //! * [`untrusted`]: every text in a frame of a host, made fit for people
-//! * [`credit`]: what a holder may send · [`typing`]: how far ahead a view may type · [`guests`]: who is let in when it is full
+//! * [`credit`]: what a holder may send · [`flow`]: how much of that may be on its way
+//! * [`typing`]: how far ahead a view may type · [`guests`]: who is let in when it is full
 //! * [`doing`]: what a job is doing, by our clock
 //! * [`forward`]: ports, sockets and ssh-agents that are forwarded for a session
 //! * [`pace`]: a value that somebody else is told, as often as it is of use
@@ -32,6 +33,7 @@ pub mod backoff;
 pub mod credit;
 pub mod dialling;
 pub mod doing;
+pub mod flow;
 pub mod forward;
 pub mod guests;
 pub mod host;

@@ -6,6 +6,7 @@
 //! its sender's choice, so a session that is costly to follow is followed more slowly, and nobody else is.
 
 use crate::credit::{Fault, Ledger};
+use crate::flow::{Flow, Skip};
 use sessd_proto::limits::{REPLICA_RING, SCROLLBACK_LINES, SIDE_MAX};
 use sessd_proto::messages::Subscribe;
 use sessd_terminal::{Ring, Size, Terminal};
@@ -48,6 +49,7 @@ pub enum Resized {
 #[derive(Debug, Default)]
 pub struct Replica {
     ledger: Ledger,
+    flow: Flow,
     partial: Vec<u8>,
     warm: Option<Warm>,
 }
@@ -57,6 +59,8 @@ struct Warm {
     ring: Ring,
     /// The size at the head.
     size: Size,
+    /// It was sent without all of its scrollback, on a way that carries little.
+    short: bool,
     /// None: it was let go, because the ring or the sizes have overtaken it; only a fresh screen helps.
     model: Option<Model>,
 }
@@ -184,7 +188,8 @@ impl Replica {
         if self.lost_track() {
             self.warm = None;
         }
-        self.ledger = Ledger::open();
+        self.flow.begin();
+        self.ledger = Ledger::open(self.flow.window());
         self.partial = Vec::new();
         Subscribe {
             from: self.head(),
@@ -194,19 +199,54 @@ impl Replica {
         }
     }
 
+    /// The token of a ping that measures the way, where one is due.
+    pub fn ask(&mut self, now_ms: u64) -> Option<u64> {
+        self.ledger.is_open().then(|| self.flow.ask(now_ms, self.ledger.received())).flatten()
+    }
+
+    /// A ping was answered. Whether what may be skipped is another now.
+    pub fn answered(&mut self, token: u64, now_ms: u64) -> bool {
+        let changed = self.flow.answered(token, now_ms, self.ledger.received());
+        self.ledger.set_window(self.flow.window());
+        changed
+    }
+
+    /// What the holder may skip.
+    pub fn skip(&self) -> Option<Skip> {
+        self.flow.skip()
+    }
+
+    /// With how many lines of scrollback a screen comes in place of what was skipped; none: all.
+    pub fn skip_lines(&self) -> Option<u32> {
+        self.flow.lines()
+    }
+
+    /// Does it lack scrollback that the holder has?
+    pub fn is_short(&self) -> bool {
+        self.warm.as_ref().is_some_and(|warm| warm.short)
+    }
+
     /// A new stream on which nothing is wanted but how the job is.
     pub fn subscribe_to_nothing(&mut self) {
+        self.flow.begin();
         self.ledger = Ledger::closed();
     }
 
-    /// Lets go of everything: nobody looks at the session.
+    /// Lets go of everything but what is known of the way: nobody looks at the session.
     pub fn cool(&mut self) {
-        *self = Self::new();
+        self.flow.begin();
+        *self = Self { flow: self.flow, ..Self::new() };
+    }
+
+    /// The host is away: what is known of the way there may not hold for the next.
+    pub fn way_is_gone(&mut self) {
+        self.flow.broke();
     }
 
     /// The stream broke: half a snapshot is worth nothing.
     pub fn interrupted(&mut self) {
         self.partial = Vec::new();
+        self.flow.begin();
         self.ledger = Ledger::closed();
     }
 
@@ -245,7 +285,9 @@ impl Replica {
         let (base, size) = (std::mem::take(&mut self.partial), size_of(cols, rows));
         let model =
             Some(Model { terminal: None, first_size: size, base, base_at: 0, at, sizes: VecDeque::new() });
-        self.warm = Some(Warm { ring: Ring::new(REPLICA_RING, at), size, model });
+        // One that was asked for comes whole.
+        let short = self.warm.is_some() && self.flow.lines().is_some();
+        self.warm = Some(Warm { ring: Ring::new(REPLICA_RING, at), size, short, model });
         Ok(Stored::Whole)
     }
 
@@ -292,6 +334,7 @@ fn size_of(cols: u16, rows: u16) -> Size {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::flow::WINDOW_FIRST;
     use sessd_proto::limits::LINK_WINDOW;
 
     const LONG: u64 = u64::MAX;
@@ -336,17 +379,21 @@ mod tests {
     fn credit_is_granted_in_steps_and_counts_what_came() {
         let mut replica = warm();
         assert_eq!(replica.grant(false), None);
-        let chunk = vec![b'x'; (LINK_WINDOW / 4) as usize];
-        replica.output(100, &chunk).unwrap();
-        assert_eq!(replica.grant(true), None, "whoever waits for a screen waits for the model");
-        assert_eq!(replica.grant(false), Some(5 + LINK_WINDOW / 4 + LINK_WINDOW));
-        assert_eq!(replica.grant(false), None);
+        let chunk = vec![b'x'; WINDOW_FIRST as usize / 2];
+        for n in 1..6u64 {
+            replica.output(100 + (n - 1) * chunk.len() as u64, &chunk).unwrap();
+            if n == 5 {
+                assert_eq!(replica.grant(true), None, "whoever waits for a screen waits for the model");
+            }
+            assert_eq!(replica.grant(false), Some(5 + n * WINDOW_FIRST / 2 + WINDOW_FIRST));
+            assert_eq!(replica.grant(false), None);
+        }
     }
 
     #[test]
     fn no_credit_is_given_beyond_what_the_model_can_catch_up_with() {
         let mut replica = warm();
-        let chunk = vec![b'x'; 32 * 1024];
+        let chunk = vec![b'x'; WINDOW_FIRST as usize / 4];
         let mut at = 100;
         while replica.output(at, &chunk).is_ok() {
             at += chunk.len() as u64;

@@ -88,6 +88,13 @@ pub struct Presence {
     /// Those of the views that are told of the echo of what they type.
     #[prost(bytes = "vec", repeated, tag = "40")]
     pub predicting: Vec<Vec<u8>>,
+    /// Bytes that the job may be ahead of what was sent on this stream; beyond that its screen is sent instead. None: as many as
+    /// the holder keeps.
+    #[prost(uint64, optional, tag = "41")]
+    pub lag_max: Option<u64>,
+    /// Lines of scrollback that a screen comes with in place of output that is skipped. None: as many as were subscribed to.
+    #[prost(uint32, optional, tag = "42")]
+    pub lag_lines: Option<u32>,
     /// What the terminal of the view that leads is like; none: there is none, or it is not known.
     #[prost(message, optional, tag = "9")]
     pub traits: Option<Traits>,

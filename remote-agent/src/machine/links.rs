@@ -359,7 +359,7 @@ impl HolderMachine {
         let acks_due = self.acks.due_ms().is_some_and(|at| now.ms >= at);
         for link in self.links.iter_mut().filter(|link| !link.closing) {
             let before = link.out.waiting();
-            pump(&self.hub, &self.sizes, link);
+            pump(&self.hub, &self.sizes, self.job.spec.plain, link);
             // What was typed is acknowledged together with what came of it: one wake-up on the way back, not two.
             if acks_due || link.out.waiting() > before {
                 self.acks.are_due(&link.watch.presence.view_ids);
@@ -397,12 +397,16 @@ impl HolderMachine {
     }
 }
 
-fn pump(hub: &Hub, sizes: &Sizes, link: &mut Link) {
+fn pump(hub: &Hub, sizes: &Sizes, plain: bool, link: &mut Link) {
     if let Some((from, to)) = link.watch.range.take() {
         put_range(hub, from, to, link.out.end());
     }
     link.full = false;
+    let presence = &link.watch.presence;
     let Some(cursor) = &mut link.watch.cursor else { return };
+    // A job's bytes that no terminal gets have no screen that would stand for them.
+    let lag_max = presence.lag_max.filter(|_| !presence.lossless && !plain);
+    cursor.set_max_lag(lag_max.unwrap_or(u64::MAX));
     loop {
         if link.out.waiting() >= OUT_LOW {
             link.full = true;
@@ -421,7 +425,11 @@ fn pump(hub: &Hub, sizes: &Sizes, link: &mut Link) {
             Next::Bytes { offset, bytes } => link.out.put(0, &Frame::Output { offset, bytes }),
             Next::Snapshot { at, skipped } => {
                 let mut snapshot = Vec::new();
-                hub.terminal().snapshot(snapshot_options(link.watch.scrollback_lines), &mut snapshot);
+                let mut lines = link.watch.scrollback_lines;
+                if let Some(most) = presence.lag_lines.filter(|_| skipped > 0) {
+                    lines = lines.min(most as usize);
+                }
+                hub.terminal().snapshot(snapshot_options(lines), &mut snapshot);
                 cursor.charge(snapshot.len() as u64);
                 link.watch.size_serial = sizes.latest();
                 let size = hub.terminal().size();

@@ -202,6 +202,8 @@ impl Session {
         if self.stream.as_ref().is_some_and(|stream| stream.bypass == Bypass::Taken) {
             presence.silence_ms = BYPASS_SILENCE_MS;
         }
+        presence.lag_max = self.replica.skip().map(|skip| skip.lag);
+        presence.lag_lines = self.replica.skip_lines();
         (presence.manager_id, presence.manager_name) = (self.manager.id.clone(), self.manager.name.clone());
         self.send(&Frame::Presence(presence));
     }

@@ -371,6 +371,7 @@ impl Session {
 
     /// Nobody says any more that the job runs.
     fn disconnected(&mut self) {
+        self.replica.way_is_gone();
         // Not written down: a manager that starts claims nothing in any case.
         if self.record.state == State::Running {
             self.record.state = State::Disconnected;

@@ -105,11 +105,23 @@ impl Session {
     }
 
     pub(super) fn grant(&mut self) {
+        if let Some(token) = self.replica.ask(self.now.steady_ms) {
+            self.send(&Frame::Ping(token));
+        }
         if !self.views.holds_back(self.replica.ring())
             && let Some(total) = self.replica.grant(self.needs.screen)
         {
             self.send(&Frame::Credit(total));
         }
+    }
+
+    /// The answer to what was asked of the way, or to what the holder was told.
+    pub(super) fn ponged(&mut self, token: u64) {
+        if self.replica.answered(token, self.now.steady_ms) {
+            self.send_presence(false);
+        }
+        self.grant();
+        self.heard(token);
     }
 
     /// Gives every view what it is due.
@@ -167,10 +179,10 @@ impl Session {
         }
     }
 
-    /// A session that nobody looks at and whose job writes on is let go before its output has to be parsed: it is fetched
-    /// again when somebody comes.
+    /// A session that nobody looks at and whose job writes on is let go before its output has to be parsed, and so is one that
+    /// was followed over a slow way without its scrollback: it is fetched again when somebody comes.
     pub(super) fn let_go_unwatched(&mut self) {
-        let hopeless = self.replica.is_far_behind() || self.replica.lost_track();
+        let hopeless = self.replica.is_far_behind() || self.replica.lost_track() || self.replica.is_short();
         if self.warm && self.views.is_empty() && hopeless {
             self.cool();
         }
@@ -187,6 +199,10 @@ impl Session {
             // none is allowed. To one that is asked for a screen it may not send, the end never comes.
             m::Subscribe { status_only: true, from: Some(u64::MAX), ..m::Subscribe::default() }
         };
+        // Before the output: the answer is what the way itself takes.
+        if let Some(token) = self.replica.ask(self.now.steady_ms) {
+            self.send(&Frame::Ping(token));
+        }
         self.send(&Frame::Subscribe(subscribe));
     }
 

@@ -182,7 +182,7 @@ impl Session {
             }
             Frame::Range { offset, more, expired, bytes } => self.range(offset, more, expired, bytes),
             Frame::Unsupported(what) => self.unsupported(what.kind),
-            Frame::Pong(told) => self.heard(told),
+            Frame::Pong(token) => self.ponged(token),
             Frame::InputAck { view, seq } => self.views.acknowledge(view, seq, &mut self.out),
             Frame::Withdrawn { view, from, to } => self.views.withdrawn(view, from, to, &mut self.out),
             echoed @ Frame::Echoed { view, .. } => self.views.echoed(view, &echoed, &mut self.out),

@@ -11,8 +11,10 @@ const NOTICE_HOLDS_MS: u64 = 1_500;
 /// How long output pauses before the way out is said again that it took away, and how often that is done.
 const HINT_PAUSE_MS: u64 = 400;
 const HINTS_AGAIN: u8 = 3;
-/// Output is not made to wait for a notice again before this.
+/// That output was skipped is not said again before this: on a slow line it would hide the last row all the time.
 const NOTICE_AGAIN_MS: u64 = 30_000;
+/// Nor so soon after a key: the last row is where the prompt comes that Ctrl-C was for.
+const NOTICE_AFTER_KEY_MS: u64 = 2_000;
 
 /// The line at the bottom that is ours.
 #[derive(Debug, PartialEq, Eq)]
@@ -109,6 +111,12 @@ impl Hint {
     }
 }
 
+/// Is it said now that output was skipped? It was `told` then, and a key was `typed` then.
+fn may_tell_of_skipped(told: Option<u64>, typed: Option<u64>, now: u64) -> bool {
+    let past = |at: Option<u64>, ms: u64| at.is_none_or(|at| now >= at + ms);
+    past(told, NOTICE_AGAIN_MS) && past(typed, NOTICE_AFTER_KEY_MS)
+}
+
 impl View<'_> {
     /// Says the way out again, over a screen that is fetched for that.
     pub(super) fn hint_again(&mut self) {
@@ -163,17 +171,15 @@ impl View<'_> {
         let (mut holds_until, mut until, mut row_is_blank) = (now, now + NOTICE_MS, false);
         if let Line::Notice(old) = std::mem::replace(&mut self.line, Line::Away) {
             (holds_until, until) = (old.holds_until, old.until);
-            if skipped == 0 && text.is_empty() {
+            // The way out lies over a blank row only.
+            if text.is_empty() && !(skipped > 0 && old.row_is_blank) {
                 text = old.text;
             }
         }
-        if skipped > 0 {
+        if skipped > 0 && may_tell_of_skipped(self.noticed_at, self.typed_at, now) {
             text = format!("{skipped} bytes of output were skipped, this is the newest");
-            if self.noticed_at.is_none_or(|at| now >= at + NOTICE_AGAIN_MS) {
-                self.noticed_at = Some(now);
-                holds_until = now + NOTICE_HOLDS_MS;
-            }
-            until = now + NOTICE_MS;
+            self.noticed_at = Some(now);
+            (holds_until, until) = (now + NOTICE_HOLDS_MS, now + NOTICE_MS);
         }
         if text.is_empty()
             && let Some(hint) = &mut self.hint
@@ -302,6 +308,25 @@ impl View<'_> {
                 terminal::pass(&notice.held, &mut self.to_terminal);
             }
             Line::Away | Line::Asked(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_output_was_skipped_is_said_now_and_then_and_not_where_a_prompt_is_waited_for() {
+        for (told, typed, now, says) in [
+            (None, None, 0, true),
+            (None, Some(1_000), 1_900, false),
+            (None, Some(1_000), 3_000, true),
+            (Some(1_000), None, 9_000, false),
+            (Some(1_000), Some(30_500), 31_000, false),
+            (Some(1_000), Some(9_000), 31_000, true),
+        ] {
+            assert_eq!(may_tell_of_skipped(told, typed, now), says, "{told:?}, {typed:?}, {now}");
         }
     }
 }

@@ -149,8 +149,10 @@ struct View<'a> {
     told_read_only_at: Option<u64>,
     /// The way out, until it was seen.
     hint: Option<Hint>,
-    /// When output last waited for a notice.
+    /// When it was last said that output was skipped.
     noticed_at: Option<u64>,
+    /// When a key was last typed.
+    typed_at: Option<u64>,
     /// When a lone ESC that may begin an answer was held back.
     escape_held_at: Option<u64>,
     stdin_open: bool,
@@ -247,6 +249,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
             .filter(|_| !plain && config.attach_hint)
             .map(|key| Hint::new(words::way_out(key))),
         noticed_at: None,
+        typed_at: None,
         escape_held_at: None,
         stdin_open: true,
         asked: None,
@@ -517,6 +520,7 @@ impl View<'_> {
                 if matches!(self.line, Line::Notice(_)) {
                     self.unsay();
                 }
+                self.typed_at = Some(now);
                 self.type_keys(&part, now);
             }
         }
