@@ -1,7 +1,7 @@
 //! Does the job's holder answer? One that is stopped or hangs leaves its host and link as they are: who waits for it must hear
 //! that it is the holder, and not the host, that is silent.
 //!
-//! The holder is asked with a heartbeat: when somebody wants something of the session, and each half minute. Of one that owes
+//! The holder is asked with a heartbeat: when somebody wants something of the session, and each minute. Of one that owes
 //! an answer for two seconds the host is asked; only when that has answered meanwhile it is the holder that is silent. It is no
 //! evidence of anything about the job.
 
@@ -13,7 +13,7 @@ use sessd_proto::docs::{Error, Kind};
 use sessd_proto::messages::{self as m, LinkAct};
 
 /// A holder that has said nothing for so long is asked.
-const BEAT_MS: u64 = 30_000;
+const BEAT_MS: u64 = 60_000;
 /// One that owes an answer for so long is worth asking its host about. A view whose keys are unanswered has it asked after a
 /// second, and says whose silence it is after three.
 const OWED_MS: u64 = 1_700;
