@@ -11,6 +11,9 @@ use sessd_proto::limits::{HOLDER_RING, LINK_WINDOW};
 pub const WINDOW_FIRST: u64 = 32 * 1024;
 /// The least: a screen.
 pub const WINDOW_MIN: u64 = 16 * 1024;
+/// A way that was ever so short is this machine, or the next room: what waits there waits for a processor, not for a line, and a
+/// measure of that would skip output on a machine that is busy. In milliseconds, there and back.
+const NEAR_MS: u64 = 5;
 /// How long output may wait on its way, in milliseconds.
 const QUEUE_MS: u64 = 100;
 /// A way is measured no more often than that while little comes, in milliseconds.
@@ -124,6 +127,10 @@ impl Flow {
         let took = now_ms.saturating_sub(asked.at_ms).max(1);
         let base = self.base_ms.map_or(took, |base| base.min(took));
         self.base_ms = Some(base);
+        if base < NEAR_MS {
+            (self.window, self.found, self.slow, self.skip) = (LINK_WINDOW, false, 0, None);
+            return before.is_some() || lines.is_some();
+        }
         let came = received.saturating_sub(asked.received);
         // A packet that is long holds the answer back with all that comes with it: then nothing seems to have come meanwhile.
         let both = (came + asked.came).saturating_mul(1_000) / now_ms.saturating_sub(asked.since_ms).max(1);
@@ -302,6 +309,18 @@ mod tests {
             }
             assert_eq!((way.flow.window(), way.flow.skip()), (LINK_WINDOW, None), "{one_way} ms");
         }
+    }
+
+    #[test]
+    fn a_busy_machine_is_not_a_slow_line() {
+        let mut flow = Flow::default();
+        let token = flow.ask(0, 0).unwrap();
+        assert!(flow.answered(token, 2, 0), "all of the scrollback is wanted now");
+        for n in 1..10 {
+            let token = flow.ask(n * 1_000, n * LINK_WINDOW / 4).unwrap();
+            flow.answered(token, n * 1_000 + 400, n * LINK_WINDOW / 4 + 1);
+        }
+        assert_eq!((flow.window(), flow.skip(), flow.lines()), (LINK_WINDOW, None, None));
     }
 
     #[test]
