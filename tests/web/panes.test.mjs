@@ -161,6 +161,12 @@ describe('tabs and splits', () => {
     await until('a pane below that', async () => (await page.locator('.pane').count()) === 3);
     await page.keyboard.press('Control+Shift+Enter');
     await page.getByLabel('Name').fill('named');
+    // What cannot be made is there to be mended.
+    await page.getByLabel('Host').fill('no such host');
+    await page.keyboard.press('Enter');
+    await page.locator('dialog').getByRole('alert').waitFor();
+    assert.equal(await page.getByLabel('Name').inputValue(), 'named');
+    await page.getByLabel('Host').fill('local');
     await page.keyboard.press('Enter');
     await until('a second tab', async () => (await page.locator('.tab').count()) === 2);
     await isLive(page);

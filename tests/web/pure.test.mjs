@@ -179,6 +179,17 @@ test('the holder is waited for that long to say what became of what was withdraw
   assert.deepEqual(path.undelivered(4_000), { dropped: 1, doubtful: 0 }, 'it said so in time');
 });
 
+test('a holder that is silent while its host answers is not taken for its host', () => {
+  const path = carrying();
+  path.told({ ...stands('up', 1), holder_silent_ms: 2_000 }, 5_000);
+  assert.deepEqual([path.trouble(6_000), path.carries(6_000)], [{ of: 'holder', silent: 3_000 }, true]);
+  path.told(stands('up', 1), 7_000);
+  assert.equal(path.trouble(7_000), null);
+  path.told({ ...stands('up', 1), holder_silent_ms: 2_000 }, 8_000);
+  path.lost(8_100);
+  assert.equal(path.holderSilentSince, null, 'of which nobody says anything now');
+});
+
 test('a manager that is silent is a broken path until it speaks', () => {
   const path = carrying();
   assert.ok(path.tick(6_000).manager);

@@ -185,8 +185,8 @@ export class App {
   }
 
   /**
-   * A new session, shown. A host that wants a person asks first.
-   * @param {Record<string, unknown>} what @param {Where} where
+   * A new session, shown. A host that wants a person asks first. Why it could not be made, if it could not.
+   * @param {Record<string, unknown>} what @param {Where} where @returns {Promise<string>}
    */
   async create(what, where) {
     const stage = must('#stage');
@@ -205,16 +205,22 @@ export class App {
       });
       this.sessions.all.set(doc.id, doc);
       this.open(doc.id, where);
+      return '';
     } catch (error) {
-      this.say(String(/** @type {Error} */ (error).message));
+      const why = String(/** @type {Error} */ (error).message);
+      this.say(why);
+      return why;
     }
   }
 
   /** Asks for a name and a host first. @param {Where} where */
   async asksNew(where = 'tab') {
     if (this.me.read_only) return this.say('this browser may only look');
-    const what = await asksNew(this);
-    if (what) await this.create(what, where);
+    let [what, why] = [await asksNew(this), ''];
+    while (what) {
+      why = await this.create(what, where);
+      what = why ? await asksNew(this, what, why) : null;
+    }
   }
 
   /** A fresh session beside or below the one that is typed in, on the same host. @param {'row' | 'column'} where */

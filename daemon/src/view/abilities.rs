@@ -1,6 +1,7 @@
 //! What the user's terminal can do, as its name says (terminfo), for drawings that are made for it. Pure, but for reading the entry.
 
 use sessd_proto::messages::lacks;
+use std::path::{Path, PathBuf};
 use termini::{BoolCapability, NumberCapability, StringCapability, TermInfo, Value};
 
 /// What a manager is told of it.
@@ -16,8 +17,29 @@ pub struct Told {
 pub fn here(wide: bool) -> Told {
     let var = |name: &str| std::env::var(name).ok();
     let term = var("TERM").unwrap_or_default();
-    let entry = TermInfo::from_name(&term).ok();
+    let entry = folders(&var).into_iter().find_map(|folder| read(&folder, &term));
     of(&term, entry.as_ref().map(facts), var("COLORTERM").as_deref(), wide)
+}
+
+/// Where entries are, in the order they are looked for (terminfo(5), "Fetching Compiled Descriptions").
+fn folders(var: &dyn Fn(&str) -> Option<String>) -> Vec<PathBuf> {
+    let named = |name: &str| var(name).filter(|folder| !folder.is_empty()).map(PathBuf::from);
+    let own = named("TERMINFO").or_else(|| Some(named("HOME")?.join(".terminfo")));
+    let more = var("TERMINFO_DIRS").unwrap_or_default();
+    let more: Vec<PathBuf> = more.split(':').filter(|dir| !dir.is_empty()).map(PathBuf::from).collect();
+    // Termux and its like.
+    let prefix = named("PREFIX").map(|prefix| prefix.join("share/terminfo"));
+    let usual = ["/etc/terminfo", "/lib/terminfo", "/usr/share/terminfo"].map(PathBuf::from);
+    own.into_iter().chain(more).chain(prefix).chain(usual).collect()
+}
+
+/// The entry of a terminal in a folder. The file is read at once: the library would ask for it byte by byte.
+fn read(folder: &Path, term: &str) -> Option<TermInfo> {
+    let first = term.chars().next().filter(|_| !term.contains('/'))?;
+    // The second is for file systems that do not tell capital letters from small ones.
+    let files = [folder.join(first.to_string()), folder.join(format!("{:x}", u32::from(first)))];
+    let bytes = files.iter().find_map(|file| std::fs::read(file.join(term)).ok())?;
+    TermInfo::parse(&bytes[..]).ok()
 }
 
 /// What an entry says.
@@ -85,11 +107,30 @@ mod tests {
     /// Where the system has them; every one has these two.
     #[test]
     fn entries_are_read() {
-        if let (Ok(xterm), Ok(vt100)) = (TermInfo::from_name("xterm"), TermInfo::from_name("vt100")) {
+        let entry = |term| folders(&|_| None).iter().find_map(|folder| read(folder, term));
+        if let (Some(xterm), Some(vt100)) = (entry("xterm"), entry("vt100")) {
             assert_eq!(facts(&xterm).lacks & !lacks::ITALICS, 0);
             assert_eq!((facts(&xterm).colours, facts(&vt100).colours), (8, 0));
             let lines = lacks::SHIFTING_LINES | lacks::SHIFTING_CHARACTERS | lacks::ERASING_CHARACTERS;
             assert_eq!(facts(&vt100).lacks & lines, lines);
         }
+    }
+
+    #[test]
+    fn entries_are_looked_for_where_ncurses_does() {
+        let var = |pairs: &'static [(&str, &str)]| {
+            move |name: &str| pairs.iter().find(|(n, _)| *n == name).map(|(_, value)| (*value).to_owned())
+        };
+        let of = |var: &dyn Fn(&str) -> Option<String>| {
+            let found: Vec<String> = folders(var).iter().map(|path| path.display().to_string()).collect();
+            found.join(" ")
+        };
+        let usual = "/etc/terminfo /lib/terminfo /usr/share/terminfo";
+        assert_eq!(of(&var(&[("HOME", "/h"), ("TERMINFO", "")])), format!("/h/.terminfo {usual}"));
+        assert_eq!(
+            of(&var(&[("HOME", "/h"), ("TERMINFO", "/t"), ("TERMINFO_DIRS", "/a::/b")])),
+            format!("/t /a /b {usual}")
+        );
+        assert!(read(Path::new("/etc/.."), "etc/passwd").is_none() && read(Path::new("/"), "").is_none());
     }
 }

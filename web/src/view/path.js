@@ -16,9 +16,10 @@ const TRY_NOW_MS = 1_000;
 const NO_PATH = -1;
 
 /**
- * What is amiss: there is no manager; it has been silent for so long; the link is broken, or silent.
+ * What is amiss: there is no manager; it has been silent for so long; the job's holder has, and its host has not; the link is broken,
+ * or silent.
  * @typedef {{ of: 'no-manager', why: string } | { of: 'manager', silent: number }
- *   | { of: 'link', link: string, silent: number, why: string }} Trouble
+ *   | { of: 'holder', silent: number } | { of: 'link', link: string, silent: number, why: string }} Trouble
  */
 
 /** @param {string} link whether what is given to such a link arrives */
@@ -37,6 +38,8 @@ export class JobPath {
   brokenSince = null;
   /** When the path was back, and what is lost was not told yet. @type {number | null} */
   settlingSince = null;
+  /** Since when the holder owes an answer that its host does not, as the manager says. @type {number | null} */
+  holderSilentSince = null;
   /** When the link was last wanted at once because of a key. @type {number | null} */
   wantedAt = null;
 
@@ -80,6 +83,7 @@ export class JobPath {
   lost(now) {
     this.attached = false;
     this.state = { ...this.state, link: 'down', detail: '', silent_ms: undefined, next_try_ms: undefined };
+    this.holderSilentSince = null;
     this.brokenSince ??= now;
     this.settlingSince = null;
   }
@@ -97,6 +101,8 @@ export class JobPath {
     // While it is tried again, what was wrong is still what is known.
     const detail = !state['detail'] && dials && !wasUp ? this.state['detail'] : state['detail'];
     const silent = state['silent_ms'];
+    const holderSilent = state['holder_silent_ms'];
+    this.holderSilentSince = holderSilent === undefined ? null : now - holderSilent;
     if (silent !== undefined) this.heardAt = Math.max(this.heardAt, now - silent);
     else if (wasUp || carries(state['link'])) this.heardAt = now;
     this.state = { ...state, detail };
@@ -183,6 +189,7 @@ export class JobPath {
     if (manager !== null) return { of: 'manager', silent: manager };
     const heard = now - this.heardAt;
     if (this.brokenSince !== null) return late ? { of: 'link', link, silent: heard, why } : null;
+    if (this.holderSilentSince !== null) return { of: 'holder', silent: now - this.holderSilentSince };
     // The manager has noticed that the host is late, or something that was typed is unanswered.
     const silent = this.state['silent_ms'] !== undefined ? heard : this.silence.ofLink(this.#unanswered, now);
     return silent === null ? null : { of: 'link', link, silent, why };

@@ -101,6 +101,9 @@ export class View {
     if (!trouble) return this.path.attached ? this.path.state['detail'] : '';
     const seconds = 'silent' in trouble ? `${Math.round(trouble.silent / 1000)} s` : '';
     if (trouble.of === 'no-manager') return trouble.why || 'the manager is looked for';
+    if (trouble.of === 'holder') {
+      return `the job's holder has said nothing for ${seconds}, its host has: \`sessd info\` says what can be done`;
+    }
     if (trouble.of === 'manager') return `the manager has said nothing for ${seconds}`;
     return trouble.why || `nothing was heard of the host for ${seconds}`;
   }

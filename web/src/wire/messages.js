@@ -88,6 +88,7 @@ export const ViewState = {
   text_rows: [9, 'number', 'optional'],
   doing: [30, { state: [1, 'string'], source: [2, 'string'], since_ms: [3, 'number'], note: [4, 'string'] }],
   sizes: [31, 'bool'],
+  holder_silent_ms: [32, 'number', 'optional'],
 };
 
 /** @type {Schema} */
