@@ -703,19 +703,3 @@ fn a_view_that_is_sent_away_says_by_what() {
     );
     sent_away(&|| drop(world.ok(&["daemon", "stop"])), "the manager was stopped; dev runs on]");
 }
-
-#[test]
-fn the_way_out_is_on_the_screen_until_the_first_key() {
-    let world = World::new();
-    world.create("dev", "echo ready; exec cat");
-    let view = world.attach("dev");
-    let hint = "sessd: Ctrl-\\ leaves, the job runs on";
-    view.wait_screen("the way out under what is there", SOON, |screen| {
-        let rows: Vec<String> = screen.rows(0, 80).collect();
-        rows[0].starts_with("ready") && rows.last().is_some_and(|row| row.contains(hint))
-    });
-    view.type_("x");
-    view.wait_screen("what is typed, and nothing of the way out", SOON, |screen| {
-        screen.rows(0, 80).nth(1).is_some_and(|row| row.starts_with('x')) && !screen.contents().contains(hint)
-    });
-}

@@ -66,7 +66,6 @@ struct File {
     images: Option<bool>,
     event_command: Option<String>,
     predict: Predict,
-    attach_hint: Option<bool>,
     hosts: BTreeMap<String, HostSettings>,
 }
 
@@ -85,8 +84,6 @@ pub struct Config {
     pub scrollback_lines: u32,
     /// Images that a session showed are shown again to a view that comes.
     pub images: bool,
-    /// A view says for a moment, as it begins, which key leaves it.
-    pub attach_hint: bool,
     /// A line for the shell, run with each event that people are told of.
     pub event_command: Option<String>,
     /// Whether views show what is typed before the job does.
@@ -122,7 +119,6 @@ impl Default for Config {
             images: true,
             event_command: None,
             predict: Predict::Auto,
-            attach_hint: true,
             warnings: Vec::new(),
             hosts: Vec::new(),
         }
@@ -219,7 +215,6 @@ impl Config {
         }
         config.predict = file.predict;
         config.images = file.images.unwrap_or(true);
-        config.attach_hint = file.attach_hint.unwrap_or(true);
         config.event_command = file.event_command.filter(|line| !line.trim().is_empty());
         Ok(config)
     }

@@ -111,11 +111,6 @@ pub fn beginning(attached: &Attached, read_only: bool, leave: Option<&str>) -> S
     parts.join(", ")
 }
 
-/// How the view is left, for who sees it for the first time.
-pub fn way_out(key: &str) -> String {
-    format!("{key} leaves, the job runs on")
-}
-
 /// The control key that sends `byte`, as a person calls it.
 pub fn key_name(byte: u8) -> String {
     match byte {

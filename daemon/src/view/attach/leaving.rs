@@ -64,7 +64,7 @@ impl View<'_> {
             self.written = 0;
         } else {
             self.take_back();
-            self.unsay_for_good();
+            self.unsay();
         }
         while self.written < self.to_terminal.len() {
             let before = self.written;

@@ -3,14 +3,11 @@
 use super::{SAY_AGAIN_MS, View};
 use crate::view::terminal;
 use crate::view::words::{self, Facts, Trouble};
-use sessd_terminal::{QueryScanner, Size, Terminal};
+use sessd_terminal::QueryScanner;
 
 /// How long a notice is shown, and for how long of that the output waits beneath it; a key ends both.
 const NOTICE_MS: u64 = 4_000;
 const NOTICE_HOLDS_MS: u64 = 1_500;
-/// How long output pauses before the way out is said again that it took away, and how often that is done.
-const HINT_PAUSE_MS: u64 = 400;
-const HINTS_AGAIN: u8 = 3;
 /// That output was skipped is not said again before this: on a slow line it would hide the last row all the time.
 const NOTICE_AGAIN_MS: u64 = 30_000;
 /// Nor so soon after a key: the last row is where the prompt comes that Ctrl-C was for.
@@ -48,66 +45,12 @@ pub(super) struct Notice {
     holds_until: u64,
     until: u64,
     beneath: Vec<u8>,
-    /// Nothing is beneath it.
-    row_is_blank: bool,
     held: Vec<u8>,
 }
 
 impl Notice {
     pub(super) fn ends_at(&self) -> u64 {
         if self.held.is_empty() { self.until } else { self.holds_until }
-    }
-}
-
-/// The way out. It is said over the first screen, and gone with the first key. Output ends it as it ends any notice; once that
-/// pauses it is said again, so that the prompt of a shell that just began does not take it away unseen.
-#[derive(Debug)]
-pub(super) struct Hint {
-    text: String,
-    /// For so long, once there was a screen.
-    until: Option<u64>,
-    /// It is said again then.
-    again_at: Option<u64>,
-    /// How often that may still be.
-    again: u8,
-}
-
-impl Hint {
-    pub(super) fn new(text: String) -> Self {
-        Self { text, until: None, again_at: None, again: HINTS_AGAIN }
-    }
-
-    /// Has a screen room for it: is its bottom row blank, and no program has all of it? It lies over nothing that is shown.
-    fn has_room(screen: &[u8]) -> bool {
-        let Some((cols, rows)) = terminal::size() else { return false };
-        let mut model = Terminal::new(Size { cols, rows }.clamped(), 0);
-        model.feed(screen);
-        let text = model.screen_text(0, false);
-        let last = text.split('\n').nth(usize::from(rows).saturating_sub(1)).unwrap_or_default();
-        !model.is_alternate() && last.trim().is_empty()
-    }
-
-    fn until(&mut self, now: u64) -> u64 {
-        *self.until.get_or_insert(now + NOTICE_MS)
-    }
-
-    fn was_covered(&mut self, now: u64) {
-        if self.again > 0 {
-            self.again_at = Some(now + HINT_PAUSE_MS);
-        }
-    }
-
-    pub(super) fn due_ms(&self) -> Option<u64> {
-        self.again_at
-    }
-
-    /// Is it to be said again now?
-    fn is_due(&mut self, now: u64) -> bool {
-        if self.again_at.is_none_or(|at| now < at) {
-            return false;
-        }
-        (self.again_at, self.again) = (None, self.again.saturating_sub(1));
-        self.until.is_none_or(|until| now < until)
     }
 }
 
@@ -118,15 +61,6 @@ fn may_tell_of_skipped(told: Option<u64>, typed: Option<u64>, now: u64) -> bool 
 }
 
 impl View<'_> {
-    /// Says the way out again, over a screen that is fetched for that.
-    pub(super) fn hint_again(&mut self) {
-        let now = self.now();
-        if self.hint.as_mut().is_some_and(|hint| hint.is_due(now)) && matches!(self.line, Line::Away) {
-            self.core.redraw();
-            self.flush_manager();
-        }
-    }
-
     /// Output for the terminal.
     pub(super) fn show(&mut self, bytes: &[u8], now: u64) {
         self.take_back();
@@ -141,9 +75,6 @@ impl View<'_> {
                 notice.held.extend_from_slice(bytes);
             }
             _ => {
-                if let Some(hint) = self.hint.as_mut().filter(|hint| self.line.says(&hint.text)) {
-                    hint.was_covered(now);
-                }
                 self.unsay();
                 terminal::pass(bytes, &mut self.to_terminal);
             }
@@ -168,11 +99,10 @@ impl View<'_> {
         if self.asked_to_tell_at.is_some() {
             text = self.undelivered_told();
         }
-        let (mut holds_until, mut until, mut row_is_blank) = (now, now + NOTICE_MS, false);
+        let (mut holds_until, mut until) = (now, now + NOTICE_MS);
         if let Line::Notice(old) = std::mem::replace(&mut self.line, Line::Away) {
             (holds_until, until) = (old.holds_until, old.until);
-            // The way out lies over a blank row only.
-            if text.is_empty() && !(skipped > 0 && old.row_is_blank) {
+            if text.is_empty() {
                 text = old.text;
             }
         }
@@ -181,20 +111,9 @@ impl View<'_> {
             self.noticed_at = Some(now);
             (holds_until, until) = (now + NOTICE_HOLDS_MS, now + NOTICE_MS);
         }
-        if text.is_empty()
-            && let Some(hint) = &mut self.hint
-        {
-            if Hint::has_room(&screen) {
-                (text, until, row_is_blank) = (hint.text.clone(), hint.until(now), true);
-            } else {
-                self.hint = None;
-            }
-        }
         if !text.is_empty() && now < until {
             self.draw_line(&format!(" sessd: {text}"));
-            let beneath = screen;
-            self.line =
-                Line::Notice(Notice { text, holds_until, until, beneath, row_is_blank, held: Vec::new() });
+            self.line = Line::Notice(Notice { text, holds_until, until, beneath: screen, held: Vec::new() });
         }
     }
 
@@ -270,21 +189,6 @@ impl View<'_> {
             "\x1b7\x0f\x1b(B\x1b[?6l\x1b[r\x1b[?69l\x1b[4l\x1b[{rows};1H\x1b[0;7m{text}\x1b[K\x1b[0m\x1b8"
         );
         self.to_terminal.extend_from_slice(line.as_bytes());
-    }
-
-    /// The line goes as the view does. What is left of it is text in the user's terminal, so that nothing is drawn for a row in
-    /// which nothing stood.
-    pub(super) fn unsay_for_good(&mut self) {
-        match &mut self.line {
-            Line::Notice(notice) if notice.row_is_blank && notice.held.is_empty() && !self.plain => {
-                self.line = Line::Away;
-                let rows = terminal::size().map_or(24, |(_, rows)| rows);
-                self.to_terminal.extend_from_slice(
-                    format!("\x1b7\x1b[?6l\x1b[r\x1b[{rows};1H\x1b[0m\x1b[K\x1b8").as_bytes(),
-                );
-            }
-            _ => self.unsay(),
-        }
     }
 
     /// The line goes, and the screen is as if it had never been there.

@@ -23,7 +23,7 @@ use crate::view::words::{self, Trouble};
 use asked::Asked;
 use foretold::Foretold;
 use leaving::Burst;
-use line::{Hint, Line};
+use line::Line;
 use manager::{Lost, wait_attached};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
@@ -147,8 +147,6 @@ struct View<'a> {
     text_rows: Option<u32>,
     /// When it was last said that keys go nowhere.
     told_read_only_at: Option<u64>,
-    /// The way out, until it was seen.
-    hint: Option<Hint>,
     /// When it was last said that output was skipped.
     noticed_at: Option<u64>,
     /// When a key was last typed.
@@ -244,10 +242,6 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
         part_at: None,
         part_said: String::new(),
         told_read_only_at: None,
-        hint: leave_key
-            .as_deref()
-            .filter(|_| !plain && config.attach_hint)
-            .map(|key| Hint::new(words::way_out(key))),
         noticed_at: None,
         typed_at: None,
         escape_held_at: None,
@@ -337,7 +331,6 @@ impl View<'_> {
             self.tell_part();
             self.write_terminal(ready.stdout);
             self.pong();
-            self.hint_again();
             self.say();
         }
     }
@@ -382,7 +375,6 @@ impl View<'_> {
             escape,
             look,
             screen,
-            self.hint.as_ref().and_then(Hint::due_ms),
             self.core.deadline(),
             self.part_at,
             self.foretold.deadline_ms(),
@@ -516,7 +508,6 @@ impl View<'_> {
                 }
             } else if !part.is_empty() {
                 // Who types wants to see what comes of it.
-                self.hint = None;
                 if matches!(self.line, Line::Notice(_)) {
                     self.unsay();
                 }
