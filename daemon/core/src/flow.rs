@@ -73,7 +73,7 @@ impl Default for Flow {
 }
 
 impl Flow {
-    /// A new stream on the same way, as a short cut is. A ping of the stream before means nothing. What was sent on that one may
+    /// A new stream on the same way, as a bypass is. A ping of the stream before means nothing. What was sent on that one may
     /// still fill the line, so what the way itself takes is known from before; and a way that was slow counts as slow until it
     /// proves to be fast: what comes first is a screen, and may be long.
     pub fn begin(&mut self) {
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn a_short_cut_that_begins_behind_a_full_line_is_not_far_away() {
+    fn a_bypass_that_begins_behind_a_full_line_is_not_far_away() {
         let mut flow = Flow::default();
         let token = flow.ask(0, 0).unwrap();
         flow.answered(token, 110, 0);

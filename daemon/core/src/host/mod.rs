@@ -34,9 +34,9 @@ pub const GREETING_MS: u64 = 15_000;
 /// How long a link that takes no more questions may take to say why, in milliseconds.
 const LAST_WORDS_MS: u64 = 2_000;
 /// How soon to probe again at jobs about which nothing firm is known, and how often at the least, in milliseconds.
-pub const LOOK_AGAIN_FIRST_MS: u64 = 250;
-/// See [`LOOK_AGAIN_FIRST_MS`].
-pub const LOOK_AGAIN_LAST_MS: u64 = 30_000;
+pub const PROBE_AGAIN_FIRST_MS: u64 = 250;
+/// See [`PROBE_AGAIN_FIRST_MS`].
+pub const PROBE_AGAIN_LAST_MS: u64 = 30_000;
 
 /// A member of a host.
 pub type Member = u64;
@@ -573,20 +573,20 @@ impl<L> Live<L> {
             probe: None,
             next: Vec::new(),
             again_at: None,
-            delay: LOOK_AGAIN_FIRST_MS,
+            delay: PROBE_AGAIN_FIRST_MS,
             doubted: now,
         }
     }
 
     /// Somebody waits for firm news.
     fn doubt(&mut self, now: u64) {
-        if now.saturating_sub(self.doubted) > 2 * LOOK_AGAIN_LAST_MS {
-            self.delay = LOOK_AGAIN_FIRST_MS;
+        if now.saturating_sub(self.doubted) > 2 * PROBE_AGAIN_LAST_MS {
+            self.delay = PROBE_AGAIN_FIRST_MS;
         }
         self.doubted = now;
         if self.again_at.is_none() {
             self.again_at = Some(now + self.delay);
-            self.delay = (self.delay * 2).min(LOOK_AGAIN_LAST_MS);
+            self.delay = (self.delay * 2).min(PROBE_AGAIN_LAST_MS);
         }
     }
 }

@@ -157,12 +157,12 @@ fn looks_in_doubt_come_soon_and_then_ever_more_slowly() {
         story.then(Event::Answered(1, Some(on("m"))));
     }
     assert_eq!(gaps[..4], [250, 500, 1_000, 2_000]);
-    assert_eq!(gaps[9], LOOK_AGAIN_LAST_MS);
-    story.now += 2 * LOOK_AGAIN_LAST_MS + 1;
+    assert_eq!(gaps[9], PROBE_AGAIN_LAST_MS);
+    story.now += 2 * PROBE_AGAIN_LAST_MS + 1;
     let asked = story.now;
     story.then(Event::ProbeAgain);
     story.next();
-    assert_eq!(story.now - asked, LOOK_AGAIN_FIRST_MS, "a new doubt");
+    assert_eq!(story.now - asked, PROBE_AGAIN_FIRST_MS, "a new doubt");
 }
 
 #[test]

@@ -204,7 +204,7 @@ impl Rig {
                     }
                     "close".to_owned()
                 }
-                Effect::OpenBypass { path, .. } => format!("short-cut {path}"),
+                Effect::OpenBypass { path, .. } => format!("bypass {path}"),
                 Effect::ToHolder(stream, packet) => {
                     assert_eq!(self.stream, Some(stream), "on the stream that is");
                     match packet.raw().parse().expect("one of ours") {
