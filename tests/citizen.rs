@@ -340,15 +340,20 @@ fn an_installation_that_fails_leaves_nothing_behind() {
     assert!(!unit.exists());
 }
 
+/// `sessd VERB` with so many open files at the most, for it and for the manager that it starts.
+fn limited(world: &World, most: u32, verb: &str) -> Command {
+    let mut command = world.program("sh");
+    command
+        .args(["-c", &format!("ulimit -n {most}; \"$S\" {verb}")])
+        .env("S", sessd_tests::world::sessd_binary());
+    command
+}
+
 #[test]
 fn a_manager_with_too_few_descriptors_does_not_begin_and_says_why() {
     let world = World::new();
     for (most, verb) in [(10, "create -- cat"), (20, "list"), (26, "create -- cat"), (47, "attach dev")] {
-        let mut start = world.program("sh");
-        start
-            .args(["-c", &format!("ulimit -n {most}; \"$S\" {verb}")])
-            .env("S", sessd_tests::world::sessd_binary());
-        let line = world.one_error(verb, &run(&world, start), 1);
+        let line = world.one_error(verb, &run(&world, limited(&world, most, verb)), 1);
         assert!(
             line.contains(&format!("no more than {most} open files")) && line.contains("`ulimit -Hn`"),
             "{line}"
@@ -361,11 +366,7 @@ fn a_manager_with_too_few_descriptors_does_not_begin_and_says_why() {
 #[test]
 fn a_manager_without_descriptors_is_stopped_all_the_same() {
     let world = World::new();
-    let mut start = world.program("sh");
-    start
-        .args(["-c", "ulimit -n 48; \"$S\" create --name dev -- cat"])
-        .env("S", sessd_tests::world::sessd_binary());
-    assert_eq!(run(&world, start).code, 0);
+    assert_eq!(run(&world, limited(&world, 48, "create --name dev -- cat")).code, 0);
     let inside: Vec<UnixStream> = (0..60).filter_map(|_| UnixStream::connect(socket(&world)).ok()).collect();
     until("a verb to be told", LATER, || (world.sessd_within(&["list"], DEADLINE).code != 0).then_some(()));
     world.ok(&["daemon", "stop"]);
@@ -376,11 +377,7 @@ fn a_manager_without_descriptors_is_stopped_all_the_same() {
 #[test]
 fn a_manager_without_descriptors_says_so() {
     let world = World::new();
-    let mut start = world.program("sh");
-    start
-        .args(["-c", "ulimit -n 48; \"$S\" create --name dev -- cat"])
-        .env("S", sessd_tests::world::sessd_binary());
-    assert_eq!(run(&world, start).code, 0);
+    assert_eq!(run(&world, limited(&world, 48, "create --name dev -- cat")).code, 0);
     // Those that say nothing are let go for whoever comes when there are too many; these are too few for that.
     let inside: Vec<UnixStream> = (0..60).filter_map(|_| UnixStream::connect(socket(&world)).ok()).collect();
     let line = until("a verb to be told", LATER, || {

@@ -1,6 +1,7 @@
 //! The whole machine by its events and effects, with time that only moves when a test says so.
 
 mod channels;
+mod plain;
 
 use super::*;
 use crate::machine::echo::{Discipline, Echoes};
@@ -634,79 +635,4 @@ fn what_waits_on_the_host_is_typed_in_its_time_never_into_a_secret_and_wakes_nob
     }
     world.handle(Event::Frame(ONE, report(m::Doing::Done)));
     assert_eq!(typed(&mut world), b"two");
-}
-
-#[test]
-fn a_plain_job_waits_for_its_reader_its_input_ends_and_so_does_its_time() {
-    let spec = JobSpec { plain: true, run_for_ms: Some(HOUR), ..JobSpec::default() };
-    let mut world = World::new(spec);
-    world.handle(Event::Opened(ONE));
-    let end = m::InputEnd { view: view(7).as_bytes().to_vec(), seq: 2 };
-    world.handle(Event::Frame(ONE, Frame::InputEnd(end)));
-    assert!(world.done.iter().all(|(_, what)| what != "EndInput"));
-    world.handle(Event::Frame(ONE, Frame::Input { view: view(7), seq: 0, withdrawn: false, bytes: b"hi" }));
-    world.handle(Event::Wrote(2));
-    assert!(world.done.iter().any(|(_, what)| what == "EndInput"), "{:?}", world.done);
-    let mut wrote = 0;
-    while world.machine.takes_output() {
-        let n = world.machine.room().len();
-        wrote += n;
-        assert!(wrote < 4 << 20, "nobody reads it, and it is lost");
-        world.handle(Event::Output(n));
-    }
-    world.now.ms += 16 * MINUTE;
-    world.handle(Event::Tick);
-    assert!(world.machine.takes_output(), "whoever read it does not come back");
-    world.now.ms = HOUR;
-    world.handle(Event::Tick);
-    assert!(world.done.iter().any(|(_, what)| what.contains("Signal")), "{:?}", world.done);
-}
-
-#[test]
-fn the_bytes_of_a_file_that_is_fetched_say_nothing_to_people() {
-    for plain in [false, true] {
-        let mut world = World::new(JobSpec { plain, ..JobSpec::default() });
-        world.handle(Event::Opened(ONE));
-        let subscribe = m::Subscribe { from: Some(0), credit: 1 << 20, ..m::Subscribe::default() };
-        world.frame(ONE, Frame::Subscribe(subscribe));
-        world.output(b"\x1b]9;wire me money\x07\x07\x1b]9;4;3\x07");
-        world.pass(10_000);
-        let told =
-            world.sent.iter().any(|(_, word)| word.contains("wire me money") && word.starts_with("Notice"));
-        assert_eq!(told, !plain, "{:?}", world.sent);
-    }
-}
-
-#[test]
-fn the_end_of_a_plain_job_that_ended_at_once_waits_for_its_reader() {
-    let mut world = World::new(JobSpec { plain: true, ..JobSpec::default() });
-    world.handle(Event::Opened(ONE));
-    let nothing = m::Subscribe { status_only: true, from: Some(u64::MAX), ..m::Subscribe::default() };
-    world.handle(Event::Frame(ONE, Frame::Subscribe(nothing)));
-    let room = world.machine.room();
-    room[..2].copy_from_slice(b"hi");
-    world.handle(Event::Output(2));
-    world.handle(Event::HungUp);
-    world.handle(Event::Exited { code: Some(3), signal: None, memory_kills: None });
-    world.now.ms += MINUTE;
-    world.handle(Event::Tick);
-    assert!(world.machine.exit().is_some());
-    let told = |world: &World| world.sent.iter().any(|(_, what)| what.starts_with("exited"));
-    assert!(!told(&world), "{:?}", world.sent);
-    // That it ran is told all the same: whoever made it waits for that before it comes to read.
-    let two = m::Subscribe { status_only: true, from: Some(u64::MAX), ..m::Subscribe::default() };
-    world.handle(Event::Opened(TWO));
-    world.handle(Event::Frame(TWO, Frame::Subscribe(two)));
-    assert!(
-        world.sent.iter().any(|(link, what)| *link == TWO && what.starts_with("status")),
-        "{:?}",
-        world.sent
-    );
-    let reader = m::Presence { views: 1, lossless: true, ..m::Presence::default() };
-    world.handle(Event::Frame(ONE, Frame::Presence(reader)));
-    world.handle(Event::Frame(
-        ONE,
-        Frame::Subscribe(m::Subscribe { credit: 1 << 20, ..m::Subscribe::default() }),
-    ));
-    assert!(told(&world), "{:?}", world.sent);
 }
