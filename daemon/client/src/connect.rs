@@ -257,20 +257,26 @@ impl Client {
     /// # Errors
     /// When the manager is gone, or takes nothing, or what is asked is longer than any frame may be.
     pub fn send(&mut self, frame: &Frame<'_>) -> Result<()> {
-        let bytes = bytes_of(frame)?;
-        self.stream.write_all(&bytes).map_err(|e| self.lost(&e))
+        match self.tell(frame)? {
+            true => Ok(()),
+            false => Err(self.lost(&io::ErrorKind::BrokenPipe.into())),
+        }
     }
 
     /// The same; false when the manager is gone.
     ///
     /// # Errors
-    /// When it is there and takes nothing, or what is asked is longer than any frame may be.
+    /// When it is there and takes nothing, when it closed and said why, or when what is asked is longer than any frame may be.
     pub fn tell(&mut self, frame: &Frame<'_>) -> Result<bool> {
         let bytes = bytes_of(frame)?;
         match self.stream.write_all(&bytes) {
             Ok(()) => Ok(true),
             Err(error) if is_late(&error) => Err(self.lost(&error)),
-            Err(_) => Ok(false),
+            Err(_) => {
+                // It takes no more, and may have said why before we had asked.
+                while !matches!(self.hear()?, Heard::Gone) {}
+                Ok(false)
+            }
         }
     }
 
@@ -571,5 +577,56 @@ impl Lines {
                 n => self.read.extend_from_slice(&buffer[..n]),
             }
         }
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// Of a manager that is reached another way.
+    pub(crate) fn nowhere() -> Paths {
+        let nowhere = PathBuf::new;
+        Paths {
+            home: nowhere(),
+            config: nowhere(),
+            database: nowhere(),
+            log: nowhere(),
+            socket: nowhere(),
+            lock: nowhere(),
+            socket_lock: nowhere(),
+            notes: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn who_is_turned_away_before_they_asked_hears_why() {
+        let client = || {
+            let (near, far) = UnixStream::pair().unwrap();
+            let (decoder, paths) = (Decoder::new(), nowhere());
+            (
+                Client {
+                    stream: near,
+                    decoder,
+                    silent: false,
+                    gone: false,
+                    paths,
+                    socket: PathBuf::new(),
+                    peer: 1,
+                },
+                far,
+            )
+        };
+        let (mut turned_away, mut far) = client();
+        let mut words = Frame::Hello(hello::hello("0.0.0", "")).to_bytes(0);
+        let why = m::Close { reason: m::CloseReason::TooMany as i32, detail: "it is full".into() };
+        Frame::Close(why).put(0, &mut words);
+        far.write_all(&words).unwrap();
+        drop(far);
+        let error = turned_away.ask(Act::DaemonStop(m::Stop::default())).unwrap_err();
+        assert!(error.message.contains("it is full") && !turned_away.is_gone(), "{error}");
+        let (mut left, far) = client();
+        drop(far);
+        assert!(left.ask(Act::DaemonStop(m::Stop::default())).is_err() && left.is_gone());
     }
 }

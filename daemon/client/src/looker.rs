@@ -235,6 +235,7 @@ impl Looker {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::connect::tests::nowhere;
     use sessd_proto::messages::{EndReason, ExitRecord};
 
     #[test]
@@ -244,18 +245,7 @@ mod tests {
         let mut core = ViewCore::new(Uuid::now_v7(), "dev", Wants::whole(), None).from_offset(0, "j");
         let attached = m::Attached { session_id: "s".into(), job_id: "j".into(), ..m::Attached::default() };
         core.handle(Frame::Attached(attached)).unwrap();
-        let nowhere = std::path::PathBuf::new;
-        let paths = Paths {
-            home: nowhere(),
-            config: nowhere(),
-            database: nowhere(),
-            log: nowhere(),
-            socket: nowhere(),
-            lock: nowhere(),
-            socket_lock: nowhere(),
-            notes: Vec::new(),
-        };
-        let decoder = Decoder::new();
+        let (paths, decoder) = (nowhere(), Decoder::new());
         let mut looker = Looker { paths, stream: near, decoder, core, began: Instant::now(), lost: false };
         // More than one read of it, as the end of a file is.
         let mut bytes = Vec::new();
