@@ -34,7 +34,7 @@ fn page(verb: &[String]) -> Result<Vec<u8>> {
     }
     let mut text = Vec::new();
     // A vector takes all that is written.
-    let _ = Man::new(command.clone()).render(&mut text);
+    let _ = Man::new(command.clone()).source(concat!("sessd ", env!("CARGO_PKG_VERSION"))).render(&mut text);
     Ok(text)
 }
 
