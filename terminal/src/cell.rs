@@ -1,9 +1,14 @@
 //! One cell of the screen, and the few cells that hold more than one code point.
 
+use crate::Size;
 use crate::style::Style;
 
-/// Code points one cell may hold; further combining marks are dropped. Text that is meant to be read has few of them.
+/// Code points one cell may hold; further combining marks are dropped. Text in the stream-safe format (UAX #15, section 13) has at
+/// most 30 marks behind a character, and the longest emoji sequence has ten code points.
 pub(crate) const MAX_CLUSTER: usize = 64;
+/// What the cells of a screen may hold together, with one more for each. A cell of a screen of up to 10 000 cells may have all 64, of
+/// up to 60 000 it has room for the longest emoji sequence, and of the largest, of 160 000, for two marks.
+const POINTS_OF_A_SCREEN: usize = 700_000;
 
 const CLUSTER: u32 = 1 << 31;
 const WIDE: u32 = 1 << 30;
@@ -100,105 +105,154 @@ impl Cell {
     }
 }
 
-/// Where a cluster's code points are.
-#[derive(Clone, Copy, Debug)]
-struct Cluster {
-    start: u32,
-    len: u8,
+/// Code points that come between two sweeps, at least.
+const REST: usize = 1024;
+
+/// The clusters of the screens: at a cell's index how many code points it has, and then these. A cluster belongs to one cell (cells
+/// are moved, never copied, while they hold one), so a further mark is added in place, or where there is room; what cells left
+/// behind goes with [`Clusters::sweep`].
+///
+/// Whether a mark is kept depends on its cell, and on the size of the screen: a table that was full now and then would drop a mark
+/// that a screen with another past, restored from a snapshot, keeps. What the cells may hold is therefore the table's bound, with
+/// half of it beside where [`Clusters::wants_sweep`] is asked before each new mark.
+#[derive(Clone, Debug)]
+pub(crate) struct Clusters {
+    points: Vec<char>,
+    sweep_at: usize,
+    /// Code points a cell may hold.
+    most: usize,
 }
 
-/// Most clusters of one terminal, and most code points of all of them; a mark that would need more is dropped.
-const MAX_CLUSTERS: usize = 1 << 15;
-const MAX_CODE_POINTS: usize = 1 << 19;
-/// Clusters and code points the table starts to be swept at, and the least that come between two sweeps.
-const SWEEP_AT: usize = 256;
-const SWEEP_CODE_POINTS_AT: usize = 16 * SWEEP_AT;
+impl Default for Clusters {
+    fn default() -> Self {
+        Self { points: Vec::new(), sweep_at: 0, most: MAX_CLUSTER }
+    }
+}
 
-/// The clusters of the screens. A cluster belongs to one cell (cells are moved, never copied, while they hold one), so
-/// a further mark is added in place, or where there is room; what cells left behind goes with [`Clusters::sweep`].
-///
-/// Bounded at any moment: by [`MAX_CLUSTERS`] and [`MAX_CODE_POINTS`], and, where [`Clusters::wants_sweep`] is asked before each
-/// new mark, by one and a half times what the screens hold, or a little more.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Clusters {
-    entries: Vec<Cluster>,
-    code_points: Vec<char>,
-    sweep_at: usize,
-    sweep_code_points_at: usize,
-    /// New ones that found no room since the last sweep. They count, or a full table would be swept for each.
-    refused: usize,
+/// What a sweep keeps: a bit for each place in the table, and how many are set before each 64 of them.
+pub(crate) struct Kept {
+    live: Vec<u64>,
+    before: Vec<u32>,
+}
+
+impl Kept {
+    fn moved(&self, index: u32) -> u32 {
+        let (word, bit) = (index as usize / 64, index % 64);
+        self.before[word] + (self.live[word] & ((1 << bit) - 1)).count_ones()
+    }
 }
 
 impl Clusters {
     pub(crate) fn get(&self, index: u32) -> &[char] {
-        let found = self.entries.get(index as usize);
-        found.map_or(&[], |c| &self.code_points[c.start as usize..][..usize::from(c.len)])
+        let at = index as usize;
+        let Some(&len) = self.points.get(at) else { return &[] };
+        self.points.get(at + 1..at + 1 + len as usize).unwrap_or_default()
+    }
+
+    fn len_of(&self, cell: Cell) -> usize {
+        cell.cluster().map_or(1, |i| self.get(i).len())
+    }
+
+    /// Those of an empty screen.
+    pub(crate) fn of(size: Size) -> Self {
+        let mut new = Self::default();
+        new.fit(size, [].iter());
+        new
+    }
+
+    /// They are those of screens of this size from now on: cells that hold more than these may are cut.
+    pub(crate) fn fit<'a>(&mut self, size: Size, cells: impl Iterator<Item = &'a Cell>) {
+        let each = POINTS_OF_A_SCREEN / (usize::from(size.cols) * usize::from(size.rows)).max(1);
+        self.most = each.saturating_sub(1).clamp(2, MAX_CLUSTER);
+        for i in cells.filter_map(|c| c.cluster()) {
+            if self.get(i).len() > self.most {
+                self.points[i as usize] = count(self.most);
+            }
+        }
     }
 
     /// Adds marks to the cell. A full cell keeps what it has.
     pub(crate) fn add(&mut self, cell: &mut Cell, marks: &[char]) {
+        let (has, index) = (self.len_of(*cell), cell.cluster());
+        let marks = &marks[..marks.len().min(self.most.saturating_sub(has))];
         if marks.is_empty() {
             return;
         }
-        let end = self.code_points.len();
-        if end + MAX_CLUSTER > MAX_CODE_POINTS {
-            self.refused += marks.len();
-            return;
-        }
-        let index = match cell.cluster() {
-            Some(i) => i as usize,
-            None => {
-                let Some(base) = cell.char() else { return };
-                if self.entries.len() >= MAX_CLUSTERS {
-                    self.refused += 1;
-                    return;
-                }
-                self.code_points.push(base);
-                self.entries.push(Cluster { start: end as u32, len: 1 });
-                cell.set_cluster((self.entries.len() - 1) as u32);
-                self.entries.len() - 1
+        make_room(&mut self.points, 1 + MAX_CLUSTER);
+        let at = match (index, cell.char()) {
+            (Some(i), _) if i as usize + 1 + has == self.points.len() => i as usize,
+            (Some(i), _) => {
+                // Others came behind it: it moves to the end.
+                let (old, at) = (i as usize, self.points.len());
+                self.points.extend_from_within(old..old + 1 + has);
+                at
             }
+            (None, Some(base)) => {
+                self.points.extend([count(1), base]);
+                self.points.len() - 2
+            }
+            (None, None) => return,
         };
-        let room = MAX_CLUSTER - usize::from(self.entries[index].len);
-        let marks = &marks[..marks.len().min(room)];
-        if marks.is_empty() {
-            return;
-        }
-        let c = &mut self.entries[index];
-        let (start, old_end) = (c.start as usize, c.start as usize + usize::from(c.len));
-        if old_end != self.code_points.len() {
-            // Others came behind it: it moves to the end.
-            c.start = self.code_points.len() as u32;
-            self.code_points.extend_from_within(start..old_end);
-        }
-        c.len += marks.len() as u8;
-        self.code_points.extend_from_slice(marks);
+        self.points[at] = count(has + marks.len());
+        self.points.extend_from_slice(marks);
+        cell.set_cluster(at as u32);
     }
 
     /// Whether a sweep should come before the next new one.
     pub(crate) fn wants_sweep(&self) -> bool {
-        self.entries.len() + self.refused >= self.sweep_at.max(SWEEP_AT)
-            || self.code_points.len() + self.refused >= self.sweep_code_points_at.max(SWEEP_CODE_POINTS_AT)
+        self.points.len() >= self.sweep_at.max(4 * REST)
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {
-        self.entries.capacity() * size_of::<Cluster>() + self.code_points.capacity() * size_of::<char>()
+        self.points.capacity() * size_of::<char>()
     }
 
-    /// Keeps the clusters of these cells and no others. `rest`: how many new ones come before the next sweep, at least.
-    pub(crate) fn sweep<'a>(&mut self, cells: impl Iterator<Item = &'a mut Cell>, rest: usize) {
-        let (old, code_points) = (std::mem::take(&mut self.entries), std::mem::take(&mut self.code_points));
+    /// A sweep begins: [`Self::keep`] is said for each cell, and then [`Self::sweep`].
+    pub(crate) fn keep_none(&self) -> Kept {
+        Kept { live: vec![0; self.points.len().div_ceil(64)], before: Vec::new() }
+    }
+
+    pub(crate) fn keep(&self, cell: Cell, kept: &mut Kept) {
+        let Some(i) = cell.cluster() else { return };
+        let i = i as usize;
+        for at in i..=i + self.get(i as u32).len() {
+            kept.live[at / 64] |= 1 << (at % 64);
+        }
+    }
+
+    /// Keeps the clusters of these cells and no others, in place. `rest`: how many cells may get a mark before the next sweep.
+    pub(crate) fn sweep<'a>(
+        &mut self,
+        mut kept: Kept,
+        cells: impl Iterator<Item = &'a mut Cell>,
+        rest: usize,
+    ) {
+        let mut live = 0;
+        for word in &kept.live {
+            kept.before.push(live);
+            live += word.count_ones();
+        }
+        let mut place = 0..;
+        self.points
+            .retain(|_| place.next().is_some_and(|at: usize| kept.live[at / 64] >> (at % 64) & 1 == 1));
         for cell in cells {
             if let Some(i) = cell.cluster() {
-                let Cluster { start, len } = old[i as usize];
-                self.entries.push(Cluster { start: self.code_points.len() as u32, len });
-                self.code_points.extend_from_slice(&code_points[start as usize..][..usize::from(len)]);
-                cell.set_cluster((self.entries.len() - 1) as u32);
+                cell.set_cluster(kept.moved(i));
             }
         }
-        self.refused = 0;
-        let next = |len: usize, least: usize| len + (len / 2).max(least);
-        self.sweep_at = next(self.entries.len(), SWEEP_AT.max(rest));
-        self.sweep_code_points_at = next(self.code_points.len(), 16 * SWEEP_AT.max(rest));
+        self.sweep_at = self.points.len() + (self.points.len() / 2).max(REST).max(3 * rest);
+        self.points.shrink_to(self.sweep_at + 1 + MAX_CLUSTER);
+    }
+}
+
+/// A number of code points, at most [`MAX_CLUSTER`], as it stands in the table.
+const fn count(n: usize) -> char {
+    (n as u8) as char
+}
+
+/// A vector doubles where it grows; this one is as large as the screens, and grows by an eighth.
+fn make_room<T>(to: &mut Vec<T>, more: usize) {
+    if to.capacity() - to.len() < more {
+        to.reserve_exact(more.max(to.len() / 8));
     }
 }

@@ -124,6 +124,9 @@ impl Model {
         }
         self.size = size;
         self.keep_on_row();
+        let screens = [Some(&self.primary), self.alternate.as_deref(), self.hidden.as_deref()];
+        let cells = screens.into_iter().flatten().flat_map(|s| &s.rows).flat_map(Row::special);
+        self.clusters.fit(size, cells);
         self.sweep();
     }
 

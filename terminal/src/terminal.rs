@@ -121,7 +121,7 @@ impl Model {
             cursor: Cursor::default(),
             modes: Modes::default(),
             tabs: default_tabs(size.cols),
-            clusters: Clusters::default(),
+            clusters: Clusters::of(size),
             ext: ExtTable::default(),
             last: None,
             title: None,
@@ -336,19 +336,21 @@ impl Model {
     pub(crate) fn sweep(&mut self) {
         let mut exts = vec![false; self.ext.len()];
         exts[usize::from(self.cursor.pen.ext)] = true;
+        let mut kept = self.clusters.keep_none();
         let mut looked_at = exts.len();
         let screens = [Some(&self.primary), self.alternate.as_deref(), self.hidden.as_deref()];
         for screen in screens.into_iter().flatten() {
             exts[usize::from(screen.saved.cursor.pen.ext)] = true;
             for cell in screen.rows.iter().flat_map(Row::special) {
                 exts[usize::from(cell.style.ext)] = true;
+                self.clusters.keep(*cell, &mut kept);
                 looked_at += 1;
             }
         }
         self.ext.sweep(&exts);
         let screens = [Some(&mut self.primary), self.alternate.as_deref_mut(), self.hidden.as_deref_mut()];
         let cells = screens.into_iter().flatten().flat_map(|s| &mut s.rows).flat_map(Row::special_mut);
-        self.clusters.sweep(cells, usize::from(self.size.cols) * usize::from(self.size.rows) / 16);
+        self.clusters.sweep(kept, cells, usize::from(self.size.cols) * usize::from(self.size.rows) / 16);
         self.spend(2 * looked_at);
     }
 

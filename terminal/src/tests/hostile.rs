@@ -81,6 +81,42 @@ fn marks_without_end_and_links_without_number() {
     goes_on(t);
 }
 
+/// Every cell of two large screens has marks, again and again: which are kept does not depend on what was there before, so a
+/// restored screen goes on as the one it was made from.
+#[test]
+fn marks_are_kept_or_dropped_by_their_cell_and_not_by_the_past() {
+    let size = Size { cols: 300, rows: 70 };
+    let screen = |mark: char, n: usize| {
+        let marks = String::from(mark).repeat(n);
+        format!("\x1b[?1049hx{marks}\x1b[65535b\x1b[?1049lx{marks}\x1b[65535b").into_bytes()
+    };
+    for n in [1, 3, 11, 63] {
+        let mut t = Terminal::new(size, 10);
+        for mark in ['\u{301}', '\u{302}', '\u{303}'] {
+            t.feed(&screen(mark, n));
+        }
+        let mut copy = Terminal::new(size, 10);
+        let mut out = Vec::new();
+        let all =
+            SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true, without_images: false };
+        t.snapshot(all, &mut out);
+        copy.feed(&out);
+        assert!(t.dump() == copy.dump(), "the snapshot, {n}");
+        for t in [&mut t, &mut copy] {
+            t.feed(&screen('\u{304}', n));
+            t.feed("\x1b[He\u{301}\u{302}".as_bytes());
+        }
+        assert!(t.dump() == copy.dump(), "what comes then, {n}");
+        assert!(t.heap_bytes() < BOUND, "{n}: {}", t.heap_bytes());
+        // What the cells of another size have no room for is cut in both.
+        for t in [&mut t, &mut copy] {
+            t.resize(Size { cols: 100, rows: 210 });
+            t.feed(&screen('\u{305}', n));
+        }
+        assert!(t.dump() == copy.dump(), "in another size, {n}");
+    }
+}
+
 #[test]
 fn every_cell_different_on_the_largest_screen() {
     let mut t = Terminal::new(Size { cols: 1000, rows: 1000 }, 100);
