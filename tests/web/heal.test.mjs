@@ -11,6 +11,8 @@ import { isLive, screenOf, shows, standing, until } from './world.mjs';
 
 /** What is promised, in milliseconds. */
 const HEALED_MS = 2_000;
+/** For so long after a sleep the page may say what was true before it, in milliseconds; a page that is seen looks up four times a second. */
+const LOOKED_MS = 600;
 
 const isBroken = (page) => until('the break to be seen', async () => (await standing(page)) !== 'live');
 
@@ -196,6 +198,12 @@ describe('a pane heals', () => {
       const away = `http://127.0.0.1:${road.port}`;
       const [asleep, waking] = [await world.page(`/s/${id}`, {}, false, away), await world.page(`/s/${id}`, {}, false, away)];
       for (const page of [asleep, waking]) await isLive(page);
+      // What its dot says, moment by moment.
+      await asleep.evaluate(() => {
+        const dot = document.querySelector('.tab.active .dot');
+        globalThis.said = [];
+        setInterval(() => globalThis.said.push([Date.now(), dot.dataset.standing]), 20);
+      });
       const renderer = await rendererOf(asleep);
       process.kill(renderer, 'SIGSTOP');
       let back;
@@ -214,6 +222,12 @@ describe('a pane heals', () => {
         process.kill(renderer, 'SIGCONT');
       }
       await isHealed('a sleep', asleep, back);
+      // It says no more than is known: until somebody was heard it is not live.
+      const said = await asleep.evaluate((since) => globalThis.said.filter(([at]) => at >= since), back);
+      const doubted = said.findIndex(([, standing]) => standing !== 'live');
+      assert.ok(doubted >= 0 && said[doubted][0] - back < LOOKED_MS, `live for ${said[doubted]?.[0] - back} ms after a sleep`);
+      const live = said.slice(doubted).find(([, standing]) => standing === 'live');
+      console.log(`the dot was doubted ${said[doubted][0] - back} ms after a sleep, and live after ${live[0] - back} ms`);
     } finally {
       road.end();
     }

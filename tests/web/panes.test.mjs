@@ -194,6 +194,27 @@ describe('tabs and splits', () => {
     await shows(page, 'the first', (await info('dev')).id);
   });
 
+  test('that nobody has looked at yet are attached, give no size, and answer what their jobs ask', async () => {
+    const asks = 'stty -icanon -echo; read line; printf "\\033]11;?\\007"; dd bs=1 count=8 2>/dev/null | od -c; stty size; exec cat';
+    const [seen, behind] = [await world.create('seen', 'exec cat'), await world.create('behind', asks, '--size', '97x31')];
+    const page = await world.page(`/s/${behind}`);
+    await isLive(page);
+    await page.evaluate((id) => globalThis.sessd.open(id), seen);
+    await isLive(page);
+    const { size } = await info('behind');
+    await page.setViewportSize({ width: 700, height: 500 });
+    await page.reload();
+    const dots = () => page.locator('.tab .dot').evaluateAll((all) => all.map((dot) => dot.dataset.standing));
+    await until('both to be live', async () => (await dots()).join() === 'live,live');
+    assert.equal(await viewsOf('behind'), 1);
+    await world.sessd('send', 'behind', '--enter', 'go');
+    await shows(page, /\]\s+1\s+1\s+;\s+r\s+g\s+b/, behind);
+    await shows(page, `${size.rows} ${size.cols}`, behind);
+    await page.keyboard.press('Alt+Digit1');
+    await until('its own size, once it is looked at', async () => (await info('behind')).size.rows < size.rows);
+    assert.deepEqual(page.problems, []);
+  });
+
   test('of one browser and of two show one session at once, and each is typed in', async () => {
     const id = await world.create('dev', 'exec cat');
     const one = await world.page(`/s/${id}`);

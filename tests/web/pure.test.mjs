@@ -8,7 +8,7 @@ import { parse, put, putInput, putMessage } from '../../web/src/wire/frames.js';
 import { decode, encode } from '../../web/src/wire/protobuf.js';
 import * as layouts from '../../web/src/layout.js';
 import { PENDING_MAX, PENDING_MIN, ViewCore } from '../../web/src/view/core.js';
-import { JobPath } from '../../web/src/view/path.js';
+import { JobPath, WOKE_MS } from '../../web/src/view/path.js';
 import { Reach } from '../../web/src/view/reach.js';
 import { Silence } from '../../web/src/view/silence.js';
 import { CONTROL_MS, HELD_MAX, Outgoing, TEXT_MS, keys } from '../../web/src/view/typed.js';
@@ -233,6 +233,36 @@ test('without a manager that is said with why, and the next one begins anew', ()
   assert.deepEqual([textOf(path), path.undelivered(12_000)], ['', { dropped: 0, doubtful: 1 }]);
 });
 
+test('after a sleep nothing is known until those who were asked after it have answered', () => {
+  const path = carrying();
+  assert.equal(path.isKnown(5_000), true);
+  path.woke(true, 5_000);
+  assert.equal(path.isKnown(5_000), false);
+  // What came before the sleep is read after it.
+  path.managerSpoke(5_010);
+  path.managerAnswered(4_000);
+  assert.equal(path.isKnown(5_010), false);
+  assert.equal(path.carries(5_010), true, 'what is typed is given on: it is sent again where it did not arrive');
+  path.managerAnswered(5_000);
+  assert.equal(path.isKnown(5_020), false, 'the holder was asked, too');
+  path.holderSpoke(5_030);
+  assert.equal(path.isKnown(5_030), true);
+  // A holder that does not say: then the manager's word of the link counts, but not before the manager's own.
+  path.woke(true, 6_000);
+  assert.equal(path.isKnown(6_000 + WOKE_MS), false);
+  path.managerAnswered(6_000);
+  assert.deepEqual([path.isKnown(5_999 + WOKE_MS), path.isKnown(6_000 + WOKE_MS)], [false, true]);
+  assert.ok(path.deadline(6_010) <= 6_000 + WOKE_MS, 'that is told when it is so');
+  // Who only looks asks the manager alone, and a new connection knows what it knows.
+  path.woke(false, 20_000);
+  path.managerAnswered(20_000);
+  assert.equal(path.isKnown(20_010), true);
+  path.woke(true, 21_000);
+  path.lost(21_010);
+  path.found(false, 21_020);
+  assert.equal(path.isKnown(21_020), true);
+});
+
 test('whoever sleeps until the deadline misses nothing, and is not woken for nothing', () => {
   let seed = 7;
   const random = (below) => (seed = (seed * 48_271) % 2_147_483_647) % below;
@@ -240,10 +270,11 @@ test('whoever sleeps until the deadline misses nothing, and is not woken for not
     const path = carrying();
     let [now, epoch] = [1_000, 1];
     for (let n = 0; n < 40; n++) {
-      const [what, later] = [random(10), random(4_000)];
+      const [what, later] = [random(12), random(4_000)];
       const then = Math.max(now, Math.min(now + later, path.deadline(now) - 1));
       assert.equal(path.trouble(then)?.of, path.trouble(now)?.of);
       assert.equal(path.carries(then), path.carries(now));
+      assert.equal(path.isKnown(then), path.isKnown(now));
       now += later;
       if (what === 0) path.lost(now);
       else if (what === 1) path.found(false, now);
@@ -253,6 +284,8 @@ test('whoever sleeps until the deadline misses nothing, and is not woken for not
       else if (what === 6) path.managerSpoke(now);
       else if (what === 7) path.holderSpoke(now);
       else if (what === 8) sent(path.outgoing);
+      else if (what === 10) path.woke(random(2) === 0, now);
+      else if (what === 11) path.managerAnswered(now);
       else if (path.undelivered(now)) path.undeliveredTold();
       path.tick(now);
       assert.ok(path.deadline(now) > now, `${path.deadline(now)} at ${now}`);

@@ -19,6 +19,8 @@ import { showTabs, showTools } from './ui/tabs.js';
 import { label } from './words.js';
 
 const KEPT = 'sessd.layout';
+/** How long after what is looked at the tabs behind it are attached, in milliseconds. */
+const BEHIND_MS = 300;
 
 /** @typedef {{ id: string, read_only: boolean, version: string }} Me */
 /** @typedef {'tab' | 'row' | 'column'} Where a session is shown: in a tab of its own, beside another, below it */
@@ -116,6 +118,19 @@ export class App {
     const focus = layouts.activeTab(layout)?.focus;
     history.replaceState(null, '', focus ? `/s/${focus}` : '/');
     this.draw();
+    clearTimeout(this.behind);
+    this.behind = setTimeout(() => this.#attachBehind(), BEHIND_MS);
+  }
+
+  /**
+   * Tabs that nobody has looked at are attached, too, one at a time: their dots are true, and a session whose tab is here is not
+   * taken for one that everybody left.
+   */
+  #attachBehind() {
+    const next = [...this.panes.values()].find((pane) => !pane.view);
+    if (!next) return;
+    next.attach();
+    this.behind = setTimeout(() => this.#attachBehind());
   }
 
   /** @param {string} session */
@@ -249,13 +264,18 @@ export class App {
   // What is rarely wanted comes when it is.
 
   async debug() {
-    const { showDebug } = await import('./ui/debug.js');
-    showDebug(this);
+    const part = await this.#part(import('./ui/debug.js'));
+    part?.showDebug(this);
   }
 
   async menu() {
-    const { showMenu } = await import('./ui/menu.js');
-    showMenu(this);
+    const part = await this.#part(import('./ui/menu.js'));
+    part?.showMenu(this);
+  }
+
+  /** A server of another version has none of this page's files. @template T @param {Promise<T>} part */
+  #part(part) {
+    return part.catch(() => void this.say('this part of the page is not there any more: load the page again'));
   }
 
   /** A sentence about the page. @param {string} text */

@@ -27,6 +27,9 @@ export function showDebug(app) {
     const views = [...app.panes.values()].map((pane) => {
       const core = pane.view?.core;
       const doc = app.sessions.get(pane.session);
+      // What is over waits for nothing and answers nothing.
+      const isOver = pane.view?.isOver ?? true;
+      pane.view?.measure();
       return [
         app.nameOf(pane.session),
         standingWords(pane),
@@ -36,8 +39,8 @@ export function showDebug(app) {
         size(core?.skipped ?? 0),
         pane.view?.outgoing.waiting ?? 0,
         pane.view?.socket?.retries ?? 0,
-        core?.need === null ? 'cold' : 'warm',
-        core?.state?.['leader'] ? 'answers' : '',
+        isOver ? '–' : core?.need === null ? 'cold' : 'warm',
+        !isOver && core?.state?.['leader'] ? 'answers' : '',
         doc?.size ? `${doc.size.cols}x${doc.size.rows}` : '–',
       ];
     });

@@ -47,7 +47,7 @@ export class Pane {
   #noteTimer;
   /** @type {(() => void) | null} */
   #fast = null;
-  #shown = false;
+  #opened = false;
 
   /**
    * @param {string} session its id
@@ -107,20 +107,30 @@ export class Pane {
 
   /** It is in the page now, and seen. */
   show() {
-    if (!this.#shown) {
-      this.#shown = true;
-      this.terminal.open(this.screen);
-      const { textarea } = this.terminal;
-      textarea?.setAttribute('autocapitalize', 'off');
-      textarea?.setAttribute('autocomplete', 'off');
-      this.observer.observe(this.element);
-    }
+    this.#open();
+    this.observer.observe(this.element);
     this.#measure();
     this.#connect();
     if (!this.#fast) {
       this.#fast = () => {};
       void drawFast(this.terminal).then((end) => (this.#fast = end));
     }
+  }
+
+  #open() {
+    if (this.#opened) return;
+    this.#opened = true;
+    this.terminal.open(this.screen);
+    const { textarea } = this.terminal;
+    textarea?.setAttribute('autocapitalize', 'off');
+    textarea?.setAttribute('autocomplete', 'off');
+  }
+
+  /** It is attached, though nobody has looked at it: without a size, so that it gives none to its session. */
+  attach() {
+    // Only a terminal that is open answers what its job asks.
+    this.#open();
+    this.#connect();
   }
 
   /** It is not seen. */
@@ -273,8 +283,13 @@ export class Pane {
    */
   #fitTo(size, isOurs) {
     clearTimeout(this.#following);
-    const { view, fits } = this;
-    if (!view || !fits) return;
+    const { view, fits, terminal } = this;
+    if (!view) return;
+    // Nobody has looked at it yet.
+    if (!fits) {
+      if (terminal.cols !== size.cols || terminal.rows !== size.rows) terminal.resize(size.cols, size.rows);
+      return;
+    }
     if (isOurs && !sameSize(size, this.#overruled)) {
       this.#overruled = null;
       if (!sameSize(view.core.size, fits)) this.#take(fits);

@@ -12,6 +12,8 @@ export const SAY_AFTER_MS = 1_500;
 export const SETTLE_MS = 2_000;
 /** How often a key that is typed has the link tried at once. */
 const TRY_NOW_MS = 1_000;
+/** How long after a sleep the holder may take to answer, once the manager has: then what the manager says of the link counts. */
+export const WOKE_MS = 3_000;
 /** A number that no path of a manager has: those begin anew with each manager. */
 const NO_PATH = -1;
 
@@ -42,6 +44,11 @@ export class JobPath {
   holderSilentSince = null;
   /** When the link was last wanted at once because of a key. @type {number | null} */
   wantedAt = null;
+  /**
+   * Since when it is not known whether what was heard before a sleep is true, and whose word is waited for.
+   * @type {{ since: number, manager: boolean, holder: boolean } | null}
+   */
+  #doubt = null;
 
   /** @param {number} now */
   constructor(now) {
@@ -60,6 +67,29 @@ export class JobPath {
     return carries(this.state['link']) ? (this.outgoing.unansweredSince ?? null) : null;
   }
 
+  /**
+   * The machine slept, or the page did: all that is known is from before, until those who are asked now have answered.
+   * @param {boolean} asksHolder what only looks does not ask it @param {number} now
+   */
+  woke(asksHolder, now) {
+    if (this.attached) this.#doubt = { since: now, manager: true, holder: asksHolder };
+  }
+
+  /** Is what is known from after the last sleep? @param {number} now */
+  isKnown(now) {
+    return this.#doubt === null || (!this.#doubt.manager && now >= this.#doubt.since + WOKE_MS);
+  }
+
+  /** The manager answered what it was asked then: what came before a sleep was said before it. @param {number} asked */
+  managerAnswered(asked) {
+    if (this.#doubt && asked >= this.#doubt.since) this.#doubt.manager = false;
+    this.#settleDoubt();
+  }
+
+  #settleDoubt() {
+    if (this.#doubt && !this.#doubt.manager && !this.#doubt.holder) this.#doubt = null;
+  }
+
   /** @param {number} now */
   managerSpoke(now) {
     this.silence.managerSpoke(now);
@@ -69,11 +99,14 @@ export class JobPath {
   holderSpoke(now) {
     this.heardAt = now;
     this.silence.holderSpoke(now);
+    if (this.#doubt) this.#doubt.holder = false;
+    this.#settleDoubt();
   }
 
   /** A manager has attached the view. @param {boolean} restarted to another job than before @param {number} now */
   found(restarted, now) {
     this.attached = true;
+    this.#doubt = null;
     this.silence = new Silence(now);
     this.state = { ...this.state, detail: '', epoch: NO_PATH };
     if (restarted) this.outgoing.jobIsNew();
@@ -82,6 +115,7 @@ export class JobPath {
   /** The manager is gone. @param {number} now */
   lost(now) {
     this.attached = false;
+    this.#doubt = null;
     this.state = { ...this.state, link: 'down', detail: '', silent_ms: undefined, next_try_ms: undefined };
     this.holderSilentSince = null;
     this.brokenSince ??= now;
@@ -146,6 +180,7 @@ export class JobPath {
       after(this.settlingSince === null ? null : this.settlingSince + SETTLE_MS),
       after(this.brokenSince === null ? null : this.brokenSince + SAY_AFTER_MS),
       after(this.silence.unansweredAt(this.#unanswered)),
+      after(this.#doubt && this.#doubt.since + WOKE_MS),
     );
   }
 

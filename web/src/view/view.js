@@ -4,6 +4,7 @@ import { putCount, putInput, putMessage } from '../wire/frames.js';
 import { ViewCore } from './core.js';
 import { JobPath } from './path.js';
 import { FrameSocket } from './socket.js';
+import { onWake } from './wake.js';
 
 /**
  * How a view stands, for its dot:
@@ -51,6 +52,7 @@ export class View {
     const id = crypto.getRandomValues(new Uint8Array(16));
     this.core = new ViewCore(session, { ...wants, id });
     this.listener = listener;
+    this.endWakes = onWake((slept) => slept && this.#woke());
     this.#connect();
   }
 
@@ -84,7 +86,10 @@ export class View {
     if (this.#over) return this.#over.standing;
     if (!this.path.attached) return 'connecting';
     const now = performance.now();
-    if (this.path.carries(now)) return this.path.trouble(now) ? 'stalled' : 'live';
+    if (this.path.carries(now)) {
+      if (!this.path.isKnown(now)) return 'connecting';
+      return this.path.trouble(now) ? 'stalled' : 'live';
+    }
     const link = LINKS.find((word) => word === this.path.state['link']);
     return this.path.silence.ofManager(now) === null ? (link ?? 'connecting') : 'stalled';
   }
@@ -161,6 +166,7 @@ export class View {
         break;
       case 'pong':
         this.rtt = now - Number(told.token) / 1000;
+        this.path.managerAnswered(Number(told.token) / 1000);
         break;
       case 'ended':
         this.end = told.end;
@@ -284,6 +290,25 @@ export class View {
     for (const frame of frames) this.socket?.send(frame);
   }
 
+  /** The round trip to the manager is wanted as it is now. */
+  measure() {
+    if (this.isOver || !this.path.attached) return;
+    this.core.send(putCount('ping', Math.round(performance.now() * 1000)));
+    this.#flush();
+  }
+
+  /** This page stood still: who is at the other ends is asked before anything is said of them. */
+  #woke() {
+    if (this.isOver || !this.path.attached) return;
+    // A whole number is the same on its way back.
+    const now = Math.floor(performance.now());
+    const asksHolder = !this.core.readOnly && this.path.carries(now);
+    this.path.woke(asksHolder, now);
+    this.core.send(putCount('ping', now * 1000));
+    if (asksHolder) this.core.send(putInput(this.core.id, this.outgoing.sent, new Uint8Array(), false));
+    this.#look();
+  }
+
   /** What is due now is done, what is amiss is told, and the next look is set. */
   #look() {
     clearTimeout(this.#timer);
@@ -320,6 +345,7 @@ export class View {
 
   /** Lets go of everything. */
   close() {
+    this.endWakes();
     clearTimeout(this.#timer);
     this.socket?.close();
   }

@@ -1,14 +1,39 @@
 /** Moments at which the network or this page may have come back: what was true before them may be true no more. */
 
-/** How often it is looked whether time has passed unseen, and how much of it is a sleep, in milliseconds. */
-const LOOK_MS = 1_000;
-const SLEPT_MS = 2_500;
+/**
+ * How often it is looked whether time has passed unseen, in milliseconds: for so long a page that is seen may show what was true
+ * before a sleep.
+ */
+const LOOK_MS = 250;
+/** How much time that passed unseen is a sleep, in milliseconds: less, and the page was at work. */
+export const SLEPT_MS = 2_500;
 
-/** @type {Set<() => void>} */
+/** @type {Set<(slept: boolean) => void>} */
 const sleepers = new Set();
-const wake = () => document.visibilityState === 'visible' && sleepers.forEach((tell) => tell());
 
-/** Tells of each such moment while the page is seen. @param {() => void} tell @returns {() => void} ends that */
+/** When it was looked last, by the clock that goes on in a sleep. */
+let looked = Date.now();
+/** Time has passed unseen, of which nobody was told: nobody sees the page. */
+let hasSlept = false;
+
+function look() {
+  const now = Date.now();
+  hasSlept ||= now - looked > SLEPT_MS;
+  looked = now;
+}
+
+function wake() {
+  look();
+  if (document.visibilityState !== 'visible') return;
+  const slept = hasSlept;
+  hasSlept = false;
+  sleepers.forEach((tell) => tell(slept));
+}
+
+/**
+ * Tells of each such moment while the page is seen. `slept`: this page, or its machine, stood still before it.
+ * @param {(slept: boolean) => void} tell @returns {() => void} ends that
+ */
 export function onWake(tell) {
   if (!isWatching) watch();
   sleepers.add(tell);
@@ -18,13 +43,12 @@ export function onWake(tell) {
 let isWatching = false;
 function watch() {
   isWatching = true;
+  looked = Date.now();
   for (const name of ['online', 'focus', 'pageshow']) addEventListener(name, wake);
   for (const name of ['visibilitychange', 'resume']) document.addEventListener(name, wake);
   // A machine that slept says nothing of it.
-  let looked = Date.now();
   setInterval(() => {
-    const now = Date.now();
-    if (now - looked > SLEPT_MS) wake();
-    looked = now;
+    look();
+    if (hasSlept) wake();
   }, LOOK_MS);
 }
