@@ -1,7 +1,8 @@
 //! `ssh`, `tmux` over ssh and sessd side by side, in one run, round by round, on a real sshd on this machine.
 //!
-//! `cargo bench -p sessd-tests --bench side_by_side -- [--rounds N] [echo] [attach] [create] [plain] [colour]
-//! [scrollback] [memory]`: no name means all of them. The product is a release build, `SESSD_BIN` or beside this
+//! `cargo bench -p sessd-tests --bench side_by_side -- [--rounds N] [--one-way MS] [--rate BYTES] [echo] [attach] [create]
+//! [plain] [colour] [scrollback] [memory]`: no name means all of them. `--one-way`: everybody's line is so long; `--rate`: it carries
+//! so much in a second. The product is a release build, `SESSD_BIN` or beside this
 //! program. By hand, the built program wants at least one argument. Every × is a median over raw ssh's median of the same run.
 
 use std::fmt::Write as _;
@@ -12,7 +13,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use sessd_tests::world::{files_below, sessd_binary};
-use sessd_tests::{Pty, SshConfig, Sshd, World, procs, until};
+use sessd_tests::{Proxy, Pty, SshConfig, Sshd, World, procs, until};
 
 /// The longest a single measurement may take.
 const PATIENCE: Duration = Duration::from_secs(90);
@@ -27,7 +28,7 @@ const END: &str = "printf 'end-%d' $((6 * 7))";
 const END_SEEN: &[u8] = b"end-42";
 
 fn main() {
-    let mut rounds = 5;
+    let (mut rounds, mut one_way, mut rate) = (5, 0, 0);
     let mut wanted: Vec<String> = Vec::new();
     // Test runners start every target, this one too: only cargo bench, or arguments of a person, mean it.
     if std::env::args().len() == 1 || std::env::args().any(|arg| arg == "--list") {
@@ -38,17 +39,14 @@ fn main() {
         match arg.as_str() {
             // cargo passes this to every benchmark.
             "--bench" => {}
-            "--rounds" => {
-                rounds = args
-                    .next()
-                    .and_then(|text| text.parse().ok())
-                    .unwrap_or_else(|| usage("--rounds wants a number"));
-            }
+            "--rounds" => rounds = number(&arg, args.next()),
+            "--one-way" => one_way = number(&arg, args.next()),
+            "--rate" => rate = number(&arg, args.next()),
             name if SECTIONS.contains(&name) => wanted.push(name.to_owned()),
             other => usage(&format!("unknown: {other}")),
         }
     }
-    let bench = Bench::new(rounds);
+    let bench = Bench::new(rounds, one_way, rate);
     println!("sessd: {}", sessd_binary().display());
     for section in SECTIONS {
         if !wanted.is_empty() && !wanted.iter().any(|name| name == section) {
@@ -66,8 +64,12 @@ fn main() {
     }
 }
 
+fn number(name: &str, text: Option<String>) -> usize {
+    text.and_then(|text| text.parse().ok()).unwrap_or_else(|| usage(&format!("{name} wants a number")))
+}
+
 fn usage(what: &str) -> ! {
-    eprintln!("{what}; known: --rounds N and {}", SECTIONS.join(" "));
+    eprintln!("{what}; known: --rounds N, --one-way MS, --rate BYTES and {}", SECTIONS.join(" "));
     std::process::exit(2)
 }
 
@@ -77,6 +79,8 @@ struct Bench {
     world: World,
     host: Sshd,
     config: SshConfig,
+    /// The line, where it is not this machine's.
+    _line: Option<Proxy>,
 }
 
 /// One program's times.
@@ -86,19 +90,22 @@ struct Row {
 }
 
 impl Bench {
-    fn new(rounds: usize) -> Bench {
+    fn new(rounds: usize, one_way: usize, rate: usize) -> Bench {
         let mut world = World::new();
         let host = Sshd::start_in(&world, "host");
         let mut config = SshConfig::new(&mut world);
         let control = format!("ControlPath {}/control", world.root().display());
-        config.host("box", &host);
-        config.host_at("warm", &host, host.addr(), &["ControlMaster auto", "ControlPersist 600", &control]);
+        let line = (one_way + rate > 0)
+            .then(|| Proxy::narrow(host.addr(), Duration::from_millis(one_way as u64), rate));
+        let addr = line.as_ref().map_or(host.addr(), Proxy::addr);
+        config.host_at("box", &host, addr, &[]);
+        config.host_at("warm", &host, addr, &["ControlMaster auto", "ControlPersist 600", &control]);
         let tmux = Command::new("tmux").arg("-V").output().is_ok_and(|output| output.status.success());
         if !tmux {
             println!("no tmux on this machine: its rows are left out");
         }
         // Both warm connections, and the agent, are there before anything is measured.
-        let bench = Bench { rounds, tmux, world, host, config };
+        let bench = Bench { rounds, tmux, world, host, config, _line: line };
         bench.run(bench.ssh("warm", "true"));
         bench.run(bench.sessd(&["create", "--name", "first", "--host", "box", "--", "cat"]));
         bench

@@ -312,6 +312,50 @@ mod tests {
     }
 
     #[test]
+    fn a_line_that_is_not_the_bottleneck_carries_as_much_as_without_a_measure() {
+        for (rate, one_way) in [(100_000_000, 3), (20_000_000, 10), (100_000_000, 40)] {
+            let mut way = Way::new(rate, one_way);
+            for _ in 0..2 * one_way + 5 {
+                way.step(false);
+            }
+            let round_trip = 2 * one_way;
+            for _ in 0..8 * round_trip {
+                way.step(true);
+            }
+            assert_eq!(way.flow.window(), LINK_WINDOW, "{rate} B/s, {one_way} ms: after eight round trips");
+            let (from, ms) = (way.received, way.ms);
+            for _ in 0..2_000 {
+                way.step(true);
+            }
+            // What a full window carries, or the line if that is less; a grant is worth a quarter of one.
+            let most = rate.min(LINK_WINDOW * 1_000 / (round_trip + 2));
+            let carried = (way.received - from) * 1_000 / (way.ms - ms);
+            assert!(carried * 10 >= most * 9, "{rate} B/s, {one_way} ms: {carried} of {most} B/s");
+        }
+    }
+
+    #[test]
+    fn a_busy_machine_far_away_skips_nothing_and_is_soon_as_fast_as_before() {
+        let mut flow = Flow::default();
+        let token = flow.ask(0, 0).unwrap();
+        flow.answered(token, 20, 0);
+        let (mut now, mut received, mut least) = (20, 0, LINK_WINDOW);
+        for n in 0..200 {
+            received += flow.window() / 4;
+            let token = flow.ask(now, received).unwrap();
+            // Each seventh answer waits for a processor; what was sent meanwhile came.
+            now += if n % 7 == 6 { 120 } else { 22 };
+            received += flow.window() * 3 / 4;
+            flow.answered(token, now, received);
+            assert_eq!(flow.skip(), None, "{n}");
+            if n > 20 {
+                least = least.min(flow.window());
+            }
+        }
+        assert!(least >= LINK_WINDOW / 2, "{least}");
+    }
+
+    #[test]
     fn a_busy_machine_is_not_a_slow_line() {
         let mut flow = Flow::default();
         let token = flow.ask(0, 0).unwrap();

@@ -1,7 +1,7 @@
 //! A link's shell: what carries out what [`sessd_core::link`] decides, over any byte stream. It reads, writes and watches
 //! the clock, and decides nothing.
 
-use crate::wire::{FrameReader, Held, OutQueue, OwnedFrame};
+use crate::wire::{Came, FrameReader, Held, OutQueue, OwnedFrame};
 use sessd_core::link::{Effect, Event, Load, Owned, Route};
 use sessd_core::stream::{StreamId, StreamIds};
 use sessd_proto::frame::kind;
@@ -29,6 +29,8 @@ pub struct NoAnswer;
 pub trait FrameSink: std::fmt::Debug {
     /// Takes one.
     fn deliver(&self, stream: StreamId, frame: OwnedFrame);
+    /// Hears that one is on its way.
+    fn arriving(&self, _: StreamId) {}
     /// Bytes of frames that it was given and has not gone through.
     fn backlog(&self) -> usize;
 }
@@ -150,6 +152,11 @@ impl Link {
                     }
                     self.let_go_of(stream);
                 }
+                Effect::Arriving(stream) => {
+                    if let Some(sink) = self.sink(stream) {
+                        sink.arriving(stream);
+                    }
+                }
                 Effect::Closed(stream, close) => {
                     if let Some(sink) = self.sink(stream) {
                         sink.deliver(stream, OwnedFrame::own(0, &Frame::Close(close)));
@@ -244,9 +251,10 @@ impl Link {
 
     async fn read_own(&self, id: StreamId, mut reader: FrameReader<impl AsyncRead + Unpin>) {
         let why = loop {
-            match reader.next().await {
-                Ok(Some(frame)) => self.handle(Event::OwnFrame(id, frame, self)),
-                Ok(None) => break "the job's holder closed the connection".to_owned(),
+            match reader.came().await {
+                Ok(Came::Frame(frame)) => self.handle(Event::OwnFrame(id, frame, self)),
+                Ok(Came::Part(_)) => self.handle(Event::OwnPart(id)),
+                Ok(Came::End) => break "the job's holder closed the connection".to_owned(),
                 Err(error) => break error.to_string(),
             }
             if self.route(id).is_none() {
@@ -418,9 +426,10 @@ impl Link {
 
     async fn read(&self, mut reader: FrameReader<impl AsyncRead + Unpin>) {
         let end = loop {
-            match reader.next().await {
-                Ok(Some(frame)) => self.handle(Event::Frame(frame, self)),
-                Ok(None) => break LinkEnd::Lost("the agent's end closed".into()),
+            match reader.came().await {
+                Ok(Came::Frame(frame)) => self.handle(Event::Frame(frame, self)),
+                Ok(Came::Part(number)) => self.handle(Event::Part(number)),
+                Ok(Came::End) => break LinkEnd::Lost("the agent's end closed".into()),
                 Err(error) if error.kind() == std::io::ErrorKind::InvalidData => {
                     break LinkEnd::Unusable(format!("it does not speak our protocol: {error}"));
                 }

@@ -89,6 +89,17 @@ impl OwnedFrame {
     }
 }
 
+/// What came out of a stream.
+#[derive(Debug)]
+pub enum Came {
+    /// A frame.
+    Frame(OwnedFrame),
+    /// Bytes of a frame that is not whole yet: of this stream, or 0.
+    Part(u16),
+    /// Nothing, and nothing will.
+    End,
+}
+
 /// Cuts frames out of a stream, and gives the thread back between them when its turn is over.
 #[derive(Debug)]
 pub struct FrameReader<R> {
@@ -143,12 +154,31 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
     /// The next frame, `None` at the end of the stream. Cancel-safe.
     ///
     /// # Errors
-    /// When the stream breaks, or a header announces a body longer than any may be.
+    /// As [`Self::came`].
     pub async fn next(&mut self) -> io::Result<Option<OwnedFrame>> {
+        loop {
+            match self.came().await? {
+                Came::Frame(frame) => return Ok(Some(frame)),
+                Came::Part(_) => {}
+                Came::End => return Ok(None),
+            }
+        }
+    }
+
+    /// The next frame, or that bytes of one came: a slow line takes seconds for one. Cancel-safe.
+    ///
+    /// # Errors
+    /// When the stream breaks, or a header announces a body longer than any may be.
+    pub async fn came(&mut self) -> io::Result<Came> {
+        let mut has_read = false;
         loop {
             self.turn.pass().await;
             if let Some(frame) = self.cut()? {
-                return Ok(Some(frame));
+                return Ok(Came::Frame(frame));
+            }
+            if std::mem::take(&mut has_read) {
+                let header = Header::parse(&self.buffer, self.body_max).ok().flatten();
+                return Ok(Came::Part(header.map_or(0, |header| header.stream)));
             }
             self.buffer.reserve(BLOCK);
             let (reader, buffer, turn) = (&mut self.reader, &mut self.buffer, &mut self.turn);
@@ -162,8 +192,9 @@ impl<R: AsyncRead + Unpin> FrameReader<R> {
             })
             .await?;
             if n == 0 {
-                return Ok(None);
+                return Ok(Came::End);
             }
+            has_read = true;
         }
     }
 
@@ -524,6 +555,22 @@ mod tests {
             all.push((frame.raw().kind, frame.raw().body.len()));
         }
         all
+    }
+
+    #[tokio::test]
+    async fn bytes_of_a_frame_are_told_before_it_is_whole() {
+        let (near, mut far) = tokio::io::duplex(64);
+        let mut reader = FrameReader::new(near);
+        let bytes = Frame::Output { offset: 0, bytes: &[7; 90] }.to_bytes(3);
+        for part in [&bytes[..2], &bytes[2..40], &bytes[40..80]] {
+            tokio::io::AsyncWriteExt::write_all(&mut far, part).await.unwrap();
+            let number = if part.len() == 2 { 0 } else { 3 };
+            assert!(matches!(reader.came().await.unwrap(), Came::Part(n) if n == number));
+        }
+        tokio::io::AsyncWriteExt::write_all(&mut far, &bytes[80..]).await.unwrap();
+        assert!(matches!(reader.came().await.unwrap(), Came::Frame(frame) if frame.raw().body.len() == 98));
+        drop(far);
+        assert!(matches!(reader.came().await.unwrap(), Came::End));
     }
 
     #[tokio::test]

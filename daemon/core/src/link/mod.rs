@@ -48,6 +48,8 @@ const WATCHED_HEARTBEAT: Duration = Duration::from_secs(1);
 const QUIET: Duration = Duration::from_millis(HEARTBEAT_MS + 2_000);
 /// An answer to a heartbeat may take this long without a silence being noticed a heartbeat later for it.
 const BEAT_SLACK: Duration = Duration::from_secs(1);
+/// That a stream's frame is on its way is told no more often than that.
+const ARRIVING: Duration = Duration::from_millis(250);
 /// How long a link may be silent once it is doubted.
 const DOUBTED: Duration = Duration::from_secs(4);
 /// Connections past the agent that may fail before the first that is made: a host that does not allow them would write a
@@ -95,6 +97,10 @@ pub enum Event<'a, F> {
     Frame(F, &'a dyn Load),
     /// A frame came over a stream's own connection.
     OwnFrame(StreamId, F, &'a dyn Load),
+    /// Bytes of a frame came that is not whole yet: under this number, or 0.
+    Part(u16),
+    /// The same over a stream's own connection.
+    OwnPart(StreamId),
     /// A stream's own connection ended, and why.
     OwnEnded(StreamId, String),
     /// Somebody asks the agent, under a number that was not used on this link.
@@ -132,6 +138,8 @@ pub enum Effect<F> {
     Beat(StreamId, Vec<u8>),
     /// A frame of a stream's holder.
     Deliver(StreamId, F),
+    /// A frame of a stream's holder is on its way. A slow line takes seconds for one: told now and then.
+    Arriving(StreamId),
     /// The stream was ended here, as if its holder had.
     Closed(StreamId, Close),
     /// The agent's answer to a request.
@@ -161,6 +169,8 @@ pub struct Link<F> {
     version: &'static str,
     streams: BTreeMap<StreamId, Route>,
     numbers: BTreeMap<u16, StreamId>,
+    /// When it was told last that a frame of a stream is on its way.
+    arriving: BTreeMap<StreamId, Duration>,
     next_number: u16,
     requests: BTreeSet<u64>,
     pages: Pages,
@@ -192,6 +202,7 @@ impl<F: Owned> Link<F> {
             version,
             streams: BTreeMap::new(),
             numbers: BTreeMap::new(),
+            arriving: BTreeMap::new(),
             next_number: 1,
             requests: BTreeSet::new(),
             pages: Pages::default(),
@@ -294,12 +305,20 @@ impl<F: Owned> Link<F> {
                     self.end(end);
                 }
             }
-            Event::OwnFrame(stream, frame, load) => {
-                // The host is there, though it may be that its agent is not.
-                self.heard = now;
-                if self.late.heard(now) {
-                    self.effects.push_back(Effect::Changed);
+            Event::Part(number) => {
+                self.hear(now);
+                if let Some(stream) = self.numbers.get(&number).copied() {
+                    self.arriving(now, stream);
                 }
+            }
+            Event::OwnPart(stream) => {
+                self.hear_own(now);
+                if self.route(stream) == Some(Route::Own) {
+                    self.arriving(now, stream);
+                }
+            }
+            Event::OwnFrame(stream, frame, load) => {
+                self.hear_own(now);
                 if self.route(stream) != Some(Route::Own) {
                     return;
                 }
@@ -354,6 +373,7 @@ impl<F: Owned> Link<F> {
             }
         }
         self.numbers.clear();
+        self.arriving.clear();
         for number in std::mem::take(&mut self.requests) {
             self.effects.push_back(Effect::Unanswered(number));
         }
@@ -392,6 +412,7 @@ impl<F: Owned> Link<F> {
     /// A stream is over: whatever comes under its number is not its own any more.
     fn forget(&mut self, stream: StreamId) -> Option<Route> {
         let route = self.streams.remove(&stream)?;
+        self.arriving.remove(&stream);
         if let Route::Agent(number) = route {
             self.numbers.remove(&number);
         }
@@ -421,6 +442,21 @@ impl<F: Owned> Link<F> {
         let late = self.late.heard(now);
         if std::mem::take(&mut self.stalled) | std::mem::take(&mut self.quiet) | late {
             self.effects.push_back(Effect::Changed);
+        }
+    }
+
+    /// The host is there, though it may be that its agent is not.
+    fn hear_own(&mut self, now: Duration) {
+        self.heard = now;
+        if self.late.heard(now) {
+            self.effects.push_back(Effect::Changed);
+        }
+    }
+
+    fn arriving(&mut self, now: Duration, stream: StreamId) {
+        if self.arriving.get(&stream).is_none_or(|at| now >= *at + ARRIVING) {
+            self.arriving.insert(stream, now);
+            self.effects.push_back(Effect::Arriving(stream));
         }
     }
 

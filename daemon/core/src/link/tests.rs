@@ -492,3 +492,30 @@ fn what_was_typed_is_answered_within_a_quarter_of_a_second_or_late() {
     peer.says(0, &Frame::Pong(6_125_000));
     assert_eq!(changes(&peer.waits(9_000)), Vec::<u64>::new());
 }
+
+#[test]
+fn a_frame_that_a_slow_line_takes_seconds_for_is_a_sign_of_life() {
+    // 32 kB at 10 kB/s, behind which the answer to what is typed waits.
+    let mut peer = Peer::greeted();
+    let (id, number) = peer.opens();
+    peer.does(Event::Watched(true));
+    let first = peer.waits(10);
+    peer.now.set(ms(50));
+    assert!(!first.is_empty() || peer.link.deadline().is_some());
+    peer.does(Event::Typed);
+    let (mut told, mut at) = (0, 50);
+    while at < 3_300 {
+        at += 130;
+        let done = peer.waits(at);
+        assert!(!done.iter().any(|(_, e)| matches!(e, Effect::Changed | Effect::End(_))), "{at}: {done:?}");
+        let effects = peer.does(Event::Part(number));
+        told += effects.iter().filter(|e| **e == Effect::Arriving(id)).count();
+        assert!(!peer.link.is_late() && !peer.link.is_stalled(ms(at)), "{at}");
+    }
+    assert!((9..=13).contains(&told), "{told}: now and then");
+    // The line stands still: then it is late as ever.
+    assert!(peer.waits(8_000).iter().any(|(_, e)| *e == Effect::Changed) && peer.link.is_late());
+    assert_eq!(peer.does(Event::Close(id)).len(), 1);
+    peer.does(Event::Part(number));
+    assert_eq!(peer.does(Event::Part(number)), [], "of a stream that is over");
+}

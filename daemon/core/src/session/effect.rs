@@ -148,6 +148,8 @@ pub enum Event<'a> {
         /// Bytes.
         waiting: usize,
     },
+    /// A frame of the holder is on its way on this stream of the link: not whole yet, and a word of it all the same.
+    Arriving(StreamId),
     /// A view left; on purpose, or its connection broke.
     ViewGone {
         /// Which.
@@ -242,6 +244,7 @@ impl<'a> Event<'a> {
         Some(match self {
             Self::Holder { .. } | Self::View { .. } => return None,
             Self::Host(state) => Event::Host(state),
+            Self::Arriving(stream) => Event::Arriving(stream),
             Self::LinkUp(seen) => Event::LinkUp(seen),
             Self::Probed(seen) => Event::Probed(seen),
             Self::Opened(stream) => Event::Opened(stream),

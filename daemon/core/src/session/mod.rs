@@ -309,6 +309,11 @@ impl Session {
                     self.holder_frame(frame);
                 }
             }
+            Event::Arriving(stream) => {
+                if self.stream.as_ref().is_some_and(|s| s.id == stream) {
+                    self.holder_speaks();
+                }
+            }
             Event::Answered(asked, answer) => self.answered(asked, answer),
             Event::Attach(view, asker) => self.attach(*view, asker),
             Event::View { view, frame } => self.view_frame(view, frame),

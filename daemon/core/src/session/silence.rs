@@ -104,6 +104,13 @@ impl Session {
         }
     }
 
+    /// The holder is saying something, and the line has not carried all of it yet. What it owes comes behind that.
+    pub(super) fn holder_speaks(&mut self) {
+        let owes = self.silence.asked_ms.is_some();
+        self.holder_spoke();
+        self.silence.asked_ms = owes.then_some(self.now.steady_ms);
+    }
+
     /// The holder said something.
     pub(super) fn holder_spoke(&mut self) {
         let silence = &mut self.silence;

@@ -145,6 +145,10 @@ impl FrameSink for SessionMailbox {
         self.send(ToSession::Frame { stream, frame });
     }
 
+    fn arriving(&self, stream: StreamId) {
+        self.send(ToSession::Tell(Event::Arriving(stream)));
+    }
+
     fn backlog(&self) -> usize {
         self.queued_of(Sender::Holder)
     }

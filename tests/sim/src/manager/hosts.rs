@@ -203,7 +203,11 @@ impl Process {
                     self.doing.push_back(Doing::HangUp(conn));
                     self.host_event(host, host::Event::Ended(number, end));
                 }
-                link::Effect::SendOwn(..) | link::Effect::Beat(..) | link::Effect::Disconnect(_) => {}
+                // The simulated line carries whole frames.
+                link::Effect::Arriving(_)
+                | link::Effect::SendOwn(..)
+                | link::Effect::Beat(..)
+                | link::Effect::Disconnect(_) => {}
             }
         }
     }

@@ -101,3 +101,26 @@ fn a_removal_waits_for_a_stopped_holder_and_by_force_it_is_killed() {
     rig.delete(1, true).never("ask End").later(1_700).tell(Event::Probed(alive()));
     rig.did_also(&["holder END Deleted", "ask End"]);
 }
+
+#[test]
+fn a_holder_whose_frame_a_slow_line_takes_seconds_for_is_not_silent() {
+    let mut rig = Rig::running();
+    rig.tell(Event::Attach(Box::new(view_of(VIEW, (80, 24))), Asker(100))).took();
+    let stream = rig.stream.expect("a stream");
+    // 32 kB at 10 kB/s, and what it owes comes behind them.
+    for _ in 0..10 {
+        rig.later(320).never("look-now");
+        rig.tell(Event::Arriving(stream));
+    }
+    // What the host says meanwhile was asked by somebody else.
+    rig.tell(Event::Probed(alive()));
+    assert!(rig.session.shown().holder_silent_since_ms.is_none());
+    // It stands still in the middle of a frame.
+    rig.later(1_600).never("look-now").later(200).did_also(&["look-now"]);
+    rig.tell(Event::Probed(alive()));
+    assert!(rig.session.shown().holder_silent_since_ms.is_some());
+    // And goes on: that is known before the frame is whole.
+    rig.tell(Event::Arriving(stream));
+    assert!(rig.session.shown().holder_silent_since_ms.is_none());
+    assert_eq!(rig.session.shown().record.state, State::Running);
+}
