@@ -63,6 +63,29 @@ fn a_reset_is_over_before_anybody_looks_up() {
 }
 
 #[test]
+fn a_line_that_is_cut_again_and_again_is_healed_each_time_as_it_was_the_first() {
+    let (world, host, proxy, view) = behind_a_proxy();
+    let logins = host.logins();
+    let mut lines = vec!["first".to_owned()];
+    for cut in 0..6 {
+        // Lost in silence, and reset.
+        if cut % 2 == 0 {
+            proxy.abandon()
+        } else {
+            proxy.drop_connections()
+        }
+        let line = format!("after cut {cut}");
+        let took = answers(&view, &line);
+        println!("back {took:?} after cut {cut}");
+        assert!(took < Duration::from_secs(6), "{took:?}\n{}", world.log_tail());
+        lines.push(line);
+    }
+    once_each(&view, &lines.iter().map(String::as_str).collect::<Vec<_>>());
+    let more = host.logins() - logins;
+    assert!((6..=12).contains(&more), "{more} logins");
+}
+
+#[test]
 fn a_host_whose_sshd_starts_again_is_there_as_soon_as_its_port_answers() {
     let mut world = World::new();
     let mut host = Sshd::start_in(&world, "h1");

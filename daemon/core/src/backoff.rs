@@ -33,16 +33,20 @@ impl Backoff {
             FIRST_SILENT_MS.saturating_mul(1 << failures.min(16)).min(MAX_MS)
         };
         self.failures = self.failures.saturating_add(1);
+        self.about(base)
+    }
+
+    /// How long to wait after what is no failure, in milliseconds: as after the first, which this is not.
+    pub fn first(&mut self) -> u64 {
+        self.about(REFUSED_MS[0])
+    }
+
+    fn about(&mut self, base: u64) -> u64 {
         // xorshift64 (Marsaglia 2003): chance enough to spread attempts.
         self.seed ^= self.seed << 13;
         self.seed ^= self.seed >> 7;
         self.seed ^= self.seed << 17;
         (base - base / 4 + self.seed % (base / 4 + 1)).min(MAX_MS)
-    }
-
-    /// Has nothing failed since it began anew?
-    pub fn is_fresh(&self) -> bool {
-        self.failures == 0
     }
 
     /// An attempt succeeded, the machine woke, the network changed, or a person asks: begin anew.

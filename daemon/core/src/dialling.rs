@@ -18,6 +18,7 @@
 //! be that environment's doing says nothing to who asked from another one, and nothing of the one that worked before.
 
 use crate::backoff::Backoff;
+use crate::budget::Budget;
 use std::collections::VecDeque;
 
 /// An environment that somebody asked from, by a number of the caller's choice.
@@ -38,6 +39,12 @@ pub const WATCHED_MS: u64 = 10_000;
 /// A link that held as long as this was one: the next is dialled as soon as if nothing had failed before. One that comes up
 /// and breaks at once is dialled again ever more slowly, in milliseconds.
 pub const HELD_MS: u64 = 10_000;
+
+/// Links that may break one soon after the other and are dialled again at once, each of them a login: a line that is cut, and cut
+/// again, is not a host that breaks every link.
+pub const CUTS: u64 = 5;
+/// For so long a time that links were up, one more may, in milliseconds.
+pub const CUT_MS: u64 = 5_000;
 
 /// Why an attempt failed, by what has to change before another one is of use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -154,6 +161,10 @@ pub struct Dialling<W> {
     good: Option<Origin>,
     /// When the link that is up, or was last, came up.
     up_since: u64,
+    /// How long links were up, all together.
+    up_ms: u64,
+    /// What breaks and is dialled again at once, by the time that links were up.
+    cuts: Budget,
     /// When the link was last needed.
     needed: u64,
     /// News of an agent is no news before this: the last attempt it led to failed.
@@ -175,6 +186,8 @@ impl<W> Dialling<W> {
             next: from,
             good: None,
             up_since: 0,
+            up_ms: 0,
+            cuts: Budget::new(CUTS, CUT_MS),
             needed: 0,
             news_after: 0,
             effects: VecDeque::new(),
@@ -251,10 +264,14 @@ impl<W> Dialling<W> {
             (Stage::Up, Event::Lost) => {
                 self.held(now);
                 if self.members {
-                    // A link that was up and broke is not a host that was silent. Whoever looks does not wait, once.
-                    let at_once = self.watched && self.backoff.is_fresh();
-                    let delay = self.delay(Why::Network, 0);
-                    self.stage = Stage::Waiting(now + if at_once { 0 } else { delay });
+                    // A link that was up and broke is not a host that was silent. Whoever looks does not wait; where nobody
+                    // does, the laptops of a whole office do not come at the same moment.
+                    let delay = match self.cuts.take(self.up_ms) {
+                        true if self.watched => 0,
+                        true => self.backoff.first(),
+                        false => self.delay(Why::Network, 0),
+                    };
+                    self.stage = Stage::Waiting(now + delay);
                     self.tick(now);
                 } else {
                     self.stage = Stage::Dormant;
@@ -339,7 +356,9 @@ impl<W> Dialling<W> {
 
     /// A link has ended: one that held was one.
     fn held(&mut self, now: u64) {
-        if now.saturating_sub(self.up_since) >= HELD_MS {
+        let held = now.saturating_sub(self.up_since);
+        self.up_ms += held;
+        if held >= HELD_MS {
             self.backoff.reset();
         }
     }

@@ -6,6 +6,7 @@
 //! * [`record`]: the durable facts of one session, and its states
 //! * [`reconcile`]: a record and what a host says → what to do
 //! * [`backoff`]: how long until the next attempt
+//! * [`budget`]: what may be done at once, so many times in a row
 //! * [`dialling`]: when a host is dialled, who waits for it, what each is told
 //! * [`stream`]: what a stream is called, whatever number its link gives it
 //! * [`host`]: one host: its link, what was seen there, what each who lives there is told
@@ -30,6 +31,7 @@
 
 pub mod adopt;
 pub mod backoff;
+pub mod budget;
 pub mod credit;
 pub mod dialling;
 pub mod doing;

@@ -207,11 +207,21 @@ fn a_link_that_somebody_looks_at_is_dialled_again_at_once_when_it_breaks_and_not
     after(&mut host, 0, Event::Watched(true));
     after(&mut host, 0, Event::Members(true));
     let mut now = 0;
-    for (held, at_once) in [(10, true), (10, false), (10, false), (HELD_MS, true), (HELD_MS, true)] {
+    let cuts = |held, at_once, many| [(held, at_once)].repeat(many);
+    let story = [
+        cuts(10, true, CUTS as usize),
+        cuts(10, false, 3),
+        cuts(HELD_MS, true, 2),
+        cuts(CUT_MS, true, 20),
+        // It has two to spare by now, for the two times that it held for longer.
+        cuts(CUT_MS / 2, true, 4),
+        cuts(CUT_MS / 2, false, 1),
+    ];
+    for (n, (held, at_once)) in story.concat().into_iter().enumerate() {
         after(&mut host, now, Event::Up);
         now += held;
         let effects = after(&mut host, now, Event::Lost);
-        assert_eq!(!effects.is_empty(), at_once);
+        assert_eq!(!effects.is_empty(), at_once, "cut {n}");
         if !at_once {
             now = next_attempt(&mut host);
         }
@@ -219,6 +229,8 @@ fn a_link_that_somebody_looks_at_is_dialled_again_at_once_when_it_breaks_and_not
     after(&mut host, now, Event::Up);
     after(&mut host, now, Event::Watched(false));
     assert_eq!(after(&mut host, now + HELD_MS, Event::Lost), [], "all laptops at the same moment");
+    let soon = host.deadline().unwrap() - now - HELD_MS;
+    assert!((500..=1_000).contains(&soon), "{soon}");
 }
 
 #[test]
@@ -321,16 +333,17 @@ fn a_link_that_breaks_as_soon_as_it_is_up_is_dialled_ever_more_slowly_and_one_th
     let mut host = host();
     after(&mut host, 0, Event::Members(true));
     let (mut now, mut gaps) = (0, Vec::new());
-    for held in [&[10; 12][..], &[HELD_MS - 1, HELD_MS, HELD_MS]].concat() {
+    for held in [&[10; 13][..], &[HELD_MS - 1, HELD_MS, HELD_MS]].concat() {
         after(&mut host, now + 5, Event::Up);
         after(&mut host, now + 5 + held, Event::Lost);
         let lost = now + 5 + held;
         now = next_attempt(&mut host);
         gaps.push(now - lost);
     }
-    assert!(gaps[0] < 1_000, "{gaps:?}");
-    assert!(gaps[9..13].iter().all(|gap| *gap >= MAX_MS / 2), "{gaps:?}");
-    assert!(gaps[13..].iter().all(|gap| *gap < 1_000), "{gaps:?}");
+    let (soon, rest) = gaps.split_at(CUTS as usize + 1);
+    assert!(soon.iter().all(|gap| *gap <= 1_000), "{gaps:?}");
+    assert!(rest[2..7].iter().all(|gap| *gap >= MAX_MS / 2), "{gaps:?}");
+    assert!(rest[7..].iter().all(|gap| *gap <= 1_000), "{gaps:?}");
 }
 
 #[test]

@@ -11,8 +11,13 @@
 //! A guess that was wrong costs the host a login. So there is one spare at a time; one that came as far as a login is
 //! followed by another ten seconds later at the soonest, and ever more slowly while none of them was of use; and none is
 //! dialled where the login asks a person. What never reached the host costs nothing, and is tried again at once.
+//!
+//! One that carried on was no wrong guess, and an answer that is late for seconds is more than a guess: those do not wait
+//! for their time, so many in a row as `IN_A_ROW` says, and one more in ten seconds. So a line that is cut again and again
+//! is healed each time as it was the first.
 
 use super::{Attempt, Effect, GREETING_MS, Host, LinkNumber, Live, Probe, Way, is_same_machine};
+use crate::budget::Budget;
 use crate::dialling::{self, HASTEN_MS, Why};
 use crate::reconcile::Seen;
 use sessd_proto::messages::LinkAnswer;
@@ -23,6 +28,10 @@ pub const SPARE_MS: u64 = 10_000;
 const SPARE_LAST_MS: u64 = 10 * 60 * 1_000;
 /// The time between two that reached nothing, in milliseconds.
 const AGAIN_MS: u64 = 250;
+/// Spares that may follow one another without that time between them.
+pub(super) const IN_A_ROW: u64 = 5;
+/// An answer that is late for so long is no guess any more, whatever guesses came to before, in milliseconds.
+pub(super) const OVERDUE_MS: u64 = 1_500;
 
 /// What may be dialled beside a link.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -49,15 +58,26 @@ enum Way2<L> {
 pub(super) struct Spare<L> {
     may: Beside,
     way: Way2<L>,
-    /// When the next may be dialled.
+    /// When the next may be dialled as a guess.
     not_before: u64,
+    /// And as more than that.
+    again: u64,
+    /// Those that need not wait for their time.
+    at_once: Budget,
     /// Spares that logged in and were not needed, in a row.
     useless: u32,
 }
 
 impl<L> Default for Spare<L> {
     fn default() -> Self {
-        Self { may: Beside::Never, way: Way2::Nothing, not_before: 0, useless: 0 }
+        Self {
+            may: Beside::Never,
+            way: Way2::Nothing,
+            not_before: 0,
+            again: 0,
+            at_once: Budget::new(IN_A_ROW, SPARE_MS),
+            useless: 0,
+        }
     }
 }
 
@@ -76,6 +96,15 @@ impl<L> Spare<L> {
         self.not_before = now + pause;
         self.useless = self.useless.saturating_add(1);
     }
+
+    /// It carries on: the next is no worse a guess.
+    fn was_of_use(&mut self, now: u64) {
+        self.useless = 0;
+        self.not_before = self.not_before.min(now + SPARE_MS);
+        if now < self.not_before && self.at_once.take(now) {
+            self.not_before = now;
+        }
+    }
 }
 
 impl<W, L, E: Clone> Host<W, L, E> {
@@ -90,7 +119,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
 
     pub(super) fn spare_deadline(&self) -> Option<u64> {
         match &self.spare.way {
-            Way2::Nothing if self.wants_spare() => Some(self.spare.not_before),
+            Way2::Nothing => self.spare_due(),
             Way2::Link(Live { probe: Some(probe), .. }) => Some(probe.until),
             _ => None,
         }
@@ -101,18 +130,30 @@ impl<W, L, E: Clone> Host<W, L, E> {
         let Way::Link(live) = &self.way else { return false };
         let wanted = match self.spare.may {
             Beside::Never => false,
-            Beside::WhenLate => live.late,
+            Beside::WhenLate => live.late.is_some(),
             Beside::Always => true,
         };
         wanted && live.seen.is_some() && !self.members.is_empty()
     }
 
+    /// When one may be dialled, where one would be of use.
+    fn spare_due(&self) -> Option<u64> {
+        let Way::Link(live) = &self.way else { return None };
+        let overdue = live.late.map(|since| {
+            let at = (since + OVERDUE_MS).max(self.spare.again);
+            self.spare.at_once.ready_at(at)
+        });
+        let guess = self.spare.not_before;
+        self.wants_spare().then(|| overdue.map_or(guess, |overdue| overdue.min(guess)))
+    }
+
     /// An answer is late on that link, or that is over.
     pub(super) fn late(&mut self, now: u64, number: LinkNumber, late: bool) {
         let Way::Link(live) = &mut self.way else { return };
-        if live.number != number || std::mem::replace(&mut live.late, late) == late {
+        if live.number != number || live.late.is_some() == late {
             return;
         }
+        live.late = late.then_some(now);
         if !late {
             if self.spare.may != Beside::Always {
                 self.let_spare_go();
@@ -127,8 +168,12 @@ impl<W, L, E: Clone> Host<W, L, E> {
 
     /// Dials a second link, where one is wanted and may be.
     pub(super) fn stand_by(&mut self, now: u64) {
-        if now < self.spare.not_before || !self.wants_spare() || !matches!(self.spare.way, Way2::Nothing) {
+        let due = self.spare_due().is_some_and(|due| now >= due);
+        if !due || !matches!(self.spare.way, Way2::Nothing) {
             return;
+        }
+        if now < self.spare.not_before {
+            self.spare.at_once.take(now);
         }
         let attempt = self.next_attempt(now);
         self.spare.way = Way2::Attempt(attempt);
@@ -164,6 +209,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
     pub(super) fn spare_failed(&mut self, now: u64, why: Why) {
         let Way2::Attempt(attempt) = self.spare.way else { return };
         self.spare.way = Way2::Nothing;
+        self.spare.again = now.max(attempt.since + AGAIN_MS);
         match why {
             Why::Refused => self.spare.not_before = now.max(attempt.since + AGAIN_MS),
             Why::Network => self.spare.logged_in(now),
@@ -202,7 +248,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
         }
         let seen = Rc::new(Seen::new(inventory));
         (spare.probe, spare.seen) = (None, Some(seen.clone()));
-        if first.late {
+        if first.late.is_some() {
             self.take_over(now, seen);
         } else if self.spare.may == Beside::Always {
             self.spare.useless = 0;
@@ -218,7 +264,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
         if let Way::Link(first) = std::mem::replace(&mut self.way, Way::Link(spare)) {
             self.hang_up(first);
         }
-        self.spare.useless = 0;
+        self.spare.was_of_use(now);
         self.effects.extend([Effect::Seen(seen.clone()), Effect::Publish]);
         for member in &self.members {
             self.effects.push_back(Effect::Up(*member, number, seen.clone()));
@@ -245,7 +291,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
         if let Way::Link(first) = std::mem::replace(&mut self.way, next) {
             self.hang_up(first);
         }
-        self.spare.useless = 0;
+        self.spare.was_of_use(now);
         self.decide(now, dialling::Event::Replaced(self.from));
         self.probe(now);
         true

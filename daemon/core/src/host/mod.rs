@@ -186,8 +186,8 @@ struct Live<L> {
     number: LinkNumber,
     since: u64,
     stalled: bool,
-    /// An answer is late that somebody waits for.
-    late: bool,
+    /// Since when an answer is late that somebody waits for.
+    late: Option<u64>,
     /// What was there at the last probe; none: it has not said yet.
     seen: Option<Rc<Seen>>,
     probe: Option<Probe<L>>,
@@ -568,7 +568,7 @@ impl<L> Live<L> {
             number,
             since: now,
             stalled: false,
-            late: false,
+            late: None,
             seen: None,
             probe: None,
             next: Vec::new(),
