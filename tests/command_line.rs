@@ -3,6 +3,7 @@
 
 use serde_json::Value;
 use sessd_tests::{LATER, SOON, SshConfig, Sshd, World, procs, until};
+use std::fs;
 use std::process::Stdio;
 
 const IDLE: &str = "exec cat";
@@ -47,6 +48,53 @@ fn an_answer_that_could_not_be_printed_is_a_failure() {
         let said = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {said}");
         assert!(said.contains("could not be printed (No space left on device)"), "{args:?}: {said}");
+    }
+    // And where there is no stdout at all, though Rust opens /dev/null in its place.
+    for args in [&["list"][..], &["list", "--json"], &["info", "dev"], &["--version"], &["daemon", "status"]]
+    {
+        let output = world.finish(without_stdio(&world, ">&-", args), b"", LATER);
+        assert_eq!(output.code, 1, "{args:?}: {output:#?}");
+        assert!(
+            output.stderr.contains("could not be printed (Bad file descriptor)"),
+            "{args:?}: {output:#?}"
+        );
+    }
+    // What prints nothing is not missing it.
+    let output = world.finish(without_stdio(&world, ">&-", &["tag", "dev", "gpu"]), b"", LATER);
+    assert_eq!((output.code, output.stderr.as_str()), (0, ""), "{output:#?}");
+    let output = world.finish(without_stdio(&world, "<&-", &["send", "dev", "-"]), b"", LATER);
+    assert!(world.one_error("send -", &output, 1).contains("stdin was closed"), "{output:#?}");
+}
+
+/// `sessd` as a shell starts it that closes a descriptor.
+fn without_stdio(world: &World, close: &str, args: &[&str]) -> std::process::Command {
+    let mut command = world.program("sh");
+    command
+        .arg("-c")
+        .arg(format!("exec \"$0\" \"$@\" {close}"))
+        .arg(sessd_tests::world::sessd_binary())
+        .args(args);
+    command
+}
+
+#[test]
+fn a_job_that_cannot_begin_says_what_to_do_about_it() {
+    let world = World::new();
+    fs::write(world.home().join("file"), "").expect("a file");
+    for (args, says) in [
+        (
+            &["create", "--cwd", "/no/such", "--", "cat"][..],
+            "nothing was started: name another folder with --cwd",
+        ),
+        (&["create", "--cwd", "file", "--", "cat"], "is a file: nothing was started: name another folder"),
+        (&["run", "-C", "/no/such", "--", "true"], "name another folder with"),
+        (&["create", "--", "no-such-program"], "look at how it is spelled"),
+    ] {
+        let code = if args[0] == "run" { None } else { Some(1) };
+        let output = world.sessd(args);
+        assert!(code.is_none_or(|code| code == output.code), "{args:?}: {output:#?}");
+        let line = world.one_error("create", &output, output.code);
+        assert!(line.contains(says), "{args:?}: {line}");
     }
 }
 

@@ -395,7 +395,12 @@ impl InstanceLock {
         self.paths.make()?;
         match lock(&self.paths.lock)? {
             Ok(file) => *self.lock.borrow_mut() = file,
-            Err(_) => return Err(Error::failed("another manager has taken the place", "")),
+            Err(_) => {
+                return Err(Error::failed(
+                    "another manager has taken the place",
+                    "`sessd daemon status` shows it",
+                ));
+            }
         }
         self.name_socket()
     }

@@ -3,6 +3,7 @@
 
 #![allow(clippy::disallowed_methods)] // what the rest of the program may not call is called here
 
+use crate::process;
 use sessd_proto::docs::text;
 use sessd_proto::docs::{Error, Result};
 use std::io::{self, ErrorKind, Write};
@@ -14,6 +15,27 @@ pub enum Printed {
     Yes,
     /// Whoever read it has read enough and is gone, which is no failure.
     NobodyReads,
+}
+
+/// Onto stdout. One that was closed when we began is an error as for every program, however often Rust has opened `/dev/null` there.
+fn print(bytes: &[u8]) -> Result<Printed> {
+    if process::stdout_was_closed() && !bytes.is_empty() {
+        return put(&mut Closed, bytes);
+    }
+    put(&mut io::stdout().lock(), bytes)
+}
+
+/// Where nothing can be written.
+struct Closed;
+
+impl Write for Closed {
+    fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+        Err(rustix::io::Errno::BADF.into())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }
 
 fn put(out: &mut impl Write, bytes: &[u8]) -> Result<Printed> {
@@ -38,7 +60,7 @@ fn reason(error: &io::Error) -> String {
 /// # Errors
 /// When it could not be printed.
 pub fn lines(text: &str) -> Result<Printed> {
-    put(&mut io::stdout().lock(), text::shown_lines(text).as_bytes())
+    print(text::shown_lines(text).as_bytes())
 }
 
 /// One line for people.
@@ -46,7 +68,7 @@ pub fn lines(text: &str) -> Result<Printed> {
 /// # Errors
 /// When it could not be printed.
 pub fn line(text: &str) -> Result<Printed> {
-    put(&mut io::stdout().lock(), format!("{}\n", text::shown(text)).as_bytes())
+    print(format!("{}\n", text::shown(text)).as_bytes())
 }
 
 /// A JSON document on a line of its own.
@@ -54,7 +76,7 @@ pub fn line(text: &str) -> Result<Printed> {
 /// # Errors
 /// When it could not be printed.
 pub fn json(document: &str) -> Result<Printed> {
-    put(&mut io::stdout().lock(), format!("{}\n", text::json(document)).as_bytes())
+    print(format!("{}\n", text::json(document)).as_bytes())
 }
 
 /// Bytes that this program makes itself, as they are: a script for a shell, a screen drawn from our own model.
@@ -62,12 +84,12 @@ pub fn json(document: &str) -> Result<Printed> {
 /// # Errors
 /// When they could not be printed.
 pub fn own(bytes: &[u8]) -> Result<Printed> {
-    put(&mut io::stdout().lock(), bytes)
+    print(bytes)
 }
 
 /// A line of the manager for whoever started it. Nobody may be there to read it any more.
 pub fn announce(text: &str) {
-    let _ = put(&mut io::stdout().lock(), format!("{}\n", text::json(text)).as_bytes());
+    let _ = print(format!("{}\n", text::json(text)).as_bytes());
 }
 
 /// A line on stderr. There is nobody to tell that it could not be printed.

@@ -12,6 +12,34 @@ use sessd_proto::messages::{Inherited, Limit};
 use std::collections::HashMap;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Was there no standard output when this program began? Before its `main` Rust opens `/dev/null` in the place of a standard descriptor
+/// that is closed, and what is written there is lost without an error.
+pub fn stdout_was_closed() -> bool {
+    STDOUT_CLOSED.load(Ordering::Relaxed)
+}
+
+/// The same of standard input: what is read there is an end that nobody meant.
+pub fn stdin_was_closed() -> bool {
+    STDIN_CLOSED.load(Ordering::Relaxed)
+}
+
+static STDIN_CLOSED: AtomicBool = AtomicBool::new(false);
+static STDOUT_CLOSED: AtomicBool = AtomicBool::new(false);
+
+extern "C" fn look_at_the_standard_descriptors() {
+    let closed = |fd| rustix::io::fcntl_getfd(fd) == Err(rustix::io::Errno::BADF);
+    STDIN_CLOSED.store(closed(rustix::stdio::stdin()), Ordering::Relaxed);
+    STDOUT_CLOSED.store(closed(rustix::stdio::stdout()), Ordering::Relaxed);
+}
+
+// SAFETY: what stands in this section is called by the C library before `main`, and nothing else stands in it than the address of a
+// function that takes what it is given, asks the kernel for two flags, and cannot panic.
+#[cfg(target_os = "linux")]
+#[used]
+#[unsafe(link_section = ".init_array")]
+static BEFORE_MAIN: extern "C" fn() = look_at_the_standard_descriptors;
 
 /// First act of the manager's process, before it has opened anything or has a second thread. `own_session`: nobody waits for
 /// it in the foreground.

@@ -172,8 +172,10 @@ impl Client {
                 ));
             }
         };
-        let trouble =
-            |e: io::Error| Error::failed(format!("the socket {} cannot be used ({e})", socket.display()), "");
+        let trouble = |e: io::Error| {
+            let what = format!("the socket {} cannot be used ({e})", socket.display());
+            Error::failed(what, "make its folder writable for you alone, or set SESSD_HOME to another one")
+        };
         // Before the first byte: what is said there is the whole environment, and every key that is typed.
         let peer = getsockopt(&stream, PeerCredentials).map_err(|e| trouble(e.into()))?;
         if peer.uid() != files::own_uid() {
@@ -298,7 +300,8 @@ impl Client {
     /// # Errors
     /// When the manager is gone, silent, or of a version that cannot be spoken with.
     pub fn hear(&mut self) -> Result<Heard> {
-        let broken = |why: String| Error::failed(why, "`sessd daemon restart`");
+        let broken =
+            |why: String| Error::failed(why, "`sessd daemon restart` starts this version; sessions run on");
         let mut question = None;
         loop {
             while let Some(frame) = self.decoder.next_frame().map_err(|e| broken(e.to_string()))? {
@@ -415,7 +418,7 @@ impl Client {
                     return Err(Error::new(
                         Kind::VersionSkew,
                         "the manager's answer is from a newer version",
-                        "`sessd daemon restart`",
+                        "`sessd daemon restart` starts this one; sessions run on",
                     ));
                 }
                 Heard::Gone => return Ok(None),
@@ -493,8 +496,8 @@ fn manager_program() -> io::Result<PathBuf> {
 fn start_manager(paths: &Paths) -> Result<()> {
     let trouble = |e: io::Error| {
         let hint = match e.kind() {
-            io::ErrorKind::NotFound => "is `sessd` in PATH?",
-            _ => "",
+            io::ErrorKind::NotFound => "put `sessd` into a folder that is in PATH",
+            _ => "`sessd daemon --foreground` shows why",
         };
         Error::failed(format!("the manager cannot be started ({e})"), hint)
     };
@@ -534,7 +537,8 @@ fn start_manager(paths: &Paths) -> Result<()> {
         if let Some(note) = line.strip_prefix(announce::NOTE) {
             sessd_base::out::note(note);
         } else if let Some(json) = line.strip_prefix(announce::FAILED) {
-            end = Err(Error::from_json(json).unwrap_or_else(|| Error::failed(json, "")));
+            end = Err(Error::from_json(json)
+                .unwrap_or_else(|| Error::failed(json, "`sessd daemon --foreground` shows more")));
             break;
         } else if line == announce::READY {
             return Ok(());

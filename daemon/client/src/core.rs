@@ -233,7 +233,7 @@ pub(crate) fn waited_for(kind: u32) -> Option<&'static str> {
 }
 
 fn broken(why: &dyn std::fmt::Display) -> Error {
-    Error::failed(why.to_string(), "`sessd daemon restart`")
+    Error::failed(why.to_string(), "`sessd daemon restart` starts this version; sessions run on")
 }
 
 impl ViewCore {

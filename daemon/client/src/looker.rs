@@ -40,7 +40,7 @@ enum Woke {
 }
 
 fn cannot(error: &io::Error) -> Error {
-    Error::failed(format!("the manager cannot be heard ({error})"), "")
+    Error::failed(format!("the manager cannot be heard ({error})"), "try again: it starts by itself")
 }
 
 /// Connects a view, starting the manager if there is none, and waits until it is attached, which is what is told then.
@@ -189,7 +189,7 @@ impl Looker {
             }
             // A signal: whoever waits for one looks.
             Err(rustix::io::Errno::INTR) => Ok(Woke::Caller),
-            Err(error) => Err(Error::failed(format!("it cannot be waited ({error})"), "")),
+            Err(error) => Err(Error::failed(format!("it cannot be waited ({error})"), "try again")),
         }
     }
 

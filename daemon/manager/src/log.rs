@@ -93,7 +93,7 @@ pub fn start(path: &Path) -> Result<Log> {
     let log = Log::open(path, LARGE).map_err(|e| {
         Error::failed(
             format!("the log {} cannot be written ({e})", path.display()),
-            "check its folder, or move it away",
+            "check its folder for space and permissions, or move it away",
         )
     })?;
     let filter = tracing_subscriber::EnvFilter::try_from_env("SESSD_LOG")

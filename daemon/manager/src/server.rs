@@ -42,7 +42,9 @@ fn run_inner(paths: Paths, images: &'static [AgentImage], announce: bool) -> Res
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())
-        .map_err(|e| Error::failed(format!("the manager cannot run ({e})"), ""))?;
+        .map_err(|e| {
+            Error::failed(format!("the manager cannot run ({e})"), "`ulimit -a` shows what it may have")
+        })?;
     // A task of its own, so that it is polled when there is something for it, and not at every key that passes.
     let server = runtime.spawn_local(async move {
         let lock = match instance_lock::take(&paths)? {
@@ -87,7 +89,10 @@ fn run_inner(paths: Paths, images: &'static [AgentImage], announce: bool) -> Res
     match runtime.block_on(server) {
         Ok(result) => result,
         // A bug of ours; the backtrace is in the log of whoever started us.
-        Err(panicked) => Err(Error::failed(format!("the manager came to a bad end ({panicked})"), "")),
+        Err(panicked) => {
+            let what = format!("the manager came to a bad end ({panicked})");
+            Err(Error::failed(what, "start it again: sessions run on"))
+        }
     }
 }
 
@@ -173,7 +178,7 @@ async fn put_back(lock: &InstanceLock, manager: &Manager) -> Result<bool> {
 }
 
 fn listen_for(kind: SignalKind) -> Result<tokio::signal::unix::Signal> {
-    signal(kind).map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), ""))
+    signal(kind).map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), "start it again"))
 }
 
 /// Lets go of the pipe to whoever started us: it would wait for its end.

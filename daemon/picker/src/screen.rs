@@ -64,7 +64,9 @@ impl Screen {
     /// # Errors
     /// When stdin is none.
     pub(crate) fn take() -> Result<Self> {
-        let trouble = |e: rustix::io::Errno| Error::failed(format!("the terminal cannot be used ({e})"), "");
+        let trouble = |e: rustix::io::Errno| {
+            Error::failed(format!("the terminal cannot be used ({e})"), "try it in another one")
+        };
         let before = tcgetattr(rustix::stdio::stdin()).map_err(trouble)?;
         let mut raw = before.clone();
         raw.make_raw();

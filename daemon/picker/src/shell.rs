@@ -108,8 +108,8 @@ impl Picker {
     /// # Errors
     /// Why there is no manager, or no list.
     pub fn new(paths: &Paths, look: Look, here: Option<String>, requests: Box<dyn Requests>) -> Result<Self> {
-        let signals =
-            Signals::listen().map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), ""))?;
+        let signals = Signals::listen()
+            .map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), "try again"))?;
         let news = News::begin(Line::new(Client::connect(paths)?)?);
         let mut picker = Self {
             paths: paths.clone(),
@@ -542,7 +542,7 @@ impl Picker {
         }
         match rustix::event::poll(&mut fds, Some(&timeout)) {
             Ok(_) | Err(rustix::io::Errno::INTR) => {}
-            Err(error) => return Err(Error::failed(format!("it cannot be waited ({error})"), "")),
+            Err(error) => return Err(Error::failed(format!("it cannot be waited ({error})"), "try again")),
         }
         let mut ready = Ready::default();
         for (fd, whose) in fds.iter().zip(whose) {

@@ -39,7 +39,9 @@ pub(crate) struct Line {
 impl Line {
     /// On a connection that was just made.
     pub(crate) fn new(client: Client) -> Result<Self> {
-        client.for_a_loop().map_err(|e| Error::failed(format!("the manager cannot be heard ({e})"), ""))?;
+        client.for_a_loop().map_err(|e| {
+            Error::failed(format!("the manager cannot be heard ({e})"), "try again: it starts by itself")
+        })?;
         Ok(Self { client, out: Vec::new(), gone: false })
     }
 
@@ -111,14 +113,14 @@ impl Line {
 }
 
 fn broken(why: impl std::fmt::Display) -> Error {
-    Error::failed(why.to_string(), "`sessd daemon restart`")
+    Error::failed(why.to_string(), "`sessd daemon restart` starts this version; sessions run on")
 }
 
 fn read_as<T: serde::de::DeserializeOwned>(json: &str) -> Result<T> {
-    serde_json::from_str(json).map_err(|e| {
+    serde_json::from_str(json).map_err(|_| {
         Error::new(
             Kind::VersionSkew,
-            format!("the manager's answer is of another version ({e})"),
+            "the manager's answer is of another version",
             "`sessd daemon restart` starts this one",
         )
     })

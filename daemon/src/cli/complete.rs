@@ -32,7 +32,10 @@ pub fn answer(arguments: &[std::ffi::OsString]) -> Option<Result<u8>> {
         Ok(true) => Some(Ok(0)),
         Ok(false) => None,
         // A word of it could not be printed: the shell goes on without.
-        Err(error) => Some(Err(Error::failed(error.to_string().trim().to_owned(), ""))),
+        Err(error) => Some(Err(Error::failed(
+            error.to_string().trim().to_owned(),
+            "`sessd completion SHELL` prints the script for a shell",
+        ))),
     }
 }
 
@@ -41,7 +44,12 @@ pub fn answer(arguments: &[std::ffi::OsString]) -> Option<Result<u8>> {
 /// # Errors
 /// When it could not be printed.
 pub fn script(shell: clap_complete::Shell) -> Result<()> {
-    let failed = |why: String| Error::failed(format!("there is no completion for {shell} ({why})"), "");
+    let failed = |why: String| {
+        Error::failed(
+            format!("there is no completion for {shell} ({why})"),
+            "it is there for bash, zsh, fish, elvish and powershell",
+        )
+    };
     let shells = Shells::builtins();
     let name = shell.to_string();
     let writer = shells.completer(&name).ok_or_else(|| failed("unknown".into()))?;

@@ -240,10 +240,17 @@ pub(super) fn put(paths: &Paths, args: &PutArgs, json: bool) -> Result<u8> {
         let name =
             name.ok_or_else(|| Error::usage("stdin has no name: say which it gets there, such as `- NAME`"))?;
         let stdin = io::stdin().as_fd().try_clone_to_owned();
-        let stdin = stdin.map_err(|e| Error::failed(format!("stdin cannot be read ({e})"), ""))?;
+        let stdin = stdin.map_err(|e| {
+            Error::failed(format!("stdin cannot be read ({e})"), "nothing was copied: name a file")
+        })?;
         sources.push(Source::Open(File::from(stdin), name.to_owned()));
     }
-    let tree = Tree::new(sources).map_err(|why| Error::failed(why, "nothing was copied"))?;
+    let tree = Tree::new(sources).map_err(|why| {
+        Error::failed(
+            why,
+            "nothing was copied: look at how it is spelled and whether you may read or write it",
+        )
+    })?;
     let total = tree.total();
     let (host, cwd) = place(paths, &args.to)?;
     let answer = Rc::new(RefCell::new(Vec::new()));
@@ -296,7 +303,10 @@ fn refused(host: &str, why: &str) -> Error {
             "`sessd daemon restart`, if this sessd was just upgraded",
         );
     }
-    Error::failed(format!("on {host}: {why}"), "what was not whole is not there")
+    Error::failed(
+        format!("on {host}: {why}"),
+        "what was not whole is not there: mend that, and copy it again",
+    )
 }
 
 /// `sessd get`.
@@ -314,7 +324,12 @@ pub(super) fn get(paths: &Paths, args: &GetArgs, json: bool) -> Result<u8> {
     if !to_stdout {
         let dest = Path::new(dest.unwrap_or("."));
         let begun = Landing::new(dest, files.len() > 1, Some(names));
-        landing = Some(begun.map_err(|why| Error::failed(why, "nothing was copied"))?);
+        landing = Some(begun.map_err(|why| {
+            Error::failed(
+                why,
+                "nothing was copied: look at how it is spelled and whether you may read or write it",
+            )
+        })?);
     }
     let (host, cwd) = place(paths, &args.from)?;
     let mut progress = Progress::new(args.quiet || json, label(files));

@@ -119,8 +119,9 @@ pub fn uninstall(paths: &Paths) -> Result<()> {
     }
     // Without a systemd there is nothing to be disabled; without the file nothing is enabled.
     let _ = systemctl(&["disable", UNIT]);
-    std::fs::remove_file(&file)
-        .map_err(|e| Error::failed(format!("{} cannot be removed ({e})", file.display()), ""))?;
+    std::fs::remove_file(&file).map_err(|e| {
+        Error::failed(format!("{} cannot be removed ({e})", file.display()), "remove it by hand")
+    })?;
     let _ = systemctl(&["daemon-reload"]);
     Ok(())
 }

@@ -84,10 +84,10 @@ fn moment(text: &str) -> Result<u64> {
 }
 
 pub(super) fn read<T: DeserializeOwned>(json: &str) -> Result<T> {
-    serde_json::from_str(json).map_err(|e| {
+    serde_json::from_str(json).map_err(|_| {
         Error::new(
             Kind::VersionSkew,
-            format!("the manager's answer is of another version ({e})"),
+            "the manager's answer is of another version",
             "`sessd daemon restart` starts this one",
         )
     })

@@ -164,7 +164,9 @@ impl Raw {
     /// When stdin or stdout is no terminal.
     pub fn take(plain: bool, wide: bool) -> Result<Self> {
         needed()?;
-        let trouble = |e: rustix::io::Errno| Error::failed(format!("the terminal cannot be used ({e})"), "");
+        let trouble = |e: rustix::io::Errno| {
+            Error::failed(format!("the terminal cannot be used ({e})"), "try it in another one")
+        };
         let before = tcgetattr(rustix::stdio::stdin()).map_err(trouble)?;
         let mut raw = before.clone();
         raw.make_raw();

@@ -32,9 +32,7 @@ impl Refused {
     /// For whoever reads it.
     pub(crate) fn sentence(self) -> &'static str {
         match self {
-            Self::Host => {
-                "this server has another name: use the address that `sessd web` printed, or --allow-host"
-            }
+            Self::Host => "this server has another name",
             Self::Origin => "this came from a page of another site",
         }
     }

@@ -70,10 +70,9 @@ pub fn serve(paths: &Paths, options: &Options) -> Result<()> {
     }
     let kept = Arc::new(Kept::of(paths)?);
     let (environment, inherited) = (process::environment(), process::inherited());
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_all()
-        .build()
-        .map_err(|e| Error::failed(format!("the web view cannot run ({e})"), ""))?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
+        Error::failed(format!("the web view cannot run ({e})"), "`ulimit -a` shows what it may have")
+    })?;
     runtime.block_on(async {
         let listener = listen(options.listen).await?;
         let address = listener.local_addr().map_err(|e| trouble(options.listen, &e))?;

@@ -166,7 +166,14 @@ async fn enter(State(server): State<Arc<Server>>, mut request: Request, next: Ne
             } else {
                 StatusCode::FORBIDDEN
             };
-            Failure(status, Error::failed(refused.sentence(), "")).into_response()
+            Failure(
+                status,
+                Error::failed(
+                    refused.sentence(),
+                    "open the address that `sessd web` prints; another name of it is for --allow-host",
+                ),
+            )
+            .into_response()
         }
         Ok(()) => {
             let shown = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());

@@ -2,6 +2,7 @@
 
 use super::host::BadHost;
 use super::names::BadName;
+use super::text::without_numbers;
 use crate::bounds::TooLong;
 use crate::messages;
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,24 @@ impl Kind {
         self.row().1
     }
 
+    /// What to do about a failure of this kind of which nothing more is known.
+    fn next_step(self) -> &'static str {
+        match self {
+            Self::Failed => "`sessd doctor` looks for what is wrong",
+            Self::Usage => "see `sessd help`",
+            Self::NoSuchSession => "`sessd list --all` shows what there is",
+            Self::NameTaken => "choose another, or see who has it with `sessd list`",
+            Self::Ambiguous => "give more of it",
+            Self::Unreachable => "try again when it is back; `sessd doctor HOST` looks for what is wrong",
+            Self::NeedsLogin => "`sessd host connect HOST` asks you what it wants to know",
+            Self::HostKey => "`sessd host connect HOST` asks you whether it is right",
+            Self::VersionSkew => "`sessd daemon restart` starts this version; sessions run on",
+            Self::TimedOut => "try again, and give it longer",
+            Self::NoCommand => "look at how it is spelled and whether it is in the host's PATH",
+            Self::NotExecutable => "`chmod +x` makes a file executable, `sh FILE` runs a script",
+        }
+    }
+
     /// From the word; one we do not know is a plain failure.
     pub fn from_word(word: &str) -> Self {
         Self::ALL.iter().find(|(_, w, _)| *w == word).map_or(Self::Failed, |(kind, ..)| *kind)
@@ -83,7 +102,7 @@ pub struct Error {
     pub kind: Kind,
     /// What happened, without a full stop.
     pub message: String,
-    /// What to do next, or empty.
+    /// What to do next; [`Self::next_step`] where it is empty.
     pub hint: String,
 }
 
@@ -106,7 +125,8 @@ struct Body {
 impl Error {
     /// A failure with its next step.
     pub fn new(kind: Kind, message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: hint.into() }
+        let message = without_numbers(&message.into()).into_owned();
+        Self { kind, message, hint: hint.into() }
     }
 
     /// A plain failure.
@@ -138,14 +158,15 @@ impl Error {
         Self::new(Kind::NoSuchSession, format!("there is no session `{selector}`"), hint)
     }
 
+    /// What to do next, also where whoever failed had nothing to say about it.
+    pub fn next_step(&self) -> &str {
+        if self.hint.is_empty() { self.kind.next_step() } else { &self.hint }
+    }
+
     /// The line on stderr: `sessd: what happened: what to do next`.
     pub fn line(&self) -> String {
         let one = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
-        if self.hint.is_empty() {
-            format!("sessd: {}", one(&self.message))
-        } else {
-            format!("sessd: {}: {}", one(&self.message), one(&self.hint))
-        }
+        format!("sessd: {}: {}", one(&self.message), one(self.next_step()))
     }
 
     /// The same as JSON.
@@ -153,7 +174,7 @@ impl Error {
         let body = Body {
             kind: self.kind.word().to_owned(),
             message: self.message.clone(),
-            hint: self.hint.clone(),
+            hint: self.next_step().to_owned(),
         };
         serde_json::to_string(&Document { error: body }).unwrap_or_default()
     }
@@ -197,7 +218,11 @@ mod tests {
     fn a_line_is_one_line_and_says_what_to_do() {
         let error = Error::failed("it\nbroke", "mend it");
         assert_eq!(error.line(), "sessd: it broke: mend it");
-        assert_eq!(Error::failed("it broke", "").line(), "sessd: it broke");
+        for (kind, ..) in Kind::ALL {
+            let line = Error::new(kind, "it broke (os error 5)", "").line();
+            assert!(line.starts_with("sessd: it broke: ") && line.len() > 25, "{line}");
+            assert!(!Error::new(kind, "it broke", "").json().contains(r#""hint":"""#));
+        }
         assert_eq!(error.json(), r#"{"error":{"kind":"failed","message":"it\nbroke","hint":"mend it"}}"#);
         assert_eq!(Error::from_json(&error.json()), Some(error));
         assert_eq!(Error::from_json("ready"), None);

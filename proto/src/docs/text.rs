@@ -76,9 +76,27 @@ pub fn json(document: &str) -> Cow<'_, str> {
     out.into()
 }
 
+/// A system's words for what went wrong, without the number behind them: "No space left on device (os error 28)".
+pub fn without_numbers(text: &str) -> Cow<'_, str> {
+    const BEGIN: &str = " (os error ";
+    if !text.contains(BEGIN) {
+        return text.into();
+    }
+    let mut parts = text.split(BEGIN);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        match part.trim_start_matches(|c: char| c == '-' || c.is_ascii_digit()).strip_prefix(')') {
+            Some(rest) => out.push_str(rest),
+            None => out.extend([BEGIN, part]),
+        }
+    }
+    out.into()
+}
+
 /// Makes text of the far side fit for a message: one line, nothing that [`is_hidden`], at most `max` characters, the end
-/// kept (errors say what went wrong last).
+/// kept (errors say what went wrong last), and the numbers of a system's errors not.
 pub fn clean(text: &str, max: usize) -> String {
+    let text = without_numbers(text);
     let mut out = String::with_capacity(text.len().min(4 * max));
     let mut space = true;
     for c in text.chars() {
@@ -115,6 +133,20 @@ mod tests {
 
     const BAD: &str =
         "a\u{1b}]0;x\u{7}\u{9b}2J\u{7f}\u{202e}\u{200b}\u{2066}\u{feff}\u{ad}\u{e0041}\r\n\t\u{85}z";
+
+    #[test]
+    fn a_number_of_the_system_tells_nobody_anything() {
+        for (said, want) in [
+            ("x (No space left on device (os error 28)): y", "x (No space left on device): y"),
+            ("Connection refused (os error 111)", "Connection refused"),
+            ("a (os error -5), b (os error 2)", "a, b"),
+            ("a file named x (os error", "a file named x (os error"),
+            ("x (os error 2", "x (os error 2"),
+        ] {
+            assert_eq!(without_numbers(said), want);
+            assert_eq!(clean(said, 100), want);
+        }
+    }
 
     #[test]
     fn what_acts_is_shown_and_does_not_act() {

@@ -197,9 +197,11 @@ impl Session {
                 }
                 return;
             }
-            (Wish::Remove(_), _) => {
-                Error::new(Kind::NoSuchSession, format!("`{label}` is being deleted"), "")
-            }
+            (Wish::Remove(_), _) => Error::new(
+                Kind::NoSuchSession,
+                format!("`{label}` is being deleted"),
+                "`sessd list` shows it until then",
+            ),
             (Wish::Keep, Phase::Starting { .. }) => return self.reply(asker, Ok(Answer::Here)),
             (Wish::Keep, Phase::Ending(_)) => {
                 // It is written with the end.

@@ -140,7 +140,7 @@ impl Session {
             }
             (Asked::Spawn, Some(LinkAnswer::Refused(refused))) => {
                 if refused.final_answer {
-                    self.never_began(never_began(refused));
+                    self.never_began(never_began(&self.record.host, refused));
                 } else {
                     self.note(refused.detail);
                     self.out.push(Effect::ProbeAgain);
@@ -261,17 +261,33 @@ impl Session {
 }
 
 /// Why a job never began, by the code that a shell would end with.
-fn never_began(refused: m::Refused) -> Error {
+fn never_began(host: &str, refused: m::Refused) -> Error {
+    let said = refused.detail.as_str();
     let (kind, hint) = match refused.exit_code {
         Some(127) => (
             Kind::NoCommand,
-            "nothing was started: look at how it is spelled and whether it is in the host's PATH",
+            "nothing was started: look at how it is spelled and whether it is in the host's PATH".to_owned(),
         ),
         Some(126) => (
             Kind::NotExecutable,
-            "nothing was started: `chmod +x` makes a file executable, `sh FILE` runs a script",
+            "nothing was started: `chmod +x` makes a file executable, `sh FILE` runs a script".to_owned(),
         ),
-        _ => (Kind::Failed, "nothing was started"),
+        // The agent's own words, whatever its version; what it says otherwise is left to be looked into.
+        _ if said.starts_with("the folder ") => (
+            Kind::Failed,
+            "nothing was started: name another folder with --cwd, or make it one that can be entered"
+                .to_owned(),
+        ),
+        _ if said.contains("No space left") || said.contains("quota") => (
+            Kind::Failed,
+            format!(
+                "nothing was started: make room on {host}, or give it another `agent_dir` in config.toml"
+            ),
+        ),
+        _ => (
+            Kind::Failed,
+            format!("nothing was started: `sessd doctor {host}` looks for what is wrong there"),
+        ),
     };
     Error::new(kind, refused.detail, hint)
 }

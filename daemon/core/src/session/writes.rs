@@ -142,7 +142,7 @@ impl Session {
                     let deleted = Error::new(
                         Kind::NoSuchSession,
                         format!("`{}` is being deleted", self.record.label()),
-                        "",
+                        "`sessd list` shows it until then",
                     );
                     self.reply_all(restart.waiting, &Err(deleted));
                 }

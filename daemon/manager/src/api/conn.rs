@@ -371,7 +371,7 @@ fn json<T: serde::Serialize>(document: &T) -> Result<String> {
     serde_json::to_string(document)
         // Wherever it is printed, nothing in it acts.
         .map(|json| sessd_proto::docs::text::json(&json).into_owned())
-        .map_err(|e| Error::failed(format!("the answer cannot be written down ({e})"), ""))
+        .map_err(|e| Error::failed(format!("the answer cannot be written down ({e})"), "try again"))
 }
 
 /// `gone` is ready when whoever asks is there no more.

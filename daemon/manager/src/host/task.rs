@@ -323,14 +323,19 @@ impl Task {
 /// What people are told of why there is no link.
 fn error_of(host: &str, cause: &Cause<Error>) -> Error {
     match cause {
-        Cause::NotDialled => Error::failed("it was not dialled yet", ""),
+        Cause::NotDialled => Error::failed(
+            format!("{host} was not dialled yet"),
+            format!("`sessd host connect {host}` does that"),
+        ),
         Cause::Disconnected => Error::new(
             Kind::Unreachable,
             format!("{host} was disconnected by `sessd host disconnect`"),
             format!("`sessd host connect {host}`, or attach to a session there"),
         ),
         Cause::Attempt(error) => error.clone(),
-        Cause::Refused(why) => Error::failed(why.clone(), ""),
+        Cause::Refused(why) => {
+            Error::failed(why.clone(), format!("`sessd doctor {host}` looks for what is wrong there"))
+        }
         Cause::Link(LinkEnd::Lost(why)) => Error::new(
             Kind::Unreachable,
             format!("the link to {host} was lost ({why})"),

@@ -1,4 +1,3 @@
-use super::trouble::is_held;
 use super::*;
 use sessd_core::End;
 use sessd_core::record::Untold;
@@ -6,10 +5,33 @@ use sessd_proto::docs::SizePolicy;
 use sessd_proto::messages::EndReason;
 use std::collections::BTreeMap;
 
-#[test]
-fn a_database_that_somebody_else_holds_is_not_one_without_space() {
-    assert!(is_held("error returned from database: (code: 5) database is locked"));
-    assert!(!is_held("error returned from database: (code: 13) database or disk is full"));
+#[tokio::test]
+async fn what_the_database_says_is_said_in_words_of_ours() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessd.db");
+    let store = Store::open(&path, 1).await.unwrap().store;
+    let ask = async |sql: &'static str| sqlx::query(sql).execute(&store.pool).await.map(|_| ());
+    let large = Record { command: vec!["x".repeat(1 << 20)], ..some_record(Some("large")) };
+    ask("PRAGMA max_page_count = 1").await.unwrap();
+    let full = store.save(&large).await.unwrap_err();
+    assert_eq!(
+        full.line(),
+        "sessd: the database does not take it (its disk is full): make room on its disk, and try again: sessions run on"
+    );
+    ask("PRAGMA query_only = 1").await.unwrap();
+    let locked = store.save(&some_record(Some("dev"))).await.unwrap_err().line();
+    assert!(locked.contains("(it may not be written): look at the permissions"), "{locked}");
+    for why in [
+        sqlx::Error::PoolTimedOut,
+        sqlx::Error::WorkerCrashed,
+        sqlx::Error::Io(std::io::Error::from_raw_os_error(5)),
+        ask("no sql").await.unwrap_err(),
+    ] {
+        let line = Error::from(trouble::Trouble::Sql(why)).line();
+        for foreign in ["sqlx", "pool", "worker", "returned from database", "code:", "os error"] {
+            assert!(!line.contains(foreign), "{line}");
+        }
+    }
 }
 
 fn some_record(name: Option<&str>) -> Record {

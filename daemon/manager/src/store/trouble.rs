@@ -44,13 +44,61 @@ pub(super) fn cannot_open(path: &Path, error: &sqlx::Error) -> Error {
                 "use that version, or set SESSD_HOME to another folder",
             );
         }
-        sqlx::Error::Database(e) => e.message().to_owned(),
-        other => other.to_string(),
+        other => in_words(other),
     };
-    Error::failed(
-        format!("the database {} cannot be used ({why})", path.display()),
-        "check its folder for space and permissions",
-    )
+    Error::failed(format!("the database {} cannot be used ({why})", path.display()), way_on(error))
+}
+
+/// The first byte of what SQLite answers; its other bytes say more of the same.
+fn code(error: &sqlx::Error) -> Option<u32> {
+    match error {
+        sqlx::Error::Database(e) => {
+            e.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff)
+        }
+        sqlx::Error::Migrate(why) => match why.as_ref() {
+            sqlx::migrate::MigrateError::Execute(e) | sqlx::migrate::MigrateError::ExecuteMigration(e, _) => {
+                code(e)
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// What is wrong with the database, as a person says it who has not read SQLite's manual.
+fn in_words(error: &sqlx::Error) -> String {
+    let known = match code(error) {
+        Some(3 | 8 | 23) => "it may not be written",
+        Some(5 | 6) => "another program has it open",
+        Some(7) => "there is not enough memory",
+        Some(10) => "its disk does not read or write it",
+        Some(11 | 26) => "it is damaged",
+        Some(13) => "its disk is full",
+        Some(14) => "it cannot be opened",
+        _ => match error {
+            sqlx::Error::Database(e) => return e.message().to_owned(),
+            sqlx::Error::Io(e) => return e.to_string(),
+            sqlx::Error::Protocol(why) => return why.clone(),
+            sqlx::Error::PoolTimedOut => "it does not answer",
+            sqlx::Error::PoolClosed | sqlx::Error::WorkerCrashed => "it is closed: the manager ends",
+            sqlx::Error::RowNotFound => "a row of it is gone",
+            sqlx::Error::Migrate(_) => "it is not as this version knows it",
+            other => return other.to_string(),
+        },
+    };
+    known.to_owned()
+}
+
+/// What to do about that.
+fn way_on(error: &sqlx::Error) -> &'static str {
+    match code(error) {
+        Some(5 | 6) => "a backup or an sqlite3 shell has it: let that end, and try again",
+        Some(13) => "make room on its disk, and try again: sessions run on",
+        Some(3 | 8 | 14 | 23) => {
+            "look at the permissions of the file and its folder, and whether the disk is mounted read-only"
+        }
+        _ => "check its folder for space and permissions",
+    }
 }
 
 pub(super) fn keep_aside(path: &Path, now_ms: i64) -> std::io::Result<PathBuf> {
@@ -87,21 +135,11 @@ impl From<sqlx::Error> for Trouble {
     }
 }
 
-/// Does SQLite say that somebody else holds the database?
-pub(super) fn is_held(said: &str) -> bool {
-    said.contains("is locked") || said.contains("(code: 5)")
-}
-
 impl From<Trouble> for Error {
     fn from(trouble: Trouble) -> Self {
         match trouble {
             Trouble::Sql(error) => {
-                let hint = if is_held(&error.to_string()) {
-                    "another program has it open (a backup, an sqlite3 shell): let that end, and try again"
-                } else {
-                    "check its folder for space and permissions"
-                };
-                Self::failed(format!("the database does not take it ({error})"), hint)
+                Self::failed(format!("the database does not take it ({})", in_words(&error)), way_on(&error))
             }
             Trouble::Wrong(what) => Self::failed(
                 format!("a record in the database has a {what} that cannot be"),

@@ -121,7 +121,7 @@ impl Manager {
         let result = tokio::select! {
             biased;
             result = runs(session, up, asking) => result,
-            () = gone => Err(Error::failed("whoever asked for the session left", "")),
+            () = gone => Err(Error::failed("whoever asked for the session left", "ask again")),
         };
         session.askers.set(session.askers.get() - 1);
         // A manager that is stopped takes nothing back: the next one is asked the same.

@@ -6,6 +6,7 @@ use crate::cli::verbs::read;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use sessd_base::out;
 use sessd_base::paths::Paths;
+use sessd_base::process;
 use sessd_proto::Uuid;
 use sessd_proto::docs::{Error, Kind, Result, SentDoc};
 use sessd_proto::limits::SEND_MAX;
@@ -139,6 +140,13 @@ impl Sender<'_> {
         let unread = |e: std::io::Error| {
             Error::failed(format!("stdin cannot be read ({e})"), "what was typed before stays typed")
         };
+        if process::stdin_was_closed() {
+            let why = "stdin was closed, and there is nothing to type";
+            return Err(Error::failed(
+                why,
+                "nothing was typed; `sessd send SESSION TEXT` takes it from the command line",
+            ));
+        }
         let (mut stdin, mut bytes) = (std::io::stdin().lock(), Vec::new());
         let whole = how == How::Paste || self.when != SendWhen::Now;
         let mut buffer = vec![0; PIECE];

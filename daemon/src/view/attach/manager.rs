@@ -256,7 +256,9 @@ impl View<'_> {
 
     /// `said`: the size that the manager was told.
     fn go_on_with(&mut self, client: Client, attached: m::Attached, said: Option<(u16, u16)>) -> Result<()> {
-        client.for_a_loop().map_err(|e| Error::failed(e.to_string(), ""))?;
+        client.for_a_loop().map_err(|e| {
+            Error::failed(format!("the manager cannot be heard ({e})"), "try again: it starts by itself")
+        })?;
         self.client = client;
         if let Some(told) = self.core.handle(Frame::Attached(attached))? {
             self.hear(told);

@@ -193,7 +193,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
     if std::env::var("SESSD_SESSION").is_ok_and(|id| id == attached.session_id) {
         return Err(Error::failed(
             "this terminal is inside that session",
-            "a view of itself would show itself without end",
+            "attach from another one: a view of itself would show itself without end",
         ));
     }
     let detach_key = config.detach_key.filter(|_| !request.no_detach_key);
@@ -275,9 +275,11 @@ impl View<'_> {
     }
 
     fn run(&mut self, mut size: Option<(u16, u16)>) -> Result<Outcome> {
-        let signals =
-            Signals::listen().map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), ""))?;
-        self.client.for_a_loop().map_err(|e| Error::failed(e.to_string(), ""))?;
+        let signals = Signals::listen()
+            .map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), "try again"))?;
+        self.client.for_a_loop().map_err(|e| {
+            Error::failed(format!("the manager cannot be heard ({e})"), "try again: it starts by itself")
+        })?;
         // What came together with the answer to the attach.
         if let Some(outcome) = self.take_frames()? {
             return self.leave(outcome);
@@ -412,7 +414,9 @@ impl View<'_> {
         }
         match rustix::event::poll(&mut fds, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => return Err(Error::failed(format!("the view cannot wait ({error})"), "")),
+            Err(error) => {
+                return Err(Error::failed(format!("the view cannot wait ({error})"), "attach again"));
+            }
         }
         let any = |at: usize| fds.get(at).is_some_and(|fd| !fd.revents().is_empty());
         Ok(Ready {
