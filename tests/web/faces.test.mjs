@@ -49,6 +49,36 @@ describe('the list', () => {
   });
 });
 
+describe('a long list', () => {
+  test('makes the lines that somebody comes near, and finds all', async () => {
+    await world.create('dev', 'exec cat');
+    const page = await world.page();
+    await isLive(page);
+    await page.evaluate(() => {
+      const { sessions } = globalThis.sessd;
+      const [one] = sessions.sorted();
+      const many = Array.from({ length: 500 }, (_, n) => ({ ...one, id: one.id.slice(0, -4) + String(n).padStart(4, '0'), name: `n${n}` }));
+      sessions.fetch = async () => sessions.take(many);
+    });
+    await page.keyboard.press('Control+Shift+S');
+    const lines = page.locator('.sessions li');
+    const chosen = page.locator('.sessions li[aria-selected=true] strong');
+    await until('some lines', async () => (await lines.count()) > 20);
+    assert.ok((await lines.count()) < 100);
+    for (let n = 0; n < 12; n++) await page.keyboard.press('PageDown');
+    assert.equal(await chosen.innerText(), 'n96');
+    const before = await lines.count();
+    await page.locator('.sessions').evaluate((list) => (list.scrollTop = list.scrollHeight));
+    await until('more lines', async () => (await lines.count()) > before);
+    // What happens elsewhere does not take the list away from where somebody looks.
+    const top = await page.locator('.sessions').evaluate((list) => list.scrollTop);
+    await page.evaluate(() => globalThis.sessd.sessions.fetch());
+    assert.equal(await page.locator('.sessions').evaluate((list) => list.scrollTop), top);
+    await page.keyboard.type('n499');
+    await until('the one that fits', async () => (await chosen.innerText()) === 'n499' && (await lines.count()) === 1);
+  });
+});
+
 describe('what a job says', () => {
   test('is seen at the tab and in the title, and can be answered from a notice', async () => {
     const quiet = await world.create('quiet', 'exec cat');
@@ -208,27 +238,28 @@ describe('without a mouse or eyes', () => {
 describe('a phone', () => {
   test('begins with the list, types by its own keys and a box, and nothing is wider than the screen', async () => {
     await world.create('dev', "printf '\\033[?2004h'; stty raw -echo; exec cat -v");
-    await world.create('other', 'exec cat');
+    await world.create('other', 'echo seen by a finger; exec cat');
     const page = await world.page('/', PHONE);
     await page.locator('dialog.picker').waitFor();
     // What the list does with a session is under one finger.
     const more = async (name, act) => {
-      await page.getByLabel(`Rename, tag or end ${name}`).tap();
+      await page.getByLabel(`Peek at, rename, tag or end ${name}`).tap();
       await page.getByRole('button', { name: act, exact: true }).tap();
     };
     await more('other', 'Rename');
     await page.getByRole('textbox', { name: 'A name for other' }).fill('logs');
     await page.getByRole('button', { name: 'Rename', exact: true }).tap();
     await until('the new name', async () => (await world.list()).some((one) => one.name === 'logs'));
-    await page.getByLabel('Rename, tag or end logs').waitFor();
+    await page.getByLabel('Peek at, rename, tag or end logs').waitFor();
     await more('logs', 'Tags');
     await page.getByRole('textbox', { name: 'Tags of logs' }).fill('team=ml');
     await page.getByRole('button', { name: 'Set', exact: true }).tap();
     await page.locator('.sessions li .tag', { hasText: 'team=ml' }).waitFor();
     // Two quick taps there are not two taps on the line, which would open the session.
-    await page.getByLabel('Rename, tag or end logs').dispatchEvent('dblclick');
+    await page.getByLabel('Peek at, rename, tag or end logs').dispatchEvent('dblclick');
     assert.equal(await page.locator('dialog.picker').count(), 1);
-    await page.getByLabel('Rename, tag or end logs').tap();
+    await page.getByLabel('Peek at, rename, tag or end logs').tap();
+    await page.locator('dialog .peek', { hasText: 'seen by a finger' }).waitFor();
     await page.screenshot({ path: `${PICTURES}/phone-acts.png` });
     await page.getByRole('button', { name: 'Cancel' }).tap();
     await page.screenshot({ path: `${PICTURES}/phone-list.png` });

@@ -173,6 +173,8 @@ impl Line {
 pub(crate) struct List {
     pub(crate) entries: BTreeMap<String, Entry>,
     pub(crate) links: HashMap<String, LinkDoc>,
+    /// Why a host was not reached when that was tried last: while it is tried again, that is still what is known.
+    causes: HashMap<String, String>,
     /// When the manager began.
     pub(crate) since_ms: Option<i64>,
     /// In their order.
@@ -207,6 +209,9 @@ impl List {
     pub(crate) fn set_status(&mut self, status: StatusDoc) {
         self.since_ms = milliseconds(&status.since);
         self.links = status.links.into_iter().map(|link| (link.host.clone(), link)).collect();
+        for link in self.links.values() {
+            keep_cause(&mut self.causes, &link.host, link.link.known(), link.detail.as_deref());
+        }
     }
 
     /// Where a host's link stands.
@@ -267,6 +272,7 @@ impl List {
                 for entry in self.entries.values_mut().filter(|e| e.doc.host == host && e.is_live()) {
                     entry.doc.link = link.clone();
                 }
+                keep_cause(&mut self.causes, &host, link.known(), detail.as_deref());
                 if let Some(known) = self.links.get_mut(&host) {
                     (known.link, known.detail) = (link, detail);
                 }
@@ -353,13 +359,16 @@ impl List {
                 _ => String::new(),
             };
         }
+        let now_known = link.and_then(|link| link.detail.as_deref());
+        let before = self.causes.get(host).map(String::as_str).filter(|_| state == LinkState::Connecting);
         let stands = match state {
             LinkState::NeedsLogin => "wants a login",
+            LinkState::Connecting if now_known.is_none() && before.is_some() => "connecting again",
             LinkState::Connecting => "connecting",
             LinkState::Stalled => "silent",
             _ => "out of reach",
         };
-        let why = link.and_then(|link| link.detail.as_deref()).map(|why| cause(&clean(why, TEXT_MAX), host));
+        let why = now_known.or(before).map(|why| cause(&clean(why, TEXT_MAX), host));
         let mut parts = vec![match why {
             Some(why) if !why.is_empty() => format!("{stands}: {why}"),
             _ => stands.to_owned(),
@@ -379,6 +388,15 @@ impl List {
             parts.push(format!("next try in {}", words::rough(seconds(now.wall_ms, at).max(1))));
         }
         parts.join(", ")
+    }
+}
+
+/// Why a host is not reached is kept until it is.
+fn keep_cause(causes: &mut HashMap<String, String>, host: &str, link: Option<LinkState>, why: Option<&str>) {
+    if matches!(link, Some(LinkState::Up | LinkState::Local)) {
+        causes.remove(host);
+    } else if let Some(why) = why {
+        causes.insert(host.to_owned(), why.to_owned());
     }
 }
 

@@ -382,10 +382,19 @@ fn of_a_host_that_is_away_its_sessions_are_shown_and_how_old_that_is_and_why() {
     {
         assert!(seen.contains(what), "{what}: {seen}");
     }
+    // While it is tried again, why it was not reached is still what is known.
+    let again = json!({"event": "link", "host": "box", "link": "connecting", "was": "down", "detail": null});
+    tell(&mut m, 150, again);
+    let seen = screen(&mut m, 150, 100, 30);
+    assert!(seen.contains("box  connecting again: connection refused, known as of 3m ago"), "{seen}");
     // Where it stands is told, and what else is known of it asked for.
     let up = json!({"event": "link", "host": "box", "link": "up", "was": "down", "detail": null});
     assert_eq!(tell(&mut m, 200, up), [Effect::WantLinks]);
     assert!(!screen(&mut m, 200, 100, 30).contains("out of reach"));
+    // It was reached: what was before counts no more.
+    let lost = json!({"event": "link", "host": "box", "link": "connecting", "was": "up", "detail": null});
+    tell(&mut m, 300, lost);
+    assert!(!screen(&mut m, 300, 100, 30).contains("refused"));
 }
 
 #[test]

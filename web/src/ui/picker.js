@@ -11,6 +11,8 @@ import { button, el } from './dom.js';
 
 /** Lines of a screen that are peeked at. */
 const PEEK_ROWS = 16;
+/** Lines of the list that are made at a time: the others when somebody comes near them. */
+const MADE = 60;
 
 /** How well a text fits what is looked for: every letter in order, the closer the better; null: not. @param {string} text @param {string} wanted */
 export function fits(text, wanted) {
@@ -68,30 +70,57 @@ function fill(app, close, choose, chosen) {
   const peek = el('pre', { class: 'peek', 'aria-label': 'Its screen' });
   /** @type {SessionDoc[]} */
   let docs = [];
+  /** How many of them have a line. */
+  let made = 0;
   const doc = () => docs.find((one) => one.id === chosen());
+
+  /** So many have a line, and some more. @param {number} count */
+  const make = (count) => {
+    if (count <= made || made === docs.length) return;
+    const more = docs.slice(made, Math.ceil(count / MADE) * MADE);
+    made += more.length;
+    list.append(...more.map(row));
+  };
+  const mark = () => {
+    make(docs.findIndex((one) => one.id === chosen()) + 1);
+    list.querySelector('[aria-selected=true]')?.setAttribute('aria-selected', 'false');
+    const line = docs.length ? list.querySelector(`#session-${chosen()}`) : null;
+    line?.setAttribute('aria-selected', 'true');
+    filter.setAttribute('aria-activedescendant', line?.id ?? '');
+  };
 
   const draw = () => {
     if (!list.isConnected) {
       removeEventListener('sessions', draw);
       return;
     }
+    // Those that somebody scrolled to stay.
+    const had = made;
     docs = found(app, filter.value);
     if (!doc()) choose(docs[0]?.id ?? null);
-    list.replaceChildren(...(docs.length ? docs.map(row) : [el('li', { class: 'faint' }, filter.value ? 'Nothing fits.' : 'There is no session.')]));
-    filter.setAttribute('aria-activedescendant', docs.length ? `session-${chosen()}` : '');
-    list.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' });
+    const before = list.scrollTop;
+    made = 0;
+    list.replaceChildren(...(docs.length ? [] : [el('li', { class: 'faint' }, filter.value ? 'Nothing fits.' : 'There is no session.')]));
+    make(Math.max(1, had));
+    list.scrollTop = before;
+    mark();
   };
   const select = (/** @type {string} */ id) => {
     choose(id);
-    draw();
+    mark();
+    list.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' });
     void look();
+  };
+  const screenOf = async (/** @type {string} */ id) => {
+    const page = await fetch(`/plain/${id}`).then((answer) => (answer.ok ? answer.text() : ''), () => '');
+    const text = new DOMParser().parseFromString(page, 'text/html').querySelector('pre')?.textContent ?? '';
+    return text.split('\n').slice(-PEEK_ROWS).join('\n');
   };
   const look = async () => {
     const id = chosen();
     if (!id || app.isSmall()) return;
-    const page = await fetch(`/plain/${id}`).then((answer) => (answer.ok ? answer.text() : ''), () => '');
-    const text = new DOMParser().parseFromString(page, 'text/html').querySelector('pre')?.textContent ?? '';
-    if (chosen() === id) peek.textContent = text.split('\n').slice(-PEEK_ROWS).join('\n');
+    const text = await screenOf(id);
+    if (chosen() === id) peek.textContent = text;
   };
   const isOpen = (/** @type {SessionDoc} */ one) => layouts.tabOf(app.layout, one.id) !== undefined;
 
@@ -104,7 +133,7 @@ function fill(app, close, choose, chosen) {
       {
         role: 'option',
         id: `session-${one.id}`,
-        'aria-selected': String(one.id === chosen()),
+        'aria-selected': 'false',
         'data-session': one.id,
         onclick: () => (chosen() === one.id || app.isSmall() ? close(one.id) : select(one.id)),
         ondblclick: () => close(one.id),
@@ -133,20 +162,25 @@ function fill(app, close, choose, chosen) {
 
   /** The same in the room of one finger. @param {SessionDoc} one */
   const more = (one) =>
-    app.me.read_only
-      ? null
-      : el('span', { class: 'acts', onclick: stays, ondblclick: stays },
-          button('⋯', `Rename, tag or end ${app.nameOf(one.id)}`, async () => {
-            const act = await dialog(app.nameOf(one.id), (done) => [
-              el('div', { class: 'actions column' },
-                el('button', { type: 'button', onclick: () => done(rename) }, 'Rename'),
-                el('button', { type: 'button', onclick: () => done(tag) }, 'Tags'),
-                one.state === 'done' ? el('button', { type: 'button', onclick: () => done(restart) }, 'Restart') : null,
-                el('button', { type: 'button', class: 'danger', onclick: () => done(kill) }, one.state === 'done' ? 'Forget it' : 'End it'),
-                el('button', { type: 'button', onclick: () => done(null) }, 'Cancel')),
-            ]);
-            await act?.(one);
-          }));
+    el('span', { class: 'acts', onclick: stays, ondblclick: stays },
+      button('⋯', `${app.me.read_only ? 'Peek at' : 'Peek at, rename, tag or end'} ${app.nameOf(one.id)}`, async () => {
+        const shown = el('pre', { class: 'peek', 'aria-label': 'Its screen' });
+        void screenOf(one.id).then((text) => (shown.textContent = text));
+        const act = await dialog(app.nameOf(one.id), (done) => [
+          shown,
+          el('div', { class: 'actions column' },
+            ...(app.me.read_only
+              ? []
+              : [
+                  el('button', { type: 'button', onclick: () => done(rename) }, 'Rename'),
+                  el('button', { type: 'button', onclick: () => done(tag) }, 'Tags'),
+                  ...(one.state === 'done' ? [el('button', { type: 'button', onclick: () => done(restart) }, 'Restart')] : []),
+                  el('button', { type: 'button', class: 'danger', onclick: () => done(kill) }, one.state === 'done' ? 'Forget it' : 'End it'),
+                ]),
+            el('button', { type: 'button', onclick: () => done(null) }, 'Cancel')),
+        ]);
+        await act?.(one);
+      }));
 
   const attempt = async (/** @type {Promise<unknown>} */ act) => {
     await act.catch((error) => app.say(error.message));
@@ -176,8 +210,12 @@ function fill(app, close, choose, chosen) {
     if (await confirms(`End ${ids.length > 1 ? which : many}?`, 'End all')) await attempt(api.removeAll(ids));
   };
 
+  list.addEventListener('scroll', () => {
+    if (list.scrollTop + 2 * list.clientHeight > list.scrollHeight) make(made + 1);
+  });
   filter.addEventListener('input', () => {
     choose(null);
+    [made, list.scrollTop] = [0, 0];
     draw();
     void look();
   });
