@@ -113,12 +113,14 @@ fn reset_signals() {
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
-/// Views, links and files: the usual soft limit of 1024 is for programs that use select(2). A job gets its caller's.
-fn raise_descriptor_limit() {
+/// Views, links and files: the usual soft limit of 1024 is for programs that use select(2). A job gets its caller's, so
+/// [`inherited`] comes before it. Gives how many files this process may open now.
+pub fn raise_descriptor_limit() -> u64 {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
     // Then there is room for fewer people.
     let _ = setrlimit(Resource::Nofile, limit);
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// A manager's own files (database, log, lock, sockets, the agent here) are some thirty, and each session and view needs more; with fewer it begins and then fails at

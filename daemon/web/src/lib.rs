@@ -1,6 +1,7 @@
 //! # The web view: a process of its own between browsers and the manager
 //!
 //! * [`assets`]: the files of the page, which `build.rs` packs · [`server`]: who is let in, and what is served where
+//! * [`door`]: how many connections there are, and how long one may say nothing
 //! * [`gate`]: which requests are looked at at all, pure · [`keyring`]: tokens and browsers, pure · [`kept`]: their file
 //! * [`relay`]: frames between one WebSocket and one connection to the manager · [`seats`]: which connection is which view
 //! * [`api`]: the documents and verbs of the command line
@@ -14,6 +15,7 @@
 mod api;
 mod assets;
 mod browser;
+mod door;
 mod gate;
 mod kept;
 mod keyring;
@@ -70,6 +72,7 @@ pub fn serve(paths: &Paths, options: &Options) -> Result<()> {
     }
     let kept = Arc::new(Kept::of(paths)?);
     let (environment, inherited) = (process::environment(), process::inherited());
+    let room = door::room(process::raise_descriptor_limit());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(|e| {
         Error::failed(format!("the web view cannot run ({e})"), "`ulimit -a` shows what it may have")
     })?;
@@ -94,11 +97,8 @@ pub fn serve(paths: &Paths, options: &Options) -> Result<()> {
         if options.open {
             browser::open(paths, &address);
         }
-        use axum::serve::ListenerExt as _;
-        let listener = listener.tap_io(|stream| drop(stream.set_nodelay(true)));
-        axum::serve(listener, server::router(server))
-            .await
-            .map_err(|e| Error::failed(format!("the web view has ended ({e})"), "start it again"))
+        door::serve(listener, server::router(server), room, door::SILENT_FOR).await;
+        Ok(())
     })
 }
 

@@ -1,5 +1,6 @@
 //! The server: who is let in, and what is served where.
 
+use crate::door::{Caller, SILENT_FOR};
 use crate::gate::{Gate, Refused};
 use crate::kept::{Kept, now};
 use crate::keyring::{BROWSER_LASTS, Secret};
@@ -12,7 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
-use axum::{Router, http};
+use axum::{Extension, Router, http};
 use serde::Deserialize;
 use sessd_proto::docs::{Error, Kind};
 use sessd_proto::messages::Inherited;
@@ -187,7 +188,11 @@ async fn enter(State(server): State<Arc<Server>>, mut request: Request, next: Ne
                 }),
                 (known, _) => known,
             };
+            let is_stranger = visitor.is_none();
             if let Some(visitor) = visitor {
+                if let Some(caller) = request.extensions().get::<Arc<Caller>>() {
+                    caller.lets_in();
+                }
                 request.extensions_mut().insert(visitor);
             }
             // For who follows an address without running the page: the token as a query, which goes at once.
@@ -199,6 +204,11 @@ async fn enter(State(server): State<Arc<Server>>, mut request: Request, next: Ne
                     cookie = Some(set);
                     Redirect::to("/").into_response()
                 }
+                // Whoever may not come in is not waited for.
+                None if is_stranger => match tokio::time::timeout(SILENT_FOR, next.run(request)).await {
+                    Ok(answer) => answer,
+                    Err(_) => StatusCode::REQUEST_TIMEOUT.into_response(),
+                },
                 None => next.run(request).await,
             };
             if let Some(cookie) = cookie {
@@ -287,11 +297,15 @@ async fn frames(
     State(server): State<Arc<Server>>,
     visitor: Visitor,
     Query(frames): Query<Frames>,
+    caller: Option<Extension<Arc<Caller>>>,
     upgrade: WebSocketUpgrade,
 ) -> http::Response<axum::body::Body> {
     let (manager, seat) = (server.manager.clone(), server.seats.seat());
-    upgrade
-        .max_message_size(relay::MESSAGE_MAX)
-        .max_frame_size(relay::MESSAGE_MAX)
-        .on_upgrade(move |socket| relay::run(socket, manager, visitor, seat, frames.start != 0))
+    upgrade.max_message_size(relay::MESSAGE_MAX).max_frame_size(relay::MESSAGE_MAX).on_upgrade(
+        async move |socket| {
+            relay::run(socket, manager, visitor, seat, frames.start != 0).await;
+            // Its place was taken until now.
+            drop(caller);
+        },
+    )
 }
