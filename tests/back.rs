@@ -126,6 +126,53 @@ fn a_link_that_is_only_slow_stays_and_costs_one_login_at_the_most() {
     assert!(host.logins() <= logins + 1, "{} logins", host.logins() - logins);
 }
 
+/// A port that takes the connection and hangs up, a jump host that is away or cannot reach the host, a ProxyCommand that
+/// ends: each costs little, and is tried again soon while somebody looks.
+#[test]
+fn what_hangs_up_before_a_word_is_found_again_within_seconds_of_its_return() {
+    let mut world = World::new();
+    let mut host = Sshd::start_in(&world, "h1");
+    let jump = Sshd::start_in(&world, "h2");
+    let proxy = Proxy::to(host.addr());
+    let mut config = SshConfig::new(&mut world);
+    config.host_at("hung", &host, proxy.addr(), &[]);
+    config.host("jump", &jump).host_at("behind", &host, host.addr(), &["ProxyJump jump"]);
+    let command = format!("ProxyCommand ssh -F {} -W %h:%p jump", config.path().display());
+    config.host_at("piped", &host, host.addr(), &[&command]);
+    let views: Vec<View> = ["hung", "behind", "piped"]
+        .into_iter()
+        .map(|name| {
+            world.create_on(name, name, ANSWER);
+            let view = world.attach(name);
+            view.wait_text("ready", SOON);
+            view
+        })
+        .collect();
+    let back = |name: &str, view: &View, since: Instant, line: &str| {
+        view.wait_text(&format!("got <{line}>"), LATER);
+        let took = since.elapsed();
+        println!("{name} back {took:?} after it was there");
+        assert!(took < Duration::from_secs(5), "{name}: {took:?}\n{}", world.log_tail());
+    };
+    let before = proxy.attempts();
+    proxy.cut();
+    host.stop();
+    // By then each has waited for its time once.
+    until_or(
+        "a second attempt",
+        SOON,
+        || (proxy.attempts() >= before + 2).then_some(()),
+        || world.log_tail(),
+    );
+    views.iter().for_each(|view| view.type_("one\r"));
+    host.start();
+    proxy.resume();
+    let since = Instant::now();
+    for (name, view) in ["hung", "behind", "piped"].into_iter().zip(&views) {
+        back(name, view, since, "one");
+    }
+}
+
 /// A network of its own with one cable to here.
 struct Cable {
     name: String,

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener};
 use std::process::{Child, Command, Stdio};
 
 use sessd_tests::sshd::private_address;
-use sessd_tests::{LATER, SOON, SshConfig, Sshd, User, World, until_or};
+use sessd_tests::{LATER, SOON, SshConfig, Sshd, User, World, procs, until_or};
 
 /// A Dropbear of our own.
 struct Dropbear(Child);
@@ -94,4 +94,42 @@ fn a_start_file_that_becomes_another_program_is_named() {
         .expect("a start file");
     world.works_on("box", "dev");
     world.ok(&["delete", "--all", "--force"]);
+}
+
+/// As PAM ends the login of an account that it does not let in: with a word, or without one.
+#[test]
+fn an_account_that_may_not_log_in_is_a_persons_business_and_not_knocked_for_again() {
+    let mut world = World::new();
+    let Some((user, key)) = with_a_key(&world, "/bin/sh") else {
+        return println!("no user can be made here: not run");
+    };
+    let home = format!("SetEnv HOME={home} SESSD_FALLBACK_DIR={home}", home = user.home().display());
+    let keys = format!("AuthorizedKeysFile {}/.ssh/authorized_keys", user.home().display());
+    let host = Sshd::start_with(&world, "h1", &["UsePAM yes", &home, &keys]);
+    let mut config = SshConfig::new(&mut world);
+    for transport in ["russh", "openssh"] {
+        config.login_at(transport, host.addr(), host.host_key(), user.name(), &key);
+    }
+    let transports = "[hosts.russh]\ntransport = \"russh\"\n[hosts.openssh]\ntransport = \"openssh\"\n";
+    fs::write(world.config(), transports).expect("the configuration");
+    for transport in ["russh", "openssh"] {
+        user.expires("1");
+        let line = world.fails(&["create", "--name", transport, "--host", transport, "--", "cat"], 6);
+        assert!(line.to_lowercase().contains("expired"), "{line}");
+        user.expires("-1");
+        world.create_on(transport, "dev", "sleep 1000");
+        user.expires("1");
+        for pid in procs::all() {
+            if procs::name(pid).starts_with("sshd") && procs::command_line(pid).contains(user.name()) {
+                procs::signal(pid, rustix::process::Signal::KILL);
+            }
+        }
+        let view = world.attach("dev");
+        world.wait_session("dev", "a link that needs a login", LATER, |info| info["link"] == "needs-login");
+        view.close();
+        user.expires("-1");
+        world.ok(&["host", "connect", transport]);
+        world.wait_state("dev", "running", LATER);
+        world.ok(&["delete", "--force", "dev"]);
+    }
 }

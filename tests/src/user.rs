@@ -57,6 +57,11 @@ impl User {
         self.run("chown", &["-R", &self.name, self.home.to_str().expect("text")]);
     }
 
+    /// Its account ends on that day since 1970; `-1`: never.
+    pub fn expires(&self, day: &str) {
+        self.run("chage", &["-E", day, &self.name]);
+    }
+
     fn run(&self, program: &str, args: &[&str]) {
         let _ = Command::new(program).args(args).output();
     }

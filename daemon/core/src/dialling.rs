@@ -33,6 +33,11 @@ pub const HASTEN_MS: u64 = 1_000;
 /// The time between two attempts at a port that refuses, while somebody looks at a session there, in milliseconds: its sshd
 /// is being started, and a refusal costs neither side anything.
 pub const REFUSED_MS: u64 = 250;
+/// The same where something took the connection and hung up before it said that it is ssh: for so many attempts in a row,
+/// and then this, in milliseconds. On the way there may be a proxy's process, or a login at a jump host.
+pub const HUNG_UP_MS: u64 = 1_500;
+const HUNG_UP_TRIES: u32 = 20;
+const HUNG_UP_LAST_MS: u64 = 5_000;
 /// The longest time between two attempts while somebody looks at a session there, in milliseconds.
 pub const WATCHED_MS: u64 = 10_000;
 
@@ -51,8 +56,12 @@ pub const CUT_MS: u64 = 5_000;
 pub enum Why {
     /// Nothing was reached that could refuse a login: the port is closed, or there is no way to it now. Time.
     Refused,
+    /// What was reached hung up before it said that it is ssh: time.
+    HungUp,
     /// The network or the host: time.
     Network,
+    /// It hung up on a login that it had taken. Once, that is the network; again, a person's business.
+    Shut,
     /// The user's configuration, or a program that it names: a file, or time.
     Config,
     /// The ssh-agent that has the keys is away, or there is none yet: it answers.
@@ -167,6 +176,10 @@ pub struct Dialling<W> {
     cuts: Budget,
     /// When the link was last needed.
     needed: u64,
+    /// Attempts in a row that were hung up on before a word.
+    hung_up: u32,
+    /// The last attempt that came to anything was hung up on after the login.
+    shut: bool,
     /// News of an agent is no news before this: the last attempt it led to failed.
     news_after: u64,
     effects: VecDeque<Effect<W>>,
@@ -189,6 +202,8 @@ impl<W> Dialling<W> {
             up_ms: 0,
             cuts: Budget::new(CUTS, CUT_MS),
             needed: 0,
+            hung_up: 0,
+            shut: false,
             news_after: 0,
             effects: VecDeque::new(),
         }
@@ -333,7 +348,7 @@ impl<W> Dialling<W> {
 
     fn dial_for(&mut self, now: u64, from: Origin) {
         self.backoff.reset();
-        self.news_after = 0;
+        (self.news_after, self.hung_up) = (0, 0);
         self.next = from;
         self.dial(now, from, true);
     }
@@ -349,6 +364,7 @@ impl<W> Dialling<W> {
         self.stage = Stage::Up;
         (self.good, self.next) = (Some(self.attempt.from), self.attempt.from);
         (self.up_since, self.needed, self.news_after) = (now, now, 0);
+        (self.hung_up, self.shut) = (0, false);
         for (who, _) in self.waiting.drain(..) {
             self.effects.push_back(Effect::Tell(who, true));
         }
@@ -367,6 +383,11 @@ impl<W> Dialling<W> {
     fn delay(&mut self, why: Why, took_ms: u64) -> u64 {
         if self.watched && why == Why::Refused {
             return REFUSED_MS.saturating_sub(took_ms);
+        }
+        if self.watched && why == Why::HungUp {
+            self.hung_up = self.hung_up.saturating_add(1);
+            let every = if self.hung_up <= HUNG_UP_TRIES { HUNG_UP_MS } else { HUNG_UP_LAST_MS };
+            return every.saturating_sub(took_ms).max(REFUSED_MS);
         }
         let most = if self.watched { WATCHED_MS } else { u64::MAX };
         self.backoff.failed(took_ms).min(most)
@@ -395,6 +416,9 @@ impl<W> Dialling<W> {
         if let Some(theirs) = other.filter(|_| by_environment) {
             return self.dial_for(now, theirs);
         }
+        // A network that is away meanwhile says nothing of the account.
+        let again = why == Why::Shut && std::mem::replace(&mut self.shut, why == Why::Shut);
+        let why = if again { Why::Person } else { why };
         let delay = self.delay(why, took_ms);
         if let Some(good) = self.good.filter(|good| by_environment && *good != from) {
             // It reached the host before, and this failure says nothing of it.
@@ -403,11 +427,13 @@ impl<W> Dialling<W> {
             return;
         }
         self.stage = match why {
-            Why::Refused | Why::Network | Why::Config if woke => {
+            Why::Refused | Why::HungUp | Why::Network | Why::Shut | Why::Config if woke => {
                 self.backoff.reset();
                 return self.dial(now, self.next, false);
             }
-            Why::Refused | Why::Network | Why::Config => Stage::Waiting(now + delay),
+            Why::Refused | Why::HungUp | Why::Network | Why::Shut | Why::Config => {
+                Stage::Waiting(now + delay)
+            }
             Why::Agent => {
                 self.news_after = now + delay;
                 Stage::Parked(true)

@@ -47,6 +47,8 @@ pub fn why(failure: &Failure, proxied: bool) -> (Why, bool) {
         Failure::NoAgent { .. } => (Why::Agent, true),
         Failure::Config { .. } => (Why::Config, true),
         Failure::Refused { .. } => (Why::Refused, false),
+        Failure::HungUp { .. } => (Why::HungUp, proxied),
+        Failure::Shut { .. } => (Why::Shut, false),
         // A proxy is a program that is started there.
         Failure::Unreachable { .. } => (Why::Network, proxied),
         Failure::AgentInstall { .. } | Failure::Protocol { .. } => (Why::Network, false),

@@ -70,6 +70,14 @@ pub(super) struct Notes {
     pub(super) signing: bool,
     /// A signature took as long as a person does.
     pub(super) touched: bool,
+    /// A key was signed with, and the host has not answered.
+    pub(super) offered: bool,
+    /// What the host said since.
+    pub(super) after: Option<String>,
+    /// The host said that it is an ssh server.
+    pub(super) is_ssh: bool,
+    /// What it said before that, cleaned, one line.
+    pub(super) before: String,
     /// Comes when the connection ends.
     pub(super) ended: Arc<Notify>,
 }
@@ -280,6 +288,9 @@ impl Login<'_> {
         agent: Option<&mut Agent>,
     ) -> Option<Result<AuthResult, ::russh::Error>> {
         let user = &self.host.user;
+        if let Ok(mut notes) = self.notes.lock() {
+            notes.offered = false;
+        }
         if matches!(offer.half, Half::Agent) {
             let mut signer = Signing { agent: agent?, notes: self.notes };
             let answer = match offer.certificate {
@@ -292,7 +303,8 @@ impl Login<'_> {
                 answer => Some(answer),
             };
         }
-        let mut signer = Hand { host: self.host, asker: self.asker, half: offer.half.clone() };
+        let mut signer =
+            Hand { host: self.host, asker: self.asker, notes: self.notes, half: offer.half.clone() };
         let answer = match offer.certificate {
             Some(c) => handle.authenticate_certificate_with(user, c, hash, &mut signer).await,
             None => handle.authenticate_publickey_with(user, offer.public, hash, &mut signer).await,
@@ -469,6 +481,7 @@ impl Login<'_> {
                     last = heard();
                 }
                 let answered = self.asker.has_asked();
+                let (offered, after) = notes.lock().map(|n| (n.offered, n.after.clone())).unwrap_or_default();
                 match (last, answer) {
                     ((Some(said), ..), _) if answered => Err(Failure::NeedsLogin {
                         host: host.name(),
@@ -486,6 +499,23 @@ impl Login<'_> {
                         host: host.name(),
                         detail: format!("it leaves user {} no way to log in", clean(&host.user, 64)),
                     }),
+                    _ if !answered && offered && after.as_deref().is_none_or(of_the_account) => {
+                        let (host, user) = (host.name(), clean(&host.user, 64));
+                        let hung_up =
+                            format!("it hung up on user {user} when it had the key that it asked for");
+                        Err(match after {
+                            Some(said) => {
+                                let detail = format!("{hung_up}; it says: {said}");
+                                Failure::NeedsLogin { host, detail }
+                            }
+                            None => {
+                                let detail = format!(
+                                    "{hung_up}: the account may have expired, be locked or not be let in now"
+                                );
+                                Failure::Shut { host, detail }
+                            }
+                        })
+                    }
                     (_, walked) => {
                         let mut detail = "the connection broke during the login".to_owned();
                         if let Err(e) = walked {
@@ -507,6 +537,25 @@ impl Login<'_> {
             }
         }
     }
+}
+
+/// Does what a host says to who is logged in speak of the account, as PAM does, and not of the hour or of the host?
+pub(super) fn of_the_account(said: &str) -> bool {
+    const WORDS: [&str; 8] = [
+        "expired",
+        "locked",
+        "disabled",
+        "suspended",
+        "denied",
+        "not allowed",
+        "not permitted",
+        "administrator",
+    ];
+    // "System is booting up. Unprivileged users are not permitted to log in yet."
+    const PASSES: [&str; 6] = ["boot", "shut", "going down", "yet", "maintenance", "try again"];
+    let said = said.to_lowercase();
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    has(&WORDS) && !has(&PASSES)
 }
 
 /// Adds a line to a text that may be empty.

@@ -107,6 +107,24 @@ pub enum Failure {
         /// What happened, one line.
         detail: String,
     },
+    /// The same, and what was reached hung up before it said that it is an ssh server: an sshd that is starting or has no
+    /// room, a proxy or a jump host in front of one that is away. Trying again costs little.
+    #[error("{host} is out of reach: {detail}")]
+    HungUp {
+        /// The host as the person named it, or the jump host that failed.
+        host: String,
+        /// What happened, one line.
+        detail: String,
+    },
+    /// The host took what was offered and hung up without a word, as it does where the account may not log in: a person's
+    /// matter where it does so again, and else the network's.
+    #[error("{host} ends the login: {detail}")]
+    Shut {
+        /// The host as the person named it, or the jump host.
+        host: String,
+        /// What happened, one line.
+        detail: String,
+    },
     /// A person's matter: never tried again without one.
     #[error("{host} wants a login that needs you: {detail}")]
     NeedsLogin {
@@ -176,10 +194,17 @@ impl From<Failure> for Error {
     fn from(failure: Failure) -> Self {
         let message = failure.to_string();
         match failure {
-            Failure::Unreachable { host, .. } | Failure::Refused { host, .. } => Self::new(
+            Failure::Unreachable { host, .. }
+            | Failure::Refused { host, .. }
+            | Failure::HungUp { host, .. } => Self::new(
                 Kind::Unreachable,
                 message,
                 format!("check the network, or try `{}`", ssh_command(&host)),
+            ),
+            Failure::Shut { host, .. } => Self::new(
+                Kind::NeedsLogin,
+                message,
+                format!("see what `{}` says, or ask whoever runs the host", ssh_command(&host)),
             ),
             Failure::NeedsLogin { host, .. } => Self::new(
                 Kind::NeedsLogin,
@@ -202,7 +227,7 @@ impl From<Failure> for Error {
 impl Failure {
     /// Whether time alone may mend it. All else waits for a person, an agent or a changed file.
     pub fn is_retried(&self) -> bool {
-        matches!(self, Self::Unreachable { .. } | Self::Refused { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Refused { .. } | Self::HungUp { .. })
     }
 }
 

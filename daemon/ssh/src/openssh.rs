@@ -29,7 +29,7 @@ use tokio::{
 use super::{
     BoxFuture, Connection, ExecStream, Exit, Failure, HostKeyProblem, OnFile, Transport, agent_has_keys,
     askpass::{Given, Questions},
-    auth::no_agent,
+    auth::{self, no_agent},
     clean,
     config::{HostConfig, destination_args},
     known_hosts,
@@ -242,8 +242,18 @@ impl OpensshConnection {
         if has("no matching ") || has("Unable to negotiate") || has("Protocol major versions differ") {
             return Failure::Protocol { host, detail };
         }
+        if has("onnection closed by") && auth::of_the_account(said) {
+            return Failure::NeedsLogin { host, detail };
+        }
         if has("connect to host ") && self.host.jumps.is_empty() && self.host.proxy_command.is_none() {
             return Failure::Refused { host, detail };
+        }
+        // Nothing that it reached has said that it is ssh; or a jump host's, or a ProxyCommand's, way ends before it.
+        if ["connect to host ", "kex_exchange_identification: ", "banner exchange: ", "connect failed"]
+            .into_iter()
+            .any(has)
+        {
+            return Failure::HungUp { host, detail };
         }
         if detail.is_empty() {
             return Failure::Unreachable { host, detail: "ssh ended without a word".to_owned() };

@@ -9,6 +9,7 @@
 
 mod channel;
 mod handler;
+mod heard;
 mod streams;
 
 use std::{
@@ -31,6 +32,7 @@ use tokio::{io::BufReader, process::Child, sync::oneshot, task::JoinHandle, time
 
 use channel::{Channel, ChannelSource};
 use handler::{Client, Stop};
+use heard::Heard;
 use sessd_base::turn::Turns;
 use streams::{BoxedStream, Guarded, Socket, os_words, proxy, tcp};
 
@@ -120,13 +122,7 @@ pub(super) fn dial_within(
                         let channel = before
                             .channel_open_direct_tcpip(&hop.hostname, u32::from(hop.port), "127.0.0.1", 0)
                             .await
-                            .map_err(|e| Failure::Unreachable {
-                                host: hop.name(),
-                                detail: format!(
-                                    "the jump host cannot reach it ({})",
-                                    clean(&e.to_string(), 120)
-                                ),
-                            })?;
+                            .map_err(|e| unreached(hop, &e))?;
                         Ok(Box::new(channel.into_stream()) as BoxedStream)
                     };
                     let mut stop = None;
@@ -162,6 +158,30 @@ pub(super) fn dial_within(
         }
         Err(Failure::Config { detail: format!("{} has no hop to dial", host.name()) }.into())
     })
+}
+
+/// A jump host that does not lead to the next one.
+fn unreached(hop: &HostConfig, e: &::russh::Error) -> Failure {
+    use ::russh::{ChannelOpenFailure as Why, Error as E};
+    let host = hop.name();
+    match e {
+        E::ChannelOpenFailure(Why::ConnectFailed) => Failure::HungUp {
+            host,
+            detail: format!(
+                "the jump host cannot reach port {} of {}: it refuses, or there is no way to it from there",
+                hop.port,
+                clean(&hop.hostname, 80)
+            ),
+        },
+        E::ChannelOpenFailure(Why::AdministrativelyProhibited) => Failure::Unreachable {
+            host,
+            detail: "the jump host does not let us through (AllowTcpForwarding, PermitOpen)".to_owned(),
+        },
+        e => Failure::Unreachable {
+            host,
+            detail: format!("the jump host cannot reach it ({})", clean(&e.to_string(), 120)),
+        },
+    }
 }
 
 /// The first hop whose config has a keyword that only the system's ssh can honour, and that keyword.
@@ -207,6 +227,9 @@ impl Alive {
             Failure::Unreachable { host, detail } if !said.is_empty() => {
                 Failure::Unreachable { host, detail: format!("{detail}; the ProxyCommand says: {said}") }
             }
+            Failure::HungUp { host, detail } if !said.is_empty() => {
+                Failure::HungUp { host, detail: format!("{detail}; the ProxyCommand says: {said}") }
+            }
             other => other,
         }
     }
@@ -231,7 +254,8 @@ async fn handshake(
         let (sender, receiver) = oneshot::channel();
         *stop = Some(sender);
         // The library reads the length of a packet and then the packet.
-        let stream = Turns::new(BufReader::with_capacity(READ, Guarded { inner, stop: Some(receiver) }));
+        let inner = Heard::new(Guarded { inner, stop: Some(receiver) }, notes.clone());
+        let stream = Turns::new(BufReader::with_capacity(READ, inner));
         client::connect_stream(config, stream, client).await.map_err(|e| handshake_failure(host, e, &notes))
     };
     match asker.within(host.connect_timeout, shake).await {
@@ -277,8 +301,28 @@ fn handshake_sentence(host: &HostConfig, stop: Stop, notes: &Mutex<Notes>) -> Fa
         Stop::Refused(failure) => return failure,
         Stop::Ssh(e) => e,
     };
-    let said =
-        notes.lock().ok().and_then(|n| n.goodbye.clone()).map(|g| format!(": {g}")).unwrap_or_default();
+    let (goodbye, is_ssh, before) = match notes.lock() {
+        Ok(n) => (n.goodbye.clone(), n.is_ssh, n.before.clone()),
+        Err(_) => (None, true, String::new()),
+    };
+    let said = goodbye.map(|g| format!(": {g}")).unwrap_or_default();
+    let ended = matches!(
+        &e,
+        E::IO(_) | E::HUP | E::Disconnect | E::SendError | E::RecvError | E::ConnectionTimeout | E::Join(_)
+    );
+    if !is_ssh && ended {
+        let place = format!("port {} of {}", host.port, clean(&host.hostname, 80));
+        let detail = match (before.is_empty(), &host.proxy_command) {
+            (true, None) => format!("{place} takes the connection and hangs up before it says a word"),
+            (true, Some(_)) => "its ProxyCommand ended before the host said a word".to_owned(),
+            (false, _) => format!("{place} hangs up and says: {before}"),
+        };
+        return Failure::HungUp { host: host.name(), detail };
+    }
+    if !is_ssh && !before.is_empty() {
+        let detail = format!("what answers is no ssh server; it says: {before}");
+        return Failure::Protocol { host: host.name(), detail };
+    }
     match e {
         E::IO(e) if e.kind() == io::ErrorKind::UnexpectedEof => Failure::Unreachable {
             host: host.name(),

@@ -202,6 +202,53 @@ fn a_port_that_refuses_is_tried_four_times_a_second_while_somebody_looks_and_fou
 }
 
 #[test]
+fn what_hangs_up_before_a_word_is_tried_often_while_somebody_looks_and_seldom_else() {
+    let tries = |watched: bool, within: u64, took_ms: u64| {
+        let mut host = host();
+        after(&mut host, 0, Event::Watched(watched));
+        after(&mut host, 0, Event::Members(true));
+        let (mut now, mut tries) = (0, 0);
+        while now < within {
+            tries += 1;
+            after(
+                &mut host,
+                now + took_ms,
+                Event::Failed { why: Why::HungUp, by_environment: false, took_ms },
+            );
+            now = next_attempt(&mut host);
+        }
+        tries
+    };
+    assert!((19..=21).contains(&tries(true, 30_000, 5)));
+    assert!((19..=24).contains(&tries(true, 30_000, 1_400)), "it takes its time");
+    assert!((20 + 110..=20 + 120).contains(&tries(true, 630_000, 5)));
+    assert!(tries(false, 60_000, 5) <= 4);
+}
+
+#[test]
+fn a_login_that_is_hung_up_on_twice_is_a_persons_business() {
+    let mut host = host();
+    after(&mut host, 0, Event::Members(true));
+    after(&mut host, 5, failed(Why::Shut));
+    let at = next_attempt(&mut host);
+    // The network is away meanwhile.
+    after(&mut host, at, failed(Why::Refused));
+    let at = next_attempt(&mut host);
+    after(&mut host, at, failed(Why::Shut));
+    assert_eq!((host.stage(), host.deadline()), (Stage::Parked(false), None));
+    assert_eq!(after(&mut host, at + 1, Event::Person(0)), [asked(0)]);
+    after(&mut host, at + 2, failed(Why::Shut));
+    assert_eq!(host.stage(), Stage::Parked(false), "once for each time that a person asks");
+    // One that came through was no such thing.
+    after(&mut host, at + 3, Event::Person(0));
+    after(&mut host, at + 4, Event::Up);
+    after(&mut host, at + 5, Event::Lost);
+    let at = next_attempt(&mut host);
+    after(&mut host, at + 1, failed(Why::Shut));
+    assert!(matches!(host.stage(), Stage::Waiting(_)));
+}
+
+#[test]
 fn a_link_that_somebody_looks_at_is_dialled_again_at_once_when_it_breaks_and_not_over_and_over() {
     let mut host = host();
     after(&mut host, 0, Event::Watched(true));

@@ -212,7 +212,8 @@ impl<W, L, E: Clone> Host<W, L, E> {
         self.spare.again = now.max(attempt.since + AGAIN_MS);
         match why {
             Why::Refused => self.spare.not_before = now.max(attempt.since + AGAIN_MS),
-            Why::Network => self.spare.logged_in(now),
+            Why::HungUp => self.spare.not_before = now.max(attempt.since + dialling::HUNG_UP_MS),
+            Why::Network | Why::Shut => self.spare.logged_in(now),
             // It is not asked for again: whoever is there must be asked, by the first way.
             Why::Config | Why::Agent | Why::Person => self.spare.may = Beside::Never,
         }

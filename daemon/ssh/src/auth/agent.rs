@@ -71,10 +71,9 @@ impl Signer for Signing<'_> {
         let began = Instant::now();
         let signed = self.agent.auth_sign(key, hash, to_sign).await;
         self.note(false);
-        if began.elapsed() >= TOUCH
-            && let Ok(mut notes) = self.notes.lock()
-        {
-            notes.touched = true;
+        if let Ok(mut notes) = self.notes.lock() {
+            notes.touched |= began.elapsed() >= TOUCH;
+            (notes.offered, notes.after) = (signed.is_ok(), None);
         }
         signed
     }

@@ -3,7 +3,7 @@
 use std::{
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex},
 };
 
 use ::russh::{
@@ -15,7 +15,7 @@ use ::russh::{
 };
 use zeroize::Zeroizing;
 
-use super::Remarks;
+use super::{Notes, Remarks};
 use crate::{
     clean,
     config::HostConfig,
@@ -265,6 +265,7 @@ async fn open(host: &HostConfig, asker: &Asker, locked: &Arc<Locked>) -> Opened 
 pub(super) struct Hand<'a> {
     pub(super) host: &'a HostConfig,
     pub(super) asker: &'a Asker,
+    pub(super) notes: &'a Mutex<Notes>,
     pub(super) half: Half,
 }
 
@@ -316,6 +317,9 @@ impl Signer for Hand<'_> {
         let mut encoded = Vec::new();
         signature.encode(&mut encoded).map_err(|e| trouble(&e))?;
         encoded.encode(&mut to_sign).map_err(|e| trouble(&e))?;
+        if let Ok(mut notes) = self.notes.lock() {
+            (notes.offered, notes.after) = (true, None);
+        }
         Ok(to_sign)
     }
 }

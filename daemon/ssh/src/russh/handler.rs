@@ -163,6 +163,7 @@ impl Handler for Client {
     async fn auth_banner(&mut self, banner: &str, _: &mut client::Session) -> Result<(), Stop> {
         self.note(|n| {
             n.banner = Some(clean(banner, 200)).filter(|b| !b.is_empty());
+            n.after = n.banner.clone().filter(|_| n.offered);
             n.shown = Some(lines(banner)).filter(|b| !b.is_empty());
         });
         Ok(())

@@ -212,18 +212,34 @@ async fn a_host_that_accepts_and_says_nothing_is_out_of_reach_in_time() {
 }
 
 #[tokio::test]
-async fn what_is_no_ssh_server_is_said_to_be_none() {
+async fn what_hangs_up_before_it_says_that_it_is_ssh_is_told_from_what_broke() {
     let mut world = World::new();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     world.host("web", listener.local_addr().unwrap().port(), "  ConnectTimeout 2");
     let host = world.resolve("web").await;
-    let server = tokio::spawn(async move {
-        let (mut socket, _) = listener.accept().await.unwrap();
-        socket.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n\x1b[31m").await.unwrap();
-    });
-    let e = once(&RusshTransport, &host, "true").await.unwrap_err();
-    assert!(matches!(e, Failure::Protocol { .. } | Failure::Unreachable { .. }), "{e}");
-    server.await.unwrap();
+    let cases: [(&[u8], &str); 4] = [
+        (b"", "hangs up before it says a word"),
+        (b"Exceeded MaxStartups\r\n", "hangs up and says: Exceeded MaxStartups"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n\x1b[31m", "HTTP/1.1 400 Bad Request"),
+        (b"SSH-2.0-there\r\n", "closed the connection"),
+    ];
+    for (says, expected) in cases {
+        let (_, failed) = tokio::join!(serve_once(&listener, says), once(&RusshTransport, &host, "true"));
+        let e = failed.unwrap_err();
+        assert!(e.to_string().contains(expected) && e.is_retried(), "{e}");
+        assert_eq!(matches!(e, Failure::HungUp { .. }), !says.starts_with(b"SSH"), "{e}");
+        let (_, failed) = tokio::join!(serve_once(&listener, says), once(&OpensshTransport, &host, "true"));
+        let e = failed.unwrap_err();
+        assert!(e.is_retried(), "{e}");
+    }
+}
+
+async fn serve_once(listener: &tokio::net::TcpListener, says: &[u8]) {
+    let (mut socket, _) = listener.accept().await.unwrap();
+    socket.write_all(says).await.unwrap();
+    socket.shutdown().await.unwrap();
+    // Closed with something unread, it would be a reset.
+    socket.read_to_end(&mut Vec::new()).await.ok();
 }
 
 #[tokio::test]
@@ -247,6 +263,12 @@ async fn proxy_jump_goes_through_a_second_host() {
     world.host("behind", second.port, "  ProxyJump hop");
     let e = once(&RusshTransport, &world.resolve("behind").await, "true").await.unwrap_err();
     assert!(matches!(&e, Failure::Unreachable { detail, .. } if detail.contains("jump host")), "{e}");
+    // One that is there and does not get through to it costs little to ask again.
+    world.host("gone", 1, "  ProxyJump box");
+    for (name, transport) in transports() {
+        let e = once(&*transport, &world.resolve("gone").await, "true").await.unwrap_err();
+        assert!(matches!(e, Failure::HungUp { .. }), "{name}: {e}");
+    }
 }
 
 #[tokio::test]
@@ -268,7 +290,7 @@ async fn proxy_command_is_a_connection() {
     }
     let e = once(&RusshTransport, &world.resolve("broken").await, "true").await.unwrap_err();
     assert!(
-        matches!(&e, Failure::Unreachable { detail, .. } if detail.contains("says: it is broken that fails")),
+        matches!(&e, Failure::HungUp { detail, .. } if detail.contains("says: it is broken that fails")),
         "{e}"
     );
 }
