@@ -277,20 +277,20 @@ impl Terminal {
         if bracketed {
             out.extend_from_slice(PASTE_BEGIN);
         }
+        let begin = out.len();
         let mut rest = text;
         while let Some(&byte) = rest.first() {
-            if bracketed
-                && let Some(after) = rest.strip_prefix(PASTE_END).or_else(|| rest.strip_prefix(PASTE_BEGIN))
-            {
-                rest = after;
-                continue;
-            }
             let (end, after) = match rest {
                 [b'\r', b'\n', after @ ..] | [b'\n', after @ ..] => (b'\r', after),
                 _ => (byte, &rest[1..]),
             };
             out.push(end);
             rest = after;
+            // Looked for in what is left: what stood around a mark that is left out may be one, too.
+            let text = &out[begin..];
+            if bracketed && (text.ends_with(PASTE_END) || text.ends_with(PASTE_BEGIN)) {
+                out.truncate(out.len() - PASTE_END.len());
+            }
         }
         if bracketed {
             out.extend_from_slice(PASTE_END);
@@ -456,6 +456,11 @@ mod tests {
         assert_eq!(paste("", "a\nb\r\nc"), "a\rb\rc");
         assert_eq!(paste("\x1b[?2004h", "a\nb"), "\x1b[200~a\rb\x1b[201~");
         assert_eq!(paste("\x1b[?2004h", "a\x1b[201~rm\n"), "\x1b[200~arm\r\x1b[201~");
+        // One that is there once another was left out.
+        for text in ["a\x1b[20\x1b[201~1~rm", "a\x1b\x1b[20\x1b[200~1~[201~rm"] {
+            assert_eq!(paste("\x1b[?2004h", text), "\x1b[200~arm\x1b[201~", "{text:?}");
+            assert_eq!(paste("", text), text);
+        }
     }
 
     #[test]

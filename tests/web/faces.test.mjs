@@ -271,10 +271,16 @@ describe('a phone', () => {
     await shows(page, '^C');
     const box = page.getByLabel('Text to send');
     await box.tap();
-    await box.fill('do this\nand that');
+    await box.fill('do this\x1b[201~\nand that');
     await page.getByLabel('Send and Enter').tap();
-    await shows(page, '^[[200~do this');
-    await shows(page, '^[[201~');
+    await shows(page, '^[[200~do this^Mand that^[[201~');
+    // What stands in the clipboard cannot end its own paste either.
+    await page.locator('.pane textarea').evaluate((area) => {
+      const clipboardData = new DataTransfer();
+      clipboardData.setData('text/plain', 'one\x1b[201~two');
+      area.dispatchEvent(new ClipboardEvent('paste', { clipboardData, bubbles: true, cancelable: true }));
+    });
+    await until('the paste, once', async () => (await screenOf(page)).replaceAll('\n', '').endsWith('^[[200~onetwo^[[201~'));
     const wide = await page.evaluate(() => Math.max(...[...document.querySelectorAll('body *')].filter((one) => one.checkVisibility() && !one.closest('#tabs, .xterm')).map((one) => one.getBoundingClientRect().right)));
     assert.ok(wide <= 390.5, `something ends at ${wide}`);
     assert.equal(await page.evaluate(() => document.scrollingElement.scrollWidth <= innerWidth), true);

@@ -150,6 +150,32 @@ describe('a pane', () => {
   });
 });
 
+describe('a host whose key is not known', () => {
+  test('has it asked whether that is right, for a new session and for one that is there', async () => {
+    await world.asks('fresh');
+    await world.create('dev', 'exec cat');
+    const page = await world.page();
+    await isLive(page);
+    const answers = async () => {
+      await page.locator('.login', { hasText: /fingerprint is SHA256/ }).waitFor();
+      await page.locator('.login input').fill('yes');
+      await page.keyboard.press('Enter');
+    };
+    await page.keyboard.press('Control+Shift+Enter');
+    await page.getByLabel('Name').fill('there');
+    await page.getByLabel('Host').fill('fresh');
+    await page.keyboard.press('Enter');
+    await answers();
+    await page.locator('.tab.active .label', { hasText: 'there' }).waitFor();
+    await isLive(page);
+    // Its file is gone, and so is the manager that had asked.
+    await world.asks('fresh');
+    await world.sessd('daemon', 'restart');
+    await answers();
+    await isLive(page);
+  });
+});
+
 describe('tabs and splits', () => {
   test('are fresh sessions, kept over a reload, and no session is opened twice', async () => {
     await world.create('dev', 'echo the first; exec cat');

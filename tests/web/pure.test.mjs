@@ -9,6 +9,7 @@ import { decode, encode } from '../../web/src/wire/protobuf.js';
 import * as layouts from '../../web/src/layout.js';
 import { PENDING_MAX, PENDING_MIN, ViewCore } from '../../web/src/view/core.js';
 import { JobPath, WOKE_MS } from '../../web/src/view/path.js';
+import { withoutMarks } from '../../web/src/paste.js';
 import { Reach } from '../../web/src/view/reach.js';
 import { Silence } from '../../web/src/view/silence.js';
 import { CONTROL_MS, HELD_MAX, Outgoing, TEXT_MS, keys } from '../../web/src/view/typed.js';
@@ -485,4 +486,18 @@ test('while the server is away it is asked again and again, a dead network is no
   t.mock.timers.tick(10_000);
   await settle();
   assert.equal(asked.length, before);
+});
+
+test('a text that is pasted cannot end its own paste', () => {
+  for (const [pasted, want] of [
+    ['plain\n\ttext', 'plain\n\ttext'],
+    ['\x1b[31mred\x1b[m', '\x1b[31mred\x1b[m'],
+    ['a\x1b[201~rm -rf\n', 'arm -rf\n'],
+    ['a\x1b[20\x1b[201~1~rm', 'arm'],
+    ['a\x1b\x1b[20\x1b[200~1~[201~rm', 'arm'],
+  ]) {
+    assert.equal(withoutMarks(pasted), want);
+  }
+  const nested = '\x1b[20'.repeat(100_000) + '1~'.repeat(100_000);
+  assert.ok(!withoutMarks(nested).includes('\x1b[201~'));
 });

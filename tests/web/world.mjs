@@ -104,6 +104,17 @@ export class World {
     writeFileSync(`${dir}/config`, `Host ${name}\nPort ${port}\nIdentityFile ${dir}/key\n${config.replace('Host box locked', `Host box locked ${name}`)}`);
   }
 
+  /** The same host, by another name, whose key is not known: a person is asked. */
+  async asks(name) {
+    const dir = `${this.root}/ssh`;
+    const known = `${dir}/known.${name}`;
+    writeFileSync(known, '');
+    const config = readFileSync(`${dir}/config`, 'utf8');
+    if (config.includes(known)) return;
+    const lines = [`Host ${name}`, `UserKnownHostsFile ${known}`, 'StrictHostKeyChecking ask', `IdentityFile ${dir}/key`];
+    writeFileSync(`${dir}/config`, `${lines.join('\n')}\n${config.replace('Host box locked', `Host box locked ${name}`)}`);
+  }
+
   /** Every connection to the host breaks, and none is taken. */
   async stopSsh() {
     const below = async (pid) => {

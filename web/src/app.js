@@ -1,7 +1,7 @@
 /** The page: which sessions are shown where, and what a person does with them. */
 
 import { api } from './api.js';
-import { connect } from './host.js';
+import { withLogin } from './host.js';
 import * as layouts from './layout.js';
 import { Notices } from './notices.js';
 import { Sessions } from './sessions.js';
@@ -211,13 +211,8 @@ export class App {
       rows: Math.max(1, Math.floor(stage.clientHeight / cell.height)),
     };
     const wanted = { ...size, ...what, id: newId() };
-    const make = () => api.create(wanted);
     try {
-      const doc = await make().catch(async (error) => {
-        if (error.kind !== 'needs-login') throw error;
-        await connect(String(what['host']), stage);
-        return make();
-      });
+      const doc = await withLogin(String(what['host'] ?? 'local'), stage, () => api.create(wanted));
       this.sessions.all.set(doc.id, doc);
       this.open(doc.id, where);
       return '';

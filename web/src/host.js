@@ -38,3 +38,22 @@ export function connect(host, over) {
     });
   });
 }
+
+/** Failures that a person can do something about by answering. */
+const ASKED = ['needs-login', 'host-key'];
+
+/**
+ * Does what wants a host; one that wants a person asks first.
+ * @template T
+ * @param {string} host @param {HTMLElement} over where its questions are put @param {() => Promise<T>} act
+ * @returns {Promise<T>}
+ */
+export async function withLogin(host, over, act) {
+  try {
+    return await act();
+  } catch (error) {
+    if (!ASKED.includes(/** @type {import('./api.js').Failure} */ (error).kind)) throw error;
+    await connect(host, over);
+    return act();
+  }
+}

@@ -1,7 +1,8 @@
 /** A pane: one terminal that shows one session, with what is said about it. */
 
 import { api } from '../api.js';
-import { connect } from '../host.js';
+import { connect, withLogin } from '../host.js';
+import { withoutMarks } from '../paste.js';
 import { onSettings, settings } from '../settings.js';
 import { endPhrase, label } from '../words.js';
 import { View } from '../view/view.js';
@@ -86,6 +87,12 @@ export class Pane {
       this.screen, this.note, this.banner, this.hint, this.sized,
     );
     this.element.addEventListener('focusin', () => to.focused());
+    // xterm.js takes it as it comes.
+    this.screen.addEventListener('paste', (event) => {
+      event.preventDefault();
+      event.stopPropagation();
+      this.paste(event.clipboardData?.getData('text/plain') ?? '');
+    }, { capture: true });
     terminal.onTitleChange((title) => {
       this.title = title;
       to.changed();
@@ -191,7 +198,7 @@ export class Pane {
 
   /** Text that is pasted, with the marks that the job asked for. @param {string} text */
   paste(text) {
-    this.terminal.paste(text);
+    this.terminal.paste(withoutMarks(text));
   }
 
   /** The session gets the size of this pane, once; not one that kept its own when it was asked last. */
@@ -323,7 +330,8 @@ export class Pane {
     };
     if (view?.standing === 'ended') {
       const restart = async () => {
-        await api.restart(this.session).catch((error) => this.say(error.message));
+        const host = this.to.doc()?.host ?? view.core.attached['host'];
+        await withLogin(host, this.element, () => api.restart(this.session)).catch((error) => this.say(error.message));
         again(view);
       };
       children.push(el('p', {}, `${label(this.to.doc(), this.session)}: ${endPhrase(view.end, this.to.doc()?.end)}`));

@@ -145,7 +145,10 @@ function fill(app, close, choose, chosen) {
           el('span', { class: 'faint' }, ` ${one.host}`),
           isOpen(one) ? el('span', { class: 'open' }, ' (open)') : null,
           ...tagsOf(one).map((tag) => el('span', { class: 'tag' }, tag))),
-        el('span', { class: 'faint how' }, [one.title || one.foreground || one.command.join(' '), state, one.state === 'disconnected' ? one.link : '', views ? `${views} view${views > 1 ? 's' : ''}` : '', since(one.last_active_at)].filter(Boolean).join(' · '))),
+        el('span', { class: 'faint how' },
+          // However long that is, the rest is seen.
+          el('span', { class: 'title' }, one.title || one.foreground || one.command.join(' ')),
+          el('span', {}, ['', state, one.state === 'disconnected' ? one.link : '', views ? `${views} view${views > 1 ? 's' : ''}` : '', since(one.last_active_at)].filter((word, n) => word || n === 0).join(' · ')))),
       app.isSmall() ? more(one) : acts(one),
     );
   };
