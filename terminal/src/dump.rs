@@ -129,9 +129,9 @@ impl Model {
         for mark in notes.marks() {
             match Notes::is_image(mark) {
                 Some((x, id)) => {
-                    if let Some(image) = self.images.get(id).filter(|i| i.is_said(y, self.size.rows)) {
-                        // Where the screen ends before it, it is said in the last column.
-                        let x = x.min(self.size.cols - 1);
+                    // Where the screen ends before it, it is said in the last column.
+                    let x = x.min(self.size.cols - 1);
+                    if let Some(image) = self.images.get(id).filter(|i| i.is_said(x, y, self.size)) {
                         write!(out, "[image {x} {}x{} {}]", image.cols, image.rows, image.bytes.len())?;
                     }
                 }

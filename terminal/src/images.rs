@@ -8,6 +8,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use crate::Size;
 use crate::image_size::{self, Pixels};
 use crate::modes::bit;
 use crate::numbered::Numbered;
@@ -28,6 +29,10 @@ pub(crate) struct Image {
     id: u32,
     pub(crate) cols: u16,
     pub(crate) rows: u16,
+    /// Rows it must have, or the screen scrolls while it is shown: a sixel image may want one for a band that it has not.
+    wants: u16,
+    /// It leaves the cursor behind it, and that is in the next row where the screen ends with it.
+    behind: bool,
     /// The number that the program gave it, in kitty's protocol.
     number: Option<u32>,
     /// What shows it, with the cursor at its top left.
@@ -64,12 +69,13 @@ pub(crate) struct Images {
 }
 
 impl Image {
-    /// Whether a snapshot says it: not what would scroll the screen. `y`: the row of the screen it begins in; none: of the
-    /// scrollback.
-    pub(crate) fn is_said(&self, y: Option<usize>, height: u16) -> bool {
-        let (rows, height) = (usize::from(self.rows), usize::from(height));
+    /// Whether a snapshot says it: not what would scroll the screen. `x`, `y`: the column, and the row of the screen, that it begins
+    /// in; no row: of the scrollback.
+    pub(crate) fn is_said(&self, x: u16, y: Option<usize>, screen: Size) -> bool {
+        let (rows, height) = (usize::from(self.rows), usize::from(screen.rows));
+        let ends_the_row = x.saturating_add(self.cols) >= screen.cols;
         match y {
-            Some(y) => y + rows <= height,
+            Some(y) => y + usize::from(self.wants) + usize::from(self.behind && ends_the_row) <= height,
             None => rows < height,
         }
     }
@@ -225,7 +231,10 @@ impl Model {
         let cell = self.cell_pixels();
         let (cols, rows) = (pixels.width.div_ceil(cell.width), pixels.height.div_ceil(cell.height));
         let bytes = [&b"\x1bP"[..], body, b"\x1b\\"].concat();
-        let image = Place { cols, rows, number: None, bytes };
+        // xterm scrolls while it draws, with each band for a row below the one that the band begins in.
+        let below = pixels.height.max(last_band + cell.height);
+        let image =
+            Place { cols, rows, wants: below.div_ceil(cell.height), behind: false, number: None, bytes };
         if self.modes.has(bit::SIXEL_FIXED) {
             // In the corner of the screen, and nothing moves.
             let (x, y) = (self.cursor.x, self.cursor.y);
@@ -235,9 +244,7 @@ impl Model {
             return;
         }
         let after = if self.modes.has(bit::SIXEL_RIGHT) { After::Behind } else { After::Below };
-        // xterm scrolls while it draws, with each band for a row below the one that the band begins in.
         let room = u32::from(self.screen_ref().bottom.saturating_sub(self.cursor.y) + 1) * cell.height;
-        let below = pixels.height.max(last_band + cell.height);
         let scrolls = below.saturating_sub(room).div_ceil(cell.height);
         self.place(image, after, scrolls);
     }
@@ -339,7 +346,8 @@ impl Model {
         let height = side(b'r', b'h', b'y', b'Y', pixels.map(|p| p.height), cell.height);
         let (Some(cols), Some(rows)) = (width, height) else { return };
         let after = if keys.number(b'C') == 1 { After::Stays } else { After::Behind };
-        let image = Place { cols, rows, number: Some(keys.number(b'i')), bytes };
+        let behind = after == After::Behind;
+        let image = Place { cols, rows, wants: rows, behind, number: Some(keys.number(b'i')), bytes };
         let over = |m: &Self| u32::from(m.cursor.y) + rows.min(MAX_ROWS);
         let scrolls = over(self).saturating_sub(u32::from(self.screen_ref().bottom) + 1);
         self.place(image, after, scrolls);
@@ -387,18 +395,21 @@ impl Model {
         let bytes = [&b"\x1b]1337;"[..], rest, b"\x1b\\"].concat();
         let over = u32::from(self.cursor.y) + rows.min(MAX_ROWS);
         let scrolls = over.saturating_sub(u32::from(self.screen_ref().bottom) + 1);
-        self.place(Place { cols, rows, number: None, bytes }, after, scrolls);
+        let behind = after == After::Behind;
+        self.place(Place { cols, rows, wants: rows, behind, number: None, bytes }, after, scrolls);
     }
 
     /// An image begins at the cursor; the screen scrolls by so many rows for it.
     fn place(&mut self, image: Place, after: After, scrolls: u32) {
-        let Place { cols, rows, number, bytes } = image;
+        let Place { cols, rows, wants, behind, number, bytes } = image;
         if rows == 0 || cols == 0 {
             return;
         }
         let rows = rows.min(MAX_ROWS);
         let cols = cols.min(u32::from(self.size.cols));
-        let kept = Image { id: 0, cols: cols as u16, rows: rows as u16, number, bytes: bytes.into() };
+        let wants = wants.max(rows).min(1 + MAX_ROWS) as u16;
+        let (bytes, cells) = (bytes.into(), (cols as u16, rows as u16));
+        let kept = Image { id: 0, cols: cells.0, rows: cells.1, wants, behind, number, bytes };
         let (x, y) = (self.cursor.x, self.cursor.y);
         if let Some(id) = self.images.keep(kept) {
             self.cursor_row().notes.image(x, id);
@@ -433,6 +444,8 @@ impl Model {
 struct Place {
     cols: u32,
     rows: u32,
+    wants: u32,
+    behind: bool,
     number: Option<u32>,
     bytes: Vec<u8>,
 }

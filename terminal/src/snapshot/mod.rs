@@ -15,6 +15,7 @@ mod state;
 
 use std::io::Write as _;
 
+use crate::Size;
 use crate::cell::{Cell, Clusters};
 use crate::charset::Charset;
 use crate::images::{Image, Images};
@@ -262,10 +263,11 @@ impl<'a> Writer<'a> {
     /// An image that begins in a column of the row that the cursor is in. It does not move, whatever the image makes of it.
     fn image(&mut self, x: u16, id: u32) {
         let y = self.row_is_sure.then_some(usize::from(self.row));
-        let is_said = |image: &&Image| self.with_images && image.is_said(y, self.height);
+        let x = x.min(self.cols as u16 - 1);
+        let screen = Size { cols: self.cols as u16, rows: self.height };
+        let is_said = |image: &&Image| self.with_images && image.is_said(x, y, screen);
         let Some(image) = self.images.get(id).filter(is_said) else { return };
         let (rows, bytes) = (image.rows, std::sync::Arc::clone(&image.bytes));
-        let x = x.min(self.cols as u16 - 1);
         self.style(Style::default());
         if self.row_is_sure {
             self.fmt(format_args!("\x1b[{};{}H", self.row + 1, x + 1));

@@ -28,6 +28,33 @@ fn after(before: &str, image: &str, cell: (u16, u16)) -> (u16, u16) {
     (x + 1, y + 1)
 }
 
+/// What was there before stands one below the other down to the last row, and the image moves down with it: where showing it again
+/// would scroll the screen (a sixel image wants a row for a band that it begins, one that ends its row leaves the cursor in the next)
+/// it is left out.
+#[test]
+fn an_image_that_moved_to_the_last_row_does_not_scroll_the_screen_that_is_restored() {
+    let images = [
+        ("sixel", sixel(10, 6)),
+        ("a band begun", "\x1bPq#0!10~-\x1b\\".into()),
+        ("three rows and a band begun", format!("\x1bPq{}\x1b\\", "#0!10~-".repeat(10))),
+        ("kitty", kitty("a=T,f=24,s=10,v=20,c=2,r=2")),
+        ("kitty, the whole width", kitty("a=T,f=24,s=10,v=20,c=80,r=2")),
+        ("kitty, and nothing moves", kitty("a=T,f=24,s=10,v=20,c=80,r=2,C=1")),
+        ("inline", "\x1b]1337;File=inline=1;width=3;height=2:AAAA\x07".into()),
+        ("inline, the whole width", "\x1b]1337;File=inline=1;width=80;height=2:AAAA\x07".into()),
+    ];
+    for (name, image) in &images {
+        for column in [1, 78] {
+            let mut t = Terminal::new(SIZE, 100);
+            t.feed(format!("text\r\n\x1b[1;{column}H{image}\x1b[H").as_bytes());
+            for down in 0..SIZE.rows {
+                assert_eq!(again(&t).dump(), t.dump(), "{name} in column {column}, {down} down");
+                t.feed(b"\x1bM");
+            }
+        }
+    }
+}
+
 #[test]
 fn what_follows_an_image_stands_where_the_terminal_puts_it() {
     // As xterm 379 with cells of 6x13 pixels answered.
