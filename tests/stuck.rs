@@ -187,6 +187,11 @@ fn a_stopped_holder_is_said_to_be_silent_and_its_host_is_not() {
         );
     }
     view.wait_text("the holder of dev does not answer for", SOON);
+    // What is kept here is done, and it is said what the job does not know yet.
+    let said = world.ok(&["size", "dev", "101x31"]).stderr;
+    assert!(said.contains("until the holder of dev answers"), "{said}");
+    let said = world.ok(&["tag", "dev", "gpu"]).stderr;
+    assert!(said.contains("it is so here, and there when the holder of dev answers"), "{said}");
     let doc = world.info("dev").expect("known");
     assert_eq!((doc["state"].as_str(), doc["link"].as_str()), (Some("disconnected"), Some("local")));
     assert!(doc["holder_silent_seconds"].is_u64(), "{doc}");
@@ -207,8 +212,13 @@ fn a_holder_that_goes_on_is_as_if_it_had_never_been_stopped() {
     let mark = fs::read_to_string(job_folder(&world, "dev").join("holder")).expect("a mark");
     let holder: i32 = mark.split_whitespace().next().and_then(|pid| pid.parse().ok()).expect("a process");
     procs::signal(holder, Signal::STOP);
+    // A size is waited for no longer than it takes to know who is silent.
+    let sized = world.ok(&["size", "dev", "101x31"]);
+    assert!(sized.stderr.contains("until the holder of dev answers"), "{sized:#?}");
+    assert!(sized.took < Duration::from_secs(10), "{sized:#?}");
     world.fails(&["capture", "dev"], 1);
     procs::signal(holder, Signal::CONT);
+    until("the size", SOON, || (world.info("dev")?["size"]["cols"] == 101).then_some(()));
     world.wait_state("dev", "running", SOON);
     world.ok(&["send", "dev", "--enter", "again"]);
     world.ok(&["wait", "dev", "--for", "got <again>", "--timeout", "10s"]);

@@ -11,7 +11,7 @@ use sessd_base::paths::Paths;
 use sessd_base::process;
 use sessd_proto::Uuid;
 use sessd_proto::docs::host::LOCAL;
-use sessd_proto::docs::{Error, InfoDoc, Kind, Result, SessionDoc, SizePolicy, Vocabulary};
+use sessd_proto::docs::{Error, InfoDoc, Kind, LinkState, Result, SessionDoc, SizePolicy, Vocabulary};
 use sessd_proto::messages::{self as m, Act};
 use std::collections::HashMap;
 
@@ -245,6 +245,8 @@ fn tag(paths: &Paths, args: TagArgs, json: bool) -> Result<u8> {
     let answer = ask(paths, Act::Tag(m::Tag { session: session.id, name: args.name, set, remove }))?;
     if json {
         out::json(&answer)?;
+    } else if let Some(who) = who_is_silent(&read::<InfoDoc>(&answer)?.session) {
+        out::note(&format!("it is so here, and there when {who} answers"));
     }
     Ok(0)
 }
@@ -267,8 +269,33 @@ fn size(paths: &Paths, args: SizeArgs, json: bool) -> Result<u8> {
     let answer = ask(paths, Act::SetSize(m::SetSize { session: args.session, policy, cols, rows }))?;
     if json {
         out::json(&answer)?;
+        return Ok(0);
+    }
+    let InfoDoc { session, .. } = read(&answer)?;
+    let label = print::label(&session);
+    let is = session.size.map(|size| (size.cols, size.rows));
+    let now = is.map_or_else(|| "as it was".to_owned(), |(cols, rows)| format!("{cols}x{rows}"));
+    match who_is_silent(&session) {
+        Some(who) => out::note(&format!("{label} is {now} until {who} answers")),
+        None if cols != 0 && is.is_some_and(|is| is != (cols, rows)) => {
+            out::note(&format!("{label} is still {now}: its holder has not said that it has the new size"));
+        }
+        None => {}
     }
     Ok(0)
+}
+
+/// Who would have to be told something of a session and does not answer.
+fn who_is_silent(session: &SessionDoc) -> Option<String> {
+    if session.end.is_some() {
+        None
+    } else if session.holder_silent_seconds.is_some() {
+        Some(format!("the holder of {}", print::label(session)))
+    } else if session.link == LinkState::Up || session.link == LinkState::Local {
+        None
+    } else {
+        Some(session.host.clone())
+    }
 }
 
 fn restart(paths: &Paths, args: RestartArgs, json: bool) -> Result<u8> {

@@ -137,7 +137,7 @@ pub fn look(folder: &JobFolder, boot_id: &str) -> JobReport {
                 // The kernel lets go of the lock when the holder dies, whatever kills it; the process number alone would
                 // also say "gone" when looked at from another container.
                 let unlocked = matches!(folder.try_lock(), Ok(Some(_)));
-                let other = platform::process(mark.pid).is_none_or(|now| now.start != mark.start);
+                let other = platform::process(mark.pid).is_none_or(|now| now.start != mark.start || now.dead);
                 (unlocked && other).then_some(KILLED)
             });
             match (gone, exit) {
@@ -213,6 +213,18 @@ mod tests {
         drop(lock);
         folder.write_mark(&mark(own.pid, own.start, "boot")).unwrap();
         assert_eq!(liveness(&folder).0, Liveness::Unknown, "it lives, and does not answer");
+
+        // Killed, and nobody asks how it ended: as in a container whose first process reaps nobody.
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let dead = loop {
+            match platform::process(child.id()).unwrap() {
+                process if process.dead => break process,
+                _ => std::thread::yield_now(),
+            }
+        };
+        folder.write_mark(&mark(dead.pid, dead.start, "boot")).unwrap();
+        assert_eq!(liveness(&folder), (Liveness::Gone, "the job's holder was killed".into()));
+        child.wait().unwrap();
 
         folder.write_mark(&mark(own.pid, own.start, "before")).unwrap();
         assert_eq!(liveness(&folder), (Liveness::Gone, "the host was rebooted".into()));

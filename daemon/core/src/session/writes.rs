@@ -127,6 +127,8 @@ impl Session {
                 self.size_told.hurry();
                 self.send_size();
                 self.pump();
+                // Whoever asked wants to hear whether it is so.
+                self.ask_holder();
                 self.reply(asker, Ok(Answer::Done));
             }
             Then::ToGo { force, asker } => {

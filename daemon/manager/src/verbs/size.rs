@@ -4,13 +4,16 @@ use crate::doc;
 use crate::manager::Manager;
 use crate::session::ToSession;
 use crate::verbs::{LOOKS, never_still};
+use sessd_core::record::State;
 use sessd_proto::docs::{Error, InfoDoc, Result, SizePolicy, Vocabulary};
 use sessd_proto::limits::SIDE_MAX;
 use sessd_proto::messages as m;
 use std::time::{Duration, Instant};
 
-/// How long the holder may take to say that it has resized.
-const RESIZED: Duration = Duration::from_millis(500);
+/// How long the holder may take to say that it has resized: of one that is silent it is known by then.
+const RESIZED: Duration = Duration::from_millis(2500);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// A policy by its word; none: the default.
 ///
@@ -50,11 +53,14 @@ impl Manager {
                 let began = Instant::now();
                 let is_other = |(cols, rows): (u16, u16)| {
                     let live = session.live.borrow();
+                    if live.holder_silent_since.is_some() || live.record.state != State::Running {
+                        return false;
+                    }
                     let status = live.status.as_ref().map(|(status, _)| (status.cols, status.rows));
                     status.is_some_and(|now| now != (cols.into(), rows.into()))
                 };
                 while size.is_some_and(is_other) && began.elapsed() < RESIZED {
-                    tokio::time::sleep(RESIZED / 100).await;
+                    tokio::time::sleep(LOOK).await;
                 }
                 return Ok(doc::info_of_session(&session, &self.name));
             }
