@@ -1,14 +1,14 @@
 //! Many views of one session, measured: what a view of another size is told, beside what tmux tells a client of another size for
-//! the same changes; and what a key takes while others look.
+//! the same changes; what a key takes while others look; and how soon a flood on a narrow line ends when it is told to.
 //!
-//! `cargo bench -p sessd-tests --bench views -- [drawn] [echo]`: no name means all. By hand, the built program wants at least one
+//! `cargo bench -p sessd-tests --bench views -- [drawn] [echo] [flood]`: no name means all. By hand, the built program wants at least one
 //! argument.
 
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::process::Signal;
-use sessd_tests::{SOON, View, World, procs, until};
+use sessd_tests::{LATER, Proxy, SOON, SshConfig, Sshd, View, World, procs, until};
 
 /// What is typed, and what it is called. Each is typed key by key where it is short.
 const STEPS: [(&str, &str); 8] = [
@@ -34,6 +34,72 @@ fn main() {
     }
     if wants("echo") {
         echo();
+    }
+    if wants("flood") {
+        flood();
+    }
+}
+
+/// Jobs that flood, over 100 kB/s with 50 ms each way: how old the screen gets, where that can be told, and when the prompt comes
+/// after Ctrl-C, pressed early or late.
+fn flood() {
+    println!("{:<46} {:>12} {:>12}", "a flood over 100 kB/s, 50 ms each way; ms", "oldest", "prompt");
+    for transport in ["russh", "openssh"] {
+        let mut world = World::new();
+        let host = Sshd::start_in(&world, "h1");
+        let line = Proxy::narrow(host.addr(), Duration::from_millis(50), 100_000);
+        SshConfig::new(&mut world).host("near", &host).host_at("box", &host, line.addr(), &[]);
+        std::fs::write(world.config(), format!("[hosts.box]\ntransport = \"{transport}\"\n"))
+            .expect("a file");
+        let file = world.root().join("long.txt");
+        let text: String = (0..1_600_000)
+            .map(|n| format!("line {n:08} of a text that is long, and goes on and on\n"))
+            .collect();
+        std::fs::write(&file, text).expect("a file");
+        // The agent gets there another way, and sooner.
+        world.create_on("near", "first", "exit 0");
+        let jobs = [
+            ("dates", "while :; do printf '%s the time\\n' $EPOCHREALTIME; done".to_owned()),
+            ("yes", "yes".to_owned()),
+            ("cat", format!("while :; do cat {}; done", file.display())),
+        ];
+        for (name, script) in &jobs {
+            let create = ["create", "--host", "box", "--name", name, "--", "env", "PS1=prompt> "];
+            world.ok(&[&create[..], &["bash", "--norc", "--noprofile", "-i"]].concat());
+            let view = world.attach(name);
+            view.wait_screen("a prompt", LATER, |screen| screen.contents().contains("prompt>"));
+            for after in [300, 1_000, 4_000, 300] {
+                view.type_(format!("clear; {script}\r"));
+                let (from, mut oldest) = (Instant::now(), 0f64);
+                let began = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs_f64();
+                while from.elapsed() < Duration::from_millis(after) {
+                    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a clock").as_secs_f64();
+                    let text = view.screen_text();
+                    let newest = text
+                        .lines()
+                        .rev()
+                        .find_map(|line| line.strip_suffix(" the time")?.trim().parse().ok());
+                    // What was there before is not of this flood.
+                    let newest = newest.filter(|written: &f64| *written > began);
+                    oldest = newest.map_or(oldest, |written| oldest.max(now - written));
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                let typed = Instant::now();
+                view.type_("\x03");
+                view.wait_screen("a prompt", LATER, |screen| {
+                    let text = screen.contents();
+                    text.contains("^C") && text.trim_end().ends_with("prompt>")
+                });
+                let (oldest, prompt) = (oldest * 1e3, typed.elapsed().as_secs_f64() * 1e3);
+                println!(
+                    "{:<46} {oldest:>12.0} {prompt:>12.0}",
+                    format!("{transport}, {name}, Ctrl-C after {after} ms")
+                );
+                std::thread::sleep(Duration::from_secs(2));
+            }
+            drop(view);
+            world.ok(&["delete", "--force", name]);
+        }
     }
 }
 

@@ -380,9 +380,9 @@ mod tests {
         let mut replica = warm();
         assert_eq!(replica.grant(false), None);
         let chunk = vec![b'x'; WINDOW_FIRST as usize / 2];
-        for n in 1..6u64 {
+        for n in 1..=2 * LAG_WAITED_FOR / WINDOW_FIRST {
             replica.output(100 + (n - 1) * chunk.len() as u64, &chunk).unwrap();
-            if n == 5 {
+            if n * chunk.len() as u64 == LAG_WAITED_FOR {
                 assert_eq!(replica.grant(true), None, "whoever waits for a screen waits for the model");
             }
             assert_eq!(replica.grant(false), Some(5 + n * WINDOW_FIRST / 2 + WINDOW_FIRST));

@@ -548,11 +548,11 @@ fn a_view_that_does_not_read_has_no_more_than_its_bound_waiting_and_goes_on_wher
         .works()
         .took();
     rig.view(VIEW, Frame::Credit(1 << 40));
-    let chunk = vec![b'x'; 30_000];
+    let chunk = vec![b'x'; 7_500];
     let mut sent = 0u64;
     let mut given = 0;
     let mut asked = 0;
-    for _ in 0..20 {
+    for _ in 0..80 {
         let bytes = Frame::Output { offset: sent, bytes: &chunk }.to_bytes(0);
         sent += chunk.len() as u64;
         let frame = RawFrame { kind: kind::OUTPUT, flags: 0, stream: 0, body: &bytes[8..] };
