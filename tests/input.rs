@@ -276,7 +276,8 @@ fn an_old_view_keeps_its_keyboard_however_many_others_typed() {
 #[test]
 fn a_key_has_a_link_that_waits_for_its_next_try_tried_at_once() {
     let (_world, _host, proxy, file, view) = cut_off();
-    // Refused again and again, the tries grow apart.
+    // A host that says nothing is tried seldom.
+    proxy.freeze();
     let far = |text: &str| (4..=10).any(|s| text.contains(&format!("in {s} s")));
     until("a try some seconds away", LATER, || far(&view.screen_text()).then_some(()));
     proxy.resume();

@@ -13,6 +13,8 @@ use crate::world::World;
 pub struct SshConfig {
     path: PathBuf,
     known_hosts: PathBuf,
+    /// Ours, where each host's transport is named.
+    config: PathBuf,
     text: String,
 }
 
@@ -25,6 +27,7 @@ impl SshConfig {
         let config = SshConfig {
             path: world.root().join("ssh_config"),
             known_hosts: world.root().join("known_hosts"),
+            config: world.config(),
             text: String::new(),
         };
         world.set_env("SESSD_SSH_CONFIG", config.path.display().to_string());
@@ -84,7 +87,16 @@ impl SshConfig {
             let _ = writeln!(self.text, "  {option}");
         }
         self.write();
+        self.by_transport(alias);
         self
+    }
+
+    /// Any test runs over the other transport as well: `SESSD_TEST_TRANSPORT=openssh`.
+    fn by_transport(&self, alias: &str) {
+        let Ok(transport) = std::env::var("SESSD_TEST_TRANSPORT") else { return };
+        let mut text = fs::read_to_string(&self.config).unwrap_or_default();
+        let _ = write!(text, "[hosts.'{alias}']\ntransport = '{transport}'\n");
+        fs::write(&self.config, text).expect("the configuration");
     }
 
     /// Adds a server of any kind under an alias, its host key known, for this user's key.

@@ -162,10 +162,11 @@ pub async fn dial(
     }
     let destination = Destination::parse(host)?;
     let resolved = HostConfig::resolve(&destination, &from).await?;
-    for hop in resolved.jumps.iter().chain([&resolved]) {
-        hop.policy.said.iter().for_each(|sentence| say_once(&hop.name(), sentence));
-    }
     let settings = config.host_as(host, Some(&resolved.user), Some(resolved.port));
+    let by_system = settings.transport == TransportName::Openssh;
+    for hop in resolved.jumps.iter().chain([&resolved]) {
+        hop.policy.not_honoured(by_system).for_each(|sentence| say_once(&hop.name(), sentence));
+    }
     let proxied = settings.transport == TransportName::Openssh
         || resolved.jumps.iter().chain([&resolved]).any(|hop| hop.proxy_command.is_some());
     connect(&resolved, settings, images, at).await.map_err(|failure| Failed { failure, proxied })
@@ -193,9 +194,19 @@ async fn connect(
         TransportName::Openssh => Box::new(OpensshTransport),
     };
     let mut connection = transport.dial(resolved).await?;
-    at(Step::Agent);
     let options = StartOptions { agent_dir: settings.agent_dir };
-    let channel = start_agent(connection.as_mut(), images, &options).await?;
+    let entering = connection.entering();
+    let entered = async {
+        // Where there will be no login, the start of the agent fails.
+        if let Some(entering) = entering
+            && entering.await.is_err()
+        {
+            return;
+        }
+        at(Step::Agent);
+    };
+    let (channel, ()) =
+        tokio::try_join!(start_agent(connection.as_mut(), images, &options), async { Ok(entered.await) })?;
     let (reader, writer) = channel.stream.into_parts();
     connection.is_settled();
     let asks_a_person = connection.asks_a_person();

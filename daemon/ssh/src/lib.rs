@@ -309,6 +309,11 @@ pub trait Connection: Send + Sync {
     /// The host as the person named it: for messages.
     fn host(&self) -> String;
 
+    /// Comes when the host has let us in, where that is not before the first [`Connection::exec`]. `None`: it has.
+    fn entering(&mut self) -> Option<tokio::sync::oneshot::Receiver<()>> {
+        None
+    }
+
     /// Whether the login asked a person for something, or may have: another one beside it would ask again.
     fn asks_a_person(&self) -> bool;
 

@@ -23,6 +23,7 @@ use bytes::{Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, ReadBuf},
     process::{Child, ChildStderr, ChildStdin, ChildStdout, Command},
+    sync::oneshot,
     time::timeout,
 };
 
@@ -65,6 +66,7 @@ impl Transport for OpensshTransport {
                 asker: Asker::new(host),
                 given: Given::default(),
                 wants_a_touch: false,
+                entered: None,
             }) as Box<dyn Connection>)
         })
     }
@@ -78,6 +80,8 @@ struct OpensshConnection {
     given: Given,
     /// A key on a device may have been used, or there is no login of our own.
     wants_a_touch: bool,
+    /// Whoever waits for the first login.
+    entered: Option<oneshot::Sender<()>>,
 }
 
 impl OpensshConnection {
@@ -106,6 +110,13 @@ impl OpensshConnection {
         // In a group of its own: what a terminal or a signal does to it, it does not do to the manager.
         command.process_group(0);
         command
+    }
+
+    fn has_entered(&mut self) {
+        if let Some(waiting) = self.entered.take() {
+            // Whoever waited may be gone.
+            let _ = waiting.send(());
+        }
     }
 
     /// Whether there is a connection of the user's own to share.
@@ -157,6 +168,7 @@ impl OpensshConnection {
             return Err(config("ssh has no pipes".to_owned()));
         };
         if shared {
+            self.has_entered();
             // Logged in already; a shared connection runs no LocalCommand.
             return Ok(process_stream(child, stdin, stdout, stderr, b""));
         }
@@ -179,7 +191,10 @@ impl OpensshConnection {
         let logged_in = asker.within(bound, logged_in).await;
         drop(questions);
         match logged_in {
-            Some(Ok(rest)) => Ok(process_stream(child, stdin, stdout, stderr, &rest)),
+            Some(Ok(rest)) => {
+                self.has_entered();
+                Ok(process_stream(child, stdin, stdout, stderr, &rest))
+            }
             Some(Err(said)) => {
                 // Reaped here, so that no zombie waits for the runtime's next look.
                 child.wait().await.ok();
@@ -376,6 +391,12 @@ impl Connection for OpensshConnection {
 
     fn host(&self) -> String {
         self.host.name()
+    }
+
+    fn entering(&mut self) -> Option<oneshot::Receiver<()>> {
+        let (sender, receiver) = oneshot::channel();
+        self.entered = Some(sender);
+        Some(receiver)
     }
 
     fn asks_a_person(&self) -> bool {

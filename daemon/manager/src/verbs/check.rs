@@ -119,7 +119,7 @@ impl Manager {
         }
         walk.works("config", what);
         for hop in resolved.jumps.iter().chain([&resolved]) {
-            for sentence in &hop.policy.said {
+            for sentence in hop.policy.not_honoured(transport == TransportName::Openssh) {
                 walk.notes("config", format!("{}: {sentence}", hop.name()), None);
             }
         }

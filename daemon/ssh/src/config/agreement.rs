@@ -219,7 +219,7 @@ fn essence(host: &HostConfig, defaults: &[(String, String)]) -> Vec<(&'static st
     let usual = service(first(defaults, "ipqos").unwrap_or("af21"));
     let class = if p.service == usual { "usual".to_owned() } else { format!("{:?}", p.service) };
     // In the order of the config, or of `ssh -G`.
-    let said: std::collections::BTreeSet<_> = p.said.iter().collect();
+    let said: std::collections::BTreeSet<_> = p.not_honoured(false).collect();
     vec![
         ("host", format!("{}@{}:{}", host.user, host.hostname, host.port)),
         ("keys", format!("{keys:?} {:?} {}", host.certificate_files, host.identities_only)),

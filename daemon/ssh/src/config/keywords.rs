@@ -13,16 +13,18 @@ enum Meaning {
     Kept,
     /// It speaks of what a session has of its own: its command, its terminal, its tries, its log.
     Ours,
-    /// Switched on, it is said not to be done.
+    /// Switched on, it is said not to be done: by neither connection, as a session has its own way.
     Said(&'static str),
+    /// Switched on, it is said not to be done by our own connection. The system's ssh does it.
+    SaidOwn(&'static str),
     /// Switched on, only the system's ssh can do it.
     System,
 }
 
-use Meaning::{Kept, Ours, Said, System};
+use Meaning::{Kept, Ours, Said, SaidOwn, System};
 
 const TABLE: &[(&str, Meaning)] = &[
-    ("addkeystoagent", Said("a key is not added to the ssh-agent")),
+    ("addkeystoagent", SaidOwn("a key is not added to the ssh-agent")),
     ("addressfamily", Kept),
     ("batchmode", Kept),
     ("bindaddress", Kept),
@@ -34,11 +36,11 @@ const TABLE: &[(&str, Meaning)] = &[
     ("canonicalizepermittedcnames", Kept),
     ("casignaturealgorithms", Kept),
     ("certificatefile", Kept),
-    ("channeltimeout", Said("no channel is closed for being quiet")),
-    ("checkhostip", Said("the key is looked up by the host's name alone")),
+    ("channeltimeout", SaidOwn("no channel is closed for being quiet")),
+    ("checkhostip", SaidOwn("the key is looked up by the host's name alone")),
     ("ciphers", Kept),
     ("clearallforwardings", Ours),
-    ("compression", Said("nothing is compressed")),
+    ("compression", SaidOwn("nothing is compressed")),
     ("connectionattempts", Ours),
     ("connecttimeout", Kept),
     ("controlmaster", Ours),
@@ -49,7 +51,7 @@ const TABLE: &[(&str, Meaning)] = &[
     ("enablesshkeysign", Ours),
     ("escapechar", Ours),
     ("exitonforwardfailure", Ours),
-    ("fingerprinthash", Said("fingerprints are shown as SHA256")),
+    ("fingerprinthash", SaidOwn("fingerprints are shown as SHA256")),
     ("forkafterauthentication", Ours),
     ("forwardagent", Kept),
     ("forwardx11", Said("X11 is not forwarded")),
@@ -95,7 +97,7 @@ const TABLE: &[(&str, Meaning)] = &[
     ("obscurekeystroketiming", Ours),
     ("passwordauthentication", Kept),
     ("permitlocalcommand", Kept),
-    ("permitremoteopen", Ours),
+    ("permitremoteopen", Said("where a session's forwards lead is said with each")),
     ("pkcs11provider", System),
     ("port", Kept),
     ("preferredauthentications", Kept),
@@ -111,7 +113,7 @@ const TABLE: &[(&str, Meaning)] = &[
     ("requesttty", Ours),
     ("requiredrsasize", Kept),
     ("revokedhostkeys", Kept),
-    ("securitykeyprovider", Ours),
+    ("securitykeyprovider", SaidOwn("a key on a device is used through the ssh-agent")),
     ("sendenv", Kept),
     ("serveralivecountmax", Kept),
     ("serveraliveinterval", Kept),
@@ -126,12 +128,12 @@ const TABLE: &[(&str, Meaning)] = &[
     ("tcpkeepalive", Kept),
     ("tunnel", Said("no tunnel is made")),
     ("tunneldevice", Ours),
-    ("updatehostkeys", Ours),
+    ("updatehostkeys", SaidOwn("keys that a host adds are not learned")),
     ("user", Kept),
     ("userknownhostsfile", Kept),
     ("verifyhostkeydns", System),
-    ("versionaddendum", Ours),
-    ("visualhostkey", Ours),
+    ("versionaddendum", SaidOwn("our own name is all that a host hears")),
+    ("visualhostkey", SaidOwn("no picture of a key is shown")),
     ("warnweakcrypto", Ours),
     ("xauthlocation", Ours),
 ];
@@ -199,6 +201,8 @@ pub(super) struct Findings {
     pub(super) system: Vec<String>,
     /// What is not done at all, a sentence each.
     pub(super) said: Vec<String>,
+    /// What is not done by our own connection alone.
+    pub(super) said_own: Vec<String>,
 }
 
 /// Judges the pairs of a host against those of a host of which no config says anything.
@@ -218,9 +222,12 @@ pub(super) fn judge(pairs: &[(String, String)], defaults: &[(String, String)]) -
             }
         };
         match TABLE.iter().find(|(known, _)| *known == name).map(|(_, meaning)| meaning) {
-            Some(Said(what)) => {
+            Some(meaning @ (Said(what) | SaidOwn(what))) => {
                 let sentence = format!("{} of the ssh config is not honoured: {what}", spelled(name));
-                found.said.extend(Some(sentence).filter(|s| !found.said.contains(s)));
+                let said = if matches!(meaning, Said(_)) { &mut found.said } else { &mut found.said_own };
+                if !said.contains(&sentence) {
+                    said.push(sentence);
+                }
             }
             Some(System) => {
                 let name = spelled(name).to_owned();
@@ -261,12 +268,17 @@ fn spelled(name: &'static str) -> &'static str {
         "hostbasedauthentication" => "HostbasedAuthentication",
         "knownhostscommand" => "KnownHostsCommand",
         "localforward" => "LocalForward",
+        "permitremoteopen" => "PermitRemoteOpen",
         "pkcs11provider" => "PKCS11Provider",
         "proxyusefdpass" => "ProxyUseFdpass",
         "remotecommand" => "RemoteCommand",
         "remoteforward" => "RemoteForward",
+        "securitykeyprovider" => "SecurityKeyProvider",
         "tunnel" => "Tunnel",
+        "updatehostkeys" => "UpdateHostKeys",
         "verifyhostkeydns" => "VerifyHostKeyDNS",
+        "versionaddendum" => "VersionAddendum",
+        "visualhostkey" => "VisualHostKey",
         other => other,
     }
 }
@@ -286,9 +298,9 @@ mod tests {
         let found =
             judge(&pairs("compression yes\nnovelty 8\nfingerprinthash SHA256\nstdinnull yes\n"), &defaults);
         assert_eq!(found.system, [""; 0]);
-        assert_eq!(found.said.len(), 2, "{found:?}");
-        assert!(found.said[0].starts_with("Compression of the ssh config is not honoured"));
-        assert!(found.said[1].contains("novelty"));
+        assert_eq!((found.said.len(), found.said_own.len()), (1, 1), "{found:?}");
+        assert!(found.said_own[0].starts_with("Compression of the ssh config is not honoured"));
+        assert!(found.said[0].contains("novelty"));
     }
 
     #[test]
@@ -314,10 +326,68 @@ mod tests {
     fn the_table_has_an_order_and_a_spelling_for_what_is_named() {
         assert!(TABLE.windows(2).all(|two| two[0].0 < two[1].0));
         for (name, meaning) in TABLE {
-            if matches!(meaning, Said(_) | System) {
+            if matches!(meaning, Said(_) | SaidOwn(_) | System) {
                 assert_eq!(spelled(name).to_ascii_lowercase(), *name);
                 assert_ne!(spelled(name), *name, "{name} is named to a person");
             }
+        }
+    }
+
+    /// What a user switches on and does not get is said by name, and what is asked of the system's ssh goes there: a table of
+    /// keywords as ssh_config(5) of OpenSSH 10 has them, with a value that switches each on.
+    #[test]
+    fn each_keyword_that_is_switched_on_is_honoured_said_or_the_systems() {
+        let said = [
+            ("dynamicforward", "[127.0.0.1]:1080"),
+            ("forwardx11", "yes"),
+            ("gatewayports", "yes"),
+            ("localforward", "[127.0.0.1]:8080 [db]:5432"),
+            ("permitremoteopen", "db:5432"),
+            ("remotecommand", "tmux new -A"),
+            ("remoteforward", "[127.0.0.1]:9000 [127.0.0.1]:9000"),
+            ("tunnel", "point-to-point"),
+        ];
+        let said_own = [
+            ("addkeystoagent", "confirm"),
+            ("channeltimeout", "session=5m"),
+            ("checkhostip", "yes"),
+            ("compression", "yes"),
+            ("fingerprinthash", "MD5"),
+            ("securitykeyprovider", "/usr/lib/libsk.so"),
+            ("updatehostkeys", "ask"),
+            ("versionaddendum", "me"),
+            ("visualhostkey", "yes"),
+        ];
+        let system = [
+            ("bindinterface", "eth0"),
+            ("gssapikeyexchange", "yes"),
+            ("hostbasedauthentication", "yes"),
+            ("knownhostscommand", "/bin/keys %H"),
+            ("pkcs11provider", "/usr/lib/p11.so"),
+            ("proxyusefdpass", "yes"),
+            ("verifyhostkeydns", "yes"),
+        ];
+        for (keywords, class) in [(&said[..], 0), (&said_own, 1), (&system, 2)] {
+            for (keyword, value) in keywords {
+                let found = judge(&pairs(&format!("{keyword} {value}\n")), &[]);
+                let counts = [found.said.len(), found.said_own.len(), found.system.len()];
+                let mut expected = [0; 3];
+                expected[class] = 1;
+                assert_eq!(counts, expected, "{keyword}");
+                let all = [found.said, found.said_own, found.system].concat().concat();
+                assert!(all.starts_with(spelled(word_of(keyword))), "{all}");
+            }
+        }
+        let of = |this: fn(&Meaning) -> bool| TABLE.iter().filter(|(_, meaning)| this(meaning)).count();
+        assert_eq!(of(|m| matches!(m, Said(_))), said.len());
+        assert_eq!(of(|m| matches!(m, SaidOwn(_))), said_own.len());
+        assert_eq!(of(|m| matches!(m, System)), system.len());
+    }
+
+    fn word_of(keyword: &str) -> &'static str {
+        match word(keyword) {
+            Word::Known(name) => name,
+            other => panic!("{keyword}: {other:?}"),
         }
     }
 

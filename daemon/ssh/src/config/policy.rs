@@ -94,11 +94,18 @@ pub struct Policy {
     pub system: Vec<String>,
     /// What is not honoured, a sentence each.
     pub said: Vec<String>,
+    /// What our own connection alone does not honour, a sentence each.
+    pub said_own: Vec<String>,
     /// The options that this ssh knows of those that must not come from the config of a connection of ours.
     pub shields: Vec<&'static str>,
 }
 
 impl Policy {
+    /// What is not honoured, a sentence each; `by_system`: the system's ssh makes the connection.
+    pub fn not_honoured(&self, by_system: bool) -> impl Iterator<Item = &String> {
+        self.said.iter().chain(self.said_own.iter().filter(move |_| !by_system))
+    }
+
     pub(super) fn of(
         pairs: &[(String, String)],
         defaults: &[(String, String)],
@@ -142,6 +149,7 @@ impl Policy {
             gssapi: yes(get("gssapiauthentication")),
             system: findings.system,
             said: findings.said,
+            said_own: findings.said_own,
             shields: shields(pairs),
         })
     }
