@@ -198,15 +198,16 @@ async fn connect(
     let entering = connection.entering();
     let entered = async {
         // Where there will be no login, the start of the agent fails.
-        if let Some(entering) = entering
-            && entering.await.is_err()
-        {
-            return;
+        let is_in = match entering {
+            Some(entering) => entering.await.is_ok(),
+            None => true,
+        };
+        if is_in {
+            at(Step::Agent);
         }
-        at(Step::Agent);
+        Ok(())
     };
-    let (channel, ()) =
-        tokio::try_join!(start_agent(connection.as_mut(), images, &options), async { Ok(entered.await) })?;
+    let (channel, ()) = tokio::try_join!(start_agent(connection.as_mut(), images, &options), entered)?;
     let (reader, writer) = channel.stream.into_parts();
     connection.is_settled();
     let asks_a_person = connection.asks_a_person();
