@@ -297,6 +297,29 @@ fn noisy(world: &World) {
     world.create("noisy", "while :; do seq 100000 130000; done");
 }
 
+/// One that allows all there is, reads nothing, and goes while as much waits for it as may.
+#[test]
+fn a_view_that_goes_while_its_queue_is_full_leaves_the_manager_to_the_others() {
+    let world = World::new();
+    noisy(&world);
+    let mut views: Vec<Client> = (0..8).map(|_| Client::new(&world)).collect();
+    for (n, view) in (1u8..).zip(&mut views) {
+        view.attach("noisy", [n; 16], 1 << 50);
+    }
+    until("all of them to be there", SOON, || {
+        (world.info("noisy")?["views"].as_array()?.len() == 8).then_some(())
+    });
+    // Much more than a queue holds is written meanwhile.
+    until("output that nobody reads", LATER, || {
+        (world.info("noisy")?["output_bytes"].as_u64()? > 32 << 20).then_some(())
+    });
+    drop(views);
+    until("the views to be gone", SOON, || {
+        world.info("noisy")?["views"].as_array()?.is_empty().then_some(())
+    });
+    world.ok(&["delete", "--force", "noisy"]);
+}
+
 #[test]
 fn views_that_allow_everything_and_read_nothing_cost_little() {
     let world = World::new();

@@ -510,8 +510,8 @@ impl OutQueue {
             }
             self.0.writing.set(spare.len());
             if let Err(error) = self.write_out(&spare, &mut writer).await {
-                self.wrote(usize::MAX);
-                self.close();
+                // Nobody reads any more.
+                self.cut();
                 return Err(error);
             }
             spare.clear();
@@ -625,6 +625,29 @@ mod tests {
         assert!(!reads.is_closed());
         drop(reads);
         assert_eq!(pool.waiting(), 0);
+    }
+
+    #[tokio::test]
+    async fn of_a_peer_that_is_gone_nothing_waits() {
+        let local = tokio::task::LocalSet::new();
+        local
+            .run_until(async {
+                let (writer, reader) = tokio::io::duplex(1024);
+                let pool = Pool::new(usize::MAX);
+                let out = pool.queue();
+                out.with(|bytes| bytes.resize(10, 7));
+                let writing = out.clone();
+                let task = tokio::task::spawn_local(async move { writing.drive(writer).await });
+                tokio::task::yield_now().await;
+                out.with(|bytes| bytes.resize(5000, 7));
+                tokio::task::yield_now().await;
+                out.with(|bytes| bytes.resize(2 * FULL, 7));
+                drop(reader);
+                task.await.unwrap().unwrap_err();
+                assert!(out.is_closed());
+                assert_eq!((out.len(), pool.waiting()), (0, 0));
+            })
+            .await;
     }
 
     #[tokio::test]

@@ -44,6 +44,9 @@ use tokio::net::TcpListener;
 /// Where it listens when nobody says otherwise: always the same, so that a browser finds what it kept of the page.
 const USUAL: u16 = 7377;
 
+/// For who lets others come near.
+const NOT_ALONE: &str = "this is not loopback, and nothing of it is encrypted: whoever is on the way sees what passes and can come in; put a server with TLS before it (--allow-host), or use `ssh -L`";
+
 /// How a server is wanted.
 #[derive(Debug, Clone)]
 pub struct Options {
@@ -92,6 +95,9 @@ pub fn serve(paths: &Paths, options: &Options) -> Result<()> {
             environment,
             inherited,
         });
+        if !address.ip().is_loopback() {
+            out::note(NOT_ALONE);
+        }
         let address = address_with(address, token.shown());
         out::line(&address)?;
         if options.open {

@@ -256,7 +256,8 @@ impl Task {
     }
 
     fn drained(&mut self, view: Uuid) {
-        if let Some(out) = self.views.0.get(&view) {
+        // Of one whose connection is gone, that is still on its way to us: what waits for it will never be read.
+        if let Some(out) = self.views.0.get(&view).filter(|out| !out.is_closed()) {
             let waiting = out.len();
             self.tell(Event::Drained { view, waiting });
         }
@@ -411,8 +412,9 @@ impl Task {
     }
 
     fn when_drained(&mut self, view: Uuid) {
-        let Some(out) = self.views.0.get(&view) else { return };
-        if out.is_full() && !out.is_closed() {
+        // One that was closed is not asked: it would be as full as it is for as long as we asked.
+        let Some(out) = self.views.0.get(&view).filter(|out| !out.is_closed()) else { return };
+        if out.is_full() {
             let mailbox = self.handle.mailbox.clone();
             out.when_drained(move || mailbox.send(ToSession::Drained(view)));
         } else {
