@@ -250,11 +250,15 @@ fn the_only_one(paths: &Paths) -> Result<String> {
 }
 
 /// The line that says the way out, before the view takes the terminal.
-fn way_out(label: &str, detach_key: Option<u8>) -> Option<String> {
-    let key = detach_key?;
+fn way_out(label: &str, detach_key: Option<u8>) -> String {
+    let Some(key) = detach_key else {
+        return format!(
+            "[{label}: no key leaves; `sessd detach {label}` elsewhere does, or closing the window: the job runs on]"
+        );
+    };
     let name = char::from(key | 0x40).to_ascii_lowercase();
     let else_key = if key == QUIT { " (or Ctrl-4)" } else { "" };
-    Some(format!("[{label}: Ctrl-{name}{else_key} leaves, the job runs on]"))
+    format!("[{label}: Ctrl-{name}{else_key} leaves, the job runs on]")
 }
 
 /// What a person calls the session that a view calls `label`.
@@ -317,8 +321,8 @@ pub(super) fn look(paths: &Paths, request: Request, session: &SessionDoc, json: 
     let config = Config::load(paths)?;
     let id = request.session.clone();
     let key = config.detach_key.filter(|_| !request.no_detach_key);
-    if let Some(line) = way_out(&print::label(session), key).filter(|_| !json && terminal::needed().is_ok()) {
-        out::say(&line);
+    if !json && terminal::needed().is_ok() {
+        out::say(&way_out(&print::label(session), key));
     }
     Ok(match attach::run(paths, &config, request)? {
         Outcome::Detached { label, why } => {
@@ -350,10 +354,10 @@ mod tests {
 
     #[test]
     fn the_way_out_is_said_by_the_key_that_is_set() {
-        assert_eq!(way_out("dev", Some(QUIT)).unwrap(), "[dev: Ctrl-\\ (or Ctrl-4) leaves, the job runs on]");
-        assert_eq!(way_out("dev", Some(0x1d)).unwrap(), "[dev: Ctrl-] leaves, the job runs on]");
-        assert_eq!(way_out("dev", Some(0x01)).unwrap(), "[dev: Ctrl-a leaves, the job runs on]");
-        assert_eq!(way_out("dev", None), None);
+        assert_eq!(way_out("dev", Some(QUIT)), "[dev: Ctrl-\\ (or Ctrl-4) leaves, the job runs on]");
+        assert_eq!(way_out("dev", Some(0x1d)), "[dev: Ctrl-] leaves, the job runs on]");
+        assert_eq!(way_out("dev", Some(0x01)), "[dev: Ctrl-a leaves, the job runs on]");
+        assert!(way_out("dev", None).contains("`sessd detach dev` elsewhere does"));
     }
 
     #[test]

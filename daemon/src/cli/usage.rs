@@ -180,6 +180,7 @@ pub fn usage(error: &clap::Error, words: &[String]) -> Error {
             };
             with(message.replace("`sessd `", "`sessd`"), hint)
         }
+        ErrorKind::InvalidUtf8 => with("an argument is not text in UTF-8".to_owned(), help),
         _ => with(first_line(error), help),
     }
 }
