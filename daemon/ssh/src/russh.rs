@@ -313,9 +313,9 @@ fn handshake_sentence(host: &HostConfig, stop: Stop, notes: &Mutex<Notes>) -> Fa
     if !is_ssh && ended {
         let place = format!("port {} of {}", host.port, clean(&host.hostname, 80));
         let detail = match (before.is_empty(), &host.proxy_command) {
-            (true, None) => format!("{place} takes the connection and hangs up before it says a word"),
+            (true, None) => format!("it hangs up before it says a word ({place})"),
             (true, Some(_)) => "its ProxyCommand ended before the host said a word".to_owned(),
-            (false, _) => format!("{place} hangs up and says: {before}"),
+            (false, _) => format!("it hangs up and says: {before} ({place})"),
         };
         return Failure::HungUp { host: host.name(), detail };
     }
