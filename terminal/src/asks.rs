@@ -9,7 +9,7 @@ use crate::terminal::Terminal;
 
 /// What a terminal said of its colours, by its answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Heard {
+pub(crate) struct KnownColors {
     /// OSC 10–19.
     pub(crate) colors: [Option<[u8; 3]>; 10],
     /// OSC 4; as many as there are numbers at the most.
@@ -18,7 +18,7 @@ pub(crate) struct Heard {
     scheme: Option<u8>,
 }
 
-impl Heard {
+impl KnownColors {
     /// 1 dark, 2 light: as it was said, or as the background shows.
     pub(crate) fn scheme(&self, background: Option<[u8; 3]>) -> u8 {
         let shown = |[r, g, b]: [u8; 3]| {

@@ -4,7 +4,7 @@
 //! thread feeds within a budget, keeps what was not taken, and reads no more of the stream until that is gone.
 
 use crate::Size;
-use crate::query::{self, Found, Query, QueryScanner};
+use crate::query::{self, Lexeme, Query, QueryScanner};
 use crate::ring::{Expired, Ring};
 use crate::signals::Signal;
 use crate::terminal::Terminal;
@@ -104,8 +104,8 @@ impl Hub {
         }
         let mut scanner = std::mem::take(&mut self.scanner);
         scanner.scan(bytes, |found| match found {
-            Found::Text(text) => self.take(text),
-            Found::Query { query, rest, started } => {
+            Lexeme::Text(text) => self.take(text),
+            Lexeme::Query { query, rest, started } => {
                 if started {
                     self.take(b"\x18");
                 } else if !self.terminal.unfinished().is_empty() {

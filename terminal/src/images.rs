@@ -234,7 +234,7 @@ impl Model {
         // xterm scrolls while it draws, with each band for a row below the one that the band begins in.
         let below = pixels.height.max(last_band + cell.height);
         let image =
-            Place { cols, rows, wants: below.div_ceil(cell.height), behind: false, number: None, bytes };
+            Placement { cols, rows, wants: below.div_ceil(cell.height), behind: false, number: None, bytes };
         if self.modes.has(bit::SIXEL_FIXED) {
             // In the corner of the screen, and nothing moves.
             let (x, y) = (self.cursor.x, self.cursor.y);
@@ -347,7 +347,7 @@ impl Model {
         let (Some(cols), Some(rows)) = (width, height) else { return };
         let after = if keys.number(b'C') == 1 { After::Stays } else { After::Behind };
         let behind = after == After::Behind;
-        let image = Place { cols, rows, wants: rows, behind, number: Some(keys.number(b'i')), bytes };
+        let image = Placement { cols, rows, wants: rows, behind, number: Some(keys.number(b'i')), bytes };
         let over = |m: &Self| u32::from(m.cursor.y) + rows.min(MAX_ROWS);
         let scrolls = over(self).saturating_sub(u32::from(self.screen_ref().bottom) + 1);
         self.place(image, after, scrolls);
@@ -396,12 +396,12 @@ impl Model {
         let over = u32::from(self.cursor.y) + rows.min(MAX_ROWS);
         let scrolls = over.saturating_sub(u32::from(self.screen_ref().bottom) + 1);
         let behind = after == After::Behind;
-        self.place(Place { cols, rows, wants: rows, behind, number: None, bytes }, after, scrolls);
+        self.place(Placement { cols, rows, wants: rows, behind, number: None, bytes }, after, scrolls);
     }
 
     /// An image begins at the cursor; the screen scrolls by so many rows for it.
-    fn place(&mut self, image: Place, after: After, scrolls: u32) {
-        let Place { cols, rows, wants, behind, number, bytes } = image;
+    fn place(&mut self, image: Placement, after: After, scrolls: u32) {
+        let Placement { cols, rows, wants, behind, number, bytes } = image;
         if rows == 0 || cols == 0 {
             return;
         }
@@ -441,7 +441,7 @@ impl Model {
 }
 
 /// What is placed.
-struct Place {
+struct Placement {
     cols: u32,
     rows: u32,
     wants: u32,

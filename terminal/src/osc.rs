@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::measure::{self, Traits};
 use crate::notes;
 use crate::signals::Signal;
-use crate::style::Link;
+use crate::style::Hyperlink;
 use crate::terminal::Model;
 
 /// Longest address of a link, in bytes; a longer one is no link.
@@ -112,7 +112,7 @@ impl Model {
             None
         } else {
             let id = params.split(|&b| b == b':').find_map(|p| p.strip_prefix(b"id=")).unwrap_or(&[]);
-            Some(Arc::new(Link::new(text(id, MAX_ID), uri)))
+            Some(Arc::new(Hyperlink::new(text(id, MAX_ID), uri)))
         };
         self.set_ext(|e| e.link = link);
     }

@@ -146,7 +146,7 @@ impl Query {
 }
 
 /// A piece of the stream.
-pub(crate) enum Found<'a> {
+pub(crate) enum Lexeme<'a> {
     Text(&'a [u8]),
     Query {
         query: Query,
@@ -186,7 +186,7 @@ impl QueryScanner {
     pub fn sees_query(&mut self, bytes: &[u8]) -> Option<Vec<Query>> {
         let mut seen = Vec::new();
         self.scan(bytes, |f| {
-            if let Found::Query { query, .. } = f {
+            if let Lexeme::Query { query, .. } = f {
                 seen.push(query);
             }
         });
@@ -205,7 +205,7 @@ impl QueryScanner {
         std::mem::take(&mut self.held).split_off(left)
     }
 
-    pub(crate) fn scan(&mut self, bytes: &[u8], mut emit: impl FnMut(Found<'_>)) {
+    pub(crate) fn scan(&mut self, bytes: &[u8], mut emit: impl FnMut(Lexeme<'_>)) {
         if self.held.is_empty() {
             self.scan_from(bytes, &mut emit);
             return;
@@ -215,13 +215,13 @@ impl QueryScanner {
         all.extend_from_slice(bytes);
         match lex(&all) {
             Lexed::Query(n, query, rest) => {
-                emit(Found::Query { query, rest, started: left > 0 });
+                emit(Lexeme::Query { query, rest, started: left > 0 });
                 self.scan_from(&all[n..], &mut emit);
             }
             Lexed::Other(n) => {
                 let n = n.max(left);
                 if n > left {
-                    emit(Found::Text(&all[left..n]));
+                    emit(Lexeme::Text(&all[left..n]));
                 }
                 self.scan_from(&all[n..], &mut emit);
             }
@@ -232,7 +232,7 @@ impl QueryScanner {
         }
     }
 
-    fn scan_from(&mut self, bytes: &[u8], emit: &mut impl FnMut(Found<'_>)) {
+    fn scan_from(&mut self, bytes: &[u8], emit: &mut impl FnMut(Lexeme<'_>)) {
         let mut text = 0;
         let mut i = 0;
         while let Some(esc) = bytes[i..].iter().position(|&b| b == 0x1b) {
@@ -241,15 +241,15 @@ impl QueryScanner {
                 Lexed::Other(n) => i += n,
                 Lexed::Query(n, query, rest) => {
                     if i > text {
-                        emit(Found::Text(&bytes[text..i]));
+                        emit(Lexeme::Text(&bytes[text..i]));
                     }
-                    emit(Found::Query { query, rest, started: false });
+                    emit(Lexeme::Query { query, rest, started: false });
                     i += n;
                     text = i;
                 }
                 Lexed::Unfinished => {
                     if i > text {
-                        emit(Found::Text(&bytes[text..i]));
+                        emit(Lexeme::Text(&bytes[text..i]));
                     }
                     self.held = bytes[i..].to_vec();
                     return;
@@ -257,7 +257,7 @@ impl QueryScanner {
             }
         }
         if text < bytes.len() {
-            emit(Found::Text(&bytes[text..]));
+            emit(Lexeme::Text(&bytes[text..]));
         }
     }
 }

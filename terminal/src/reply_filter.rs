@@ -31,7 +31,7 @@ pub struct ReplyFilter {
     swallowing: bool,
 }
 
-enum Found {
+enum Classified {
     Answer(usize),
     Keys(usize),
     Unfinished,
@@ -90,19 +90,19 @@ impl ReplyFilter {
                 return;
             }
             match classify(rest, outstanding) {
-                Found::Answer(n) => {
+                Classified::Answer(n) => {
                     sink(true, &rest[..n]);
                     rest = &rest[n..];
                 }
-                Found::Keys(n) => {
+                Classified::Keys(n) => {
                     sink(false, &rest[..n]);
                     rest = &rest[n..];
                 }
-                Found::Unfinished => {
+                Classified::Unfinished => {
                     self.held = rest.to_vec();
                     return;
                 }
-                Found::Endless => self.swallowing = true,
+                Classified::Endless => self.swallowing = true,
             }
             if self.swallowing {
                 sink(true, &rest[..2]);
@@ -141,35 +141,35 @@ pub(crate) fn answer(bytes: &[u8]) -> Option<usize> {
         return None;
     }
     match classify(bytes, &mut Outstanding::default()) {
-        Found::Answer(n) => Some(n),
-        Found::Keys(_) | Found::Unfinished | Found::Endless => None,
+        Classified::Answer(n) => Some(n),
+        Classified::Keys(_) | Classified::Unfinished | Classified::Endless => None,
     }
 }
 
 /// At an ESC.
-fn classify(bytes: &[u8], outstanding: &mut Outstanding) -> Found {
+fn classify(bytes: &[u8], outstanding: &mut Outstanding) -> Classified {
     match bytes.get(1) {
-        None => Found::Unfinished,
+        None => Classified::Unfinished,
         Some(b'[') => {
             let body = &bytes[2..];
             let Some(n) = body.iter().position(|b| !(0x20..=0x3f).contains(b)) else {
                 return if bytes.len() >= ReplyFilter::MAX_HELD {
-                    Found::Keys(bytes.len())
+                    Classified::Keys(bytes.len())
                 } else {
-                    Found::Unfinished
+                    Classified::Unfinished
                 };
             };
             let last = body[n];
             if !(0x40..=0x7e).contains(&last) {
-                return Found::Keys(2 + n);
+                return Classified::Keys(2 + n);
             }
             match Csi::parse(&body[..n], last) {
-                Some(csi) if is_answer(&csi, outstanding) => Found::Answer(3 + n),
-                _ => Found::Keys(3 + n),
+                Some(csi) if is_answer(&csi, outstanding) => Classified::Answer(3 + n),
+                _ => Classified::Keys(3 + n),
             }
         }
         Some(kind @ (b']' | b'P' | b'_')) => string(bytes, *kind),
-        Some(_) => Found::Keys(1),
+        Some(_) => Classified::Keys(1),
     }
 }
 
@@ -200,23 +200,23 @@ fn is_answer(csi: &Csi<'_>, outstanding: &mut Outstanding) -> bool {
 }
 
 /// An OSC, DCS or APC at the start of `bytes`.
-fn string(bytes: &[u8], kind: u8) -> Found {
+fn string(bytes: &[u8], kind: u8) -> Classified {
     let body = &bytes[2..];
     let end = body.iter().position(|b| matches!(b, 7 | 0x18 | 0x1a | 0x1b));
     let head = &body[..end.unwrap_or(body.len())];
     let Some(sure) = starts_answer(kind, head, end.is_some()) else {
         // Alt-], Alt-P or Alt-_, and then other keys.
-        return Found::Keys(2);
+        return Classified::Keys(2);
     };
     match end {
-        None if bytes.len() < ReplyFilter::MAX_HELD => Found::Unfinished,
-        None if sure => Found::Endless,
-        None => Found::Keys(2),
+        None if bytes.len() < ReplyFilter::MAX_HELD => Classified::Unfinished,
+        None if sure => Classified::Endless,
+        None => Classified::Keys(2),
         Some(n) => match (body[n], body.get(n + 1)) {
-            (7, _) if sure => Found::Answer(3 + n),
-            (0x1b, Some(b'\\')) if sure => Found::Answer(4 + n),
-            (0x1b, None) => Found::Unfinished,
-            _ => Found::Keys(2),
+            (7, _) if sure => Classified::Answer(3 + n),
+            (0x1b, Some(b'\\')) if sure => Classified::Answer(4 + n),
+            (0x1b, None) => Classified::Unfinished,
+            _ => Classified::Keys(2),
         },
     }
 }

@@ -53,14 +53,14 @@ impl Terminal {
 
 /// A place that goes with the text around it.
 #[derive(Clone, Copy)]
-struct Place {
+struct Anchor {
     x: usize,
     y: usize,
     /// Past its column: the last one was written, and the next character goes behind it.
     past: bool,
 }
 
-impl Place {
+impl Anchor {
     fn of(c: &Cursor) -> Self {
         Self { x: c.x.into(), y: c.y.into(), past: c.pending }
     }
@@ -88,11 +88,11 @@ impl Model {
         self.last = None;
         // The old cells and the new ones, each looked at a few times.
         self.spend(4 * (self.cells() + usize::from(size.cols) * usize::from(size.rows)));
-        let saved = Place::of(&self.primary.saved.cursor);
+        let saved = Anchor::of(&self.primary.saved.cursor);
         // The cursor that belongs to the primary screen comes first.
         let mut places = match self.alternate {
             Some(_) => [saved, saved],
-            None => [Place::of(&self.cursor), saved],
+            None => [Anchor::of(&self.cursor), saved],
         };
         self.reflow(size, &mut places);
         let saved = &mut self.primary.saved.cursor;
@@ -130,7 +130,7 @@ impl Model {
         self.sweep();
     }
 
-    fn reflow(&mut self, size: Size, places: &mut [Place; 2]) {
+    fn reflow(&mut self, size: Size, places: &mut [Anchor; 2]) {
         let cols = usize::from(size.cols);
         let height = usize::from(size.rows);
         let mut old = std::mem::take(&mut self.primary.rows);

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::cell::{Cell, Clusters};
 use crate::measure::is_own_width;
 use crate::row::Row;
-use crate::style::{Color, ColorKind, Ext, ExtTable, Link, Style, attr};
+use crate::style::{Color, ColorKind, Ext, ExtTable, Hyperlink, Style, attr};
 
 /// Bytes the scrollback of one terminal may take, its bookkeeping included.
 pub const MAX_SCROLLBACK_BYTES: usize = 4 << 20;
@@ -348,7 +348,7 @@ fn encode_color(c: Color, out: &mut Vec<u8>) {
 
 /// The links of a row while it is encoded.
 struct Links {
-    last: Option<Arc<Link>>,
+    last: Option<Arc<Hyperlink>>,
     room: usize,
 }
 
@@ -402,7 +402,7 @@ pub(crate) struct Run<'a> {
 pub(crate) struct Runs<'a> {
     rest: &'a [u8],
     styled: bool,
-    link: Option<Arc<Link>>,
+    link: Option<Arc<Hyperlink>>,
     /// As [`Notes::bytes`](crate::notes::Notes::bytes) gave them.
     pub(crate) notes: &'a [u8],
 }
@@ -475,7 +475,7 @@ impl<'a> Runs<'a> {
             ext.underline = self.color()?;
         }
         if flags & LINK != 0 {
-            self.link = Some(Arc::new(Link::new(self.string()?, self.string()?)));
+            self.link = Some(Arc::new(Hyperlink::new(self.string()?, self.string()?)));
         }
         if flags & (LINK | SAME_LINK) != 0 {
             ext.link.clone_from(&self.link);

@@ -102,7 +102,7 @@ impl Style {
 
 /// A hyperlink (OSC 8).
 #[derive(Clone, PartialEq, Eq, Debug)]
-pub(crate) struct Link {
+pub(crate) struct Hyperlink {
     /// Of both texts, made once: they are long, and looked up with each change of the pen.
     hash: u64,
     /// The `id=` parameter; empty if none was given.
@@ -111,7 +111,7 @@ pub(crate) struct Link {
     pub(crate) uri: String,
 }
 
-impl Link {
+impl Hyperlink {
     pub(crate) fn new(id: String, uri: String) -> Self {
         let mut hasher = DefaultHasher::new();
         (&id, &uri).hash(&mut hasher);
@@ -130,7 +130,7 @@ pub(crate) struct Ext {
     /// SGR 58.
     pub(crate) underline: Color,
     /// OSC 8.
-    pub(crate) link: Option<Arc<Link>>,
+    pub(crate) link: Option<Arc<Hyperlink>>,
 }
 
 impl Hash for Ext {
@@ -248,7 +248,7 @@ impl ExtTable {
             + self.entries.capacity() * size_of::<Ext>()
             + self.free.capacity() * 2
             + self.index.capacity() * (size_of::<(Ext, u16)>() + 1)
-            + self.index.len() * size_of::<Link>()
+            + self.index.len() * size_of::<Hyperlink>()
     }
 
     pub(crate) fn len(&self) -> usize {

@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use crate::Size;
-use crate::asks::Heard;
+use crate::asks::KnownColors;
 use crate::cell::{Cell, Clusters};
 use crate::charset::Charset;
 use crate::images::Images;
@@ -94,7 +94,7 @@ pub(crate) struct Model {
     pub(crate) shell: Option<ShellState>,
     pub(crate) bells: u64,
     /// What a terminal that shows it said of itself.
-    pub(crate) heard: Heard,
+    pub(crate) heard: KnownColors,
     pub(crate) images: Images,
     /// What the terminal is like whose user leads.
     pub(crate) traits: Traits,
@@ -139,7 +139,7 @@ impl Model {
             cwd_path: None,
             shell: None,
             bells: 0,
-            heard: Heard::default(),
+            heard: KnownColors::default(),
             images: Images::default(),
             traits: Traits::default(),
             size_asks: 0,

@@ -264,13 +264,13 @@ const LOOK: Duration = Duration::from_secs(1);
 
 /// The configuration as long as the manager runs. One that became wrong changes nothing but what is said of it.
 #[derive(Debug)]
-pub struct Live {
+pub struct WatchedConfig {
     now: RefCell<Rc<Config>>,
     stamp: RefCell<Stamp>,
     wrong: RefCell<Option<Error>>,
 }
 
-impl Live {
+impl WatchedConfig {
     /// Reads the file, if there is one.
     ///
     /// # Errors
@@ -446,7 +446,7 @@ mod tests {
             std::fs::write(&new, text).unwrap();
             std::fs::rename(&new, &paths.config).unwrap();
         };
-        let live = Live::open(&paths).unwrap();
+        let live = WatchedConfig::open(&paths).unwrap();
         assert_eq!(*live.now(), Config::default());
         write("scrollback = 7\nimages = false");
         live.look(&paths).await;

@@ -57,7 +57,7 @@ const ENDS: usize = 6;
 
 /// What comes next of what is typed.
 #[derive(Debug, PartialEq, Eq)]
-enum Next {
+enum NextKey {
     /// So many bytes are the detach key.
     Press(usize),
     /// It is held down.
@@ -104,8 +104,8 @@ impl Keys {
         if self.held_until().is_some_and(|at| now_ms >= at) {
             let held = std::mem::take(&mut self.held);
             let next = match self.key {
-                Some(key) if held == [key] => Next::Press(1),
-                _ => Next::Other(held.len()),
+                Some(key) if held == [key] => NextKey::Press(1),
+                _ => NextKey::Other(held.len()),
             };
             if self.take(&next, &held, now_ms, &mut out) {
                 return Typed::Leave(out);
@@ -137,9 +137,9 @@ impl Keys {
             let next = match self.key {
                 Some(key) => look(rest, key),
                 // Where the paste begins is known all the same.
-                None => Next::Other(rest.iter().position(|b| *b == b'~').map_or(rest.len(), |n| n + 1)),
+                None => NextKey::Other(rest.iter().position(|b| *b == b'~').map_or(rest.len(), |n| n + 1)),
             };
-            if next == Next::Unfinished {
+            if next == NextKey::Unfinished {
                 (self.held, self.held_at) = (rest.to_vec(), now_ms);
                 break;
             }
@@ -147,7 +147,10 @@ impl Keys {
                 self.swallow(rest);
                 return Typed::Leave(out);
             }
-            let (Next::Press(n) | Next::Repeat(n) | Next::Release(n) | Next::Other(n)) = next else { break };
+            let (NextKey::Press(n) | NextKey::Repeat(n) | NextKey::Release(n) | NextKey::Other(n)) = next
+            else {
+                break;
+            };
             rest = &rest[n..];
         }
         Typed::Bytes(out)
@@ -162,21 +165,21 @@ impl Keys {
     }
 
     /// Acts on what `bytes` begin with. Says whether to leave.
-    fn take(&mut self, next: &Next, bytes: &[u8], now_ms: u64, out: &mut Vec<u8>) -> bool {
+    fn take(&mut self, next: &NextKey, bytes: &[u8], now_ms: u64, out: &mut Vec<u8>) -> bool {
         let length = match *next {
-            Next::Press(_) if self.pressed_at.is_none() => {
+            NextKey::Press(_) if self.pressed_at.is_none() => {
                 self.pressed_at = Some(now_ms);
                 return false;
             }
             // A finger that stays on it has not pressed it twice.
-            Next::Repeat(_) if self.pressed_at.is_some() => return false,
-            Next::Other(_) if self.pressed_at.is_some() => return true,
-            Next::Press(n) => {
+            NextKey::Repeat(_) if self.pressed_at.is_some() => return false,
+            NextKey::Other(_) if self.pressed_at.is_some() => return true,
+            NextKey::Press(n) => {
                 self.pressed_at = None;
                 n
             }
-            Next::Repeat(n) | Next::Release(n) | Next::Other(n) => n,
-            Next::Unfinished => return false,
+            NextKey::Repeat(n) | NextKey::Release(n) | NextKey::Other(n) => n,
+            NextKey::Unfinished => return false,
         };
         let passed = &bytes[..length];
         self.paste.passed(passed);
@@ -209,34 +212,34 @@ impl Paste {
 }
 
 /// What `bytes`, of which there is at least one, begin with. Decided by the bytes and not by where they end.
-fn look(bytes: &[u8], key: u8) -> Next {
+fn look(bytes: &[u8], key: u8) -> NextKey {
     match bytes {
-        [0x1b] => Next::Unfinished,
+        [0x1b] => NextKey::Unfinished,
         // Escape, as the detach key: what follows tells it from a longer key.
-        [0x1b, 0x1b, ..] if key == 0x1b => Next::Press(1),
-        [0x1b, 0x1b, ..] => Next::Other(1),
+        [0x1b, 0x1b, ..] if key == 0x1b => NextKey::Press(1),
+        [0x1b, 0x1b, ..] => NextKey::Other(1),
         // With Alt held it is another key.
-        [0x1b, second, ..] if *second == key => Next::Other(2),
+        [0x1b, second, ..] if *second == key => NextKey::Other(2),
         [0x1b, b'[', body @ ..] => {
             let numbers = body.iter().take(ENCODING_MAX).take_while(|b| matches!(b, b'0'..=b';')).count();
             match body.get(numbers) {
-                _ if numbers == ENCODING_MAX => Next::Other(2 + numbers),
-                None => Next::Unfinished,
+                _ if numbers == ENCODING_MAX => NextKey::Other(2 + numbers),
+                None => NextKey::Unfinished,
                 Some(last @ (b'u' | b'~')) => {
                     let length = 3 + numbers;
                     match event(&body[..numbers], *last, key) {
-                        Some(3) => Next::Release(length),
-                        Some(2) => Next::Repeat(length),
-                        Some(_) => Next::Press(length),
-                        None => Next::Other(length),
+                        Some(3) => NextKey::Release(length),
+                        Some(2) => NextKey::Repeat(length),
+                        Some(_) => NextKey::Press(length),
+                        None => NextKey::Other(length),
                     }
                 }
-                Some(_) => Next::Other(2 + numbers),
+                Some(_) => NextKey::Other(2 + numbers),
             }
         }
-        [0x1b, ..] => Next::Other(2),
-        [first, ..] if *first == key => Next::Press(1),
-        _ => Next::Other(bytes.iter().position(|b| *b == key || *b == 0x1b).unwrap_or(bytes.len())),
+        [0x1b, ..] => NextKey::Other(2),
+        [first, ..] if *first == key => NextKey::Press(1),
+        _ => NextKey::Other(bytes.iter().position(|b| *b == key || *b == 0x1b).unwrap_or(bytes.len())),
     }
 }
 

@@ -143,7 +143,7 @@ pub enum Outcome {
 
 /// What is seen of the session.
 #[derive(Debug, Clone, Copy)]
-pub enum Seen<'a> {
+pub enum Observed<'a> {
     /// Its model stands here after output, which counts as new, or after a screen that was there before.
     Screen {
         /// The model.
@@ -183,18 +183,18 @@ impl Wait {
     }
 
     /// Looks at what is seen. `None`: it is waited on.
-    pub fn look(&mut self, seen: Seen<'_>) -> Option<Outcome> {
+    pub fn look(&mut self, seen: Observed<'_>) -> Option<Outcome> {
         let met = match (seen, &self.until) {
-            (Seen::Ended(_), Until::Exit) => true,
-            (Seen::Ended(end), _) => return Some(Outcome::Ended(end.clone())),
-            (Seen::Gone, _) => return Some(Outcome::Gone),
-            (Seen::Screen { new, .. }, Until::Changed) => new,
-            (Seen::Screen { model, new }, Until::Text(pattern)) => {
+            (Observed::Ended(_), Until::Exit) => true,
+            (Observed::Ended(end), _) => return Some(Outcome::Ended(end.clone())),
+            (Observed::Gone, _) => return Some(Outcome::Gone),
+            (Observed::Screen { new, .. }, Until::Changed) => new,
+            (Observed::Screen { model, new }, Until::Text(pattern)) => {
                 let now = model.scrollback_len();
                 let rows = self.scrolled.replace(now).map_or(0, |before| now.saturating_sub(before));
                 (new || !self.changed) && pattern.is_in(&model.screen_text(rows, true))
             }
-            (Seen::Doing(word, since), until) if until.is_activity() => {
+            (Observed::Doing(word, since), until) if until.is_activity() => {
                 let is = match until {
                     Until::Idle => matches!(word, "done" | "quiet"),
                     Until::Working => word == "working",
@@ -207,7 +207,7 @@ impl Wait {
                 }
                 is && (!self.changed || !was || since > first_since)
             }
-            (Seen::Screen { .. } | Seen::Doing(..), _) => false,
+            (Observed::Screen { .. } | Observed::Doing(..), _) => false,
         };
         met.then_some(Outcome::Met)
     }
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn a_text_is_found_on_the_screen_across_a_broken_line_and_in_what_scrolled_by() {
         let met = |wait: &mut Wait, model: &Terminal, new| {
-            wait.look(Seen::Screen { model, new }) == Some(Outcome::Met)
+            wait.look(Observed::Screen { model, new }) == Some(Outcome::Met)
         };
         for (pattern, regex, screen, want) in [
             ("ready", false, "server ready", true),
@@ -264,7 +264,8 @@ mod tests {
     #[test]
     fn what_the_job_does_is_waited_for_by_its_word() {
         let wait = |word, changed| Wait::new(Until::named(Some(word), false, changed).unwrap(), changed);
-        let met = |wait: &mut Wait, word, since| wait.look(Seen::Doing(word, since)) == Some(Outcome::Met);
+        let met =
+            |wait: &mut Wait, word, since| wait.look(Observed::Doing(word, since)) == Some(Outcome::Met);
         for (until, doing, want) in [
             ("idle", "done", true),
             ("idle", "quiet", true),
@@ -289,13 +290,13 @@ mod tests {
     #[test]
     fn an_end_is_what_was_waited_for_or_says_why_it_never_comes() {
         let mut exit = Wait::new(Until::named(None, false, false).unwrap(), false);
-        assert_eq!(exit.look(Seen::Ended(&end())), Some(Outcome::Met));
-        assert_eq!(exit.look(Seen::Gone), Some(Outcome::Gone));
+        assert_eq!(exit.look(Observed::Ended(&end())), Some(Outcome::Met));
+        assert_eq!(exit.look(Observed::Gone), Some(Outcome::Gone));
         let mut other = text("x", false, false);
-        assert_eq!(other.look(Seen::Ended(&end())), Some(Outcome::Ended(end())));
+        assert_eq!(other.look(Observed::Ended(&end())), Some(Outcome::Ended(end())));
         let mut any = Wait::new(Until::named(None, false, true).unwrap(), true);
-        assert_eq!(any.look(Seen::Screen { model: &model("x"), new: false }), None);
-        assert_eq!(any.look(Seen::Screen { model: &model("x"), new: true }), Some(Outcome::Met));
+        assert_eq!(any.look(Observed::Screen { model: &model("x"), new: false }), None);
+        assert_eq!(any.look(Observed::Screen { model: &model("x"), new: true }), Some(Outcome::Met));
     }
 
     #[test]
@@ -314,7 +315,10 @@ mod tests {
         let mut model = Terminal::new(Size { cols: 1000, rows: 160 }, 0);
         model.feed("a".repeat(160_000).as_bytes());
         let began = std::time::Instant::now();
-        assert_eq!(text("(a*)*(a|a)*b", true, false).look(Seen::Screen { model: &model, new: true }), None);
+        assert_eq!(
+            text("(a*)*(a|a)*b", true, false).look(Observed::Screen { model: &model, new: true }),
+            None
+        );
         assert!(began.elapsed().as_secs() < 10);
     }
 }

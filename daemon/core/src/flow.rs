@@ -40,7 +40,7 @@ pub struct Skip {
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Asked {
+struct ProbeSent {
     token: u64,
     at_ms: u64,
     received: u64,
@@ -57,8 +57,8 @@ pub struct Flow {
     window: u64,
     /// What the way takes there and back when nothing waits on it.
     base_ms: Option<u64>,
-    asked: Option<Asked>,
-    last: Asked,
+    asked: Option<ProbeSent>,
+    last: ProbeSent,
     /// It was too much once: from then on more is tried by small steps.
     found: bool,
     /// How often in a row output waited too long.
@@ -68,7 +68,7 @@ pub struct Flow {
 
 impl Default for Flow {
     fn default() -> Self {
-        let last = Asked { token: MARK, at_ms: 0, received: 0, came: 0, since_ms: 0, full: false };
+        let last = ProbeSent { token: MARK, at_ms: 0, received: 0, came: 0, since_ms: 0, full: false };
         Self { window: WINDOW_FIRST, base_ms: None, asked: None, last, found: false, slow: 0, skip: None }
     }
 }
@@ -78,7 +78,7 @@ impl Flow {
     /// still fill the line, so what the way itself takes is known from before; and a way that was slow counts as slow until it
     /// proves to be fast: what comes first is a screen, and may be long.
     pub fn begin(&mut self) {
-        let Self { window, base_ms, found, skip, last: Asked { token, .. }, .. } = *self;
+        let Self { window, base_ms, found, skip, last: ProbeSent { token, .. }, .. } = *self;
         *self = Self { window: window.min(WINDOW_FIRST), base_ms, found, skip, ..Self::default() };
         self.last.token = token;
     }
@@ -116,7 +116,7 @@ impl Flow {
         }
         let full = came >= self.window / 4;
         let (token, since_ms) = ((self.last.token + 1) | MARK, self.last.at_ms);
-        self.last = Asked { token, at_ms: now_ms, received, came, since_ms, full };
+        self.last = ProbeSent { token, at_ms: now_ms, received, came, since_ms, full };
         self.asked = Some(self.last);
         Some(self.last.token)
     }
@@ -185,7 +185,7 @@ mod tests {
 
     /// A way that carries `rate` bytes a second and takes `one_way` ms, a job that always has more, and a holder that sends what
     /// it may. What is in flight is counted each millisecond.
-    struct Way {
+    struct SimulatedLine {
         rate: u64,
         one_way: u64,
         flow: Flow,
@@ -203,13 +203,13 @@ mod tests {
         age: u64,
     }
 
-    impl Way {
+    impl SimulatedLine {
         fn new(rate: u64, one_way: u64) -> Self {
             let mut flow = Flow::default();
             let granted = flow.window();
             let ping = flow.ask(0, 0).unwrap();
             let pings = VecDeque::from([(one_way, ping)]);
-            Way {
+            SimulatedLine {
                 rate,
                 one_way,
                 flow,
@@ -276,7 +276,7 @@ mod tests {
     #[test]
     fn a_flood_on_a_slow_line_waits_for_less_than_half_a_second() {
         for (rate, one_way) in [(100_000, 50), (100_000, 5), (50_000, 20), (400_000, 100), (1_000_000, 150)] {
-            let mut way = Way::new(rate, one_way);
+            let mut way = SimulatedLine::new(rate, one_way);
             // The first answer comes before all output: it was asked for before that was.
             for _ in 0..2 * one_way + 5 {
                 way.step(false);
@@ -304,7 +304,7 @@ mod tests {
     #[test]
     fn a_fast_line_is_filled_and_nothing_is_skipped() {
         for one_way in [0, 1, 20] {
-            let mut way = Way::new(100_000_000, one_way);
+            let mut way = SimulatedLine::new(100_000_000, one_way);
             for _ in 0..1_000 {
                 way.step(true);
             }
@@ -315,7 +315,7 @@ mod tests {
     #[test]
     fn a_line_that_is_not_the_bottleneck_carries_as_much_as_without_a_measure() {
         for (rate, one_way) in [(100_000_000, 3), (20_000_000, 10), (100_000_000, 40)] {
-            let mut way = Way::new(rate, one_way);
+            let mut way = SimulatedLine::new(rate, one_way);
             for _ in 0..2 * one_way + 5 {
                 way.step(false);
             }

@@ -16,7 +16,7 @@ const MAX_PEOPLE: usize = 64;
 
 /// A question on its way to a person, and where the answer goes. The receiver is gone when it is not wanted any more.
 #[derive(Debug)]
-pub struct Asked {
+pub struct PendingQuestion {
     /// The question.
     pub question: Question,
     /// Where what became of it goes.
@@ -34,11 +34,11 @@ impl std::fmt::Debug for Given {
 
 /// A person at the end of a connection.
 #[derive(Debug)]
-pub struct Person(mpsc::UnboundedSender<Asked>);
+pub struct Person(mpsc::UnboundedSender<PendingQuestion>);
 
 impl Person {
     /// A person, and what they are asked.
-    pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<Asked>) {
+    pub fn new() -> (Arc<Self>, mpsc::UnboundedReceiver<PendingQuestion>) {
         let (sender, receiver) = mpsc::unbounded_channel();
         (Arc::new(Self(sender)), receiver)
     }
@@ -48,7 +48,7 @@ impl Prompter for Person {
     fn ask(&self, question: Question) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>> {
         Box::pin(async move {
             let (answer, came) = oneshot::channel();
-            if self.0.send(Asked { question, answer }).is_err() {
+            if self.0.send(PendingQuestion { question, answer }).is_err() {
                 return Answer::Nobody;
             }
             match came.await {

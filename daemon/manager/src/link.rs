@@ -52,7 +52,7 @@ impl Owned for OwnedFrame {
 
 /// What there is of a stream on this side.
 #[derive(Debug)]
-struct Stream {
+struct StreamEnd {
     sink: Rc<dyn FrameSink>,
     /// What goes out over its own connection, if it has one.
     own: Option<OutQueue>,
@@ -67,7 +67,7 @@ pub struct Link {
     /// Its deadline may be nearer than it was.
     hurry: Notify,
     out: OutQueue,
-    streams: RefCell<HashMap<StreamId, Stream>>,
+    streams: RefCell<HashMap<StreamId, StreamEnd>>,
     ids: Rc<StreamIds>,
     /// The way to holders' sockets; gone with the link.
     sockets: RefCell<Option<Rc<dyn Sockets>>>,
@@ -217,7 +217,7 @@ impl Link {
     /// Opens a stream to a job's holder; its frames go to `sink`. `None` when the link has no room for it or has ended.
     pub fn open(&self, job_id: String, sink: Rc<dyn FrameSink>) -> Option<StreamId> {
         let id = self.ids.next();
-        self.streams.borrow_mut().insert(id, Stream { sink, own: None });
+        self.streams.borrow_mut().insert(id, StreamEnd { sink, own: None });
         self.handle(Event::Open(id, job_id));
         self.let_go_of(id);
         self.route(id).map(|_| id)
@@ -235,7 +235,7 @@ impl Link {
             }
         };
         let (id, own) = (self.ids.next(), OutQueue::new());
-        self.streams.borrow_mut().insert(id, Stream { sink, own: Some(own.clone()) });
+        self.streams.borrow_mut().insert(id, StreamEnd { sink, own: Some(own.clone()) });
         self.handle(Event::Joined(id));
         self.let_go_of(id);
         self.route(id)?;

@@ -15,7 +15,7 @@ use crate::upkeep::maintain;
 use crate::verbs::connect::link_doc;
 use sessd_base::asking::Asking;
 use sessd_base::clock;
-use sessd_base::config::Live;
+use sessd_base::config::WatchedConfig;
 use sessd_base::instance_lock::InstanceLock;
 use sessd_base::paths::Paths;
 use sessd_core::Record;
@@ -48,7 +48,7 @@ pub struct Manager {
     /// Where everything is.
     pub paths: Paths,
     /// The configuration.
-    pub config: Live,
+    pub config: WatchedConfig,
     /// The records.
     pub store: Store,
     /// Where people come in.
@@ -84,7 +84,7 @@ impl Manager {
     pub async fn start(
         images: &'static [AgentImage],
         paths: Paths,
-        config: Live,
+        config: WatchedConfig,
         store: Store,
         lock: Rc<InstanceLock>,
     ) -> Result<Rc<Self>> {

@@ -6,7 +6,7 @@ use crate::log;
 use crate::manager::Manager;
 use crate::store::Store;
 use sessd_base::clock;
-use sessd_base::config::Live;
+use sessd_base::config::WatchedConfig;
 use sessd_base::instance_lock::{self, Health, InstanceLock, Owner, Taken};
 use sessd_base::out;
 use sessd_base::paths::Paths;
@@ -38,7 +38,7 @@ fn run_inner(paths: Paths, images: &'static [AgentImage], announce: bool) -> Res
     process::check_descriptor_limit()?;
     paths.make()?;
     let log = log::start(&paths.log)?;
-    let config = Live::open(&paths)?;
+    let config = WatchedConfig::open(&paths)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build_local(LocalOptions::default())

@@ -137,14 +137,14 @@ impl New {
 
 /// A question that a login puts to the person here.
 #[derive(Debug)]
-pub(crate) struct Asked {
+pub(crate) struct LoginQuestion {
     pub(crate) wish: u64,
     pub(crate) id: u64,
     pub(crate) question: Question,
     editor: Editor,
 }
 
-impl Asked {
+impl LoginQuestion {
     pub(crate) fn new(wish: u64, id: u64, question: Question) -> Self {
         Self { wish, id, question, editor: Editor::default() }
     }
@@ -229,7 +229,7 @@ mod tests {
     fn a_password_is_not_seen_and_can_be_declined() {
         let question =
             |echo| Question { host: "box".into(), text: String::new(), prompt: "Password:".into(), echo };
-        let mut asked = Asked::new(1, 2, question(false));
+        let mut asked = LoginQuestion::new(1, 2, question(false));
         for c in "hunter2x".chars() {
             assert!(asked.input(&Input::Key(Key::Char(c))).is_none());
         }
@@ -237,7 +237,7 @@ mod tests {
         assert_eq!(asked.shown(), "");
         let answer = asked.input(&Input::Key(Key::Enter)).unwrap().unwrap();
         assert_eq!(answer.as_str(), "hunter2");
-        let mut asked = Asked::new(1, 2, question(true));
+        let mut asked = LoginQuestion::new(1, 2, question(true));
         asked.input(&Input::Paste("yes".into()));
         assert_eq!(asked.shown(), "yes");
         assert!(matches!(asked.input(&Input::Key(Key::Escape)), Some(None)));

@@ -20,7 +20,7 @@ const READ_MAX: usize = 64 * 1024;
 const ATTEMPTS: usize = 4;
 
 /// What a manager says.
-enum Heard {
+enum FromManager {
     Event(String),
     Reply(Reply),
     Question(m::Question),
@@ -60,19 +60,19 @@ impl Line {
     }
 
     /// The next frame that was read, if there is a whole one and it is any of ours.
-    fn hear(&mut self) -> Result<Option<Heard>> {
+    fn hear(&mut self) -> Result<Option<FromManager>> {
         let Some(raw) = self.client.decoder.next_frame().map_err(broken)? else { return Ok(None) };
         Ok(Some(match raw.parse().map_err(broken)? {
             Frame::Hello(theirs) => {
                 greeted(&theirs)?;
-                Heard::Nothing
+                FromManager::Nothing
             }
             Frame::Close(close) => return Err(Error::failed(close.detail, "try again")),
-            Frame::Event(event) => Heard::Event(event.json),
-            Frame::Reply(reply) => Heard::Reply(reply),
-            Frame::Question(asked) => Heard::Question(asked),
-            Frame::QuestionOver(over) => Heard::QuestionOver(over.id),
-            _ => Heard::Nothing,
+            Frame::Event(event) => FromManager::Event(event.json),
+            Frame::Reply(reply) => FromManager::Reply(reply),
+            Frame::Question(asked) => FromManager::Question(asked),
+            Frame::QuestionOver(over) => FromManager::QuestionOver(over.id),
+            _ => FromManager::Nothing,
         }))
     }
 
@@ -190,11 +190,11 @@ impl News {
         while let Some(heard) = self.line.hear()? {
             let event = match heard {
                 // What cannot be read is of a newer manager: the list has what it was about.
-                Heard::Event(json) => serde_json::from_str::<docs::Event>(&json).ok().map(|event| {
+                FromManager::Event(json) => serde_json::from_str::<docs::Event>(&json).ok().map(|event| {
                     self.stopping |= matches!(event.what, docs::event::What::Manager { .. });
                     Event::Told(event)
                 }),
-                Heard::Reply(reply) => self.reply(reply)?,
+                FromManager::Reply(reply) => self.reply(reply)?,
                 _ => None,
             };
             if event.is_some() {
@@ -316,11 +316,11 @@ impl Errand {
         let Some(line) = &mut self.line else { return Ok(None) };
         while let Some(heard) = line.hear()? {
             match heard {
-                Heard::Question(asked) => {
+                FromManager::Question(asked) => {
                     return Ok(Some(Event::Asked(self.number, asked.id, question::from_message(&asked))));
                 }
-                Heard::QuestionOver(id) => return Ok(Some(Event::AskedNoMore(self.number, id))),
-                Heard::Reply(Reply { answer: Some(Answer::Error(error)), .. }) => {
+                FromManager::QuestionOver(id) => return Ok(Some(Event::AskedNoMore(self.number, id))),
+                FromManager::Reply(Reply { answer: Some(Answer::Error(error)), .. }) => {
                     let error = Error::from(error);
                     // The first manager did it before it died.
                     let done = self.attempts > 1 && error.kind == Kind::NoSuchSession;
@@ -329,7 +329,7 @@ impl Errand {
                     }
                     return Err(error);
                 }
-                Heard::Reply(Reply { answer: Some(Answer::Json(part)), more, .. }) => {
+                FromManager::Reply(Reply { answer: Some(Answer::Json(part)), more, .. }) => {
                     self.document.push_str(&part);
                     if !more {
                         let session = match &self.act {

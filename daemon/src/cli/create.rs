@@ -281,7 +281,7 @@ fn how_it_ended(paths: &Paths, id: &str, end: &EndDoc) -> String {
 }
 
 /// What came of a view.
-pub(super) struct Seen {
+pub(super) struct ViewOutcome {
     /// What the program ends with.
     pub(super) code: u8,
     /// In one line, in brackets.
@@ -317,7 +317,7 @@ fn view(paths: &Paths, request: Request, session: &SessionDoc, json: bool) -> Re
 ///
 /// # Errors
 /// Why it cannot be shown.
-pub(super) fn look(paths: &Paths, request: Request, session: &SessionDoc, json: bool) -> Result<Seen> {
+pub(super) fn look(paths: &Paths, request: Request, session: &SessionDoc, json: bool) -> Result<ViewOutcome> {
     let config = Config::load(paths)?;
     let id = request.session.clone();
     let key = config.detach_key.filter(|_| !request.no_detach_key);
@@ -334,16 +334,16 @@ pub(super) fn look(paths: &Paths, request: Request, session: &SessionDoc, json: 
                 why if why.is_empty() => format!("[detached from {label}]"),
                 why => format!("[detached from {label}: {why}]"),
             };
-            Seen { code: 0, said: Some(said), document, left: Left::Detached }
+            ViewOutcome { code: 0, said: Some(said), document, left: Left::Detached }
         }
         Outcome::Ended(label, end) => {
             let said = format!("[{}: {}]", short(&label), how_it_ended(paths, &id, &end));
             let document = outcome_document("ended", &id, session, json!(end));
-            Seen { code: end.exit_code(), said: Some(said), document, left: Left::Ended }
+            ViewOutcome { code: end.exit_code(), said: Some(said), document, left: Left::Ended }
         }
         Outcome::Signal(signal) => {
             let document = outcome_document("signal", &id, session, json!(null));
-            Seen { code: (128 + signal) as u8, said: None, document, left: Left::Signal }
+            ViewOutcome { code: (128 + signal) as u8, said: None, document, left: Left::Signal }
         }
     })
 }

@@ -92,14 +92,14 @@ fn connect_if_it_runs(paths: &Paths) -> Result<Option<Client>> {
 /// Stops the manager and waits until it is gone. None running is as good.
 fn stop(paths: &Paths, restart: bool) -> Result<()> {
     match ask_to_stop(paths, restart)? {
-        Asked::Stops(pid) => wait_gone(paths, pid, restart, ENDS),
-        Asked::Nobody => match instance_lock::owner(paths) {
+        StopAnswer::Stops(pid) => wait_gone(paths, pid, restart, ENDS),
+        StopAnswer::Nobody => match instance_lock::owner(paths) {
             Owner::Nobody => Ok(()),
             Owner::Process(pid) => end(paths, pid, restart),
             Owner::Elsewhere(_) => Err(sessd_client::connect::no_answer(paths)),
         },
         // It greeted as a manager does, and no other has the lock.
-        Asked::Foreign(pid, error) => match instance_lock::owner(paths) {
+        StopAnswer::Foreign(pid, error) => match instance_lock::owner(paths) {
             Owner::Process(other) if other == pid => end(paths, pid, restart),
             Owner::Nobody => {
                 let signalled = Pid::from_raw(pid)
@@ -109,14 +109,14 @@ fn stop(paths: &Paths, restart: bool) -> Result<()> {
             _ => Err(error),
         },
         // By evidence that it is ours: whoever listens on a socket may be anybody.
-        Asked::Silent(error) => match instance_lock::owner(paths) {
+        StopAnswer::Silent(error) => match instance_lock::owner(paths) {
             Owner::Process(pid) => end(paths, pid, restart),
             _ => Err(error),
         },
     }
 }
 
-enum Asked {
+enum StopAnswer {
     Nobody,
     /// It was told, and is or was this process.
     Stops(i32),
@@ -125,20 +125,20 @@ enum Asked {
     Silent(Error),
 }
 
-fn ask_to_stop(paths: &Paths, restart: bool) -> Result<Asked> {
+fn ask_to_stop(paths: &Paths, restart: bool) -> Result<StopAnswer> {
     let mut client = match Client::connect_running(paths) {
         Ok(Some(client)) => client,
-        Ok(None) => return Ok(Asked::Nobody),
-        Err(error) => return Ok(Asked::Silent(error)),
+        Ok(None) => return Ok(StopAnswer::Nobody),
+        Err(error) => return Ok(StopAnswer::Silent(error)),
     };
     let pid = client.peer();
     match client.ask(Act::DaemonStop(m::Stop { restart })) {
-        Ok(_) => Ok(Asked::Stops(pid)),
+        Ok(_) => Ok(StopAnswer::Stops(pid)),
         // One that does not understand us understands a signal, and one that went away has stopped.
-        Err(error) if error.kind == Kind::VersionSkew => Ok(Asked::Foreign(pid, error)),
-        Err(_) if client.is_gone() => Ok(Asked::Stops(pid)),
+        Err(error) if error.kind == Kind::VersionSkew => Ok(StopAnswer::Foreign(pid, error)),
+        Err(_) if client.is_gone() => Ok(StopAnswer::Stops(pid)),
         // One that says nothing, or closes without an answer because it has room for nobody more.
-        Err(error) => Ok(Asked::Silent(error)),
+        Err(error) => Ok(StopAnswer::Silent(error)),
     }
 }
 

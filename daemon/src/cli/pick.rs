@@ -1,6 +1,6 @@
 //! The picker, and the sessions that are shown from it: `sessd` alone, `sessd pick`, `attach` without a name.
 
-use super::create::{self, Left, Seen};
+use super::create::{self, Left, ViewOutcome};
 use super::verbs::{again, ask, known};
 use super::{complete, done};
 use crate::view::attach::Request;
@@ -104,7 +104,7 @@ pub(super) fn choose(paths: &Paths, request: &dyn Fn(String) -> Request) -> Resu
 }
 
 /// Shows a session; `None`: it has ended, and nobody wants it to begin again.
-fn show(paths: &Paths, id: String, request: &dyn Fn(String) -> Request) -> Result<Option<Seen>> {
+fn show(paths: &Paths, id: String, request: &dyn Fn(String) -> Request) -> Result<Option<ViewOutcome>> {
     let (_, shown) = known(paths, &id)?;
     if shown.session.end.is_some() {
         if !done::show(paths, &shown)? {

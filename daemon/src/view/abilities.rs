@@ -6,7 +6,7 @@ use termini::{BoolCapability, NumberCapability, StringCapability, TermInfo, Valu
 
 /// What a manager is told of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Told {
+pub struct TerminalReport {
     /// Colours; none: all there are.
     pub colours: Option<u32>,
     /// Bits of [`lacks`].
@@ -14,7 +14,7 @@ pub struct Told {
 }
 
 /// Of this process's terminal. `wide`: it shows more than ASCII.
-pub fn here(wide: bool) -> Told {
+pub fn here(wide: bool) -> TerminalReport {
     let var = |name: &str| std::env::var(name).ok();
     let term = var("TERM").unwrap_or_default();
     let entry = folders(&var).into_iter().find_map(|folder| read(&folder, &term));
@@ -73,13 +73,13 @@ fn facts(entry: &TermInfo) -> Facts {
 }
 
 /// `entry`: what the terminal's entry says; none: there is none, as on a host that does not know it.
-fn of(term: &str, entry: Option<Facts>, colorterm: Option<&str>, wide: bool) -> Told {
+fn of(term: &str, entry: Option<Facts>, colorterm: Option<&str>, wide: bool) -> TerminalReport {
     let direct = matches!(colorterm, Some("truecolor" | "24bit"));
     // Those that nobody has an entry of are of today, and speak as an xterm does.
     let named = |n: u32| Facts { colours: n, direct: false, lacks: 0 };
     let facts = entry.unwrap_or_else(|| named(if term.contains("256") || direct { 256 } else { 16 }));
     let colours = if direct || facts.direct || facts.colours > 256 { None } else { Some(facts.colours) };
-    Told { colours, lacks: facts.lacks | if wide { 0 } else { lacks::UNICODE } }
+    TerminalReport { colours, lacks: facts.lacks | if wide { 0 } else { lacks::UNICODE } }
 }
 
 #[cfg(test)]
@@ -89,7 +89,7 @@ mod tests {
     #[test]
     fn a_terminal_is_asked_for_no_more_than_its_entry_says() {
         let entry = |colours, direct, lacks| Some(Facts { colours, direct, lacks });
-        let told = |colours, lacks| Told { colours, lacks };
+        let told = |colours, lacks| TerminalReport { colours, lacks };
         for (term, facts, colorterm, wide, want) in [
             ("xterm-256color", entry(256, false, 0), None, true, told(Some(256), 0)),
             ("xterm-256color", entry(256, false, 0), Some("truecolor"), true, told(None, 0)),

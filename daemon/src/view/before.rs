@@ -48,7 +48,7 @@ pub(super) struct Before {
     row: u16,
 }
 
-enum Found {
+enum Recognized {
     Answer(usize, Question, Vec<u8>),
     /// It may become one.
     Beginning,
@@ -215,7 +215,7 @@ impl Before {
             rest = &rest[esc..];
             let column = Question::Column(self.columns.len() as u8);
             match answer(rest, self.open.contains(&column).then_some((column, self.row))) {
-                Found::Answer(length, question, value) if self.open.remove(&question) => {
+                Recognized::Answer(length, question, value) if self.open.remove(&question) => {
                     match question {
                         Question::Column(_) => {
                             let column = std::str::from_utf8(&value).ok().and_then(|n| n.parse::<u16>().ok());
@@ -226,7 +226,7 @@ impl Before {
                     }
                     rest = &rest[length..];
                 }
-                Found::Beginning => {
+                Recognized::Beginning => {
                     (self.held, self.held_at) = (rest.to_vec(), now_ms);
                     return out;
                 }
@@ -243,12 +243,12 @@ impl Before {
 
 /// At an ESC: an answer, with what it says in the words to say it again.
 /// `column`: what a cursor report of that row would answer.
-fn answer(bytes: &[u8], column: Option<(Question, u16)>) -> Found {
+fn answer(bytes: &[u8], column: Option<(Question, u16)>) -> Recognized {
     let kind = match bytes.get(1) {
-        None => return Found::Beginning,
-        Some(b'[') => return column.map_or(Found::None, |(column, row)| report(bytes, column, row)),
+        None => return Recognized::Beginning,
+        Some(b'[') => return column.map_or(Recognized::None, |(column, row)| report(bytes, column, row)),
         Some(kind @ (b'P' | b']')) => *kind,
-        Some(_) => return Found::None,
+        Some(_) => return Recognized::None,
     };
     let body = &bytes[2..bytes.len().min(ANSWER_MAX)];
     let end = body.iter().position(|b| matches!(b, ..0x20 | 0x7f..));
@@ -258,14 +258,14 @@ fn answer(bytes: &[u8], column: Option<(Question, u16)>) -> Found {
         _ => text.first().is_none_or(|b| matches!(b, b'4' | b'1')),
     };
     if !may_be {
-        return Found::None;
+        return Recognized::None;
     }
     let length = match end.map(|n| (n, body[n], body.get(n + 1))) {
-        None if body.len() + 2 < ANSWER_MAX => return Found::Beginning,
-        Some((_, 0x1b, None)) => return Found::Beginning,
+        None if body.len() + 2 < ANSWER_MAX => return Recognized::Beginning,
+        Some((_, 0x1b, None)) => return Recognized::Beginning,
         Some((n, 0x07, _)) if kind == b']' => n + 3,
         Some((n, 0x1b, Some(b'\\'))) => n + 4,
-        _ => return Found::None,
+        _ => return Recognized::None,
     };
     let text = std::str::from_utf8(text).unwrap_or("");
     let color = |spec: &str| {
@@ -291,23 +291,23 @@ fn answer(bytes: &[u8], column: Option<(Question, u16)>) -> Found {
             None => None,
         },
     };
-    found.map_or(Found::None, |(question, value)| Found::Answer(length, question, value))
+    found.map_or(Recognized::None, |(question, value)| Recognized::Answer(length, question, value))
 }
 
 /// A cursor report of the row that was asked in; of the first row it would be a key.
-fn report(bytes: &[u8], column: Question, asked_in: u16) -> Found {
+fn report(bytes: &[u8], column: Question, asked_in: u16) -> Recognized {
     let body = &bytes[2..bytes.len().min(ANSWER_MAX)];
     match body.iter().position(|b| !(b.is_ascii_digit() || *b == b';')) {
-        None if body.len() + 2 < ANSWER_MAX => Found::Beginning,
+        None if body.len() + 2 < ANSWER_MAX => Recognized::Beginning,
         Some(n) if body[n] == b'R' => match body[..n].split(|b| *b == b';').collect::<Vec<_>>()[..] {
             [row, columns]
                 if asked_in > 1 && row == asked_in.to_string().as_bytes() && !columns.is_empty() =>
             {
-                Found::Answer(n + 3, column, columns.to_vec())
+                Recognized::Answer(n + 3, column, columns.to_vec())
             }
-            _ => Found::None,
+            _ => Recognized::None,
         },
-        _ => Found::None,
+        _ => Recognized::None,
     }
 }
 

@@ -32,7 +32,7 @@ use tokio::{io::BufReader, process::Child, sync::oneshot, task::JoinHandle, time
 
 use channel::{Channel, ChannelSource};
 use handler::{Client, Stop};
-use heard::Heard;
+use heard::NotedStream;
 use sessd_base::turn::Turns;
 use streams::{BoxedStream, Guarded, Socket, os_words, proxy, tcp};
 
@@ -254,7 +254,7 @@ async fn handshake(
         let (sender, receiver) = oneshot::channel();
         *stop = Some(sender);
         // The library reads the length of a packet and then the packet.
-        let inner = Heard::new(Guarded { inner, stop: Some(receiver) }, notes.clone());
+        let inner = NotedStream::new(Guarded { inner, stop: Some(receiver) }, notes.clone());
         let stream = Turns::new(BufReader::with_capacity(READ, inner));
         client::connect_stream(config, stream, client).await.map_err(|e| handshake_failure(host, e, &notes))
     };

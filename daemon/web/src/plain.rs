@@ -27,14 +27,14 @@ pub(crate) struct Wanted {
     every: u32,
 }
 
-struct Screen {
+struct PlainScreen {
     label: String,
     host: String,
     text: String,
     note: Option<String>,
 }
 
-fn look(paths: &Paths, session: &str, lines: usize) -> Result<Screen> {
+fn look(paths: &Paths, session: &str, lines: usize) -> Result<PlainScreen> {
     let wants = Wants::looker(Output::Stream, u32::try_from(lines).unwrap_or(u32::MAX));
     let mut looker = Looker::at(paths, session, wants, None)?;
     let until = Instant::now() + PATIENCE;
@@ -45,11 +45,11 @@ fn look(paths: &Paths, session: &str, lines: usize) -> Result<Screen> {
                 let mut terminal = Terminal::new(Size { cols, rows }, lines);
                 terminal.feed(&snapshot);
                 let note = Some(looker.core().state().detail.clone()).filter(|detail| !detail.is_empty());
-                return Ok(Screen { label, host, text: terminal.screen_text(lines, true), note });
+                return Ok(PlainScreen { label, host, text: terminal.screen_text(lines, true), note });
             }
             Some(Told::Ended(end) | Told::Gone(end)) => {
                 let note = Some(format!("{}; its last screen was not kept", end.phrase()));
-                return Ok(Screen { label, host, text: String::new(), note });
+                return Ok(PlainScreen { label, host, text: String::new(), note });
             }
             Some(Told::SentAway(why)) => return Err(Error::failed(why, "try again")),
             Some(Told::State(state)) => {

@@ -29,7 +29,7 @@ pub struct Plan {
 
 /// One way to start a holder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Way {
+enum StartMethod {
     /// In a scope of its own that outlives one of its processes being killed for memory (systemd 253 and later).
     ScopeThatGoesOn,
     /// In a scope of its own.
@@ -40,7 +40,7 @@ enum Way {
 
 #[derive(Debug)]
 struct Attempt {
-    way: Way,
+    way: StartMethod,
     child: Child,
     verdict: ChildStdout,
     line: Vec<u8>,
@@ -58,7 +58,7 @@ pub struct Starting {
     environment: HashMap<String, String>,
     inherits: String,
     attempts: Vec<Attempt>,
-    left: Vec<Way>,
+    left: Vec<StartMethod>,
     /// The last way could not even be begun, and why.
     failed: Option<String>,
 }
@@ -70,9 +70,9 @@ impl Starting {
     /// When nothing can be started at all.
     pub fn begin(folder: &JobFolder, spawn: &Spawn, inherits: &Inherited, plan: Plan) -> io::Result<Self> {
         let left = if plan.scope.is_some() {
-            vec![Way::Plain, Way::Scope, Way::ScopeThatGoesOn]
+            vec![StartMethod::Plain, StartMethod::Scope, StartMethod::ScopeThatGoesOn]
         } else {
-            vec![Way::Plain]
+            vec![StartMethod::Plain]
         };
         let mut starting = Self {
             plan,
@@ -102,14 +102,14 @@ impl Starting {
         Ok(false)
     }
 
-    fn attempt(&self, way: Way) -> io::Result<Attempt> {
+    fn attempt(&self, way: StartMethod) -> io::Result<Attempt> {
         let mut command = match (&self.plan.scope, way) {
-            (Some((systemd_run, _)), Way::Scope | Way::ScopeThatGoesOn) => {
+            (Some((systemd_run, _)), StartMethod::Scope | StartMethod::ScopeThatGoesOn) => {
                 let id = self.folder.path().file_name().unwrap_or_default().to_string_lossy();
                 let mut command = Command::new(systemd_run);
                 command.args(["--user", "--scope", "--quiet", "--collect", "--no-ask-password", "--unit"]);
                 command.arg(format!("{}{id}", crate::platform::SCOPE));
-                if way == Way::ScopeThatGoesOn {
+                if way == StartMethod::ScopeThatGoesOn {
                     command.args(["-p", "OOMPolicy=continue"]);
                 }
                 command.arg("--").arg(&self.plan.agent);
@@ -126,7 +126,9 @@ impl Starting {
         if !self.environment.is_empty() {
             command.env_clear().envs(&self.environment);
         }
-        if let (Some((_, runtime)), Way::Scope | Way::ScopeThatGoesOn) = (&self.plan.scope, way) {
+        if let (Some((_, runtime)), StartMethod::Scope | StartMethod::ScopeThatGoesOn) =
+            (&self.plan.scope, way)
+        {
             // The same folder the login has, or should have had.
             command.env("XDG_RUNTIME_DIR", runtime);
         }
@@ -166,14 +168,16 @@ impl Starting {
                 }
             }
         }
-        let waiting =
-            self.attempts.iter().any(|a| !a.ended && (a.way == Way::Plain || a.since.elapsed() < PATIENCE));
+        let waiting = self
+            .attempts
+            .iter()
+            .any(|a| !a.ended && (a.way == StartMethod::Plain || a.since.elapsed() < PATIENCE));
         if waiting {
             return Verdict::Pending;
         }
         if self.attempts.iter().any(|a| !a.ended) {
             // A systemd that is silent once is not asked again.
-            self.left.retain(|way| *way == Way::Plain);
+            self.left.retain(|way| *way == StartMethod::Plain);
         }
         match &self.failed {
             Some(why) => Verdict::Failed(why.clone().into()),

@@ -3,7 +3,7 @@
 
 use crate::io::folder::{JobFolder, machine};
 use crate::io::inventory;
-use crate::io::places::{Found, Places};
+use crate::io::places::{Places, Survey};
 use crate::{VERSION, platform, wall_ms};
 use prost::Message;
 use sessd_proto::messages::{Inventory, JobReport, JobSpec, Liveness};
@@ -32,9 +32,9 @@ enum Step {
 
 /// What came of it.
 #[derive(Debug)]
-pub enum Told {
+pub enum ListingResult {
     /// Of a place.
-    Place(usize, Found),
+    Place(usize, Survey),
     /// Of a job.
     Job(Box<JobReport>),
     /// The job was forgotten while it was looked at.
@@ -79,13 +79,13 @@ impl Listing {
     pub fn go_on(
         &mut self,
         stuck: impl Fn(&Path) -> bool,
-        mut put: impl FnMut(Box<dyn FnOnce() -> Told + Send>) -> Option<u64>,
+        mut put: impl FnMut(Box<dyn FnOnce() -> ListingResult + Send>) -> Option<u64>,
     ) {
         while self.under_way.len() < WINDOW
             && let Some(step) = self.steps.pop_front()
         {
             let (places, manager, boot) = (self.places.clone(), self.manager.clone(), self.boot.clone());
-            let (of, at, task): (String, PathBuf, Box<dyn FnOnce() -> Told + Send>) = match &step {
+            let (of, at, task): (String, PathBuf, Box<dyn FnOnce() -> ListingResult + Send>) = match &step {
                 Step::Place(at) => {
                     let at = *at;
                     let Some(place) = self.places.iter().nth(at) else { continue };
@@ -95,7 +95,7 @@ impl Listing {
                             let _ = first.make();
                         }
                         let found = places.iter().nth(at).map(|place| places.read(place, &manager));
-                        Told::Place(at, found.unwrap_or(Found::NotOurs))
+                        ListingResult::Place(at, found.unwrap_or(Survey::NotOurs))
                     };
                     (shown(place.jobs()), place.jobs().to_owned(), Box::new(task))
                 }
@@ -105,7 +105,7 @@ impl Listing {
                     let task = move || {
                         let report = inventory::look(&folder, &boot);
                         let gone = matches!(folder.exists(), Ok(false));
-                        if gone { Told::Gone } else { Told::Job(Box::new(report)) }
+                        if gone { ListingResult::Gone } else { ListingResult::Job(Box::new(report)) }
                     };
                     (of, path, Box::new(task))
                 }
@@ -127,17 +127,17 @@ impl Listing {
     }
 
     /// Takes what came of a task. False: it is none of this inventory's.
-    pub fn told(&mut self, id: u64, told: &mut Option<Told>) -> bool {
+    pub fn told(&mut self, id: u64, told: &mut Option<ListingResult>) -> bool {
         let Some(at) = self.under_way.iter().position(|(begun, ..)| *begun == id) else { return false };
         let (_, of, path) = self.under_way.swap_remove(at);
         match told.take() {
-            Some(Told::Place(_, Found::All(jobs))) => {
+            Some(ListingResult::Place(_, Survey::All(jobs))) => {
                 self.read.push((of, true));
                 self.steps.extend(jobs.into_iter().map(Step::Job));
             }
-            Some(Told::Place(_, Found::NotOurs) | Told::Gone) => {}
-            Some(Told::Place(_, Found::Unread(_))) => self.complete = false,
-            Some(Told::Job(mut report)) => {
+            Some(ListingResult::Place(_, Survey::NotOurs) | ListingResult::Gone) => {}
+            Some(ListingResult::Place(_, Survey::Unread(_))) => self.complete = false,
+            Some(ListingResult::Job(mut report)) => {
                 report.folder = of;
                 self.jobs.push(*report);
             }
@@ -325,7 +325,7 @@ mod tests {
                 jobs.join(format!("00000000-0000-0000-0000-0000000000{stands_still}"))
             };
             let mut listing = Listing::new(1, &places, String::new());
-            let mut queue: Queue<(u64, Box<dyn FnOnce() -> Told + Send>)> = Queue::new();
+            let mut queue: Queue<(u64, Box<dyn FnOnce() -> ListingResult + Send>)> = Queue::new();
             let mut next = 0;
             while !listing.is_done() {
                 let stuck = |at: &Path| before && at == path;

@@ -49,7 +49,7 @@ pub struct Place {
 
 /// What was found in a place.
 #[derive(Debug)]
-pub enum Found {
+pub enum Survey {
     /// All of it was read. Nothing there is an answer too, where we could have made it.
     All(Vec<JobFolder>),
     /// It is not there, is another user's, or may not be entered: nothing in it is ours, and nothing in it is told.
@@ -203,14 +203,14 @@ impl Places {
     }
 
     /// What is in a place. `manager`: who asks; what its records name is its own.
-    pub fn read(&self, place: &Place, manager: &str) -> Found {
+    pub fn read(&self, place: &Place, manager: &str) -> Survey {
         match place.check() {
             Ok(()) => {}
-            Err(NotUsed::Absent) if place.could_be_made() => return Found::All(Vec::new()),
-            Err(NotUsed::Absent | NotUsed::Foreign(_)) => return Found::NotOurs,
-            Err(NotUsed::Unknown(why)) => return Found::Unread(why),
+            Err(NotUsed::Absent) if place.could_be_made() => return Survey::All(Vec::new()),
+            Err(NotUsed::Absent | NotUsed::Foreign(_)) => return Survey::NotOurs,
+            Err(NotUsed::Unknown(why)) => return Survey::Unread(why),
         }
-        let unread = |error: io::Error| Found::Unread(format!("{}: {error}", place.jobs.display()));
+        let unread = |error: io::Error| Survey::Unread(format!("{}: {error}", place.jobs.display()));
         let entries = match fs::read_dir(&place.jobs) {
             Ok(entries) => entries,
             Err(error) => return unread(error),
@@ -228,7 +228,7 @@ impl Places {
                 jobs.push(folder);
             }
         }
-        Found::All(jobs)
+        Survey::All(jobs)
     }
 
     /// Whether a job of a folder that several homes or machines have used belongs here.
@@ -433,7 +433,7 @@ mod tests {
         let mut ids: Vec<String> = places
             .iter()
             .flat_map(|place| match places.read(place, US) {
-                Found::All(jobs) => jobs,
+                Survey::All(jobs) => jobs,
                 _ => Vec::new(),
             })
             .map(|job| job.path().file_name().unwrap().to_string_lossy()[35..].to_owned())
@@ -534,16 +534,16 @@ mod tests {
         let (root, facts) = world();
         let places = Places::of(&facts);
         let shared = places.for_new().last().unwrap();
-        assert!(matches!(places.read(shared, US), Found::All(jobs) if jobs.is_empty()), "it could be made");
+        assert!(matches!(places.read(shared, US), Survey::All(jobs) if jobs.is_empty()), "it could be made");
         put(shared, 1);
         fs::set_permissions(&shared.root, fs::Permissions::from_mode(0o770)).unwrap();
-        assert!(matches!(places.read(shared, US), Found::NotOurs), "others can write to it");
+        assert!(matches!(places.read(shared, US), Survey::NotOurs), "others can write to it");
         assert!(shared.make().is_err());
         fs::set_permissions(&shared.root, fs::Permissions::from_mode(0o700)).unwrap();
-        assert!(matches!(places.read(shared, US), Found::All(jobs) if jobs.len() == 1));
+        assert!(matches!(places.read(shared, US), Survey::All(jobs) if jobs.len() == 1));
         fs::remove_dir_all(&shared.root).unwrap();
         std::os::unix::fs::symlink(root.path().join("given"), &shared.root).unwrap();
-        assert!(matches!(places.read(shared, US), Found::NotOurs), "a link is nobody's folder");
+        assert!(matches!(places.read(shared, US), Survey::NotOurs), "a link is nobody's folder");
         assert!(shared.make().is_err());
     }
 
@@ -569,7 +569,7 @@ mod tests {
             let made = place.make();
             assert_eq!(made.is_ok(), good, "{bits:o} on {}: {made:?}", folder.display());
             assert!(made.err().is_none_or(|error| error.to_string().contains("can be written by others")));
-            assert_eq!(matches!(places.read(place, US), Found::All(_)), good);
+            assert_eq!(matches!(places.read(place, US), Survey::All(_)), good);
         }
     }
 }

@@ -14,7 +14,7 @@ pub type Down = Conn<Rc<UnixStream>, Rc<UnixStream>>;
 
 /// A stream, from the moment it was asked for.
 #[derive(Debug)]
-pub enum Stream {
+pub enum Relay {
     /// The holder is being connected to; what came for it meanwhile.
     Opening {
         /// The task that does it.
@@ -26,7 +26,7 @@ pub enum Stream {
     Joined(Down),
 }
 
-impl Stream {
+impl Relay {
     /// One whose holder `task` connects to; 0: none yet.
     pub fn opening(task: u64) -> Self {
         Self::Opening { task, held: Vec::new() }

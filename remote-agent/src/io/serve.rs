@@ -10,10 +10,10 @@ use crate::io::conn::{Conn, Read};
 use crate::io::detach::{Failure, HELD, Starting, Verdict};
 use crate::io::disk::Disk;
 use crate::io::folder::{self, JobFolder};
-use crate::io::listing::{Listing, NO_ANSWER, Told};
+use crate::io::listing::{Listing, ListingResult, NO_ANSWER};
 use crate::io::places::{Places, real_home};
 use crate::io::readiness::{Readiness, is_readable};
-use crate::io::relay::{self, Stream};
+use crate::io::relay::{self, Relay};
 use crate::io::{inherit, inventory};
 use crate::machine::outbox::OUT_LOW;
 use crate::{VERSION, platform};
@@ -58,7 +58,7 @@ struct Pending {
 /// What was done beside the loop.
 enum Done {
     /// A step of an inventory.
-    Told(Told),
+    Told(ListingResult),
     /// A job's holder is reached, or why not.
     Opened(Result<UnixStream, m::Close>),
     /// A job is being started.
@@ -120,7 +120,7 @@ struct Server {
     /// As we found it: a job gets that, not ours.
     descriptors: m::Limit,
     up: Up,
-    streams: BTreeMap<u16, Stream>,
+    streams: BTreeMap<u16, Relay>,
     disk: Disk<Done>,
     /// Tasks by number: what for, and since when.
     tasks: Vec<Task>,
@@ -288,7 +288,7 @@ impl Server {
                 }
                 Frame::Open(open) => {
                     // What comes for it is kept from now on.
-                    self.streams.insert(stream, Stream::opening(0));
+                    self.streams.insert(stream, Relay::opening(0));
                     asked.push(Early::Open(stream, open));
                 }
                 Frame::LinkRequest(request) => asked.push(Early::Request(Box::new(request))),
@@ -622,7 +622,7 @@ impl Server {
     }
 
     fn read_down(&mut self, id: u16) {
-        let Some(down) = self.streams.get_mut(&id).and_then(Stream::down_mut) else { return };
+        let Some(down) = self.streams.get_mut(&id).and_then(Relay::down_mut) else { return };
         let mut close = None;
         match down.read() {
             Ok(Read::Open) => {}

@@ -74,7 +74,7 @@ impl Source {
 
 /// A state, how it is known, and since when.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct StateReport {
     /// What it is doing.
     pub state: State,
     /// How that is known.
@@ -89,9 +89,9 @@ pub struct Told {
 #[derive(Debug, Clone)]
 pub struct Activity {
     /// The newest word of the job itself.
-    said: Option<Told>,
+    said: Option<StateReport>,
     /// Somebody is to look.
-    attention: Option<Told>,
+    attention: Option<StateReport>,
     /// Since when its terminal hides what is typed.
     hidden_since_ms: Option<u64>,
     /// When it began to work and when it last did, as far as can be seen.
@@ -120,9 +120,9 @@ impl Activity {
     fn say(&mut self, state: State, source: Source, note: &str, now_ms: u64) {
         self.attention = None;
         // Said again, it has been so since it was said first.
-        let same = |said: &&Told| said.state == state && said.source == source;
+        let same = |said: &&StateReport| said.state == state && said.source == source;
         let since_ms = self.said.as_ref().filter(same).map_or(now_ms, |said| said.since_ms);
-        self.said = Some(Told { state, source, since_ms, note: note.to_owned() });
+        self.said = Some(StateReport { state, source, since_ms, note: note.to_owned() });
     }
 
     /// The job reports.
@@ -153,7 +153,8 @@ impl Activity {
             Signal::Shell(ShellState::Running) => self.say(State::Working, Source::Shell, "", now_ms),
             Signal::Shell(ShellState::Prompt | ShellState::Input | ShellState::Done) => {
                 // A prompt that is drawn again says nothing new, and not that what was reported at it is over.
-                let ran = |said: &Told| said.state == State::Working || said.source == Source::Progress;
+                let ran =
+                    |said: &StateReport| said.state == State::Working || said.source == Source::Progress;
                 if self.said.as_ref().is_none_or(|said| said.source == Source::Shell || ran(said))
                     || *signal == Signal::Shell(ShellState::Done)
                 {
@@ -180,7 +181,7 @@ impl Activity {
         // A bell beside a notice says no more than that.
         let is_notice = self.attention.as_ref().is_some_and(|told| told.source == Source::Notice);
         if !(knows_better || (source == Source::Bell && is_notice)) {
-            self.attention = Some(Told { state: State::Waiting, source, since_ms: now_ms, note });
+            self.attention = Some(StateReport { state: State::Waiting, source, since_ms: now_ms, note });
         }
     }
 
@@ -236,8 +237,8 @@ impl Activity {
     }
 
     /// What it is doing now.
-    pub fn told(&self, now_ms: u64) -> Told {
-        let plain = |state, source, since_ms| Told { state, source, since_ms, note: String::new() };
+    pub fn told(&self, now_ms: u64) -> StateReport {
+        let plain = |state, source, since_ms| StateReport { state, source, since_ms, note: String::new() };
         if let Some(since_ms) = self.hidden_since_ms {
             return plain(State::Secret, Source::Echo, since_ms);
         }
@@ -321,7 +322,7 @@ mod tests {
         activity.output(12);
         assert_eq!(
             activity.told(20),
-            Told {
+            StateReport {
                 state: State::Waiting,
                 source: Source::Notice,
                 since_ms: 10,

@@ -13,13 +13,13 @@ const FRESH_MS: u64 = 5_000;
 
 /// Questions without an answer.
 #[derive(Debug, Default)]
-pub struct Asked {
+pub struct OutstandingQueries {
     scanner: QueryScanner,
     answers: ReplyFilter,
     waiting: VecDeque<(Query, u64)>,
 }
 
-impl Asked {
+impl OutstandingQueries {
     /// Output passed on to a view that answers. Gives what no view's terminal can answer: that is for the holder, at once.
     pub fn output(&mut self, bytes: &[u8], now_ms: u64) -> Vec<Query> {
         let mut ours = Vec::new();
@@ -81,7 +81,7 @@ mod tests {
 
     #[test]
     fn a_question_that_was_not_answered_before_the_view_left_is_ours() {
-        let mut asked = Asked::default();
+        let mut asked = OutstandingQueries::default();
         asked.output(b"text \x1b[c and \x1b]11;?\x1b\\ and \x1b[", 0);
         asked.output(b"6n", 0);
         asked.input(b"ls\x1b[A", &[]);
@@ -92,7 +92,7 @@ mod tests {
 
     #[test]
     fn what_a_view_left_unanswered_is_not_answered_in_its_own_words() {
-        let mut asked = Asked::default();
+        let mut asked = OutstandingQueries::default();
         asked.output(
             b"\x1b]52;\necho PWNED > /tmp/pwned\n;?\x07\x1bP+q\nls\n;544e\x1b\\\x1bP$q\nls\n\x1b\\",
             0,
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn what_no_terminal_can_answer_is_ours_though_a_view_is_there() {
-        let mut asked = Asked::default();
+        let mut asked = OutstandingQueries::default();
         let ours = asked.output(b"\x1b[?2048$p\x1b[?2004$p\x1b[?2027$p\x1b[?2031$p", 0);
         assert_eq!(ours, [2048, 2027, 2031].map(Query::PrivateMode));
         assert_eq!(asked.left(10), [Query::PrivateMode(2004)]);
@@ -113,14 +113,14 @@ mod tests {
 
     #[test]
     fn who_waited_too_long_has_given_up() {
-        let mut asked = Asked::default();
+        let mut asked = OutstandingQueries::default();
         asked.output(b"\x1b[c", 0);
         assert_eq!(asked.left(FRESH_MS), []);
     }
 
     #[test]
     fn an_answer_with_a_string_end_counts_once() {
-        let mut asked = Asked::default();
+        let mut asked = OutstandingQueries::default();
         asked.output(b"\x1b]11;?\x1b\\\x1b[6n\x1b[5n", 0);
         asked.input(b"\x1b]11;rgb:0000/0000/0000\x1b\\\x1b[2;5R", &[]);
         assert_eq!(asked.left(0), [Query::Status]);

@@ -5,7 +5,7 @@
 //! name is over. A manager that is away keeps its channels and listeners; who connects to one of its listeners meanwhile is
 //! turned away at once, and who asks for an ssh-agent while nobody offers one is told *no* at once.
 
-use super::links::Link;
+use super::links::ManagerLink;
 use super::{Effect, HolderMachine, LinkId, Now};
 use crate::machine::outbox::OUT_LOW;
 use sessd_proto::Frame;
@@ -178,12 +178,12 @@ impl Channels {
     }
 
     /// Has a link that takes it more to send?
-    pub(super) fn may_go_on(&self, links: &[Link]) -> bool {
+    pub(super) fn may_go_on(&self, links: &[ManagerLink]) -> bool {
         let has_more = |party: &Party| {
             party.tell || self.of_party(party.number).any(|(_, j)| !j.connecting && j.channel.has_more())
         };
         self.parties.iter().any(|party| {
-            let takes = |link: &Link| Some(link.id) == party.link && link.takes_more();
+            let takes = |link: &ManagerLink| Some(link.id) == party.link && link.takes_more();
             links.iter().any(takes) && has_more(party)
         })
     }
@@ -204,7 +204,7 @@ impl Channels {
     }
 
     /// Gives every link what it is due.
-    pub(super) fn put(&mut self, links: &mut [Link]) -> Vec<SocketId> {
+    pub(super) fn put(&mut self, links: &mut [ManagerLink]) -> Vec<SocketId> {
         for at in 0..self.parties.len() {
             let party = &self.parties[at];
             let Some(link) = links.iter_mut().find(|link| Some(link.id) == party.link) else { continue };
@@ -239,7 +239,7 @@ impl Channels {
     }
 }
 
-impl Link {
+impl ManagerLink {
     /// May more be put into it that can wait?
     fn takes_more(&self) -> bool {
         self.listens() && self.out.waiting() < OUT_LOW

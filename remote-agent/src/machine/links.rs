@@ -38,7 +38,7 @@ pub(super) struct Watch {
 
 /// One connection of a manager.
 #[derive(Debug)]
-pub(super) struct Link {
+pub(super) struct ManagerLink {
     pub(super) id: LinkId,
     pub(super) out: Outbox,
     pub(super) watch: Watch,
@@ -50,7 +50,7 @@ pub(super) struct Link {
     heard_ms: u64,
 }
 
-impl Link {
+impl ManagerLink {
     /// When it counts as gone if nothing more is heard. One that comes through an agent is that agent's to close.
     pub(super) fn silent_at_ms(&self) -> Option<u64> {
         let silence = self.watch.presence.silence_ms;
@@ -94,7 +94,7 @@ impl HolderMachine {
         self.links.iter().find(|l| l.id == link).map_or(&[], |l| l.out.unsent())
     }
 
-    fn link_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+    fn link_mut(&mut self, id: LinkId) -> Option<&mut ManagerLink> {
         self.links.iter_mut().find(|link| link.id == id)
     }
 
@@ -102,7 +102,7 @@ impl HolderMachine {
         let mut out = Outbox::default();
         out.put(0, &Frame::Hello(hello::hello(VERSION, "")));
         let (watch, heard_ms) = (Watch::default(), now.ms);
-        self.links.push(Link { id, out, watch, closing: false, full: false, heard_ms });
+        self.links.push(ManagerLink { id, out, watch, closing: false, full: false, heard_ms });
     }
 
     pub(super) fn was_sent(&mut self, id: LinkId, n: usize) {
@@ -141,7 +141,7 @@ impl HolderMachine {
     }
 
     fn frame(&mut self, at: usize, frame: Frame<'_>, now: Now) -> Result<(), String> {
-        let Link { watch, out, .. } = &mut self.links[at];
+        let ManagerLink { watch, out, .. } = &mut self.links[at];
         match frame {
             Frame::Hello(theirs) => {
                 hello::negotiate(&theirs).map_err(|skew| skew.to_string())?;
@@ -292,7 +292,7 @@ impl HolderMachine {
     pub(super) fn look_at_watchers(&mut self, now: Now) {
         let attached = self.links.iter().any(|l| l.watch.presence.views > 0);
         // A plain job has no terminal that would echo.
-        let predicts = |link: &Link| !link.watch.presence.predicting.is_empty();
+        let predicts = |link: &ManagerLink| !link.watch.presence.predicting.is_empty();
         self.echoes.wanted(!self.job.spec.plain && self.links.iter().any(predicts));
         let ids = self.links.iter().flat_map(|l| &l.watch.presence.view_ids);
         self.views_here = ids.filter_map(|id| Uuid::from_slice(id).ok()).collect();
@@ -351,7 +351,7 @@ impl HolderMachine {
     pub(super) fn serve_links(&mut self, now: Now) {
         self.ask_for_status(now);
         self.notices.tell(&mut self.links, now);
-        let waits = |link: &Link| link.watch.subscribed && !link.watch.exit_sent;
+        let waits = |link: &ManagerLink| link.watch.subscribed && !link.watch.exit_sent;
         self.look_at_readers(now);
         let may = self.keep.may_tell_exit(now.ms) && self.may_tell_plain_end(now);
         let told = may && self.links.iter().any(waits);
@@ -379,7 +379,7 @@ impl HolderMachine {
             }
         }
         for link in self.links.iter_mut().filter(|link| !link.closing) {
-            let Link { watch, out, .. } = link;
+            let ManagerLink { watch, out, .. } = link;
             self.echoes.put(&watch.presence.predicting, self.hub.head(), |frame| out.put(0, frame));
         }
         self.echoes.told();
@@ -397,7 +397,7 @@ impl HolderMachine {
     }
 }
 
-fn pump(hub: &Hub, sizes: &Sizes, plain: bool, link: &mut Link) {
+fn pump(hub: &Hub, sizes: &Sizes, plain: bool, link: &mut ManagerLink) {
     if let Some((from, to)) = link.watch.range.take() {
         put_range(hub, from, to, link.out.end());
     }

@@ -50,14 +50,14 @@ pub mod told;
 
 use acks::Acks;
 use activity::Activity;
-use asked::Asked;
+use asked::OutstandingQueries;
 use channels::{Channels, SocketEvent, SocketId, Target};
 use echo::{Discipline, Echoes};
 use ending::{Ending, Step};
 use idle::{Depth, IdleClock, Processes, Rules};
 use input::Input;
 use keep::{Keep, Keeping, Kept};
-use links::Link;
+use links::ManagerLink;
 use memory::MemoryKills;
 use output::Unfed;
 use plain::Plain;
@@ -247,7 +247,7 @@ pub struct HolderMachine {
     unfed: Unfed,
     sizes: Sizes,
     input: Input,
-    asked: Asked,
+    asked: OutstandingQueries,
     told: Told,
     clipboard: Clipboard,
     acks: Acks,
@@ -284,7 +284,7 @@ pub struct HolderMachine {
     screen_kept: bool,
     leave_at_ms: Option<u64>,
     left: bool,
-    links: Vec<Link>,
+    links: Vec<ManagerLink>,
     /// The views that the links speak for.
     views_here: Vec<Uuid>,
     watchers_changed: bool,
@@ -319,7 +319,7 @@ impl HolderMachine {
             unfed: Unfed::default(),
             sizes: Sizes::default(),
             input: Input::new(window),
-            asked: Asked::default(),
+            asked: OutstandingQueries::default(),
             told: Told::default(),
             clipboard: Clipboard::default(),
             acks: Acks::default(),
@@ -442,7 +442,7 @@ impl HolderMachine {
     /// When to tick again, by [`Now::ms`], if nothing happens before. A time that is past is now.
     pub fn deadline(&self) -> Option<u64> {
         if self.may_feed()
-            || self.links.iter().any(Link::has_room_again)
+            || self.links.iter().any(ManagerLink::has_room_again)
             || self.channels.may_go_on(&self.links)
         {
             return Some(0);
@@ -451,7 +451,7 @@ impl HolderMachine {
         let ending = ending
             .map(|e| if self.ended.is_some() { e.due_ms().min(self.family_due_ms) } else { e.due_ms() });
         let drain = self.drain_until_ms.filter(|_| self.exit.is_none() && self.is_swept());
-        let silent = self.links.iter().filter_map(Link::silent_at_ms).min();
+        let silent = self.links.iter().filter_map(ManagerLink::silent_at_ms).min();
         [
             ending,
             drain,
@@ -498,7 +498,7 @@ impl HolderMachine {
     }
 
     fn interactive(&self) -> bool {
-        self.links.iter().any(Link::is_interactive)
+        self.links.iter().any(ManagerLink::is_interactive)
     }
 
     fn status_soon(&mut self, now: Now) {

@@ -6,7 +6,7 @@
 
 use super::{HolderMachine, Now};
 use crate::machine::end::DRAIN_MS;
-use crate::machine::links::Link;
+use crate::machine::links::ManagerLink;
 use sessd_terminal::Hub;
 
 /// What the output of one turn may cost, as the model counts it: a millisecond or two.
@@ -98,7 +98,7 @@ impl HolderMachine {
     fn feed(&mut self, budget: u64, replies: &mut Vec<u8>, now: Now) {
         let bytes = &self.unfed.buffer[self.unfed.from..self.unfed.to];
         let plain = self.job.spec.plain;
-        let alone = !plain && !self.links.iter().any(Link::is_interactive);
+        let alone = !plain && !self.links.iter().any(ManagerLink::is_interactive);
         let n = if plain {
             // Bytes that no terminal gets: nothing in them is a question.
             self.hub.feed_within(bytes, budget)

@@ -54,7 +54,7 @@ impl HolderMachine {
         if !self.job.spec.plain {
             return;
         }
-        for offset in self.links.iter().filter_map(super::Link::reads_all_to) {
+        for offset in self.links.iter().filter_map(super::ManagerLink::reads_all_to) {
             self.plain.read_to = self.plain.read_to.max(offset);
             self.plain.reader_until_ms = now.ms + EXPECTED_MS;
             self.plain.was_read = true;

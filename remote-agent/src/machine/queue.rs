@@ -10,7 +10,7 @@
 //! One that was typed sets the job to work, as a rule, and that is seen a moment later: the next one waits until the job has
 //! done something else in between, or has not for so long that nothing came of it.
 
-use crate::machine::activity::{State, Told};
+use crate::machine::activity::{State, StateReport};
 use sessd_proto::limits::{QUEUED_BYTES, QUEUED_MAX, SEND_MAX};
 use sessd_proto::messages::{Send, SendPart, SendWhat, SendWhen, SentOutcome};
 use sessd_terminal::{Key, Terminal};
@@ -113,7 +113,7 @@ impl Queue {
     }
 
     /// Whether the first that waits may be due, as far as the job's doing tells.
-    pub fn may_be_due(&mut self, told: &Told, now_ms: u64) -> bool {
+    pub fn may_be_due(&mut self, told: &StateReport, now_ms: u64) -> bool {
         // Another state, or the same that began later: it went on from what was typed.
         if self.typed_ms.is_some_and(|at| told.since_ms > at || now_ms >= at + SETTLE_MS) {
             self.typed_ms = None;
@@ -122,7 +122,7 @@ impl Queue {
     }
 
     /// What is to be typed now that the job is doing this, or nothing.
-    pub fn due(&mut self, told: &Told, now_ms: u64, model: &Terminal) -> Option<Vec<u8>> {
+    pub fn due(&mut self, told: &StateReport, now_ms: u64, model: &Terminal) -> Option<Vec<u8>> {
         if !self.may_be_due(told, now_ms) {
             return None;
         }
@@ -206,8 +206,8 @@ mod tests {
         send(id, when, SendWhat::Text(vec![id]))
     }
 
-    fn told(state: State, since_ms: u64) -> Told {
-        Told { state, source: Source::Report, since_ms, note: String::new() }
+    fn told(state: State, since_ms: u64) -> StateReport {
+        StateReport { state, source: Source::Report, since_ms, note: String::new() }
     }
 
     fn take(queue: &mut Queue, send: Send) -> (SentOutcome, Vec<u8>) {

@@ -1,9 +1,9 @@
 //! What a job says of itself and what scripts type into it: signals of its terminal, reports on its socket, notices for people,
 //! and the queue of what is typed by no view.
 
-use super::links::Link;
+use super::links::ManagerLink;
 use super::{Effect, HolderMachine, Now};
-use crate::machine::activity::{State, Told};
+use crate::machine::activity::{State, StateReport};
 use sessd_proto::Frame;
 use sessd_proto::limits::NOTE_MAX;
 use sessd_proto::messages::{self as m, Doing, SentOutcome};
@@ -36,8 +36,8 @@ impl Notices {
     }
 
     /// Tells those who listen, once anybody does.
-    pub(super) fn tell(&mut self, links: &mut [Link], now: Now) {
-        if self.waiting.is_empty() || !links.iter().any(Link::listens) {
+    pub(super) fn tell(&mut self, links: &mut [ManagerLink], now: Now) {
+        if self.waiting.is_empty() || !links.iter().any(ManagerLink::listens) {
             return;
         }
         for (notice, at) in self.waiting.drain(..) {
@@ -120,7 +120,7 @@ impl HolderMachine {
 
     /// What the job is doing.
     pub(super) fn doing(&self, now: Now) -> m::Activity {
-        let Told { state, source, since_ms, note } = self.activity.told(now.ms);
+        let StateReport { state, source, since_ms, note } = self.activity.told(now.ms);
         m::Activity {
             state: state as i32,
             source: source.word().to_owned(),

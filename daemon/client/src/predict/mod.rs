@@ -141,7 +141,7 @@ struct Guess<L> {
 
 /// A guess of the cursor's place: where it is after all keys of an epoch so far.
 #[derive(Debug, Clone, Copy)]
-struct Place {
+struct CursorGuess {
     epoch: u64,
     seq: u64,
     at: (u16, u16),
@@ -198,7 +198,7 @@ pub struct Predictor<L> {
     epoch: u64,
     confirmed: u64,
     rows: BTreeMap<u16, BTreeMap<u16, Guess<L>>>,
-    places: Vec<Place>,
+    places: Vec<CursorGuess>,
     /// Where the line that is typed begins, and the column behind what is known to be typed of it.
     home: Option<(u16, u16)>,
     end: u16,
@@ -441,7 +441,7 @@ impl<L: Copy + PartialEq + std::fmt::Debug> Predictor<L> {
             Key::Right if col < self.end => col + 1,
             Key::Erase | Key::Left | Key::Right | Key::Enter | Key::Other => return false,
         };
-        let place = Place { epoch: self.epoch, seq, at: (to, row) };
+        let place = CursorGuess { epoch: self.epoch, seq, at: (to, row) };
         match self.places.last_mut().filter(|last| last.epoch == self.epoch) {
             Some(last) => *last = place,
             None => self.places.push(place),

@@ -8,7 +8,7 @@ const MAX: usize = 1024;
 
 /// What came of what they said so far.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Heard {
+pub enum SocksProgress {
     /// Not all of it has come.
     More,
     /// This is to be answered, and they go on.
@@ -35,15 +35,19 @@ fn word(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 impl Socks {
     /// More came.
-    pub fn hear(&mut self, bytes: &[u8]) -> Heard {
+    pub fn hear(&mut self, bytes: &[u8]) -> SocksProgress {
         self.came.extend_from_slice(bytes);
         let heard = match self.came.first() {
-            None => Heard::More,
-            Some(4) => self.four().unwrap_or(Heard::More),
-            Some(5) => self.five().unwrap_or(Heard::More),
-            Some(_) => Heard::Refuse(Vec::new()),
+            None => SocksProgress::More,
+            Some(4) => self.four().unwrap_or(SocksProgress::More),
+            Some(5) => self.five().unwrap_or(SocksProgress::More),
+            Some(_) => SocksProgress::Refuse(Vec::new()),
         };
-        if heard == Heard::More && self.came.len() > MAX { Heard::Refuse(Vec::new()) } else { heard }
+        if heard == SocksProgress::More && self.came.len() > MAX {
+            SocksProgress::Refuse(Vec::new())
+        } else {
+            heard
+        }
     }
 
     /// What came behind it: they may not wait for an answer.
@@ -60,7 +64,7 @@ impl Socks {
         }
     }
 
-    fn four(&mut self) -> Option<Heard> {
+    fn four(&mut self) -> Option<SocksProgress> {
         self.version = 4;
         let &[_, command, p0, p1, a0, a1, a2, a3] = self.came.first_chunk::<8>()?;
         let (_user, mut rest) = word(&self.came[8..])?;
@@ -79,7 +83,7 @@ impl Socks {
         Some(self.wants(command, host, port))
     }
 
-    fn five(&mut self) -> Option<Heard> {
+    fn five(&mut self) -> Option<SocksProgress> {
         self.version = 5;
         if !self.greeted {
             let methods = usize::from(*self.came.get(1)?);
@@ -87,7 +91,11 @@ impl Socks {
             let open = offered.contains(&0);
             self.came.drain(..2 + methods);
             self.greeted = true;
-            return Some(if open { Heard::Say(vec![5, 0]) } else { Heard::Refuse(vec![5, 0xff]) });
+            return Some(if open {
+                SocksProgress::Say(vec![5, 0])
+            } else {
+                SocksProgress::Refuse(vec![5, 0xff])
+            });
         }
         let &[_, command, _, kind] = self.came.first_chunk::<4>()?;
         let (host, end) = match kind {
@@ -97,19 +105,19 @@ impl Socks {
                 let length = usize::from(*self.came.get(4)?);
                 (String::from_utf8_lossy(self.came.get(5..5 + length)?).into_owned(), 5 + length)
             }
-            _ => return Some(Heard::Refuse(self.answer(Err(8)))),
+            _ => return Some(SocksProgress::Refuse(self.answer(Err(8)))),
         };
         let port = u16::from_be_bytes(*self.came.get(end..)?.first_chunk::<2>()?);
         self.came.drain(..end + 2);
         Some(self.wants(command, host, port))
     }
 
-    fn wants(&self, command: u8, host: String, port: u16) -> Heard {
+    fn wants(&self, command: u8, host: String, port: u16) -> SocksProgress {
         let good = !host.is_empty() && port > 0 && !host.chars().any(char::is_control);
         match command {
-            1 if good => Heard::Connect(Target::Port(host, port)),
-            1 => Heard::Refuse(self.answer(Err(1))),
-            _ => Heard::Refuse(self.answer(Err(7))),
+            1 if good => SocksProgress::Connect(Target::Port(host, port)),
+            1 => SocksProgress::Refuse(self.answer(Err(1))),
+            _ => SocksProgress::Refuse(self.answer(Err(7))),
         }
     }
 }
@@ -119,15 +127,15 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn connect(host: &str, port: u16) -> Heard {
-        Heard::Connect(Target::Port(host.into(), port))
+    fn connect(host: &str, port: u16) -> SocksProgress {
+        SocksProgress::Connect(Target::Port(host.into(), port))
     }
 
     /// What is heard when it comes byte by byte, in order.
-    fn socks(bytes: &[u8]) -> Vec<Heard> {
+    fn socks(bytes: &[u8]) -> Vec<SocksProgress> {
         let mut socks = Socks::default();
         let all = bytes.iter().map(|byte| socks.hear(&[*byte]));
-        all.filter(|heard| *heard != Heard::More).collect()
+        all.filter(|heard| *heard != SocksProgress::More).collect()
     }
 
     #[test]
@@ -135,7 +143,7 @@ mod tests {
         assert_eq!(socks(&[4, 1, 0, 80, 10, 0, 0, 1, b'm', b'e', 0]), [connect("10.0.0.1", 80)]);
         let named = [&[4u8, 1, 31, 144, 0, 0, 0, 9, 0][..], b"db.internal\0"].concat();
         assert_eq!(socks(&named), [connect("db.internal", 8080)]);
-        let hello = Heard::Say(vec![5, 0]);
+        let hello = SocksProgress::Say(vec![5, 0]);
         let named = [&[5u8, 2, 2, 0][..], &[5, 1, 0, 3, 2], b"db", &[0, 80]].concat();
         assert_eq!(socks(&named), [hello, connect("db", 80)]);
         let six = [&[5u8, 1, 0][..], &[5, 1, 0, 4], &[0; 15], &[1, 1, 187]].concat();
@@ -144,14 +152,18 @@ mod tests {
 
     #[test]
     fn what_is_not_a_plain_connection_is_refused_in_its_own_words() {
-        assert_eq!(socks(&[5, 1, 2]), [Heard::Refuse(vec![5, 0xff])], "only with a password");
+        assert_eq!(socks(&[5, 1, 2]), [SocksProgress::Refuse(vec![5, 0xff])], "only with a password");
         let bind = [5, 1, 0, 5, 2, 0, 1, 10, 0, 0, 1, 0, 80];
-        assert_eq!(socks(&bind).last(), Some(&Heard::Refuse(vec![5, 7, 0, 1, 0, 0, 0, 0, 0, 0])));
-        assert_eq!(socks(b"G"), [Heard::Refuse(Vec::new())], "a browser that takes it for a web proxy");
+        assert_eq!(socks(&bind).last(), Some(&SocksProgress::Refuse(vec![5, 7, 0, 1, 0, 0, 0, 0, 0, 0])));
+        assert_eq!(
+            socks(b"G"),
+            [SocksProgress::Refuse(Vec::new())],
+            "a browser that takes it for a web proxy"
+        );
         let mut socks = Socks::default();
         assert_eq!(
             socks.hear(&[&[4u8, 1, 0, 80, 1, 2, 3, 4][..], &[b'x'; 2000]].concat()),
-            Heard::Refuse(vec![])
+            SocksProgress::Refuse(vec![])
         );
     }
 

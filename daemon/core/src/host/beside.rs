@@ -16,7 +16,7 @@
 //! for their time, so many in a row as `IN_A_ROW` says, and one more in ten seconds. So a line that is cut again and again
 //! is healed each time as it was the first.
 
-use super::{Attempt, Effect, GREETING_MS, Host, LinkNumber, Live, Probe, Way, is_same_machine};
+use super::{Attempt, Effect, Established, GREETING_MS, Host, LinkNumber, Probe, Way, is_same_machine};
 use crate::budget::Budget;
 use crate::dialling::{self, HASTEN_MS, Why};
 use crate::reconcile::Seen;
@@ -47,17 +47,17 @@ pub enum Beside {
 
 /// What there is of a second way.
 #[derive(Debug)]
-enum Way2<L> {
+enum SpareWay<L> {
     Nothing,
     Attempt(Attempt),
-    Link(Live<L>),
+    Link(Established<L>),
 }
 
 /// The second link.
 #[derive(Debug)]
 pub(super) struct Spare<L> {
     may: Beside,
-    way: Way2<L>,
+    way: SpareWay<L>,
     /// When the next may be dialled as a guess.
     not_before: u64,
     /// And as more than that.
@@ -72,7 +72,7 @@ impl<L> Default for Spare<L> {
     fn default() -> Self {
         Self {
             may: Beside::Never,
-            way: Way2::Nothing,
+            way: SpareWay::Nothing,
             not_before: 0,
             again: 0,
             at_once: Budget::new(IN_A_ROW, SPARE_MS),
@@ -83,11 +83,11 @@ impl<L> Default for Spare<L> {
 
 impl<L> Spare<L> {
     pub(super) fn is_attempt(&self, number: LinkNumber) -> bool {
-        matches!(&self.way, Way2::Attempt(attempt) if attempt.number == number)
+        matches!(&self.way, SpareWay::Attempt(attempt) if attempt.number == number)
     }
 
     pub(super) fn is_link(&self, number: LinkNumber) -> bool {
-        matches!(&self.way, Way2::Link(live) if live.number == number)
+        matches!(&self.way, SpareWay::Link(live) if live.number == number)
     }
 
     /// One has logged in.
@@ -119,8 +119,8 @@ impl<W, L, E: Clone> Host<W, L, E> {
 
     pub(super) fn spare_deadline(&self) -> Option<u64> {
         match &self.spare.way {
-            Way2::Nothing => self.spare_due(),
-            Way2::Link(Live { probe: Some(probe), .. }) => Some(probe.until),
+            SpareWay::Nothing => self.spare_due(),
+            SpareWay::Link(Established { probe: Some(probe), .. }) => Some(probe.until),
             _ => None,
         }
     }
@@ -161,7 +161,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
             return;
         }
         match &mut self.spare.way {
-            Way2::Link(live) if live.seen.is_some() => self.ask_spare(now),
+            SpareWay::Link(live) if live.seen.is_some() => self.ask_spare(now),
             _ => self.stand_by(now),
         }
     }
@@ -169,14 +169,14 @@ impl<W, L, E: Clone> Host<W, L, E> {
     /// Dials a second link, where one is wanted and may be.
     pub(super) fn stand_by(&mut self, now: u64) {
         let due = self.spare_due().is_some_and(|due| now >= due);
-        if !due || !matches!(self.spare.way, Way2::Nothing) {
+        if !due || !matches!(self.spare.way, SpareWay::Nothing) {
             return;
         }
         if now < self.spare.not_before {
             self.spare.at_once.take(now);
         }
         let attempt = self.next_attempt(now);
-        self.spare.way = Way2::Attempt(attempt);
+        self.spare.way = SpareWay::Attempt(attempt);
         self.effects.push_back(Effect::Dial {
             number: attempt.number,
             from: self.from,
@@ -188,9 +188,9 @@ impl<W, L, E: Clone> Host<W, L, E> {
     /// This machine slept, or its network changed: what was begun before may go nowhere.
     pub(super) fn spare_woke(&mut self, now: u64) {
         let since = match &self.spare.way {
-            Way2::Nothing => return,
-            Way2::Attempt(attempt) => attempt.since,
-            Way2::Link(live) => live.since,
+            SpareWay::Nothing => return,
+            SpareWay::Attempt(attempt) => attempt.since,
+            SpareWay::Link(live) => live.since,
         };
         if now >= since + HASTEN_MS {
             self.let_spare_go();
@@ -199,16 +199,16 @@ impl<W, L, E: Clone> Host<W, L, E> {
     }
 
     pub(super) fn let_spare_go(&mut self) {
-        match std::mem::replace(&mut self.spare.way, Way2::Nothing) {
-            Way2::Nothing => {}
-            Way2::Attempt(attempt) => self.effects.push_back(Effect::Abandon(attempt.number)),
-            Way2::Link(live) => self.effects.push_back(Effect::HangUp(live.number)),
+        match std::mem::replace(&mut self.spare.way, SpareWay::Nothing) {
+            SpareWay::Nothing => {}
+            SpareWay::Attempt(attempt) => self.effects.push_back(Effect::Abandon(attempt.number)),
+            SpareWay::Link(live) => self.effects.push_back(Effect::HangUp(live.number)),
         }
     }
 
     pub(super) fn spare_failed(&mut self, now: u64, why: Why) {
-        let Way2::Attempt(attempt) = self.spare.way else { return };
-        self.spare.way = Way2::Nothing;
+        let SpareWay::Attempt(attempt) = self.spare.way else { return };
+        self.spare.way = SpareWay::Nothing;
         self.spare.again = now.max(attempt.since + AGAIN_MS);
         match why {
             Why::Refused => self.spare.not_before = now.max(attempt.since + AGAIN_MS),
@@ -222,7 +222,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
     /// The second link is there: it says what it sees.
     pub(super) fn spare_dialled(&mut self, now: u64, number: LinkNumber) {
         self.spare.logged_in(now);
-        self.spare.way = Way2::Link(Live::new(now, number));
+        self.spare.way = SpareWay::Link(Established::new(now, number));
         if self.wants_spare() {
             self.ask_spare(now);
         } else {
@@ -231,7 +231,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
     }
 
     fn ask_spare(&mut self, now: u64) {
-        if let Way2::Link(live) = &mut self.spare.way
+        if let SpareWay::Link(live) = &mut self.spare.way
             && live.probe.is_none()
         {
             live.probe = Some(Probe { who: Vec::new(), until: now + GREETING_MS, refused: false });
@@ -240,7 +240,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
     }
 
     pub(super) fn spare_answered(&mut self, now: u64, answer: Option<LinkAnswer>) {
-        let Way2::Link(spare) = &mut self.spare.way else { return };
+        let SpareWay::Link(spare) = &mut self.spare.way else { return };
         let Some(LinkAnswer::Inventory(inventory)) = answer else { return self.let_spare_go() };
         let Way::Link(first) = &self.way else { return };
         // A name may lead to several machines: the jobs are on the first.
@@ -260,7 +260,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
 
     /// The second link carries on.
     fn take_over(&mut self, now: u64, seen: Rc<Seen>) {
-        let Way2::Link(spare) = std::mem::replace(&mut self.spare.way, Way2::Nothing) else { return };
+        let SpareWay::Link(spare) = std::mem::replace(&mut self.spare.way, SpareWay::Nothing) else { return };
         let number = spare.number;
         if let Way::Link(first) = std::mem::replace(&mut self.way, Way::Link(spare)) {
             self.hang_up(first);
@@ -279,15 +279,15 @@ impl<W, L, E: Clone> Host<W, L, E> {
         if self.members.is_empty() {
             return false;
         }
-        let next = match std::mem::replace(&mut self.spare.way, Way2::Nothing) {
-            Way2::Nothing => return false,
-            Way2::Attempt(attempt) => {
+        let next = match std::mem::replace(&mut self.spare.way, SpareWay::Nothing) {
+            SpareWay::Nothing => return false,
+            SpareWay::Attempt(attempt) => {
                 // It is a login as any other: a host that breaks every link at once does not see one after the other.
                 self.spare.logged_in(now);
                 Way::Attempt(attempt)
             }
             // What it saw was then.
-            Way2::Link(live) => Way::Link(Live { seen: None, ..live }),
+            SpareWay::Link(live) => Way::Link(Established { seen: None, ..live }),
         };
         if let Way::Link(first) = std::mem::replace(&mut self.way, next) {
             self.hang_up(first);
@@ -299,7 +299,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
     }
 
     pub(super) fn spare_tick(&mut self, now: u64) {
-        if let Way2::Link(Live { probe: Some(probe), .. }) = &self.spare.way
+        if let SpareWay::Link(Established { probe: Some(probe), .. }) = &self.spare.way
             && now >= probe.until
         {
             self.let_spare_go();

@@ -182,7 +182,7 @@ struct Probe<L> {
 
 /// A link from its byte stream on.
 #[derive(Debug)]
-struct Live<L> {
+struct Established<L> {
     number: LinkNumber,
     since: u64,
     stalled: bool,
@@ -211,7 +211,7 @@ struct Attempt {
 enum Way<L> {
     Nothing,
     Attempt(Attempt),
-    Link(Live<L>),
+    Link(Established<L>),
 }
 
 /// One host's machine. Times are milliseconds by a clock that never goes back.
@@ -260,7 +260,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
     /// When to send a [`Event::Tick`].
     pub fn deadline(&self) -> Option<u64> {
         let probes = match &self.way {
-            Way::Link(Live { probe: Some(probe), .. }) => Some(probe.until),
+            Way::Link(Established { probe: Some(probe), .. }) => Some(probe.until),
             Way::Link(live) => live.again_at,
             _ => None,
         };
@@ -294,7 +294,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
     fn take(&mut self, now: u64, event: Event<W, L, E>) {
         match event {
             Event::Enlisted(member) => {
-                if let Way::Link(Live { number, seen: Some(seen), .. }) = &self.way {
+                if let Way::Link(Established { number, seen: Some(seen), .. }) = &self.way {
                     self.effects.push_back(Effect::Up(member, *number, seen.clone()));
                 }
                 self.members.insert(member);
@@ -306,7 +306,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
                 }
             }
             Event::Want(who, from) => {
-                if let Way::Link(Live { number, stalled: true, .. }) = &self.way {
+                if let Way::Link(Established { number, stalled: true, .. }) = &self.way {
                     // Somebody waits for a link that is silent: it answers soon, or it is dialled anew.
                     self.effects.push_back(Effect::Doubt(*number));
                 }
@@ -452,7 +452,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
         self.let_spare_go();
     }
 
-    fn hang_up(&mut self, live: Live<L>) {
+    fn hang_up(&mut self, live: Established<L>) {
         self.effects.push_back(Effect::HangUp(live.number));
         let probe = live.probe.into_iter().flat_map(|probe| probe.who);
         self.effects.extend(probe.chain(live.next).map(|who| Effect::Probed(who, None)));
@@ -467,7 +467,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
             // Nobody waits for it any more.
             return self.effects.push_back(Effect::HangUp(number));
         }
-        self.way = Way::Link(Live::new(now, number));
+        self.way = Way::Link(Established::new(now, number));
         self.probe(now);
     }
 
@@ -562,7 +562,7 @@ impl<W, L, E: Clone> Host<W, L, E> {
     }
 }
 
-impl<L> Live<L> {
+impl<L> Established<L> {
     fn new(now: u64, number: LinkNumber) -> Self {
         Self {
             number,

@@ -94,7 +94,7 @@ impl HostState {
 
 /// What was asked of the agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Asked {
+pub enum AgentRequest {
     /// To start the job.
     Spawn,
     /// To end the job.
@@ -131,7 +131,7 @@ pub enum Event<'a> {
         frame: RawFrame<'a>,
     },
     /// The agent's answer; none: the link ended first.
-    Answered(Asked, Option<LinkAnswer>),
+    Answered(AgentRequest, Option<LinkAnswer>),
     /// A view comes.
     Attach(Box<View>, Asker),
     /// A frame of a view.
@@ -327,7 +327,7 @@ pub enum Effect {
     /// Whoever asked has to look for the session again: it ended, or has another task.
     LookForAnother(Asker),
     /// Ask the agent, and say what it answered: [`Event::Answered`].
-    Ask(Asked, Box<LinkAct>),
+    Ask(AgentRequest, Box<LinkAct>),
     /// Open a stream to the job's holder, and say which: [`Event::Opened`], before anything else.
     Open,
     /// Close a stream.

@@ -2,7 +2,9 @@
 
 use super::phase::Ending;
 use super::writes::Then;
-use super::{Answer, Asked, Asker, Caller, Effect, Phase, Removed, Restart, Session, Wish, Write, failed};
+use super::{
+    AgentRequest, Answer, Asker, Caller, Effect, Phase, Removed, Restart, Session, Wish, Write, failed,
+};
 use crate::last_screen::{self, Screen};
 use crate::record::{End, Record, State};
 use crate::times;
@@ -37,7 +39,7 @@ impl Session {
             self.last_screen(&end, &exit).or_else(|| self.screen_of(told?)).map(Some)
         };
         if screen.is_none() && self.host.is_up() {
-            self.ask_agent(Asked::Screen, LinkAct::ReadScreen(self.job_name()));
+            self.ask_agent(AgentRequest::Screen, LinkAct::ReadScreen(self.job_name()));
         } else {
             screen.get_or_insert(None);
         }
@@ -103,7 +105,7 @@ impl Session {
         self.send(&Frame::ExitAck(m::Empty {}));
         self.failpoint("exit-after-ack");
         if self.host.is_up() {
-            self.ask_agent(Asked::Forget, LinkAct::Forget(self.job_name()));
+            self.ask_agent(AgentRequest::Forget, LinkAct::Forget(self.job_name()));
         }
         match &self.phase {
             Phase::Ending(ending) => Some(ending.exit.clone()),

@@ -1,7 +1,9 @@
 //! A session and its host: what the host says of the job, and what is asked of it.
 
 use super::writes::Then;
-use super::{Answer, Asked, Asker, Effect, HostStage, HostState, Phase, Removed, Session, Wish, Write};
+use super::{
+    AgentRequest, Answer, Asker, Effect, HostStage, HostState, Phase, Removed, Session, Wish, Write,
+};
 use crate::reconcile::{Decision, Seen, place_of};
 use crate::record::Record;
 use crate::typing;
@@ -76,7 +78,7 @@ impl Session {
         Some(place_of(&inventory, folder))
     }
 
-    pub(super) fn ask_agent(&mut self, asked: Asked, act: LinkAct) {
+    pub(super) fn ask_agent(&mut self, asked: AgentRequest, act: LinkAct) {
         self.out.push(Effect::Ask(asked, Box::new(act)));
     }
 
@@ -96,15 +98,15 @@ impl Session {
                     .then(|| m::Inherited { umask: Some(0o022), ..m::Inherited::default() })
             }),
         };
-        self.ask_agent(Asked::Spawn, LinkAct::Spawn(spawn));
+        self.ask_agent(AgentRequest::Spawn, LinkAct::Spawn(spawn));
     }
 
-    pub(super) fn answered(&mut self, asked: Asked, answer: Option<LinkAnswer>) {
+    pub(super) fn answered(&mut self, asked: AgentRequest, answer: Option<LinkAnswer>) {
         if matches!(self.phase, Phase::Done(_) | Phase::Forgetting(_)) {
             return;
         }
         match (asked, answer) {
-            (Asked::Screen, None) => {
+            (AgentRequest::Screen, None) => {
                 // The link ended: the next one asks again.
                 if matches!(&self.phase, Phase::Ending(ending) if ending.screen.is_none()) {
                     self.end_is_doubted();
@@ -113,7 +115,7 @@ impl Session {
             }
             // The link ended: the next one asks again, under the same id.
             (_, None) => {}
-            (Asked::Screen, Some(answer)) => {
+            (AgentRequest::Screen, Some(answer)) => {
                 let screen = match answer {
                     LinkAnswer::Screen(screen) => self.screen_of(screen),
                     _ => None,
@@ -123,12 +125,12 @@ impl Session {
                     self.write_ending();
                 }
             }
-            (Asked::Forget, Some(answer)) if self.record.delete_requested => match answer {
+            (AgentRequest::Forget, Some(answer)) if self.record.delete_requested => match answer {
                 LinkAnswer::Done(_) => self.forget(None, Removed::Gone),
                 // It says that it still runs, or cannot say: the next inventory decides.
                 _ => self.out.push(Effect::ProbeAgain),
             },
-            (Asked::Spawn, Some(LinkAnswer::Spawned(spawned))) => {
+            (AgentRequest::Spawn, Some(LinkAnswer::Spawned(spawned))) => {
                 self.failpoint("spawn-after-answer");
                 self.notes(spawned.warnings);
                 if self.record.place.is_empty() {
@@ -138,7 +140,7 @@ impl Session {
                     self.open_stream();
                 }
             }
-            (Asked::Spawn, Some(LinkAnswer::Refused(refused))) => {
+            (AgentRequest::Spawn, Some(LinkAnswer::Refused(refused))) => {
                 if refused.final_answer {
                     self.never_began(never_began(&self.record.host, refused));
                 } else {
@@ -146,7 +148,7 @@ impl Session {
                     self.out.push(Effect::ProbeAgain);
                 }
             }
-            (Asked::End, Some(LinkAnswer::Done(_))) if matches!(&self.wish, Wish::Remove(removal) if removal.by_force) =>
+            (AgentRequest::End, Some(LinkAnswer::Done(_))) if matches!(&self.wish, Wish::Remove(removal) if removal.by_force) =>
             {
                 self.out.push(Effect::ProbeNow);
             }

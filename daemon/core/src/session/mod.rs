@@ -26,8 +26,8 @@ mod tests;
 mod writes;
 
 pub use effect::{
-    Answer, Asked, Asker, Caller, Effect, Effects, Event, HostStage, HostState, Now, Packet, Shown, Write,
-    WriteId,
+    AgentRequest, Answer, Asker, Caller, Effect, Effects, Event, HostStage, HostState, Now, Packet, Shown,
+    Write, WriteId,
 };
 pub use phase::{Ending, Forgetting, Phase, Removal, Removed, Restart, Wish};
 

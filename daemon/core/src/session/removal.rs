@@ -2,7 +2,7 @@
 //! asked is told what it waits for.
 
 use super::writes::Then;
-use super::{Answer, Asked, Asker, Effect, HostStage, Phase, Removed, Session, Wish, Write, failed};
+use super::{AgentRequest, Answer, Asker, Effect, HostStage, Phase, Removed, Session, Wish, Write, failed};
 use crate::removal::{Job, Reach, Step, step};
 use sessd_proto::Frame;
 use sessd_proto::messages::{self as m, EndReason, LinkAct};
@@ -56,7 +56,7 @@ impl Session {
                 let end = self.end_of(EndReason::Deleted, force);
                 let end =
                     m::EndJob { job_id: self.record.job_id.to_string(), end: Some(end), kill_holder: false };
-                self.ask_agent(Asked::End, LinkAct::End(end));
+                self.ask_agent(AgentRequest::End, LinkAct::End(end));
                 self.out.push(Effect::ProbeAgain);
             }
             Step::ForgetThere => self.forget_on_host(),
@@ -108,7 +108,7 @@ impl Session {
     /// is left there.
     pub(super) fn forget_on_host(&mut self) {
         self.failpoint("forget-before-request");
-        self.ask_agent(Asked::Forget, LinkAct::Forget(self.job_name()));
+        self.ask_agent(AgentRequest::Forget, LinkAct::Forget(self.job_name()));
     }
 
     /// The row is gone.

@@ -5,7 +5,7 @@
 //! an answer for two seconds the host is asked; only when that has answered meanwhile it is the holder that is silent. It is no
 //! evidence of anything about the job.
 
-use super::{Answer, Asked, Effect, Phase, Removed, Session, Wish};
+use super::{AgentRequest, Answer, Effect, Phase, Removed, Session, Wish};
 use crate::record::State;
 use sessd_proto::Frame;
 use sessd_proto::docs::host::LOCAL;
@@ -209,6 +209,6 @@ impl Session {
     fn kill_holder(&mut self) {
         let end = self.end_of(m::EndReason::Deleted, true);
         let end = m::EndJob { job_id: self.record.job_id.to_string(), end: Some(end), kill_holder: true };
-        self.ask_agent(Asked::End, LinkAct::End(end));
+        self.ask_agent(AgentRequest::End, LinkAct::End(end));
     }
 }

@@ -102,7 +102,7 @@ enum ViewPosition {
 
 /// What waits on the way to a view.
 #[derive(Debug, Clone, Copy, Default)]
-struct Way {
+struct ViewQueue {
     /// Bytes that were given out since it was last told how many wait, and those: it is never less than what waits.
     waiting: usize,
     /// It was asked to be told when there is room.
@@ -112,7 +112,7 @@ struct Way {
 #[derive(Debug)]
 struct Member {
     view: View,
-    way: Way,
+    way: ViewQueue,
     place: ViewPosition,
     /// Bytes of old output it was sent, which count against its credit as well.
     fetched: u64,
@@ -182,7 +182,7 @@ impl Views {
         let shown = self.shown.by(&view.terminal);
         self.members.push(Member {
             view,
-            way: Way::default(),
+            way: ViewQueue::default(),
             place,
             fetched: 0,
             attached_at_ms: wall_ms,
@@ -266,7 +266,7 @@ impl Views {
     /// A view has read: so many bytes wait for it now.
     pub fn drained(&mut self, id: Uuid, waiting: usize) {
         if let Some(member) = self.find(id) {
-            member.way = Way { waiting, asked: false };
+            member.way = ViewQueue { waiting, asked: false };
         }
     }
 

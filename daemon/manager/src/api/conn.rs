@@ -1,12 +1,12 @@
 //! One connection: requests and their answers, until it turns into a view.
 
-use super::house::Place;
+use super::house::ConnectionSlot;
 use super::questions::Questions;
 use crate::mailbox::Sender;
 use crate::manager::Manager;
 use crate::session::{self, Session, ToSession};
 use crate::unix;
-use crate::verbs::find::{Found, leaving};
+use crate::verbs::find::{Selected, leaving};
 use crate::wire::{FrameReader, OutQueue, OwnedFrame};
 use sessd_base::asking::Asking;
 use sessd_core::Record;
@@ -52,14 +52,14 @@ struct Peer {
 }
 
 /// What a connection is after a frame.
-enum Next {
+enum ConnectionState {
     Asks,
     Views(Rc<Session>, Uuid),
     Ends,
 }
 
 /// Serves one connection until it closes.
-pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: Place) {
+pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: ConnectionSlot) {
     let (read, write) = match unix::split(stream) {
         Ok(halves) => halves,
         Err(error) => {
@@ -110,12 +110,12 @@ pub(super) async fn run(stream: UnixStream, manager: Rc<Manager>, place: Place) 
             Some((session, view)) => view_frame(frame, session, *view, &out).await,
         };
         match next {
-            Next::Asks => {}
-            Next::Views(session, view) => {
+            ConnectionState::Asks => {}
+            ConnectionState::Views(session, view) => {
                 reader.set_body_max(VIEW_FRAME_MAX);
                 viewing = Some((session, view));
             }
-            Next::Ends => break,
+            ConnectionState::Ends => break,
         }
         if out.is_closed() {
             break;
@@ -157,12 +157,12 @@ fn refuse(out: &OutQueue, why: &str) {
     out.put(0, &Frame::Close(close));
 }
 
-async fn view_frame(frame: OwnedFrame, session: &Rc<Session>, view: Uuid, out: &OutQueue) -> Next {
+async fn view_frame(frame: OwnedFrame, session: &Rc<Session>, view: Uuid, out: &OutQueue) -> ConnectionState {
     if frame.raw().kind == sessd_proto::frame::kind::PING {
         if let Ok(Frame::Ping(token)) = frame.parse() {
             out.put(0, &Frame::Pong(token));
         }
-        return Next::Views(session.clone(), view);
+        return ConnectionState::Views(session.clone(), view);
     }
     session.mailbox.send(ToSession::ViewFrame(view, frame));
     while session.mailbox.queued_of(Sender::Views) > QUEUED && !out.is_closed() {
@@ -173,23 +173,23 @@ async fn view_frame(frame: OwnedFrame, session: &Rc<Session>, view: Uuid, out: &
         // Not for ever: whether the view is still there is seen only by reading on.
         let _ = tokio::time::timeout(TO_HOLDER, to_holder.drained()).await;
     }
-    Next::Views(session.clone(), view)
+    ConnectionState::Views(session.clone(), view)
 }
 
 async fn asked(
     frame: &OwnedFrame,
     out: &OutQueue,
     manager: &Rc<Manager>,
-    place: &Place,
+    place: &ConnectionSlot,
     reader: &mut FrameReader<unix::Reader>,
     peer: &mut Peer,
-) -> Next {
+) -> ConnectionState {
     match frame.parse() {
         Ok(Frame::Hello(theirs)) => {
             peer.features = theirs.features;
             if let Err(skew) = hello::negotiate(&theirs) {
                 refuse(out, &skew.to_string());
-                return Next::Ends;
+                return ConnectionState::Ends;
             }
         }
         Ok(Frame::Ping(token)) => out.put(0, &Frame::Pong(token)),
@@ -242,8 +242,8 @@ async fn asked(
             match at_work(out, doing, start_view(attach, out, manager, peer.asking.as_ref(), peer.features))
                 .await
             {
-                Ok(Some((session, view))) => return Next::Views(session, view),
-                Ok(None) => return Next::Ends,
+                Ok(Some((session, view))) => return ConnectionState::Views(session, view),
+                Ok(None) => return ConnectionState::Ends,
                 Err(error) => put_error(out, 0, error),
             }
         }
@@ -253,10 +253,10 @@ async fn asked(
         Ok(_) => {}
         Err(invalid) => {
             refuse(out, &invalid.to_string());
-            return Next::Ends;
+            return ConnectionState::Ends;
         }
     }
-    Next::Asks
+    ConnectionState::Asks
 }
 
 /// How long views may take to be sent away before the manager stops.
@@ -469,9 +469,9 @@ async fn start_view(
 ) -> Result<Option<(Rc<Session>, Uuid)>> {
     let id = Uuid::from_slice(&attach.view_id).map_err(|_| Error::usage("a view without an id"))?;
     let session = match manager.find(&attach.session).await? {
-        Found::Live(session) => session,
-        Found::Leaving(session) => return Err(leaving(&session)),
-        Found::Done(record) => return show_done(&attach, &record, out, manager).await.map(|()| None),
+        Selected::Live(session) => session,
+        Selected::Leaving(session) => return Err(leaving(&session)),
+        Selected::Done(record) => return show_done(&attach, &record, out, manager).await.map(|()| None),
     };
     if attach.resume.is_none() && !attach.unasked {
         session.host.person_is_here(asking);

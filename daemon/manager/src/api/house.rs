@@ -43,7 +43,7 @@ pub(super) struct House {
 }
 
 /// One connection's place, until it is dropped.
-pub(super) struct Place {
+pub(super) struct ConnectionSlot {
     house: Rc<House>,
     id: GuestId,
     door: Rc<Notify>,
@@ -67,7 +67,7 @@ impl House {
     }
 
     /// A place for one who comes, perhaps that of one who said nothing for longest. None: there is none.
-    pub(super) fn arrive(self: &Rc<Self>) -> Option<Place> {
+    pub(super) fn arrive(self: &Rc<Self>) -> Option<ConnectionSlot> {
         let (id, gone) = match self.guests.borrow_mut().arrive(self.now_ms()) {
             Welcome::Come(id) => (id, None),
             Welcome::InPlaceOf(id, gone) => (id, Some(gone)),
@@ -78,7 +78,7 @@ impl House {
         }
         let door = Rc::new(Notify::new());
         self.doors.borrow_mut().insert(id, door.clone());
-        Some(Place { house: self.clone(), id, door })
+        Some(ConnectionSlot { house: self.clone(), id, door })
     }
 
     /// Tells one who comes that there is no place.
@@ -99,7 +99,7 @@ impl House {
     }
 }
 
-impl Place {
+impl ConnectionSlot {
     /// A queue of what goes out.
     pub(super) fn queue(&self) -> OutQueue {
         self.house.queues.queue()
@@ -140,7 +140,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         self.house.guests.borrow_mut().leave(self.id);
         self.house.doors.borrow_mut().remove(&self.id);

@@ -1,6 +1,6 @@
 //! Questions of hosts to the person at the end of a connection: one at a time, each with a number of its own.
 
-use crate::desk::{Asked, Given, Person};
+use crate::desk::{Given, PendingQuestion, Person};
 use crate::wire::{OutQueue, OwnedFrame};
 use sessd_base::prompt::Prompter;
 use sessd_proto::Frame;
@@ -48,12 +48,12 @@ impl Drop for Questions {
 }
 
 async fn run(
-    mut asked: mpsc::UnboundedReceiver<Asked>,
+    mut asked: mpsc::UnboundedReceiver<PendingQuestion>,
     mut given: mpsc::Receiver<(u64, Given)>,
     out: OutQueue,
 ) {
     let mut id = 0;
-    while let Some(Asked { question, mut answer }) = asked.recv().await {
+    while let Some(PendingQuestion { question, mut answer }) = asked.recv().await {
         if answer.is_closed() {
             continue;
         }

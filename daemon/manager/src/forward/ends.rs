@@ -4,7 +4,7 @@ use super::Forwards;
 use super::bind::connect;
 use crate::link::Pipe;
 use sessd_core::forward::mux::Failure;
-use sessd_core::forward::socks::{Heard, Socks};
+use sessd_core::forward::socks::{Socks, SocksProgress};
 use sessd_core::forward::spec::Target;
 use sessd_proto::limits::CHUNK;
 use sessd_proto::messages::{self as m, ChannelFailure};
@@ -66,10 +66,10 @@ async fn destination(
             let mut heard = socks.hear(&buffer[..n]);
             loop {
                 match heard {
-                    Heard::More => break,
-                    Heard::Say(bytes) => writer.write_all(&bytes).await.ok()?,
-                    Heard::Connect(target) => return Some(target),
-                    Heard::Refuse(bytes) => {
+                    SocksProgress::More => break,
+                    SocksProgress::Say(bytes) => writer.write_all(&bytes).await.ok()?,
+                    SocksProgress::Connect(target) => return Some(target),
+                    SocksProgress::Refuse(bytes) => {
                         // They may be gone.
                         let _ = writer.write_all(&bytes).await;
                         return None;

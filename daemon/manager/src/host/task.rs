@@ -35,7 +35,7 @@ pub(super) struct Task {
     /// The attempts on their way, up to the agent's byte stream: one, and one beside a link.
     attempts: BTreeMap<LinkNumber, Coming<Result<dial::Dialled, dial::Failed>>>,
     /// From there on.
-    links: BTreeMap<LinkNumber, Live>,
+    links: BTreeMap<LinkNumber, LiveLink>,
     /// What the links know of who looks.
     watched: bool,
     /// What may mend the last failure without a person.
@@ -50,14 +50,14 @@ type Asker = oneshot::Sender<Result<()>>;
 type Looker = oneshot::Sender<Result<Rc<Seen>>>;
 
 /// One link.
-struct Live {
+struct LiveLink {
     link: Rc<Link>,
     /// The probe on its way.
     probe: Option<Coming<std::result::Result<LinkAnswer, NoAnswer>>>,
 }
 
 /// Whatever ends the task that had it, nobody is left to run the link.
-impl Drop for Live {
+impl Drop for LiveLink {
     fn drop(&mut self) {
         self.link.hang_up();
     }
@@ -306,7 +306,7 @@ impl Task {
             tracing::info!(host = name, ?end, "the link ended");
             let _ = ended.send(ToHost::Ended(number, end));
         });
-        self.links.insert(number, Live { link, probe: None });
+        self.links.insert(number, LiveLink { link, probe: None });
         Some(())
     }
 

@@ -185,7 +185,7 @@ impl HostMember for Member {
 
 /// What everybody may look at without asking the task.
 #[derive(Debug)]
-pub struct Live {
+pub struct Published {
     /// The record as last shown.
     pub record: Record,
     /// The holder's last status and when it came.
@@ -212,7 +212,7 @@ pub struct Session {
     /// What goes to its holder; whoever speaks for a view waits while that is full.
     pub to_holder: RefCell<Option<OutQueue>>,
     /// What is known of it.
-    pub live: RefCell<Live>,
+    pub live: RefCell<Published>,
     /// Its host.
     pub host: Rc<Host>,
     /// What is forwarded for it.
@@ -233,7 +233,7 @@ impl Session {
         after: Duration,
     ) -> Rc<Self> {
         let (mailbox, receiver) = SessionMailbox::new();
-        let live = Live {
+        let live = Published {
             record: record.clone(),
             status: None,
             views: Vec::new(),

@@ -387,7 +387,7 @@ impl Task {
         });
     }
 
-    fn ask(&self, asked: core::Asked, mut act: LinkAct) {
+    fn ask(&self, asked: core::AgentRequest, mut act: LinkAct) {
         if let LinkAct::Spawn(m::Spawn { spec: Some(spec), .. }) = &mut act {
             self.forwards.config_says(self.handle.host.forwards_agent());
             spec.agent = self.forwards.forwards_agent();

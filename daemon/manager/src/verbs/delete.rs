@@ -2,7 +2,7 @@
 
 use crate::manager::Manager;
 use crate::session::{Removed, Session, ToSession};
-use crate::verbs::find::Found;
+use crate::verbs::find::Selected;
 use crate::verbs::{LOOKS, never_still};
 use sessd_base::asking::Asking;
 use sessd_core::Record;
@@ -33,8 +33,8 @@ impl Manager {
     ) -> Result<DeleteDoc> {
         let mut found = Vec::new();
         if delete.all {
-            found.extend(self.registry.all().into_iter().map(Found::Live));
-            found.extend(self.store.done().await?.into_iter().map(|r| Found::Done(Box::new(r))));
+            found.extend(self.registry.all().into_iter().map(Selected::Live));
+            found.extend(self.store.done().await?.into_iter().map(|r| Selected::Done(Box::new(r))));
         }
         let mut failure = None;
         for selector in &delete.sessions {
@@ -47,8 +47,8 @@ impl Manager {
         let (mut waiting, mut done) = (Vec::new(), Vec::new());
         for one in found {
             match one {
-                Found::Done(record) => done.push(*record),
-                Found::Live(session) | Found::Leaving(session) => {
+                Selected::Done(record) => done.push(*record),
+                Selected::Live(session) | Selected::Leaving(session) => {
                     // All are being ended at once; each has the same time to end in.
                     let (manager, force, asking) = (self.clone(), delete.force, asking.cloned());
                     let ending =

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 /// What a selector fits.
 #[derive(Debug)]
-pub enum Found {
+pub enum Selected {
     /// One that is not done.
     Live(Rc<Session>),
     /// One that is to go and is still here: its host cannot be told yet.
@@ -24,7 +24,7 @@ impl Manager {
     ///
     /// # Errors
     /// When none fits, or more than one.
-    pub async fn find(&self, selector: &str) -> Result<Found> {
+    pub async fn find(&self, selector: &str) -> Result<Selected> {
         let live = || -> Vec<Candidate> {
             self.registry.all().iter().map(|session| Candidate::from(&session.live.borrow().record)).collect()
         };
@@ -37,10 +37,10 @@ impl Manager {
         let found = match select(selector, &live(), &candidates) {
             Selection::Live(id) => self.registry.get(id).map(|session| {
                 let leaving = session.live.borrow().record.delete_requested;
-                if leaving { Found::Leaving(session) } else { Found::Live(session) }
+                if leaving { Selected::Leaving(session) } else { Selected::Live(session) }
             }),
             Selection::Done(id) => {
-                done.into_iter().find(|record| record.id == id).map(|record| Found::Done(Box::new(record)))
+                done.into_iter().find(|record| record.id == id).map(|record| Selected::Done(Box::new(record)))
             }
             Selection::None => None,
             Selection::Many(fitting) => {
@@ -73,9 +73,9 @@ impl Manager {
     /// As [`Self::find`], and for one that is done.
     pub async fn find_live(&self, selector: &str) -> Result<Rc<Session>> {
         match self.find(selector).await? {
-            Found::Live(session) => Ok(session),
-            Found::Leaving(session) => Err(leaving(&session)),
-            Found::Done(record) => {
+            Selected::Live(session) => Ok(session),
+            Selected::Leaving(session) => Err(leaving(&session)),
+            Selected::Done(record) => {
                 let how = record.end.as_ref().map(|end| EndDoc::from(end).phrase()).unwrap_or_default();
                 Err(Error::new(
                     Kind::NoSuchSession,

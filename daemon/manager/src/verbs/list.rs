@@ -3,7 +3,7 @@
 use crate::doc;
 use crate::host::Status;
 use crate::manager::Manager;
-use crate::verbs::find::Found;
+use crate::verbs::find::Selected;
 use sessd_core::Record;
 use sessd_proto::docs::host::spelled;
 use sessd_proto::docs::names::tag_matches;
@@ -55,12 +55,14 @@ impl Manager {
 
     /// One session, with everything known.
     pub async fn info(&self, selector: &str) -> Result<InfoDoc> {
-        if let Found::Live(session) = self.find(selector).await? {
+        if let Selected::Live(session) = self.find(selector).await? {
             self.first_words(|record| record.id == session.id).await;
         }
         match self.find(selector).await? {
-            Found::Live(session) | Found::Leaving(session) => Ok(doc::info_of_session(&session, &self.name)),
-            Found::Done(record) => {
+            Selected::Live(session) | Selected::Leaving(session) => {
+                Ok(doc::info_of_session(&session, &self.name))
+            }
+            Selected::Done(record) => {
                 let status = self.hosts.borrow().get(&record.host).map_or(Status::Dormant, |h| h.status());
                 let session = doc::of_done(&record, self.link_state(&record.host));
                 Ok(InfoDoc { session, more: doc::more_of(&record, &status) })

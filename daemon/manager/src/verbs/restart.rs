@@ -3,7 +3,7 @@
 use crate::failpoints::failpoint;
 use crate::manager::Manager;
 use crate::session::{Caller, Event, Session, ToSession};
-use crate::verbs::find::{Found, leaving};
+use crate::verbs::find::{Selected, leaving};
 use crate::verbs::{LOOKS, chosen, create, never_still};
 use sessd_base::asking::Asking;
 use sessd_proto::Uuid;
@@ -35,20 +35,20 @@ impl Manager {
         for _ in 0..LOOKS {
             let next = match self.find(&select.session).await? {
                 // Asked again: a manager died over the first time.
-                Found::Done(record) if record.job_id == job_id => {
+                Selected::Done(record) if record.job_id == job_id => {
                     return self.info(&record.id.to_string()).await;
                 }
-                Found::Live(session) if session.live.borrow().record.job_id == job_id => {
+                Selected::Live(session) if session.live.borrow().record.job_id == job_id => {
                     session
                         .mailbox
                         .send(ToSession::Tell(Event::AskedAgain(caller_of(select, &session.host.name))));
                     Some(session)
                 }
-                Found::Done(record) => {
+                Selected::Done(record) => {
                     self.host(&record.host).want(asking).await?;
                     self.begin_again(record.id, job_id, caller_of(select, &record.host)).await?
                 }
-                Found::Live(session) => {
+                Selected::Live(session) => {
                     session.host.want(asking).await?;
                     failpoint("restart-before-end");
                     let caller = caller_of(select, &session.host.name);
@@ -57,7 +57,7 @@ impl Manager {
                         None => None,
                     }
                 }
-                Found::Leaving(session) => return Err(leaving(&session)),
+                Selected::Leaving(session) => return Err(leaving(&session)),
             };
             // Who was not there any more when it was asked is looked for again.
             if let Some(session) = next {

@@ -3,7 +3,7 @@
 use crate::doc;
 use crate::manager::Manager;
 use crate::session::ToSession;
-use crate::verbs::find::{Found, leaving};
+use crate::verbs::find::{Selected, leaving};
 use crate::verbs::{LOOKS, never_still};
 use sessd_proto::Uuid;
 use sessd_proto::docs::names::{check_name, check_tags};
@@ -18,7 +18,7 @@ impl Manager {
     pub async fn tag(&self, tag: m::Tag) -> Result<InfoDoc> {
         for _ in 0..LOOKS {
             match self.find(&tag.session).await? {
-                Found::Live(session) => {
+                Selected::Live(session) => {
                     let asked = tag.clone();
                     match session.ask_if_there(|done| ToSession::Tag(asked, done)).await {
                         Some(answer) => {
@@ -28,8 +28,8 @@ impl Manager {
                         None => continue,
                     }
                 }
-                Found::Leaving(session) => return Err(leaving(&session)),
-                Found::Done(record) => {
+                Selected::Leaving(session) => return Err(leaving(&session)),
+                Selected::Done(record) => {
                     if self.tag_done(record.id, &tag).await? {
                         return self.info(&record.id.to_string()).await;
                     }

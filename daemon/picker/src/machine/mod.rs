@@ -3,7 +3,7 @@
 mod input;
 
 use crate::Now;
-use crate::dialog::{Asked, Dialog};
+use crate::dialog::{Dialog, LoginQuestion};
 use crate::draw;
 use crate::edit::Edit;
 use crate::keys::Input;
@@ -150,7 +150,7 @@ pub struct Machine {
     pub(crate) with_ended: bool,
     pub(crate) selected: Option<String>,
     pub(crate) dialog: Option<Dialog>,
-    pub(crate) questions: VecDeque<Asked>,
+    pub(crate) questions: VecDeque<LoginQuestion>,
     pub(crate) preview: Preview,
     /// The preview takes the place of the list.
     pub(crate) peeking: bool,
@@ -326,7 +326,9 @@ impl Machine {
             Event::Output(bytes) => self.preview.output(bytes),
             Event::NoScreen(why) => self.preview.note = clean(&why, 300),
             Event::Done(number, result) => self.done(number, result),
-            Event::Asked(wish, id, question) => self.questions.push_back(Asked::new(wish, id, question)),
+            Event::Asked(wish, id, question) => {
+                self.questions.push_back(LoginQuestion::new(wish, id, question))
+            }
             Event::AskedNoMore(wish, id) => {
                 self.questions.retain(|asked| (asked.wish, asked.id) != (wish, id));
             }

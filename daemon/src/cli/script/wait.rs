@@ -6,7 +6,7 @@ use sessd_base::config::duration_or_never;
 use sessd_base::out;
 use sessd_base::paths::Paths;
 use sessd_client::core::Output;
-use sessd_client::wait::{Outcome, Seen, Until, Wait};
+use sessd_client::wait::{Observed, Outcome, Until, Wait};
 use sessd_proto::docs::{EndDoc, Error, Kind, Reason, Result};
 use sessd_proto::limits::SCROLLBACK_LINES;
 use sessd_proto::messages::ViewState;
@@ -81,12 +81,12 @@ impl Waiting {
                 // Where output was skipped, or the size changed, it stands for what came meanwhile.
                 let new = self.screen.is_some() && skipped > 0;
                 let model = self.screen.insert(model(size, &snapshot, SCROLLBACK_LINES));
-                self.wait.look(Seen::Screen { model, new })
+                self.wait.look(Observed::Screen { model, new })
             }
             Told::Output(bytes) => match &mut self.screen {
                 Some(model) => {
                     model.feed(&bytes);
-                    self.wait.look(Seen::Screen { model, new: true })
+                    self.wait.look(Observed::Screen { model, new: true })
                 }
                 None => None,
             },
@@ -95,19 +95,21 @@ impl Waiting {
                 self.state = state;
                 let doing = self.state.doing.as_ref();
                 doing.and_then(|doing| {
-                    self.wait
-                        .look(Seen::Doing(&doing.state, i64::try_from(doing.since_ms).unwrap_or(i64::MAX)))
+                    self.wait.look(Observed::Doing(
+                        &doing.state,
+                        i64::try_from(doing.since_ms).unwrap_or(i64::MAX),
+                    ))
                 })
             }
             Told::Ended(end) => {
-                let outcome = self.wait.look(Seen::Ended(&end));
+                let outcome = self.wait.look(Observed::Ended(&end));
                 self.end = Some(end.clone());
                 if matches!(outcome, Some(Outcome::Met)) {
                     return Ok(Some(self.has_ended(&end)));
                 }
                 outcome
             }
-            Told::Gone(_) => self.wait.look(Seen::Gone),
+            Told::Gone(_) => self.wait.look(Observed::Gone),
             Told::SentAway(why) => return Err(Error::failed(why, "wait again when it is back")),
             _ => None,
         };

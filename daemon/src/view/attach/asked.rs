@@ -10,7 +10,7 @@ use zeroize::Zeroize as _;
 
 /// The question that is open.
 #[derive(Debug)]
-pub(super) struct Asked {
+pub(super) struct OpenQuestion {
     id: u64,
     question: Question,
     editor: Editor,
@@ -45,7 +45,7 @@ impl View<'_> {
     /// The manager puts a question.
     pub(super) fn put_question(&mut self, asked: &m::Question) {
         let question = question::from_message(asked);
-        self.asked = Some(Asked { id: asked.id, question, editor: Editor::default(), rows: 0 });
+        self.asked = Some(OpenQuestion { id: asked.id, question, editor: Editor::default(), rows: 0 });
         self.draw_question();
     }
 

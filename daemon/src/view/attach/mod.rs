@@ -20,7 +20,7 @@ use crate::view::abilities;
 use crate::view::plain::is_plain;
 use crate::view::terminal::{self, Raw};
 use crate::view::words::{self, Trouble};
-use asked::Asked;
+use asked::OpenQuestion;
 use foretold::Foretold;
 use leaving::Burst;
 use line::Line;
@@ -155,7 +155,7 @@ struct View<'a> {
     escape_held_at: Option<u64>,
     stdin_open: bool,
     /// A question of the host that is open.
-    asked: Option<Asked>,
+    asked: Option<OpenQuestion>,
     /// What is shown before the job shows it.
     foretold: Foretold,
 }

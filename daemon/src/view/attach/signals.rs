@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 /// What came since the last look.
-pub(super) struct Heard {
+pub(super) struct PendingSignals {
     /// A signal that tells us to go.
     pub(super) told_to_go: Option<i32>,
     /// The terminal has another size.
@@ -48,11 +48,11 @@ impl Signals {
     }
 
     /// After the bell: what it was about.
-    pub(super) fn take(&self) -> Heard {
+    pub(super) fn take(&self) -> PendingSignals {
         // Emptied first: what comes meanwhile rings again.
         while matches!((&self.bell).read(&mut [0; 64]), Ok(n) if n > 0) {}
         let signal = self.told_to_go.swap(0, Ordering::SeqCst);
-        Heard {
+        PendingSignals {
             told_to_go: i32::try_from(signal).ok().filter(|signal| *signal != 0),
             resized: self.resized.swap(false, Ordering::SeqCst),
         }

@@ -63,11 +63,11 @@ struct Identity {
     path: PathBuf,
     /// Its public half, if anything tells.
     public: Option<PublicKey>,
-    half: Found,
+    half: PrivateHalf,
 }
 
 /// The private half of a key file.
-enum Found {
+enum PrivateHalf {
     Read(Arc<PrivateKey>),
     Locked(Arc<Locked>),
     /// It is not in the file: it may live in the agent only, or on a card.
@@ -121,9 +121,9 @@ pub(super) async fn gather(
         let of = |key: &PublicKey| key.key_data() == certificate.public_key();
         let half =
             identities.iter().filter(|i| i.public.as_ref().is_some_and(of)).find_map(|i| match &i.half {
-                Found::Read(key) => Some(Half::File(key.clone())),
-                Found::Locked(locked) if asker.is_some() => Some(Half::Locked(locked.clone())),
-                Found::Locked(_) | Found::Elsewhere => None,
+                PrivateHalf::Read(key) => Some(Half::File(key.clone())),
+                PrivateHalf::Locked(locked) if asker.is_some() => Some(Half::Locked(locked.clone())),
+                PrivateHalf::Locked(_) | PrivateHalf::Elsewhere => None,
             });
         let half = if plain.iter().any(of) && !matches!(half, Some(Half::File(_))) {
             Some(Half::Agent)
@@ -149,8 +149,8 @@ pub(super) async fn gather(
         |i: &Identity| i.public.as_ref().is_some_and(|p| plain.iter().any(|k| k.key_data() == p.key_data()));
     for identity in identities.iter().filter(|i| !in_agent(i)) {
         let half = match &identity.half {
-            Found::Read(key) => Half::File(key.clone()),
-            Found::Locked(locked) => {
+            PrivateHalf::Read(key) => Half::File(key.clone()),
+            PrivateHalf::Locked(locked) => {
                 let Some(asker) = asker else {
                     remarks.locked.push(identity.path.clone());
                     continue;
@@ -172,7 +172,7 @@ pub(super) async fn gather(
                     Half::Locked(locked.clone())
                 }
             }
-            Found::Elsewhere => {
+            PrivateHalf::Elsewhere => {
                 remarks.others.push(format!(
                     "of {} only the public half is here, and the ssh-agent does not have it",
                     identity.path.display()
@@ -356,14 +356,14 @@ async fn read_identity(path: &Path, remarks: &mut Remarks) -> Option<Identity> {
     let meta = match tokio::fs::metadata(path).await {
         Ok(meta) => meta,
         // The private half may live in the agent only (or on a card), with just the .pub beside.
-        Err(_) => return public_file.and_then(|public| found(Some(public), Found::Elsewhere)),
+        Err(_) => return public_file.and_then(|public| found(Some(public), PrivateHalf::Elsewhere)),
     };
     let Some(text) = read_text(path).await else {
         remarks.others.push(format!("{} cannot be read", path.display()));
         return None;
     };
     if let Ok(public) = PublicKey::from_openssh(text.trim()) {
-        return found(Some(public), Found::Elsewhere);
+        return found(Some(public), PrivateHalf::Elsewhere);
     }
     // As ssh: a private key that others can read is not used.
     if meta.uid() == rustix::process::getuid().as_raw() && meta.mode() & 0o077 != 0 {
@@ -402,10 +402,10 @@ async fn read_identity(path: &Path, remarks: &mut Remarks) -> Option<Identity> {
         }
         Some(Ok(key)) => {
             let public = Some(key.public_key().clone());
-            found(public, Found::Read(Arc::new(key)))
+            found(public, PrivateHalf::Read(Arc::new(key)))
         }
         Some(Err(::russh::keys::Error::KeyIsEncrypted)) | None => {
-            found(public.or(public_file), Found::Locked(locked))
+            found(public.or(public_file), PrivateHalf::Locked(locked))
         }
         Some(Err(e)) => {
             remarks.others.push(format!(

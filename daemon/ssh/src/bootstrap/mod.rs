@@ -123,17 +123,17 @@ pub async fn start_agent(
         found = find_and_start(conn, images, &folders).await;
     }
     let missing = match found? {
-        Found::Started(stream, number) => {
+        StartOutcome::Started(stream, number) => {
             return Ok(AgentChannel { stream, uploaded: false, folder: folders.shown(number) });
         }
-        Found::Missing(missing) => missing,
+        StartOutcome::Missing(missing) => missing,
     };
     install(conn, images, &folders, missing).await?;
     match find_and_start(conn, images, &folders).await? {
-        Found::Started(stream, number) => {
+        StartOutcome::Started(stream, number) => {
             Ok(AgentChannel { stream, uploaded: true, folder: folders.shown(number) })
         }
-        Found::Missing(_) => Err(Failure::AgentInstall {
+        StartOutcome::Missing(_) => Err(Failure::AgentInstall {
             detail: "it was uploaded and is gone again".to_owned(),
             hint: folders.hint(),
         }),
@@ -216,7 +216,7 @@ struct Missing {
     place: String,
 }
 
-enum Found {
+enum StartOutcome {
     Started(ExecStream, usize),
     Missing(Missing),
 }
@@ -225,7 +225,7 @@ async fn find_and_start(
     conn: &mut dyn Connection,
     images: &[AgentImage],
     folders: &Folders,
-) -> Result<Found, Failure> {
+) -> Result<StartOutcome, Failure> {
     let mark = Mark::new()?;
     let stream = conn.exec(&wrapped(&start_script(&mark, images, folders), folders)).await?;
     let (mut reader, writer) = stream.into_parts();
@@ -234,11 +234,11 @@ async fn find_and_start(
     if let Some(number) = answer.strip_prefix("START ") {
         let number = number.trim().parse().unwrap_or(0);
         reader.unread(search.rest());
-        return Ok(Found::Started(ExecStream::from_parts(reader, writer), number));
+        return Ok(StartOutcome::Started(ExecStream::from_parts(reader, writer), number));
     }
     let missing = parse_missing(&answer, folders)?;
     finish(reader).await;
-    Ok(Found::Missing(missing))
+    Ok(StartOutcome::Missing(missing))
 }
 
 /// Asks again, from a later folder on.

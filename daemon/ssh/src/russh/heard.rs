@@ -16,14 +16,14 @@ use crate::{auth::Notes, clean};
 const MOST: usize = 1024;
 
 /// A stream whose first words are noted.
-pub(super) struct Heard<S> {
+pub(super) struct NotedStream<S> {
     inner: S,
     notes: Arc<Mutex<Notes>>,
     /// What came so far; none: it has said what it is, or too much.
     first: Option<Vec<u8>>,
 }
 
-impl<S> Heard<S> {
+impl<S> NotedStream<S> {
     pub(super) fn new(inner: S, notes: Arc<Mutex<Notes>>) -> Self {
         Self { inner, notes, first: Some(Vec::new()) }
     }
@@ -50,7 +50,7 @@ fn words(bytes: &[u8]) -> (bool, String) {
     (ssh.is_some(), clean(&String::from_utf8_lossy(before), 160))
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for NotedStream<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -65,7 +65,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Heard<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Heard<S> {
+impl<S: AsyncWrite + Unpin> AsyncWrite for NotedStream<S> {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.inner).poll_write(cx, buf)
     }
@@ -96,7 +96,7 @@ mod tests {
             assert_eq!(words(said.as_bytes()), (expected.0, expected.1.to_owned()), "{said:?}");
         }
         let notes = Arc::new(Mutex::new(Notes::default()));
-        let mut heard = Heard::new((), notes.clone());
+        let mut heard = NotedStream::new((), notes.clone());
         for _ in 0..1_000 {
             heard.hear(b"noise\n");
         }

@@ -14,7 +14,7 @@ pub const SCOPE: &str = "sessd-job-";
 
 /// In which part of systemd's tree a process is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum CgroupPart {
     /// None that logins have to do with, or there is no systemd.
     Other,
     /// A login's own scope: ended with the login where `KillUserProcesses` says so.
@@ -36,7 +36,7 @@ pub struct Facts {
     /// A login's processes are ended with it.
     kills: Option<bool>,
     /// Where the process is.
-    place: Place,
+    place: CgroupPart,
 }
 
 impl Facts {
@@ -45,10 +45,10 @@ impl Facts {
         self.lingers == Some(true)
             || match self.place {
                 // It ends with the user's systemd either way, and has at least a cgroup of its own.
-                Place::UserManager => true,
+                CgroupPart::UserManager => true,
                 // This login's end is the end; the last login's end is later.
-                Place::Login => self.kills == Some(true),
-                Place::Other | Place::OwnScope => false,
+                CgroupPart::Login => self.kills == Some(true),
+                CgroupPart::Other | CgroupPart::OwnScope => false,
             }
     }
 
@@ -77,9 +77,9 @@ impl Facts {
         const SCOPE_FAILED: &str = "the end of this login ends the job, because this host kills what a login leaves \
                                     (KillUserProcesses=yes) and no scope could be made; to see why run there: systemd-run --user --scope true";
         let warning = match (self.place, self.lingers, self.kills) {
-            (Place::UserManager | Place::OwnScope, Some(false), _) => LINGER,
-            (Place::Login, Some(true), Some(true)) => SCOPE_FAILED,
-            (Place::Login, _, Some(true)) => LINGER,
+            (CgroupPart::UserManager | CgroupPart::OwnScope, Some(false), _) => LINGER,
+            (CgroupPart::Login, Some(true), Some(true)) => SCOPE_FAILED,
+            (CgroupPart::Login, _, Some(true)) => LINGER,
             _ => return Vec::new(),
         };
         vec![warning.to_owned()]
@@ -88,7 +88,7 @@ impl Facts {
 
 /// Reads the facts below `root` (`/`), for a process whose `/proc/PID/cgroup` is `cgroup`.
 fn facts(root: &Path, cgroup: &str, variable: impl Fn(&str) -> Option<String>, uid: u32) -> Facts {
-    let mut facts = Facts { systemd: None, lingers: None, kills: None, place: Place::Other };
+    let mut facts = Facts { systemd: None, lingers: None, kills: None, place: CgroupPart::Other };
     // The folder that tells that systemd runs this machine (sd_booted(3)).
     if !root.join("run/systemd/system").is_dir() {
         return facts;
@@ -124,19 +124,19 @@ fn does_answer(socket: &Path) -> bool {
 }
 
 /// Where `/proc/PID/cgroup` says the process is.
-fn place(cgroup: &str) -> Place {
+fn place(cgroup: &str) -> CgroupPart {
     let of = |path: &str| match path.rsplit('/').next().unwrap_or_default() {
-        unit if unit.starts_with(SCOPE) => Place::OwnScope,
-        _ if path.contains("/user@") => Place::UserManager,
-        unit if unit.starts_with("session-") && unit.ends_with(".scope") => Place::Login,
-        _ => Place::Other,
+        unit if unit.starts_with(SCOPE) => CgroupPart::OwnScope,
+        _ if path.contains("/user@") => CgroupPart::UserManager,
+        unit if unit.starts_with("session-") && unit.ends_with(".scope") => CgroupPart::Login,
+        _ => CgroupPart::Other,
     };
     let lines = cgroup.lines().filter_map(|line| line.split_once(':')?.1.split_once(':'));
     lines
         .filter(|(names, _)| matches!(*names, "" | "name=systemd"))
         .map(|(_, path)| of(path))
         .max()
-        .unwrap_or(Place::Other)
+        .unwrap_or(CgroupPart::Other)
 }
 
 /// All of logind's configuration, in the order in which later lines win.
@@ -192,19 +192,19 @@ mod tests {
     #[test]
     fn a_process_is_where_its_cgroup_says() {
         for (cgroup, expected) in [
-            ("0::/user.slice/user-1000.slice/session-5.scope\n", Place::Login),
-            ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope\n", Place::UserManager),
+            ("0::/user.slice/user-1000.slice/session-5.scope\n", CgroupPart::Login),
+            ("0::/user.slice/user-1000.slice/user@1000.service/app.slice/x.scope\n", CgroupPart::UserManager),
             (
                 "0::/user.slice/user-1000.slice/user@1000.service/app.slice/sessd-job-x.scope\n",
-                Place::OwnScope,
+                CgroupPart::OwnScope,
             ),
-            ("0::/system.slice/ssh.service\n", Place::Other),
+            ("0::/system.slice/ssh.service\n", CgroupPart::Other),
             (
                 "9:name=systemd:/user.slice/user-1.slice/session-2.scope\n4:memory:/user.slice\n0::/\n",
-                Place::Login,
+                CgroupPart::Login,
             ),
-            ("9:name=systemd:/\n4:memory:/session-3.scope\n0::/\n", Place::Other),
-            ("", Place::Other),
+            ("9:name=systemd:/\n4:memory:/session-3.scope\n0::/\n", CgroupPart::Other),
+            ("", CgroupPart::Other),
         ] {
             assert_eq!(place(cgroup), expected, "{cgroup}");
         }
@@ -215,25 +215,25 @@ mod tests {
         let (yes, no) = (Some(true), Some(false));
         // Place, lingers, kills: wants a scope; is warned where it is; is warned in a scope of its own.
         for (place, lingers, kills, scope, warned, warned_in_scope) in [
-            (Place::Other, no, no, false, false, true),
-            (Place::Other, None, None, false, false, false),
-            (Place::Other, yes, no, true, false, false),
-            (Place::Login, no, no, false, false, true),
-            (Place::Login, no, None, false, false, true),
-            (Place::Login, no, yes, true, true, true),
-            (Place::Login, None, yes, true, true, false),
-            (Place::Login, yes, yes, true, true, false),
-            (Place::Login, yes, no, true, false, false),
-            (Place::UserManager, no, no, true, true, true),
-            (Place::UserManager, yes, yes, true, false, false),
-            (Place::UserManager, None, None, true, false, false),
+            (CgroupPart::Other, no, no, false, false, true),
+            (CgroupPart::Other, None, None, false, false, false),
+            (CgroupPart::Other, yes, no, true, false, false),
+            (CgroupPart::Login, no, no, false, false, true),
+            (CgroupPart::Login, no, None, false, false, true),
+            (CgroupPart::Login, no, yes, true, true, true),
+            (CgroupPart::Login, None, yes, true, true, false),
+            (CgroupPart::Login, yes, yes, true, true, false),
+            (CgroupPart::Login, yes, no, true, false, false),
+            (CgroupPart::UserManager, no, no, true, true, true),
+            (CgroupPart::UserManager, yes, yes, true, false, false),
+            (CgroupPart::UserManager, None, None, true, false, false),
         ] {
             let facts = Facts { systemd: None, lingers, kills, place };
             assert_eq!(facts.wants_scope(), scope, "{facts:?}");
             assert_eq!(!facts.warnings().is_empty(), warned, "{facts:?}");
             assert!(facts.warnings().iter().all(|w| !w.contains("  ")), "{facts:?}");
             assert_eq!(facts.clone().scope(), None, "there is no systemd-run");
-            let moved = Facts { place: Place::OwnScope, ..facts };
+            let moved = Facts { place: CgroupPart::OwnScope, ..facts };
             assert_eq!(!moved.warnings().is_empty(), warned_in_scope, "{moved:?}");
         }
     }
@@ -266,7 +266,7 @@ mod tests {
             "USER" => Some("me".to_owned()),
             _ => None,
         };
-        let none = Facts { systemd: None, lingers: None, kills: None, place: Place::Other };
+        let none = Facts { systemd: None, lingers: None, kills: None, place: CgroupPart::Other };
         assert_eq!(facts(root, login, variable, 7), none);
         for folder in
             ["run/systemd/system", "run/user/7", "var/lib/systemd/linger", "etc/systemd/logind.conf.d", "bin"]
@@ -275,7 +275,7 @@ mod tests {
         }
         fs::write(root.join("etc/systemd/logind.conf"), "#KillUserProcesses=no\n").unwrap();
         let systemd = Some((bin.clone(), root.join("run/user/7")));
-        let here = Facts { systemd, lingers: Some(false), kills: Some(false), place: Place::Login };
+        let here = Facts { systemd, lingers: Some(false), kills: Some(false), place: CgroupPart::Login };
         assert_eq!(facts(root, login, variable, 7), here);
         fs::write(root.join("etc/systemd/logind.conf.d/a.conf"), "[Login]\nKillUserProcesses=yes\n").unwrap();
         fs::write(root.join("bin/systemd-run"), "").unwrap();

@@ -11,7 +11,9 @@ use sessd_core::host;
 use sessd_core::host::Phase;
 use sessd_core::link::{self, Link, Load};
 use sessd_core::registry::{ClaimId, Names};
-use sessd_core::session::{self, Asked, Asker, Caller, Manager as Me, Now, Session, Shown, Write, WriteId};
+use sessd_core::session::{
+    self, AgentRequest, Asker, Caller, Manager as Me, Now, Session, Shown, Write, WriteId,
+};
 use sessd_core::stream::{StreamId, StreamIds};
 use sessd_core::{Record, State};
 use sessd_proto::Uuid;
@@ -94,7 +96,7 @@ struct Live {
 #[derive(Debug, Clone, Copy)]
 enum Request {
     Inventory,
-    Of(u64, Asked),
+    Of(u64, AgentRequest),
     Forget,
 }
 

@@ -48,13 +48,16 @@ fn step(rig: &mut Rig, what: u8, n: u64) {
             rig.tell(Event::Tag(m::Tag { name: Some("x".into()), ..m::Tag::default() }, Asker(n)));
         }
         12 => {
-            rig.answer(Asked::Screen, LinkAnswer::Screen(Default::default()));
+            rig.answer(AgentRequest::Screen, LinkAnswer::Screen(Default::default()));
         }
         13 => {
-            rig.answer(Asked::Forget, LinkAnswer::Done(Default::default()));
+            rig.answer(AgentRequest::Forget, LinkAnswer::Done(Default::default()));
         }
         14 => {
-            rig.tell(Event::Answered([Asked::Screen, Asked::Spawn, Asked::Forget][n as usize % 3], None));
+            rig.tell(Event::Answered(
+                [AgentRequest::Screen, AgentRequest::Spawn, AgentRequest::Forget][n as usize % 3],
+                None,
+            ));
         }
         15 => {
             rig.later(n * 37);
@@ -70,7 +73,7 @@ fn step(rig: &mut Rig, what: u8, n: u64) {
             rig.types(n, b"x");
         }
         19 => {
-            rig.answer(Asked::Spawn, LinkAnswer::Spawned(Default::default()));
+            rig.answer(AgentRequest::Spawn, LinkAnswer::Spawned(Default::default()));
         }
         _ => {}
     }

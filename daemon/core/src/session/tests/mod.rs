@@ -326,7 +326,7 @@ impl Rig {
         self.view(VIEW, Frame::Input { view: VIEW, seq, withdrawn: false, bytes })
     }
 
-    fn answer(&mut self, asked: Asked, answer: LinkAnswer) -> &mut Self {
+    fn answer(&mut self, asked: AgentRequest, answer: LinkAnswer) -> &mut Self {
         self.tell(Event::Answered(asked, Some(answer)))
     }
 

@@ -89,7 +89,7 @@ fn a_removal_waits_for_a_stopped_holder_and_by_force_it_is_killed() {
     );
     assert!(did.contains("`sessd delete --force dev` ends it and its job"), "{did}");
     rig.delete(2, true).did_also(&["ask End"]).never("reply 2");
-    rig.answer(Asked::End, LinkAnswer::Done(m::Empty {})).did(&["look-now"]);
+    rig.answer(AgentRequest::End, LinkAnswer::Done(m::Empty {})).did(&["look-now"]);
     // The next look finds it gone.
     rig.stream = None;
     rig.tell(Event::Host(up()));

@@ -10,7 +10,7 @@ fn a_session_begins_with_the_host_and_runs_when_its_holder_says_so_and_that_is_w
     rig.holds_writes = true;
     rig.tell(Event::WhenRunning(Asker(1))).did(&[]);
     rig.link(inventory(vec![])).did(&["ask Spawn a"]);
-    rig.answer(Asked::Spawn, LinkAnswer::Spawned(Default::default())).did(&["open"]);
+    rig.answer(AgentRequest::Spawn, LinkAnswer::Spawned(Default::default())).did(&["open"]);
     rig.status().did(&["save running 10", "show running 10"]);
     rig.let_write(Ok(())).did(&["reply 1 Done"]);
 }
@@ -27,7 +27,10 @@ fn a_job_that_runs_is_not_asked_for_again_and_one_that_was_cut_off_is_under_its_
         rig.did(&did);
         if did == ["ask Spawn a"] {
             // The link goes before the answer comes: the next one is asked the same.
-            rig.lose_link().tell(Event::Answered(Asked::Spawn, None)).link(inventory(vec![])).did(&did);
+            rig.lose_link()
+                .tell(Event::Answered(AgentRequest::Spawn, None))
+                .link(inventory(vec![]))
+                .did(&did);
         }
     }
 }
@@ -41,7 +44,9 @@ fn a_session_that_begins_while_its_host_is_looked_at_is_asked_for_by_the_first_l
     rig.tell(Event::Host(up())).tell(Event::LinkUp(inventory(vec![]))).did(&["ask Spawn a"]);
     rig.tell(Event::Probed(inventory(vec![]))).did(&["ask Spawn a"]);
     // Asked twice under one id, the host starts one job.
-    rig.answer(Asked::Spawn, LinkAnswer::Spawned(Default::default())).status().did_also(&["reply 1 Done"]);
+    rig.answer(AgentRequest::Spawn, LinkAnswer::Spawned(Default::default()))
+        .status()
+        .did_also(&["reply 1 Done"]);
     rig.tell(Event::Probed(alive())).did(&[]);
 }
 
@@ -56,7 +61,12 @@ fn a_job_that_never_began_leaves_nothing() {
     };
     let mut rig = Rig::asked_for();
     rig.tell(Event::WhenRunning(Asker(1))).link(inventory(vec![])).took();
-    rig.answer(Asked::Spawn, refused()).did(&["forget", "deleted", "leave", "refuse 1 no such command"]);
+    rig.answer(AgentRequest::Spawn, refused()).did(&[
+        "forget",
+        "deleted",
+        "leave",
+        "refuse 1 no such command",
+    ]);
     assert_eq!(rig.kept, None);
     // One that had a job before is what it was.
     let mut before = record(State::Running);
@@ -64,7 +74,7 @@ fn a_job_that_never_began_leaves_nothing() {
     before.begin_again(NEXT_JOB);
     let mut rig = Rig::of(before, Some(Caller::default()));
     rig.tell(Event::WhenRunning(Asker(1))).link(inventory(vec![])).took();
-    rig.answer(Asked::Spawn, refused());
+    rig.answer(AgentRequest::Spawn, refused());
     rig.did(&["save done 11", "show done 11", "leave", "refuse 1 no such command"]);
 }
 
@@ -112,12 +122,14 @@ fn nothing_is_asked_of_the_host_or_told_to_people_before_it_is_written() {
     rig.restart(1, NEXT_JOB).did(&["save running 10 restart"]);
     rig.let_write(Ok(())).did(&["holder END Restarted", "show running 10 restart"]);
     rig.holder(Frame::Exited(exit(0, 0))).did(&["ask Screen"]);
-    rig.answer(Asked::Screen, LinkAnswer::Screen(Default::default())).did(&["save init 11 screen=false"]);
+    rig.answer(AgentRequest::Screen, LinkAnswer::Screen(Default::default()))
+        .did(&["save init 11 screen=false"]);
     rig.let_write(Ok(()));
     rig.did(&["holder EXIT_ACK", "ask Forget", "hand-on init 11 running=[] told=[Asker(1)]", "close"]);
     let mut rig = Rig::running();
     rig.holds_writes = true;
-    rig.holder(Frame::Exited(exit(7, 0))).answer(Asked::Screen, LinkAnswer::Screen(Default::default()));
+    rig.holder(Frame::Exited(exit(7, 0)))
+        .answer(AgentRequest::Screen, LinkAnswer::Screen(Default::default()));
     rig.did(&["ask Screen", "save done 10 screen=false"]);
     rig.let_write(Ok(())).did(&["holder EXIT_ACK", "ask Forget", "show done 10", "leave", "close"]);
 }
@@ -153,7 +165,7 @@ fn an_end_that_cannot_be_written_is_written_later_and_its_host_keeps_it_until_th
     let mut rig = Rig::running();
     rig.holds_writes = true;
     rig.holder(Frame::Exited(exit(7, 0)))
-        .answer(Asked::Screen, LinkAnswer::Screen(Default::default()))
+        .answer(AgentRequest::Screen, LinkAnswer::Screen(Default::default()))
         .took();
     rig.let_write(full()).never("EXIT_ACK").never("leave").took();
     for wait in [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000] {
@@ -219,15 +231,15 @@ fn an_end_before_and_after_the_last_bytes() {
     rig.holder(Frame::Exited(exit(7, 3))).did(&["ask Screen"]);
     rig.holder(Frame::Output { offset: 0, bytes: b"bye" }).did(&["view 1 OUTPUT bye"]);
     let screen = m::Screen { cols: 80, rows: 24, snapshot: b"bye".to_vec() };
-    rig.answer(Asked::Screen, LinkAnswer::Screen(screen));
+    rig.answer(AgentRequest::Screen, LinkAnswer::Screen(screen));
     rig.did_also(&["save done 10 screen=true", "leave", "view 1 ENDED Some(7)"]);
     // The link goes first: nothing is written yet, and the next one tells the same end.
     let mut rig = begin();
     rig.holder(Frame::Exited(exit(7, 3))).took();
-    rig.lose_link().tell(Event::Answered(Asked::Screen, None)).never("save").never("ENDED").took();
+    rig.lose_link().tell(Event::Answered(AgentRequest::Screen, None)).never("save").never("ENDED").took();
     let ended = JobReport { exit: Some(exit(7, 3)), ..report(JOB, Liveness::Exited) };
     rig.link(inventory(vec![ended])).did_also(&["ask Screen"]);
-    rig.answer(Asked::Screen, LinkAnswer::Screen(Default::default()))
+    rig.answer(AgentRequest::Screen, LinkAnswer::Screen(Default::default()))
         .did_also(&["save done 10 screen=false", "leave"]);
 }
 
@@ -236,7 +248,7 @@ fn an_end_is_taken_once_however_often_it_is_told() {
     let mut rig = Rig::running();
     rig.holds_writes = true;
     rig.holder(Frame::Exited(exit(7, 0)))
-        .answer(Asked::Screen, LinkAnswer::Screen(Default::default()))
+        .answer(AgentRequest::Screen, LinkAnswer::Screen(Default::default()))
         .took();
     rig.holder(Frame::Exited(exit(8, 0))).holder(Frame::Status(JobStatus::default())).never("save").took();
     rig.let_write(Ok(()));
@@ -253,7 +265,7 @@ fn two_restarts_at_once_are_one_new_job() {
     rig.let_write(Ok(())).did(&["holder END Restarted", "show running 10 restart"]);
     rig.restart(3, Uuid::from_u128(0xd)).did(&[]);
     rig.holder(Frame::Exited(exit(0, 0)))
-        .answer(Asked::Screen, LinkAnswer::Screen(Default::default()))
+        .answer(AgentRequest::Screen, LinkAnswer::Screen(Default::default()))
         .took();
     // One that comes while the end is being written is the next task's, which begins and so is what it wants.
     rig.restart(4, Uuid::from_u128(0xe)).did(&[]);
@@ -311,7 +323,7 @@ fn a_restart_outlives_the_link_and_the_manager() {
     rig.link(alive()).did_also(&["open", "holder END Restarted"]);
     rig.status()
         .holder(Frame::Exited(exit(0, 0)))
-        .answer(Asked::Screen, LinkAnswer::Screen(Default::default()));
+        .answer(AgentRequest::Screen, LinkAnswer::Screen(Default::default()));
     rig.did_also(&["save init 11 screen=false", "hand-on init 11 running=[] told=[]"]);
     // The manager died meanwhile: the next one knows it from the record.
     let mut rig = Rig::running();
@@ -320,14 +332,15 @@ fn a_restart_outlives_the_link_and_the_manager() {
     next.link(alive()).did_also(&["open", "holder END Restarted"]);
     // Whoever asked asks again, with the same job.
     next.status().restart(2, NEXT_JOB).took();
-    next.holder(Frame::Exited(exit(0, 0))).answer(Asked::Screen, LinkAnswer::Screen(Default::default()));
+    next.holder(Frame::Exited(exit(0, 0)))
+        .answer(AgentRequest::Screen, LinkAnswer::Screen(Default::default()));
     next.did_also(&["hand-on init 11 running=[] told=[Asker(2)]"]);
     // It ended while nobody was there: what was wanted is wanted still.
     let mut rig = Rig::running();
     rig.restart(1, NEXT_JOB).lose_link();
     let mut next = rig.dies();
     next.link(inventory(vec![report(JOB, Liveness::Exited)])).took();
-    next.answer(Asked::Screen, LinkAnswer::Screen(Default::default()));
+    next.answer(AgentRequest::Screen, LinkAnswer::Screen(Default::default()));
     next.did_also(&["save init 11 screen=false", "hand-on init 11 running=[] told=[]"]);
 }
 
@@ -345,9 +358,9 @@ fn a_host_that_would_not_forget_an_ended_job_is_asked_again_though_its_holder_is
     rig.delete(1, false);
     rig.holder(Frame::Exited(exit(0, 0))).did_also(&["holder EXIT_ACK", "ask Forget"]);
     // Its exit record is not on the disk yet.
-    rig.answer(Asked::Forget, LinkAnswer::Refused(Default::default())).did(&["look"]);
+    rig.answer(AgentRequest::Forget, LinkAnswer::Refused(Default::default())).did(&["look"]);
     rig.tell(Event::Probed(alive())).did_also(&["ask Forget"]);
-    rig.answer(Asked::Forget, LinkAnswer::Done(Default::default()))
+    rig.answer(AgentRequest::Forget, LinkAnswer::Done(Default::default()))
         .did_also(&["forget", "reply 1 Removed(Gone)"]);
 }
 
@@ -358,13 +371,13 @@ fn a_last_word_that_is_said_again_is_acknowledged_again_and_the_host_told_to_for
     rig.holder(Frame::Exited(exit(0, 0))).did_also(&["holder EXIT_ACK", "ask Forget"]);
     // The link is lost before either arrives, and the holder is still there.
     rig.lose_link();
-    rig.tell(Event::Answered(Asked::Forget, None)).took();
+    rig.tell(Event::Answered(AgentRequest::Forget, None)).took();
     let mut report = report(JOB, Liveness::Exited);
     report.holder_answers = true;
     // Whoever asked was told that it takes until the host is back.
     rig.link(inventory(vec![report])).did_also(&["open"]);
     rig.holder(Frame::Exited(exit(0, 0))).did_also(&["holder EXIT_ACK", "ask Forget"]);
-    rig.answer(Asked::Forget, LinkAnswer::Done(Default::default())).did_also(&["forget", "leave"]);
+    rig.answer(AgentRequest::Forget, LinkAnswer::Done(Default::default())).did_also(&["forget", "leave"]);
 }
 
 #[test]
@@ -377,7 +390,7 @@ fn a_delete_overtakes_a_restart() {
         "holder END Deleted",
     ]);
     rig.holder(Frame::Exited(exit(0, 0))).did(&["holder EXIT_ACK", "ask Forget"]);
-    rig.answer(Asked::Forget, LinkAnswer::Done(Default::default()));
+    rig.answer(AgentRequest::Forget, LinkAnswer::Done(Default::default()));
     rig.did(&["forget", "deleted", "leave", "reply 2 Removed(Gone)", "close"]);
     assert_eq!(rig.kept, None);
 }
@@ -428,7 +441,8 @@ fn a_link_that_is_lost_in_each_phase() {
         let begins = matches!(rig.session.phase(), Phase::Starting { .. });
         rig.lose_link();
         if ended {
-            rig.tell(Event::Answered(Asked::Screen, None)).tell(Event::Answered(Asked::Forget, None));
+            rig.tell(Event::Answered(AgentRequest::Screen, None))
+                .tell(Event::Answered(AgentRequest::Forget, None));
         }
         assert_eq!(rig.session.shown().record.state, *state, "{what}");
         assert!(!rig.session.is_over(), "{what}");
@@ -486,14 +500,14 @@ fn a_delete_in_each_phase() {
     // It runs.
     let mut rig = deleted(Rig::running(), &["save running 10 delete", "holder END Deleted"]);
     rig.holder(Frame::Exited(exit(0, 0))).did(&["holder EXIT_ACK", "ask Forget"]);
-    rig.answer(Asked::Forget, LinkAnswer::Refused(Default::default())).did(&["look"]);
-    rig.answer(Asked::Forget, LinkAnswer::Done(Default::default()))
+    rig.answer(AgentRequest::Forget, LinkAnswer::Refused(Default::default())).did(&["look"]);
+    rig.answer(AgentRequest::Forget, LinkAnswer::Done(Default::default()))
         .did_also(&["forget", "reply 1 Removed(Gone)"]);
     // Its end is being written: it is done by then, and whoever asked is passed on.
     let mut rig = Rig::running();
     rig.holds_writes = true;
     rig.holder(Frame::Exited(exit(7, 0)))
-        .answer(Asked::Screen, LinkAnswer::Screen(Default::default()))
+        .answer(AgentRequest::Screen, LinkAnswer::Screen(Default::default()))
         .took();
     rig.delete(1, false).did(&[]);
     rig.let_write(Ok(())).did_also(&["leave", "pass-on delete"]);
@@ -501,12 +515,12 @@ fn a_delete_in_each_phase() {
     let mut rig = Rig::running();
     rig.holder(Frame::Exited(exit(7, 9)));
     let mut rig = deleted(rig, &["save running 10 delete"]);
-    rig.answer(Asked::Screen, LinkAnswer::Screen(Default::default()));
+    rig.answer(AgentRequest::Screen, LinkAnswer::Screen(Default::default()));
     rig.did_also(&["holder EXIT_ACK", "ask Forget"]).never("save");
     // Another is asked for while it goes: all are told.
     let mut rig = deleted(Rig::running(), &[]);
     rig.delete(2, false).holder(Frame::Exited(exit(0, 0)));
-    rig.answer(Asked::Forget, LinkAnswer::Done(Default::default()));
+    rig.answer(AgentRequest::Forget, LinkAnswer::Done(Default::default()));
     rig.did_also(&["reply 1 Removed(Gone)", "reply 2 Removed(Gone)"]);
 }
 
@@ -620,7 +634,7 @@ fn who_sizes_a_session_is_written_and_then_the_job_is_told() {
 fn a_view_that_comes_to_a_session_that_is_done_looks_for_another() {
     let mut rig = Rig::running();
     rig.holder(Frame::Exited(exit(7, 0)))
-        .answer(Asked::Screen, LinkAnswer::Screen(Default::default()))
+        .answer(AgentRequest::Screen, LinkAnswer::Screen(Default::default()))
         .took();
     rig.attach(VIEW, (80, 24)).did(&["look-again 100"]);
     rig.delete(1, false).did(&["pass-on delete"]);
