@@ -112,7 +112,7 @@ pub fn more_of(record: &Record, status: &Status) -> MoreDoc {
         reap: Reap::of(record.reap_unattended).into(),
         job_pid: None,
         output_bytes: None,
-        link_detail: status.why().map(|e| e.message.clone()),
+        link_detail: status.why().map(|e| e.cause()),
         next_try_at: status.next_try_ms().map(rfc3339),
         notes: Vec::new(),
         held_by: Vec::new(),

@@ -147,7 +147,7 @@ pub enum Failure {
         any: bool,
     },
     /// The host showed a key that may not be trusted.
-    #[error("{}", host_key_sentence(name, host, *port, fingerprint, kind))]
+    #[error("{}", host_key(name, host, *port, fingerprint, kind).0)]
     HostKey {
         /// The host as the person named it, or the jump host.
         name: String,
@@ -216,7 +216,9 @@ impl From<Failure> for Error {
                 message,
                 format!("add the key with `ssh-add`, or try `{}`", ssh_command(&host)),
             ),
-            Failure::HostKey { .. } => Self::new(Kind::HostKey, message, ""),
+            Failure::HostKey { name, host, port, fingerprint, kind } => {
+                Self::new(Kind::HostKey, message, host_key(&name, &host, port, &fingerprint, &kind).1)
+            }
             Failure::Config { .. } => Self::failed(message, "check the host's name and your ssh config"),
             Failure::AgentInstall { .. } => Self::failed(message, ""),
             Failure::Protocol { .. } => Self::failed(message, "try `ssh` to the same host"),
@@ -231,23 +233,36 @@ impl Failure {
     }
 }
 
-fn host_key_sentence(name: &str, host: &str, port: u16, fingerprint: &str, kind: &HostKeyProblem) -> String {
+/// What is the matter with a host's key, and what to do about it.
+fn host_key(name: &str, host: &str, port: u16, fingerprint: &str, kind: &HostKeyProblem) -> (String, String) {
     let at = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
     match kind {
-        HostKeyProblem::Unknown => format!(
-            "the key of {at} is not known yet ({fingerprint}): if the fingerprint is right, run `sessd host connect \
-             {name}` and answer yes, or set `StrictHostKeyChecking accept-new` for it in the ssh config"
+        HostKeyProblem::Unknown => (
+            format!("the key of {at} is not known yet ({fingerprint})"),
+            format!(
+                "if the fingerprint is right, run `sessd host connect {name}` and answer yes, or set \
+                 `StrictHostKeyChecking accept-new` for it in the ssh config"
+            ),
         ),
-        HostKeyProblem::Changed(known) => format!(
-            "the key of {at} has CHANGED: it shows {fingerprint}, but {}:{} has {}; someone may be in between. If the host \
-             was reinstalled, take the old key out with `ssh-keygen -f '{}' -R '{at}'`",
-            known.file,
-            known.line,
-            if known.fingerprints.is_empty() { "another".to_owned() } else { known.fingerprints.join(", ") },
-            known.file,
+        HostKeyProblem::Changed(known) => (
+            format!(
+                "the key of {at} has CHANGED: it shows {fingerprint}, but {}:{} has {}; someone may be in between",
+                known.file,
+                known.line,
+                if known.fingerprints.is_empty() {
+                    "another".to_owned()
+                } else {
+                    known.fingerprints.join(", ")
+                },
+            ),
+            format!(
+                "if the host was reinstalled, take the old key out with `ssh-keygen -f '{}' -R '{at}'`",
+                known.file
+            ),
         ),
-        HostKeyProblem::Revoked => format!(
-            "the key of {at} is REVOKED ({fingerprint}): do not connect; ask whoever runs the host for a new key"
+        HostKeyProblem::Revoked => (
+            format!("the key of {at} is REVOKED ({fingerprint})"),
+            "do not connect; ask whoever runs the host for a new key".to_owned(),
         ),
     }
 }

@@ -163,6 +163,15 @@ impl Error {
         if self.hint.is_empty() { self.kind.next_step() } else { &self.hint }
     }
 
+    /// Why a host is not connected, where there is one line for it: what to do stands in it where nothing else than a person's doing
+    /// mends it.
+    pub fn cause(&self) -> String {
+        match self.kind {
+            Kind::HostKey => format!("{}: {}", self.message, self.next_step()),
+            _ => self.message.clone(),
+        }
+    }
+
     /// The line on stderr: `sessd: what happened: what to do next`.
     pub fn line(&self) -> String {
         let one = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");

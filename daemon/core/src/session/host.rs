@@ -219,7 +219,7 @@ impl Session {
             },
             // Who does not know of holders that are silent has it said so.
             detail: match self.host.why() {
-                Some(why) => why.message.clone(),
+                Some(why) => why.cause(),
                 None if self.is_holder_silent() => self.silent_words(),
                 None => String::new(),
             },

@@ -254,7 +254,7 @@ impl Task {
         if matches!(status, Status::Up(_)) && !matches!(&*host.status.borrow(), Status::Up(_)) {
             failpoint("host-up");
         }
-        let (is, why) = (status.link_state(&host.name), status.why().map(|e| e.message.clone()));
+        let (is, why) = (status.link_state(&host.name), status.why().map(Error::cause));
         *host.status.borrow_mut() = status;
         let was = host.told.replace(is);
         host.tell_members(&HostNews::Changed);

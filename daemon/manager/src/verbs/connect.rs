@@ -121,7 +121,7 @@ pub(crate) fn link_doc(host: &Host) -> LinkDoc {
             _ => None,
         },
         next_try_at: status.next_try_ms().map(rfc3339),
-        detail: status.why().map(|e| e.message.clone()),
+        detail: status.why().map(Error::cause),
         heard_at: host.heard_ms_ago().map(|ago| rfc3339(clock::wall_ms() - ago)),
     }
 }

@@ -32,7 +32,7 @@ use scripts::{Folders, Mark, TOOLS, probe_script, start_script, upload_script, w
 use search::Search;
 
 /// Noise of start files that is skipped before the mark, in bytes.
-const MAX_NOISE: usize = 256 << 10;
+const MAX_NOISE: usize = 16 << 20;
 /// What a restricted shell says of `exec`.
 const RESTRICTED: &str = ": restricted";
 /// The longest line that may follow the mark.
@@ -105,7 +105,7 @@ pub struct AgentChannel {
 
 /// Starts the agent over `conn`, installing it where it is missing.
 ///
-/// Bounded: 3 minutes for each start, as long and 8 kB/s for the upload, 256 kB of noise before the mark.
+/// Bounded: 3 minutes for each start, as long and 8 kB/s for the upload, 16 MB of noise before the mark.
 ///
 /// # Errors
 /// `AgentInstall` with the cause and the one thing to do about it; whatever `exec` fails with; `Unreachable` when the

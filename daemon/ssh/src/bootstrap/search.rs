@@ -7,15 +7,21 @@ use bytes::Bytes;
 use std::io;
 use tokio::time::{Instant, timeout, timeout_at};
 
+/// Bytes of noise that are kept at a time, and how many of them a person may be told.
+const KEPT_NOISE: usize = 256 << 10;
+const SAID_NOISE: usize = 1024;
+
 /// Looks for marks in what a command prints, skipping everything else within bounds.
 pub(super) struct Search {
     pub(super) host: String,
     pub(super) seen: Vec<u8>,
+    /// Bytes of noise that were passed over and forgotten.
+    passed: usize,
 }
 
 impl Search {
     pub(super) fn new(conn: &dyn Connection) -> Self {
-        Self { host: conn.host(), seen: Vec::new() }
+        Self { host: conn.host(), seen: Vec::new(), passed: 0 }
     }
 
     /// The rest of the line after the next mark.
@@ -43,9 +49,15 @@ impl Search {
                 from += at;
             } else {
                 from = self.seen.len().saturating_sub(needle.len());
+                if from > KEPT_NOISE {
+                    // Of noise only the end is said to anybody.
+                    self.passed += from - SAID_NOISE;
+                    self.seen.drain(..from - SAID_NOISE);
+                    from = SAID_NOISE;
+                }
             }
-            if self.seen.len() > MAX_NOISE {
-                return Err(self.noise("its start files print more than 256 kB", reader));
+            if self.passed + self.seen.len() > MAX_NOISE {
+                return Err(self.noise("its start files print more than 16 MB", reader));
             }
             match timeout_at(deadline, reader.chunk()).await {
                 Ok(Ok(Some(chunk))) => self.seen.extend_from_slice(&chunk),
@@ -83,7 +95,7 @@ impl Search {
 
     pub(super) fn said(&self, reader: &ExecReader) -> String {
         let stderr = reader.stderr_line(160);
-        let tail = &self.seen[self.seen.len().saturating_sub(1024)..];
+        let tail = &self.seen[self.seen.len().saturating_sub(SAID_NOISE)..];
         let said = if stderr.is_empty() { clean(&String::from_utf8_lossy(tail), 160) } else { stderr };
         if said.is_empty() { String::new() } else { format!("; it says: {said}") }
     }
