@@ -5,6 +5,8 @@ use crate::wire::{Part, Reader};
 use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, Write};
+#[cfg(target_os = "linux")]
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
@@ -22,15 +24,25 @@ pub struct Landed {
 #[derive(Debug)]
 struct Writing {
     file: File,
-    /// Where it is written; none: straight to what has the name, which is no file (a pipe, a device).
-    part: Option<PathBuf>,
+    until: Until,
     path: PathBuf,
     mode: u32,
 }
 
+/// What a file has for a name until it is whole.
+#[derive(Debug)]
+enum Until {
+    /// None: should we be killed, nothing of it is left.
+    Nameless,
+    /// Another in the same folder, where its file system knows no files without one.
+    Named(PathBuf),
+    /// Its own: what has that name already is no file (a pipe, a device), or it is whole.
+    Itself,
+}
+
 impl Drop for Writing {
     fn drop(&mut self) {
-        if let Some(part) = &self.part {
+        if let Until::Named(part) = &self.until {
             // It did not become whole.
             let _ = fs::remove_file(part);
         }
@@ -190,36 +202,87 @@ impl Writing {
             Ok(meta) if meta.is_dir() => return Err(format!("{}: a folder has that name", path.display())),
             Ok(meta) if !meta.is_file() => {
                 let file = OpenOptions::new().write(true).open(&path).map_err(failed(&path))?;
-                return Ok(Self { file, part: None, path, mode });
+                return Ok(Self { file, until: Until::Itself, path, mode });
             }
             _ => {}
         }
-        let name = path.file_name().ok_or_else(|| format!("{}: it has no name", path.display()))?;
-        for n in 0..100 {
-            let mut part = OsString::from(".");
-            // A name may be as long as any already.
-            part.push(OsStr::from_bytes(&name.as_bytes()[..name.len().min(200)]));
-            part.push(format!(".{}-{n}.part", std::process::id()));
-            let part = path.with_file_name(part);
-            // Nobody else reads it before its mode says so.
-            match OpenOptions::new().write(true).create_new(true).mode(0o600).open(&part) {
-                Ok(file) => return Ok(Self { file, part: Some(part), path, mode }),
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                Err(error) => return Err(failed(&path)(error)),
-            }
+        if let Some(file) = path.parent().and_then(nameless) {
+            return Ok(Self { file, until: Until::Nameless, path, mode });
         }
-        Err(format!("{}: it is being written by others", path.display()))
+        // Nobody else reads it before its mode says so.
+        let create = |part: &Path| OpenOptions::new().write(true).create_new(true).mode(0o600).open(part);
+        let (file, part) = beside(&path, create)?;
+        Ok(Self { file, until: Until::Named(part), path, mode })
     }
 
     fn finish(mut self) -> Result<(), String> {
-        let Some(part) = &self.part else { return Ok(()) };
+        if matches!(self.until, Until::Itself) {
+            return Ok(());
+        }
         self.file.set_permissions(Permissions::from_mode(self.mode)).map_err(failed(&self.path))?;
         // A disk on a network may say only now that it is full.
         self.file.sync_all().map_err(failed(&self.path))?;
-        fs::rename(part, &self.path).map_err(failed(&self.path))?;
-        self.part = None;
+        if matches!(self.until, Until::Nameless) {
+            // A name that is there cannot be given to it, only be taken over by another.
+            let ((), part) = beside(&self.path, |part| name(&self.file, part))?;
+            self.until = Until::Named(part);
+        }
+        if let Until::Named(part) = &self.until {
+            fs::rename(part, &self.path).map_err(failed(&self.path))?;
+        }
+        self.until = Until::Itself;
         Ok(())
     }
+}
+
+/// A name beside `path` that nobody has, and what was made of it.
+fn beside<T>(path: &Path, make: impl Fn(&Path) -> io::Result<T>) -> Result<(T, PathBuf), String> {
+    let name = path.file_name().ok_or_else(|| format!("{}: it has no name", path.display()))?;
+    for n in 0..100 {
+        let mut part = OsString::from(".");
+        // A name may be as long as any already.
+        part.push(OsStr::from_bytes(&name.as_bytes()[..name.len().min(200)]));
+        part.push(format!(".{}-{n}.part", std::process::id()));
+        let part = path.with_file_name(part);
+        match make(&part) {
+            Ok(made) => return Ok((made, part)),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(failed(path)(error)),
+        }
+    }
+    Err(format!("{}: it is being written by others", path.display()))
+}
+
+/// A new file in the folder without a name (`O_TMPFILE`, open(2)), where its file system knows such, and where it can be given one
+/// later.
+#[cfg(target_os = "linux")]
+fn nameless(folder: &Path) -> Option<File> {
+    use rustix::fs::{Mode, OFlags};
+    let flags = OFlags::TMPFILE | OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = File::from(rustix::fs::open(folder, flags, Mode::RUSR | Mode::WUSR).ok()?);
+    fs::metadata(seen(&file)).is_ok().then_some(file)
+}
+
+#[cfg(target_os = "linux")]
+fn seen(file: &File) -> String {
+    format!("/proc/self/fd/{}", file.as_raw_fd())
+}
+
+/// Gives a file that has none a name.
+#[cfg(target_os = "linux")]
+fn name(file: &File, name: &Path) -> io::Result<()> {
+    use rustix::fs::{AtFlags, CWD};
+    Ok(rustix::fs::linkat(CWD, seen(file), CWD, name, AtFlags::SYMLINK_FOLLOW)?)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn nameless(_: &Path) -> Option<File> {
+    None
+}
+
+#[cfg(not(target_os = "linux"))]
+fn name(_: &File, _: &Path) -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 #[cfg(test)]
@@ -291,6 +354,25 @@ mod tests {
         }
         land(&to, false, &sent).unwrap();
         assert_eq!(fs::read(&to).unwrap().len(), 90_000);
+    }
+
+    /// Whoever is killed cannot take anything away. Where there are files without a name nothing has to be.
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_file_on_its_way_has_no_name_that_a_kill_would_leave_behind() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+        fs::write(&from, vec![b'x'; 90_000]).unwrap();
+        fs::create_dir(&to).unwrap();
+        let sent = stream(&[&from]);
+        let mut landing = Landing::new(&to, false, None).unwrap();
+        landing.push(&sent[..50_000]).unwrap();
+        let names = fs::read_dir(&to).unwrap().count();
+        assert_eq!(names, usize::from(nameless(&to).is_none()));
+        landing.push(&sent[50_000..]).unwrap();
+        landing.finish().unwrap();
+        assert_eq!(fs::read(to.join("from")).unwrap().len(), 90_000);
+        assert_eq!(fs::read_dir(&to).unwrap().count(), 1);
     }
 
     #[test]
