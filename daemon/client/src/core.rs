@@ -42,6 +42,8 @@ pub struct Wants {
     pub leads: bool,
     /// It is listed and counted among those who look.
     pub counts: bool,
+    /// The session is there for it alone, and ends when it has been away for a minute.
+    pub owns: bool,
     /// The job waits for it rather than skip output.
     pub lossless: bool,
     /// The other views are sent away.
@@ -72,6 +74,7 @@ impl Wants {
             read_only: false,
             leads: true,
             counts: true,
+            owns: false,
             lossless: false,
             take: false,
             scrollback_lines,
@@ -88,6 +91,11 @@ impl Wants {
     /// A script that types and misses nothing: the job waits for it, and it is one of its views. It is no terminal.
     pub fn whole() -> Self {
         Self { leads: false, lossless: true, kind: "run", ..Self::terminal(0) }
+    }
+
+    /// The command that the session was made for, which nobody else will ever end.
+    pub fn owner() -> Self {
+        Self { owns: true, ..Self::whole() }
     }
 
     /// A script that looks: nobody notices it.
@@ -287,6 +295,7 @@ impl ViewCore {
             job_id: self.attached.job_id.clone(),
             passive: !self.wants.leads,
             uncounted: !self.wants.counts,
+            owns: self.wants.owns,
             no_output: self.wants.output == Output::None,
             standing: again.then_some(m::Standing { leads: self.state().leader, sizes: self.state().sizes }),
             unasked: self.wants.unasked,

@@ -137,6 +137,9 @@ pub struct Attach {
     /// Images that were shown are not shown again.
     #[prost(bool, tag = "35")]
     pub no_images: bool,
+    /// The session was made for this view alone (a copy): it ends when the view has been away for a minute.
+    #[prost(bool, tag = "36")]
+    pub owns: bool,
 }
 
 /// What a view is to its session, beside being a view of it.

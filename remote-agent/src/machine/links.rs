@@ -203,7 +203,12 @@ impl HolderMachine {
             Frame::Resize(resize) => self.resize(&resize, now),
             Frame::End(end) => {
                 let by = if end.by.is_empty() { watch.presence.manager_name.clone() } else { end.by };
-                self.end(EndReason::try_from(end.reason).unwrap_or(EndReason::Deleted), end.force, &by, now);
+                let reason = EndReason::try_from(end.reason).unwrap_or(EndReason::Deleted);
+                if reason == EndReason::Deleted {
+                    // Who is here reads on; for nobody else it waits with what it wrote, or with its end.
+                    self.plain.no_reader_is_expected();
+                }
+                self.end(reason, end.force, &by, now);
             }
             Frame::Presence(presence) => {
                 for id in &presence.view_ids {

@@ -110,6 +110,7 @@ impl View {
             no_images: false,
             passive: asked.passive,
             uncounted: asked.uncounted,
+            owns: asked.owns,
             standing: asked.standing,
         }
     }

@@ -13,6 +13,9 @@ use sessd_proto::messages as m;
 use sessd_proto::{Frame, RawFrame, Uuid};
 use sessd_terminal::Size;
 
+/// So long a session is kept whose owner has gone, in milliseconds: a manager that is restarted has its views back within seconds.
+pub(super) const ALONE_MS: u64 = 60_000;
+
 impl Session {
     pub(super) fn attach(&mut self, view: View, asker: Asker) {
         if self.phase.is_done() {
@@ -43,6 +46,9 @@ impl Session {
             sent_away: sent_away as u32,
         };
         let (id, no_output) = (view.id, view.no_output);
+        if view.owns {
+            self.alone_until_ms = None;
+        }
         self.views.join(view, &self.record.job_id.to_string(), self.now.wall_ms);
         // It is told where to put what goes there before anything does.
         self.reply(asker, Ok(Answer::Attached(attached.clone())));
@@ -61,7 +67,12 @@ impl Session {
     pub(super) fn view_gone(&mut self, view: Uuid, on_purpose: bool) {
         // Whoever only looked has not left a session alone.
         let on_purpose = on_purpose && !self.views.is_uncounted(view);
+        let owned = self.views.owner().is_some();
         if self.views.leave(view) {
+            if owned && self.views.owner().is_none() {
+                // It comes again by itself from whatever ended its connection, unless it was killed.
+                self.alone_until_ms = Some(self.now.steady_ms + ALONE_MS);
+            }
             self.views_changed(on_purpose);
             self.grant();
         }

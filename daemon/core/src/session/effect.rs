@@ -27,6 +27,11 @@ pub struct Now {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Asker(pub u64);
 
+impl Asker {
+    /// Nobody waits for the answer.
+    pub const NOBODY: Self = Self(u64::MAX);
+}
+
 /// One write, by a number of the machine's.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct WriteId(pub u64);

@@ -108,6 +108,8 @@ pub struct Session {
     /// The size that the holder was told, and when it is told the next.
     size_told: Paced<(u16, u16)>,
     size_due_ms: Option<u64>,
+    /// It was there for one view alone, which has gone: then it ends.
+    alone_until_ms: Option<u64>,
     /// A view's terminal had sizes that the holder was not told.
     sizes_passed_over: bool,
     /// What is being written, and what waits for that.
@@ -172,6 +174,7 @@ impl Session {
             needs: Needs::default(),
             size_told: Paced::new(SIZE_GAP_MS),
             size_due_ms: None,
+            alone_until_ms: None,
             sizes_passed_over: false,
             writing: None,
             writes: 0,
@@ -229,10 +232,17 @@ impl Session {
     /// When it wants to hear that time has passed, by the steady clock.
     pub fn deadline(&self) -> Option<u64> {
         let silence = self.silence_due_ms();
-        [self.needs.redraw_at, self.size_due_ms, self.fetch_due_ms, self.again_at_ms, silence]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.needs.redraw_at,
+            self.alone_until_ms,
+            self.size_due_ms,
+            self.fetch_due_ms,
+            self.again_at_ms,
+            silence,
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     /// What cannot be so, if anything is.
@@ -346,8 +356,15 @@ impl Session {
     fn tick(&mut self) {
         let due = |at: Option<u64>| at.is_some_and(|at| at <= self.now.steady_ms);
         let (size, fetch, again) = (due(self.size_due_ms), due(self.fetch_due_ms), due(self.again_at_ms));
+        let alone = due(self.alone_until_ms);
         if again {
             self.try_again();
+        }
+        if alone {
+            self.alone_until_ms = None;
+            if !self.phase.is_done() {
+                self.delete(false, Asker::NOBODY);
+            }
         }
         if size {
             self.send_size();

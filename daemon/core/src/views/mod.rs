@@ -65,6 +65,8 @@ pub struct View {
     pub uncounted: bool,
     /// It wants no output.
     pub no_output: bool,
+    /// The session is there for it alone.
+    pub owns: bool,
     /// What it was, if it comes again.
     pub standing: Option<sessd_proto::messages::Standing>,
     /// Names the terminal that it is shown in; empty: not known.
@@ -238,6 +240,11 @@ impl Views {
             self.leaders.leave(member.view.id);
             out.push(Effect::CloseView(member.view.id));
         }
+    }
+
+    /// Is somebody here for whom alone the session is there?
+    pub fn owner(&self) -> Option<Uuid> {
+        self.members.iter().find(|m| m.view.owns).map(|m| m.view.id)
     }
 
     /// Does it only look and go?

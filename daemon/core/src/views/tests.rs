@@ -16,6 +16,7 @@ fn view(id: u128, terminal: bool) -> View {
         from: String::new(),
         passive: !terminal,
         uncounted: !terminal,
+        owns: false,
         no_output: !terminal,
         standing: None,
         terminal: String::new(),

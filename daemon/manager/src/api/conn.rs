@@ -494,6 +494,7 @@ async fn start_view(
         from: sessd_proto::docs::text::clean(&attach.from, 80),
         passive: attach.passive,
         uncounted: attach.uncounted,
+        owns: attach.owns,
         no_output: attach.no_output,
         standing: attach.standing,
         terminal: sessd_proto::docs::text::clean(&attach.terminal, 64),

@@ -118,7 +118,7 @@ pub(crate) fn carry(paths: &Paths, plan: Plan) -> Result<u8> {
     let signal = signals()?;
     let InfoDoc { session, .. } = read(&ask::ask(paths, &Act::Create(message))?)?;
     let mut running = Running {
-        looker: Looker::at(paths, &session.id, Wants::whole(), Some((0, &session.job_id)))?,
+        looker: Looker::at(paths, &session.id, Wants::owner(), Some((0, &session.job_id)))?,
         paths: paths.clone(),
         named: None,
         input: Input::new(Some(plan.feed)),

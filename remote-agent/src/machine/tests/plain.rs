@@ -28,6 +28,34 @@ fn a_plain_job_waits_for_its_reader_its_input_ends_and_so_does_its_time() {
     assert!(world.done.iter().any(|(_, what)| what.contains("Signal")), "{:?}", world.done);
 }
 
+/// It waits a quarter of an hour for a reader that was lost, but not when it is deleted: the deletion waited as long.
+#[test]
+fn a_plain_job_that_is_deleted_waits_for_nobody_who_is_not_there() {
+    let ends = |reader: bool| {
+        let mut world = World::new(JobSpec { plain: true, ..JobSpec::default() });
+        world.manager(ONE, 1);
+        let presence = m::Presence { views: 1, lossless: true, ..m::Presence::default() };
+        world.frame(ONE, Frame::Presence(presence));
+        let subscribe = m::Subscribe { from: Some(0), credit: 1000, ..m::Subscribe::default() };
+        world.frame(ONE, Frame::Subscribe(subscribe));
+        if !reader {
+            world.frame(ONE, Frame::Presence(m::Presence::default()));
+        }
+        while world.machine.takes_output() {
+            let n = world.machine.room().len();
+            world.handle(Event::Output(n));
+        }
+        world.delete(false);
+        world.family = Some(Vec::new());
+        // What it wrote last is in the pipe still.
+        world.handle(Event::Exited { code: None, signal: Some(1), memory_kills: None });
+        world.pass(MINUTE);
+        world.machine.exit().is_some()
+    };
+    assert!(ends(false), "nobody is there");
+    assert!(!ends(true), "one is there, and has not read it all");
+}
+
 #[test]
 fn the_bytes_of_a_file_that_is_fetched_say_nothing_to_people() {
     for plain in [false, true] {

@@ -88,6 +88,7 @@ fn view_of(id: Uuid, size: (u16, u16)) -> View {
         from: String::new(),
         passive: false,
         uncounted: false,
+        owns: false,
         no_output: false,
         standing: None,
         terminal: String::new(),

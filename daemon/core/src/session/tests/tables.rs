@@ -479,6 +479,33 @@ fn a_holder_that_breaks_the_rules_costs_its_stream_and_says_nothing_of_the_job()
 
 // ---- Removal ---------------------------------------------------------------------------------------------------------
 
+/// A copy whose command was killed has nobody left who could end it. One whose connection broke comes again, and a manager that is
+/// restarted has its views back.
+#[test]
+fn a_session_that_is_there_for_one_view_alone_ends_a_minute_after_it() {
+    let owner = || Event::Attach(Box::new(View { owns: true, ..view_of(VIEW, (80, 24)) }), Asker(101));
+    let gone = |view| Event::ViewGone { view, on_purpose: false };
+    let deletes = |rig: &mut Rig| rig.took().iter().any(|did| did.contains("delete"));
+    let mut rig = Rig::running();
+    rig.tell(owner()).attach(OTHER_VIEW, (80, 24)).tell(gone(VIEW)).later(59_000);
+    rig.tell(owner()).later(120_000);
+    assert!(!deletes(&mut rig), "it came again");
+    // That somebody else looks does not keep it.
+    rig.tell(gone(VIEW)).later(59_000);
+    assert!(!deletes(&mut rig), "within the minute");
+    rig.later(2_000).did_also(&["save running 10 delete", "holder END Deleted"]);
+    // Any other session stays for whoever comes.
+    let mut rig = Rig::running();
+    rig.attach(VIEW, (80, 24)).tell(gone(VIEW)).later(3_600_000);
+    assert!(!deletes(&mut rig), "of nobody's");
+    // What has ended is not ended again.
+    let mut rig = Rig::running();
+    rig.tell(owner()).tell(gone(VIEW)).holder(Frame::Exited(exit(0, 0)));
+    rig.answer(AgentRequest::Screen, LinkAnswer::Screen(Default::default())).took();
+    rig.later(120_000);
+    assert!(!deletes(&mut rig), "it is over");
+}
+
 #[test]
 fn a_delete_in_each_phase() {
     let deleted = |mut rig: Rig, did: &[&str]| {
