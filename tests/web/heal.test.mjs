@@ -117,7 +117,7 @@ describe('a pane heals', () => {
     const first = (await screenOf(page)).match(/job (\d+)/)[1];
     const port = Number(new URL(world.origin).port);
     const asked = askedOf(page);
-    world.web.kill('SIGKILL');
+    await world.killWeb();
     await until('some questions in vain', () => asked() >= 4);
     await world.startWeb(port);
     await isHealed('a web view that was away', page, Date.now());
@@ -191,7 +191,7 @@ describe('a pane heals', () => {
     const road = await Road.to(0);
     const port = Number(new URL(world.origin).port);
     try {
-      world.web.kill('SIGKILL');
+      await world.killWeb();
       await world.startWeb(port, '--allow-host', `127.0.0.1:${road.port}`);
       road.target = port;
       const id = await world.create('dev', 'exec cat');

@@ -141,6 +141,13 @@ export class World {
     this.token = line.split('token=')[1];
   }
 
+  /** It is killed, and gone: its port is free. */
+  async killWeb() {
+    const gone = new Promise((resolve) => this.web.once('exit', resolve));
+    this.web.kill('SIGKILL');
+    await gone;
+  }
+
   /** `sessd` with these arguments; its output. */
   async sessd(...args) {
     const { stdout } = await run(SESSD, args, { env: this.env, timeout: 30_000, maxBuffer: 1 << 28 });
