@@ -52,12 +52,17 @@ async function rendererOf(page) {
   const pids = processInfo.filter((one) => one.type === 'renderer').map(({ id }) => id);
   // Its user time, in hundredths of a second: proc_pid_stat(5).
   const times = () => pids.map((pid) => Number(readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ')[1].split(' ')[11]));
-  const before = times();
-  await page.evaluate(() => {
-    for (const end = performance.now() + 400; performance.now() < end; );
-  });
-  const worked = times().map((time, n) => time - before[n]);
-  return pids[worked.indexOf(Math.max(...worked))];
+  // On a busy machine others may have worked more: it is the one that did most of what all did.
+  for (let tries = 0; tries < 10; tries++) {
+    const before = times();
+    await page.evaluate(() => {
+      for (const end = performance.now() + 400; performance.now() < end; );
+    });
+    const worked = times().map((time, n) => time - before[n]);
+    const most = Math.max(...worked);
+    if (most > 0 && 3 * most > 2 * worked.reduce((sum, time) => sum + time, 0)) return pids[worked.indexOf(most)];
+  }
+  throw new Error('which process draws the page could not be told');
 }
 
 describe('a pane heals', () => {
