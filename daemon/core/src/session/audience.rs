@@ -46,10 +46,10 @@ impl Session {
             sent_away: sent_away as u32,
         };
         let (id, no_output) = (view.id, view.no_output);
-        if view.owns {
+        self.views.join(view, &self.record.job_id.to_string(), self.now.wall_ms);
+        if self.views.has_owner() {
             self.alone_until_ms = None;
         }
-        self.views.join(view, &self.record.job_id.to_string(), self.now.wall_ms);
         // It is told where to put what goes there before anything does.
         self.reply(asker, Ok(Answer::Attached(attached.clone())));
         self.views.put(id, &Frame::Attached(attached), &mut self.out);
@@ -67,9 +67,9 @@ impl Session {
     pub(super) fn view_gone(&mut self, view: Uuid, on_purpose: bool) {
         // Whoever only looked has not left a session alone.
         let on_purpose = on_purpose && !self.views.is_uncounted(view);
-        let owned = self.views.owner().is_some();
+        let owned = self.views.has_owner();
         if self.views.leave(view) {
-            if owned && self.views.owner().is_none() {
+            if owned && !self.views.has_owner() {
                 // It comes again by itself from whatever ended its connection, unless it was killed.
                 self.alone_until_ms = Some(self.now.steady_ms + ALONE_MS);
             }

@@ -242,9 +242,9 @@ impl Views {
         }
     }
 
-    /// Is somebody here for whom alone the session is there?
-    pub fn owner(&self) -> Option<Uuid> {
-        self.members.iter().find(|m| m.view.owns).map(|m| m.view.id)
+    /// Is somebody here for whom alone the session is there? Who may only look owns nothing: it would end the session by going.
+    pub fn has_owner(&self) -> bool {
+        self.members.iter().any(|m| m.view.owns && !m.view.read_only)
     }
 
     /// Does it only look and go?

@@ -498,6 +498,11 @@ fn a_session_that_is_there_for_one_view_alone_ends_a_minute_after_it() {
     let mut rig = Rig::running();
     rig.attach(VIEW, (80, 24)).tell(gone(VIEW)).later(3_600_000);
     assert!(!deletes(&mut rig), "of nobody's");
+    // Who may only look owns nothing, whatever they say.
+    let mut rig = Rig::running();
+    let looks = View { owns: true, read_only: true, ..view_of(VIEW, (80, 24)) };
+    rig.tell(Event::Attach(Box::new(looks), Asker(101))).tell(gone(VIEW)).later(3_600_000);
+    assert!(!deletes(&mut rig), "of who only looks");
     // What has ended is not ended again.
     let mut rig = Rig::running();
     rig.tell(owner()).tell(gone(VIEW)).holder(Frame::Exited(exit(0, 0)));
