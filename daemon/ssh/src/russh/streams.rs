@@ -124,9 +124,12 @@ impl AsyncWrite for Guarded {
 /// Dials the addresses of a name, each a moment after the one before, and takes the first that answers.
 pub(super) async fn tcp(host: &HostConfig) -> Result<TcpStream, Failure> {
     let unreachable = |detail: String| Failure::Unreachable { host: host.name(), detail };
-    let found = tokio::net::lookup_host((host.hostname.as_str(), host.port))
-        .await
-        .map_err(|e| unreachable(format!("the name {} is not found ({e})", clean(&host.hostname, 80))))?;
+    let found = tokio::net::lookup_host((host.hostname.as_str(), host.port)).await.map_err(|e| {
+        // What stands before the resolver's own words is Rust's.
+        let e = e.to_string();
+        let why = e.rsplit(": ").next().unwrap_or(&e);
+        unreachable(format!("the name {} is not found ({why})", clean(&host.hostname, 80)))
+    })?;
     let mut addresses: Vec<SocketAddr> = found
         .filter(|a| match host.family {
             Family::Any => true,
