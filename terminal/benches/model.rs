@@ -182,7 +182,12 @@ fn snapshot(name: &str, bytes: &[u8]) {
         out = Vec::new();
         let start = Instant::now();
         t.snapshot(
-            SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true, without_images: false },
+            SnapshotOptions {
+                scrollback_lines: usize::MAX,
+                erase_scrollback: true,
+                without_images: false,
+                unscroll: 0,
+            },
             &mut out,
         );
         best = best.min(start.elapsed().as_secs_f64());

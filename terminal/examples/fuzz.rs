@@ -169,7 +169,12 @@ fn same(a: &Terminal, b: &Terminal, what: &str) {
 fn snapshot(t: &Terminal) -> Vec<u8> {
     let mut out = Vec::new();
     t.snapshot(
-        SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true, without_images: false },
+        SnapshotOptions {
+            scrollback_lines: usize::MAX,
+            erase_scrollback: true,
+            without_images: false,
+            unscroll: 0,
+        },
         &mut out,
     );
     out

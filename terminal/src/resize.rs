@@ -94,7 +94,9 @@ impl Model {
             Some(_) => [saved, saved],
             None => [Anchor::of(&self.cursor), saved],
         };
-        self.reflow(size, &mut places);
+        let (_, out) = self.scrollback.returned();
+        let (left, came) = self.reflow(size, &mut places);
+        self.scrollback.resized(left, came, out);
         let saved = &mut self.primary.saved.cursor;
         places[1].put(saved, size);
         let columns = self.primary.rows[usize::from(saved.y)].columns();
@@ -130,7 +132,8 @@ impl Model {
         self.sweep();
     }
 
-    fn reflow(&mut self, size: Size, places: &mut [Anchor; 2]) {
+    /// How many rows of the new size left the scrollback for the screen, and how many came to it.
+    fn reflow(&mut self, size: Size, places: &mut [Anchor; 2]) -> (u64, u64) {
         let cols = usize::from(size.cols);
         let height = usize::from(size.rows);
         let mut old = std::mem::take(&mut self.primary.rows);
@@ -146,10 +149,12 @@ impl Model {
         let mut lines: Vec<(Vec<Cell>, Notes, u8)> = Vec::new();
         let mut cells_at = [(0, 0); 2];
         let mut joined = false;
+        let mut left = 0;
         // A line longer than this is taken in parts: what is further up than the screens show keeps its rows as they are.
         let most = (cols * height).max(4096);
         if self.scrollback.last_is_wrapped() {
             let (cells, notes) = self.pop_line(most);
+            rewrap(&cells, cols, None, |_, _| left += 1);
             lines.push((cells, notes, double::SINGLE));
             joined = true;
         }
@@ -192,6 +197,7 @@ impl Model {
         }
         // The cursor's row stays; what is above goes to the scrollback first, then what is below is cut.
         let mut excess = made.saturating_sub(height).min(places[0].y);
+        let came = excess as u64;
         for place in places.iter_mut() {
             place.y = place.y.saturating_sub(excess);
         }
@@ -223,12 +229,14 @@ impl Model {
             for place in places.iter_mut() {
                 place.y += more_rows.len();
             }
+            left += more_rows.len() as u64;
             rows.splice(0..0, more_rows);
         }
         rows.resize_with(height, || Row::new(size.cols));
         rows[height - 1].unwrap();
         rows.shrink_to_fit();
         self.primary.rows = rows;
+        (left, came)
     }
 
     /// The newest line leaves the scrollback: all rows it was broken into, or as many of the last ones as have `most` cells.

@@ -61,6 +61,10 @@ pub(crate) struct Scrollback {
     heap: usize,
     /// Rows that came since the start, without those that left again for the screen.
     total: u64,
+    /// Rows that left again for a screen that grew, since the start.
+    returned: u64,
+    /// How many of the last of them have not come here again, as of when `total` was the second.
+    out: (u64, u64),
     spare: Option<Chunk>,
     /// The text of one run while its row is encoded.
     scratch: Vec<u8>,
@@ -74,6 +78,8 @@ impl Scrollback {
             max_lines,
             heap: 0,
             total: 0,
+            returned: 0,
+            out: (0, 0),
             spare: None,
             scratch: Vec::new(),
         }
@@ -88,7 +94,20 @@ impl Scrollback {
     }
 
     pub(crate) fn clear(&mut self) {
-        *self = Self { total: self.total, ..Self::new(self.max_lines) };
+        *self = Self { total: self.total, returned: self.returned, ..Self::new(self.max_lines) };
+    }
+
+    /// The screen took on another size: so many of its rows are from here, and so many went here. Before that, `out` of those
+    /// that had left were out.
+    pub(crate) fn resized(&mut self, left: u64, came: u64, out: u64) {
+        self.returned += left.saturating_sub(came);
+        self.out = ((out + left).saturating_sub(came), self.total);
+    }
+
+    /// How many rows went back to a screen that grew since the start, and how many of the last of them are still there.
+    pub(crate) fn returned(&self) -> (u64, u64) {
+        let (out, total) = self.out;
+        (self.returned, out.saturating_sub(self.total.saturating_sub(total)))
     }
 
     pub(crate) fn heap_bytes(&self) -> usize {

@@ -231,6 +231,12 @@ impl Terminal {
         self.state.scrollback.total()
     }
 
+    /// How many rows went back from the scrollback to a screen that grew: in all since the start, and how many of the last of
+    /// those have not scrolled off again. Not every terminal does so: see [`SnapshotOptions::unscroll`](crate::SnapshotOptions).
+    pub fn rows_returned(&self) -> (u64, u64) {
+        self.state.scrollback.returned()
+    }
+
     /// Whether the shell waits at its prompt; None if it never said (OSC 133).
     pub fn at_prompt(&self) -> Option<bool> {
         self.state.shell.map(|s| s != ShellState::Running)

@@ -119,7 +119,7 @@ impl Drawing {
             None => {
                 let mut w = Writer::new(m, usize::from(view.cols), out);
                 if history > 0 {
-                    w.prologue(false, view.rows);
+                    w.prologue(false, view.rows, 0);
                     w.history(m, history, view.rows);
                 }
                 w.drawing(view.rows);

@@ -37,6 +37,9 @@ pub struct SnapshotOptions {
     pub erase_scrollback: bool,
     /// Leave images out.
     pub without_images: bool,
+    /// So many rows of the target's scrollback are on the screen as well, because a terminal that grows takes none back from
+    /// there: where it knows how (kitty's `CSI n + T`, which others pass over), it is to do so. At most the rows there are.
+    pub unscroll: u64,
 }
 
 /// Bytes of scrollback in a snapshot; of more, the newest rows are written.
@@ -67,7 +70,7 @@ impl Terminal {
     pub fn snapshot(&self, what: SnapshotOptions, out: &mut Vec<u8>) {
         let m = &self.state;
         let mut w = Writer::new(m, usize::from(m.size.cols), out);
-        w.prologue(what.erase_scrollback, m.size.rows);
+        w.prologue(what.erase_scrollback, m.size.rows, what.unscroll);
         if m.traits != Traits::default() {
             w.put(&m.traits.said());
         }
@@ -298,8 +301,11 @@ impl<'a> Writer<'a> {
         self.put(b"\x1b[?2026l");
     }
 
-    pub(crate) fn prologue(&mut self, erase_scrollback: bool, rows: u16) {
+    pub(crate) fn prologue(&mut self, erase_scrollback: bool, rows: u16, unscroll: u64) {
         self.put(PROLOGUE);
+        if unscroll > 0 {
+            self.fmt(format_args!("\x1b[{}+T", unscroll.min(rows.into())));
+        }
         self.blank(rows);
         if erase_scrollback {
             self.put(b"\x1b[3J");

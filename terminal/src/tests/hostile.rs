@@ -97,8 +97,12 @@ fn marks_are_kept_or_dropped_by_their_cell_and_not_by_the_past() {
         }
         let mut copy = Terminal::new(size, 10);
         let mut out = Vec::new();
-        let all =
-            SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true, without_images: false };
+        let all = SnapshotOptions {
+            scrollback_lines: usize::MAX,
+            erase_scrollback: true,
+            without_images: false,
+            unscroll: 0,
+        };
         t.snapshot(all, &mut out);
         copy.feed(&out);
         assert!(t.dump() == copy.dump(), "the snapshot, {n}");

@@ -83,7 +83,7 @@ proptest! {
                         prop_assert!(got < granted);
                         let mut out = Vec::new();
                         hub.terminal().snapshot(
-                            SnapshotOptions { scrollback_lines: 100, erase_scrollback: true, without_images: false },
+                            SnapshotOptions { scrollback_lines: 100, erase_scrollback: true, without_images: false, unscroll: 0 },
                             &mut out,
                         );
                         cursor.charge(out.len() as u64);

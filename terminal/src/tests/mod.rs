@@ -15,8 +15,12 @@ mod property;
 mod queries;
 mod rarities;
 
-const ALL: SnapshotOptions =
-    SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true, without_images: false };
+const ALL: SnapshotOptions = SnapshotOptions {
+    scrollback_lines: usize::MAX,
+    erase_scrollback: true,
+    without_images: false,
+    unscroll: 0,
+};
 
 fn term(bytes: &[u8]) -> Terminal {
     let mut t = Terminal::new(Size { cols: 20, rows: 5 }, 100);

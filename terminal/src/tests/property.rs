@@ -5,8 +5,12 @@ use proptest::prelude::*;
 use super::generate::piece;
 use crate::*;
 
-const ALL: SnapshotOptions =
-    SnapshotOptions { scrollback_lines: usize::MAX, erase_scrollback: true, without_images: false };
+const ALL: SnapshotOptions = SnapshotOptions {
+    scrollback_lines: usize::MAX,
+    erase_scrollback: true,
+    without_images: false,
+    unscroll: 0,
+};
 const LINES: usize = 60;
 
 fn size() -> impl Strategy<Value = Size> {

@@ -75,7 +75,8 @@ impl Member {
             self.part.drawing = Some(Drawing::new(self.view.differences.unwrap_or_default()));
         }
         let mut next = cursor.clone();
-        let is_new = self.part.sizes != Some((session, own)) || cursor.lag(ring) > 0 || self.redraw;
+        let missed = cursor.lag(ring) > 0;
+        let is_new = self.part.sizes != Some((session, own)) || missed || self.redraw;
         if !is_new || self.part.under_way {
             return;
         }
@@ -96,6 +97,9 @@ impl Member {
         // History only once, as for all views.
         let history = self.history(screen);
         let Some(drawing) = &mut self.part.drawing else { return };
+        if missed {
+            self.returned = None;
+        }
         if self.redraw || self.view.differences.is_none() {
             drawing.forget();
         }

@@ -126,6 +126,8 @@ struct Member {
     drawn: Option<u64>,
     /// Some output never went there.
     skipped: bool,
+    /// How many rows had come back from the scrollback when its terminal was last shown the screen, and has had all since.
+    returned: Option<u64>,
     /// How many rows had left the screen when its terminal was left before.
     shown: Option<u64>,
     /// It has another size than the session, and is shown a part of it, drawn.
@@ -192,6 +194,7 @@ impl Views {
             redraw: false,
             drawn: None,
             skipped: false,
+            returned: None,
             shown,
             part: Drawn::default(),
             typed: Typed::default(),
@@ -604,6 +607,13 @@ impl Member {
         shown::new_rows(self.shown, lines, screen)
     }
 
+    /// Rows that came back to the screen since it was shown, which a terminal that does not do so has in its scrollback yet.
+    fn unscroll(&mut self, screen: &Terminal, skipped: u64) -> u64 {
+        let (all, last) = screen.rows_returned();
+        let had = self.returned.replace(all).filter(|_| skipped == 0);
+        had.map_or(0, |had| last.min(all.saturating_sub(had)))
+    }
+
     fn leaves(&mut self, screen: Option<&Terminal>, shown: &mut Shown, out: &mut Effects) {
         let (Some(screen), Some((cols, rows))) = (screen, self.view.size) else { return };
         if !self.skipped {
@@ -648,10 +658,12 @@ impl Member {
                     // History only once: never again to a view that has it.
                     let scrollback_lines = self.history(screen);
                     self.skipped |= skipped > 0;
+                    let unscroll = self.unscroll(screen, skipped);
                     let mut snapshot = Vec::new();
                     let options = SnapshotOptions {
                         scrollback_lines,
                         without_images: self.view.no_images,
+                        unscroll,
                         ..SnapshotOptions::default()
                     };
                     screen.snapshot(options, &mut snapshot);

@@ -4,6 +4,7 @@ mod any_order;
 mod bad_views;
 mod silence;
 mod tables;
+mod windows;
 
 use super::*;
 use crate::reconcile::Seen;
@@ -230,7 +231,9 @@ impl Rig {
                             Frame::Output { bytes, .. } => {
                                 format!("OUTPUT {}", String::from_utf8_lossy(bytes))
                             }
-                            Frame::Snapshot { at, skipped: 0, .. } => format!("SNAPSHOT {at}"),
+                            Frame::Snapshot { at, skipped: 0, bytes, .. } => {
+                                format!("SNAPSHOT {at}{}", rows_back(bytes))
+                            }
                             Frame::Snapshot { at, skipped, .. } => {
                                 format!("SNAPSHOT {at}, {skipped} skipped")
                             }
@@ -392,6 +395,13 @@ impl Rig {
         assert!(!all.iter().any(|did| did.contains(what)), "{what}: {all:#?}");
         self
     }
+}
+
+/// What a snapshot says of rows that are to come back from a terminal's own scrollback.
+fn rows_back(snapshot: &[u8]) -> String {
+    let said = String::from_utf8_lossy(snapshot);
+    let rows = said.split_once("+T").and_then(|(before, _)| before.rsplit_once('['));
+    rows.map(|(_, rows)| format!(", {rows} rows back")).unwrap_or_default()
 }
 
 fn words(record: &Record) -> String {
