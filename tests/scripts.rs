@@ -31,6 +31,10 @@ fn scripts_drive_sessions_on_two_hosts_and_a_person_beside_them_notices_nothing(
         assert_eq!(typed.code, 0, "{typed:#?}");
         world.ok(&["wait", session, "--for", "got <line 2>", "--timeout", "30s"]);
     }
+    // A question ends with a blank, and a prompt does.
+    world.create("asks", "read -r -p 'name? ' n; exit 0");
+    world.ok(&["wait", "asks", "--for", "name? ", "--timeout", "30s"]);
+    world.ok(&["wait", "asks", "--for", r"^name\? $", "--regex", "--timeout", "30s"]);
     // More than a holder remembers of views: whoever sits there keeps a keyboard.
     for n in 0..300 {
         world.ok(&["send", "here", "--enter", &format!("n{n}")]);

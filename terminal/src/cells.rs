@@ -109,6 +109,33 @@ impl Terminal {
         out
     }
 
+    /// As [`Self::screen_text`] with `join`, but for the blanks at a line's end: those that are known to be written are kept, and
+    /// those before the cursor, as behind a prompt.
+    pub fn written_text(&self, scrollback_lines: usize) -> String {
+        let mut rows: Vec<(String, bool)> = Vec::new();
+        self.each_row(scrollback_lines, |row| {
+            let mut text = String::new();
+            row.push_text(row.cells, &mut text);
+            rows.push((text, row.wrapped));
+        });
+        let (x, y) = self.cursor();
+        let screen = usize::from(self.size().rows).min(rows.len());
+        let at = rows.len() - screen + usize::from(y).min(screen.saturating_sub(1));
+        if let Some((text, _)) = rows.get_mut(at) {
+            let columns =
+                self.state.screen_ref().rows.get(usize::from(y)).map_or(0, |row| row.content().len());
+            text.extend(std::iter::repeat_n(' ', usize::from(x).saturating_sub(columns)));
+        }
+        let mut out = String::new();
+        for (text, wrapped) in rows {
+            out.push_str(&text);
+            if !wrapped {
+                out.push('\n');
+            }
+        }
+        out
+    }
+
     /// As [`Self::screen_text`], with SGR sequences for colours and attributes; each line ends in the default style.
     pub fn screen_ansi(&self, scrollback_lines: usize, join: bool) -> Vec<u8> {
         let mut out = Vec::new();
@@ -220,6 +247,23 @@ mod tests {
         assert_eq!(term("012345678漢").screen_text(0, true), "012345678漢\n\n\n");
         // Blanks within a line that was broken are part of it.
         assert_eq!(term("012345678 x").screen_text(0, true), "012345678 x\n\n\n");
+    }
+
+    #[test]
+    fn the_blank_behind_a_prompt_is_part_of_what_was_written() {
+        for (bytes, want) in [
+            ("$ ", "$ \n\n\n\n"),
+            // As a screen that is drawn anew has it: the cursor was put there.
+            ("$\x1b[3G", "$ \n\n\n\n"),
+            ("漢\x1b[5G", "漢  \n\n\n\n"),
+            ("a  \r\n$ ", "a  \n$ \n\n\n"),
+            ("$ ls\x1b[3G", "$ ls\n\n\n\n"),
+            ("012345678 x y", "012345678 x y\n\n\n"),
+            ("\x1b[?1049h\x1b[Hname? ", "name? \n\n\n\n"),
+        ] {
+            assert_eq!(term(bytes).written_text(0), want, "{bytes:?}");
+        }
+        assert_eq!(term("1\r\n2\r\n3\r\n4\r\n5 ").written_text(1), "1\n2\n3\n4\n5 \n");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A text is looked for on the screen, and in the rows that left it since the last look: what scrolls by in one piece of
-//! output is found too. Patterns are bounded: the engine takes time in proportion to the text, whatever the pattern, and a
+//! output is found too. A line is looked at as a person sees it and as it was written, with the blank behind a prompt. Patterns are bounded: the engine takes time in proportion to the text, whatever the pattern, and a
 //! pattern that would need much memory is refused.
 
 use regex::{Regex, RegexBuilder};
@@ -46,11 +46,13 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    fn is_in(&self, text: &str) -> bool {
-        match self {
+    /// Is it in a text without the blanks at its lines' ends, or in the same text as it was `written`?
+    fn is_in(&self, text: &str, written: impl FnOnce() -> String) -> bool {
+        let is_in = |text: &str| match self {
             Self::Literal(literal) => text.contains(literal.as_str()),
             Self::Regex(regex) => regex.is_match(text),
-        }
+        };
+        is_in(text) || is_in(&written())
     }
 }
 
@@ -192,7 +194,8 @@ impl Wait {
             (Observed::Screen { model, new }, Until::Text(pattern)) => {
                 let now = model.scrollback_len();
                 let rows = self.scrolled.replace(now).map_or(0, |before| now.saturating_sub(before));
-                (new || !self.changed) && pattern.is_in(&model.screen_text(rows, true))
+                (new || !self.changed)
+                    && pattern.is_in(&model.screen_text(rows, true), || model.written_text(rows))
             }
             (Observed::Doing(word, since), until) if until.is_activity() => {
                 let is = match until {
@@ -246,6 +249,13 @@ mod tests {
             ("^b$", true, "a\r\nb\r\nc", true),
             ("0123456789abcdefghijKL", false, "0123456789abcdefghijKL", true),
             ("working", true, "working", true),
+            // A prompt ends with a blank, and somebody waits for it with or without.
+            ("$ ", false, "$ ", true),
+            (r"\$ $", true, "$ ", true),
+            (r"\$$", true, "$ ", true),
+            ("name? ", false, "name? ", true),
+            ("$ ", false, "$", false),
+            (r"^\$ $", true, "$ ls\r\n1", false),
         ] {
             assert_eq!(met(&mut text(pattern, regex, false), &model(screen), false), want, "{pattern}");
         }
