@@ -21,6 +21,14 @@ const LISTEN_AGAIN: Duration = Duration::from_secs(10);
 /// # Errors
 /// What the manager answers, or that there is none that does.
 pub fn ask(paths: &Paths, act: &Act) -> Result<String> {
+    ask_on(paths, act).map(|(answer, _)| answer)
+}
+
+/// The same, and the connection, on which something else may be asked.
+///
+/// # Errors
+/// As [`ask`].
+pub fn ask_on(paths: &Paths, act: &Act) -> Result<(String, Option<Client>)> {
     for attempt in 0..ATTEMPTS {
         let mut client = Client::connect(paths)?;
         // One that is gone already is noticed by the request.
@@ -32,9 +40,9 @@ pub fn ask(paths: &Paths, act: &Act) -> Result<String> {
             Err(error)
                 if attempt > 0 && error.kind == Kind::NoSuchSession && matches!(act, Act::Delete(_)) =>
             {
-                return Ok("null".to_owned());
+                return Ok(("null".to_owned(), None));
             }
-            Ok(Some(answer)) => return Ok(answer),
+            Ok(Some(answer)) => return Ok((answer, Some(client))),
             Err(error) => return Err(error),
             Ok(None) => {}
         }

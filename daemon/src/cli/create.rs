@@ -1,7 +1,7 @@
 //! `create` and `attach`: a session made, and shown.
 
 use super::args::{AttachArgs, CreateArgs};
-use super::verbs::{again, ask, known, pairs, read};
+use super::verbs::{again, ask, known, known_on, pairs, read};
 use super::{done, pick, print, usage};
 use crate::view::attach::{self, Outcome, Request};
 use crate::view::terminal;
@@ -10,6 +10,7 @@ use sessd_base::config::{Config, duration_or_never};
 use sessd_base::out;
 use sessd_base::paths::Paths;
 use sessd_base::process;
+use sessd_client::connect::Client;
 use sessd_proto::docs::host::Destination;
 use sessd_proto::docs::host::LOCAL;
 use sessd_proto::docs::names::BadName;
@@ -123,7 +124,7 @@ pub(super) fn create(paths: &Paths, args: &CreateArgs, json: bool) -> Result<u8>
     if !args.attach {
         return Ok(0);
     }
-    view(paths, request(session.id.clone()), &session, json)
+    view(paths, None, request(session.id.clone()), &session, json)
 }
 
 /// A login shell, as it is when nothing else is said.
@@ -190,7 +191,7 @@ pub(super) fn attach(paths: &Paths, args: AttachArgs, json: bool) -> Result<u8> 
             Err(error) => return Err(error),
         }
     }
-    let (_, shown) = known(paths, &session)?;
+    let (_, shown, mut client) = known_on(paths, &session)?;
     if let Some(host) = args.host.as_deref().filter(|host| !same_host(host, &shown.session.host)) {
         return Err(Error::new(
             Kind::NameTaken,
@@ -200,6 +201,8 @@ pub(super) fn attach(paths: &Paths, args: AttachArgs, json: bool) -> Result<u8> 
     }
     let id = shown.session.id.clone();
     if shown.session.end.is_some() {
+        // A person may think about it.
+        client = None;
         let restart = done::show(paths, &shown)?;
         if !restart {
             if json {
@@ -217,7 +220,7 @@ pub(super) fn attach(paths: &Paths, args: AttachArgs, json: bool) -> Result<u8> 
         no_detach_key: args.no_detach_key,
         predict: args.predict.map(Into::into),
     };
-    view(paths, request, &shown.session, json)
+    view(paths, client, request, &shown.session, json)
 }
 
 /// None runs, or several do.
@@ -303,8 +306,14 @@ pub(super) enum Left {
     Signal,
 }
 
-fn view(paths: &Paths, request: Request, session: &SessionDoc, json: bool) -> Result<u8> {
-    let seen = look(paths, request, session, json)?;
+fn view(
+    paths: &Paths,
+    client: Option<Client>,
+    request: Request,
+    session: &SessionDoc,
+    json: bool,
+) -> Result<u8> {
+    let seen = look(paths, client, request, session, json)?;
     if json {
         out::json(&seen.document)?;
     } else if let Some(said) = seen.said {
@@ -313,18 +322,24 @@ fn view(paths: &Paths, request: Request, session: &SessionDoc, json: bool) -> Re
     Ok(seen.code)
 }
 
-/// Shows a session until it is left.
+/// Shows a session until it is left. `client`: a connection that is there already.
 ///
 /// # Errors
 /// Why it cannot be shown.
-pub(super) fn look(paths: &Paths, request: Request, session: &SessionDoc, json: bool) -> Result<ViewOutcome> {
+pub(super) fn look(
+    paths: &Paths,
+    client: Option<Client>,
+    request: Request,
+    session: &SessionDoc,
+    json: bool,
+) -> Result<ViewOutcome> {
     let config = Config::load(paths)?;
     let id = request.session.clone();
     let key = config.detach_key.filter(|_| !request.no_detach_key);
     if !json && terminal::needed().is_ok() {
         out::say(&way_out(&print::label(session), key));
     }
-    Ok(match attach::run(paths, &config, request)? {
+    Ok(match attach::run(paths, client, &config, request)? {
         Outcome::Detached { label, why } => {
             let why = sessd_proto::docs::text::clean(&why, 200);
             let outcome = if why.is_empty() { "detached" } else { "sent-away" };

@@ -112,5 +112,5 @@ fn show(paths: &Paths, id: String, request: &dyn Fn(String) -> Request) -> Resul
         }
         ask(paths, Act::Restart(again(id.clone())))?;
     }
-    create::look(paths, request(id), &shown.session, false).map(Some)
+    create::look(paths, None, request(id), &shown.session, false).map(Some)
 }

@@ -9,6 +9,7 @@ use serde_json::json;
 use sessd_base::out;
 use sessd_base::paths::Paths;
 use sessd_base::process;
+use sessd_client::connect::Client;
 use sessd_proto::Uuid;
 use sessd_proto::docs::host::LOCAL;
 use sessd_proto::docs::{Error, InfoDoc, Kind, LinkState, Result, SessionDoc, SizePolicy, Vocabulary};
@@ -99,10 +100,16 @@ pub(super) fn ask(paths: &Paths, act: Act) -> Result<String> {
 
 /// One session with everything known, as the manager says it and as it is read.
 pub(super) fn known(paths: &Paths, session: &str) -> Result<(String, InfoDoc)> {
-    let select = m::Select { session: session.to_owned(), ..m::Select::default() };
-    let text = ask(paths, Act::Info(select))?;
-    let doc = read(&text)?;
+    let (text, doc, _) = known_on(paths, session)?;
     Ok((text, doc))
+}
+
+/// The same, and the connection, for a view of it.
+pub(super) fn known_on(paths: &Paths, session: &str) -> Result<(String, InfoDoc, Option<Client>)> {
+    let select = m::Select { session: session.to_owned(), ..m::Select::default() };
+    let (text, client) = ask::ask_on(paths, &Act::Info(select))?;
+    let doc = read(&text)?;
+    Ok((text, doc, client))
 }
 
 /// The terminal's width, where a table is to fit into it.

@@ -510,8 +510,8 @@ impl Views {
         }
     }
 
-    /// Sends every view what it is due of `ring`, and what it was not told for want of room. `screen`: the model, if it
-    /// stands at the head.
+    /// Sends every view what it is due of `ring`, and what it was not told for want of room: the leader first, whose echo is not to
+    /// wait for what everybody else is sent. `screen`: the model, if it stands at the head.
     pub fn pump(
         &mut self,
         ring: &Ring,
@@ -521,7 +521,11 @@ impl Views {
         out: &mut Effects,
     ) -> Needs {
         let mut needs = Needs::default();
-        for member in &mut self.members {
+        let leader = self.leaders.leader();
+        let first = self.members.iter().position(|member| Some(member.view.id) == leader);
+        let rest = (0..self.members.len()).filter(|at| Some(*at) != first);
+        for at in first.into_iter().chain(rest) {
+            let member = &mut self.members[at];
             if member.view.no_output {
                 continue;
             }

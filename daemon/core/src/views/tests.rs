@@ -47,3 +47,31 @@ fn who_is_no_terminal_takes_neither_the_lead_nor_the_size_nor_the_jobs_questions
     assert_eq!((views.leaders.leader(), views.leaders.size(SizePolicy::Latest)), (None, None));
     assert_eq!((views.presence().views, views.presence().interactive), (0, false));
 }
+
+#[test]
+fn who_typed_last_is_sent_a_keys_echo_before_all_others() {
+    let mut views = Views::default();
+    (1..=5).for_each(|id| views.join(view(id, true), "j", 0));
+    let mut ring = Ring::new(1 << 16, 0);
+    let screen = Terminal::new(Size { cols: 80, rows: 24 }, 0);
+    let sent_to = |views: &mut Views, ring: &Ring| {
+        let mut out = Effects::default();
+        views.pump(ring, Some(&screen), Size { cols: 80, rows: 24 }, 0, &mut out);
+        let mut order = Vec::new();
+        while let Some(effect) = out.poll() {
+            if let Effect::ToView(view, _) = effect {
+                order.push(view.as_u128());
+            }
+        }
+        order
+    };
+    assert_eq!(sent_to(&mut views, &ring), [5, 1, 2, 3, 4], "a screen; the one that came last leads");
+    for (typist, order) in [(3, [3, 1, 2, 4, 5]), (1, [1, 2, 3, 4, 5])] {
+        views.leaders.typed(Uuid::from_u128(typist));
+        ring.append(b"x");
+        assert_eq!(sent_to(&mut views, &ring), order);
+    }
+    // Who cannot lead is no reason for an order.
+    views.join(View { read_only: true, ..view(6, true) }, "j", 0);
+    assert_eq!(sent_to(&mut views, &ring), [6], "the others have it");
+}

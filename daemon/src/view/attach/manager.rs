@@ -339,13 +339,17 @@ fn connect_again(paths: &Paths, attach: m::Attach, pid: &AtomicI32) -> Result<(C
 }
 
 pub(super) fn wait_attached(client: &mut Client) -> Result<m::Attached> {
+    hear_attached(client)?
+        .ok_or_else(|| Error::failed("the manager went away", "try again: it starts by itself"))
+}
+
+/// The same; `None`: the manager is gone.
+pub(super) fn hear_attached(client: &mut Client) -> Result<Option<m::Attached>> {
     loop {
         match client.hear()? {
-            Heard::Attached(attached) => return Ok(attached),
+            Heard::Attached(attached) => return Ok(Some(attached)),
             Heard::Reply(m::Reply { answer: Some(Answer::Error(error)), .. }) => return Err(error.into()),
-            Heard::Gone => {
-                return Err(Error::failed("the manager went away", "try again: it starts by itself"));
-            }
+            Heard::Gone => return Ok(None),
             Heard::Reply(_) | Heard::Event(_) => {}
         }
     }

@@ -24,7 +24,7 @@ use asked::OpenQuestion;
 use foretold::Foretold;
 use leaving::Burst;
 use line::Line;
-use manager::{Lost, wait_attached};
+use manager::{Lost, hear_attached, wait_attached};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use sessd_base::asking::Asking;
@@ -160,12 +160,11 @@ struct View<'a> {
     foretold: Foretold,
 }
 
-/// Shows a session on this terminal until the user leaves or the job ends.
+/// Shows a session on this terminal until the user leaves or the job ends. `client`: a connection on which nothing is waited for.
 ///
 /// # Errors
 /// Why it cannot be shown.
-pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> {
-    let mut client = Client::connect(paths)?;
+pub fn run(paths: &Paths, client: Option<Client>, config: &Config, request: Request) -> Result<Outcome> {
     // Whether there is such a session is found out before the terminal is touched.
     let size = terminal::size();
     let wide = words::locale_is_wide(|name| std::env::var(name).ok());
@@ -186,9 +185,7 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
     if let Some(traits) = terminal::traits() {
         core.is_like(traits);
     }
-    client.send(&Frame::Environment(Asking::here(paths, true).of_person(true)))?;
-    client.send(&Frame::Attach(core.attach()))?;
-    let attached = wait_attached(&mut client)?;
+    let (client, attached) = begin(paths, client, &core)?;
     core.handle(Frame::Attached(attached.clone()))?;
     if std::env::var("SESSD_SESSION").is_ok_and(|id| id == attached.session_id) {
         return Err(Error::failed(
@@ -254,6 +251,30 @@ pub fn run(paths: &Paths, config: &Config, request: Request) -> Result<Outcome> 
     view.swallow_paste(matches!(outcome, Ok(Outcome::Signal(_))));
     drop(raw);
     outcome
+}
+
+/// Asks for the view, on the connection that is there; on another one if that was closed meanwhile.
+fn begin(paths: &Paths, client: Option<Client>, core: &ViewCore) -> Result<(Client, m::Attached)> {
+    let asking = Frame::Environment(Asking::here(paths, true).of_person(true));
+    if let Some(mut client) = client {
+        // The manager may have needed its place since.
+        let asked =
+            client.tell(&asking).and_then(|told| Ok(told && client.tell(&Frame::Attach(core.attach()))?));
+        match asked {
+            Ok(true) => {
+                if let Some(attached) = hear_attached(&mut client)? {
+                    return Ok((client, attached));
+                }
+            }
+            Err(error) if client.is_silent() => return Err(error),
+            Ok(false) | Err(_) => {}
+        }
+    }
+    let mut client = Client::connect(paths)?;
+    client.send(&asking)?;
+    client.send(&Frame::Attach(core.attach()))?;
+    let attached = wait_attached(&mut client)?;
+    Ok((client, attached))
 }
 
 /// Where the person sits: the terminal's name, and the machine that the login of it is from.
