@@ -129,6 +129,14 @@ fn a_host_that_was_away_is_back_by_itself() {
     let mut view = world.attach("dev");
     numbers.emit(100);
     view.wait_text(&numbers.last_line(), SOON);
+    let link = |field: &str| {
+        let status = world.json(&["daemon", "status"]);
+        let links = status["links"].as_array().cloned().unwrap_or_default();
+        links.iter().find(|link| link["host"] == "box").and_then(|link| link[field].as_u64())
+    };
+    let (first, sent) = (link("bytes_in").unwrap_or(0), link("bytes_out").unwrap_or(0));
+    assert!(first > 300 && sent > 100, "{first} bytes in, {sent} out");
+    assert_eq!(link("retries"), Some(0), "it was dialled once");
     host.stop();
     wait_link_lost(&world, "dev");
     // Output that nobody can see yet.
@@ -138,6 +146,15 @@ fn a_host_that_was_away_is_back_by_itself() {
     wait_link_back(&world, "dev");
     numbers.emit(100);
     view.wait_text(&numbers.last_line(), SOON);
+    // What went over the link that was is not forgotten with it.
+    let retries = link("retries");
+    assert!(retries >= Some(1), "it was dialled again: {retries:?}");
+    assert!(
+        link("bytes_in") > Some(first + 300) && link("bytes_out") > Some(sent),
+        "what came since is counted"
+    );
+    let table = world.ok(&["daemon", "status"]).stdout;
+    assert!(table.contains("RETRIES") && table.contains(" kB"), "{table}");
     let history = view.history().join("\n");
     check_numbers(&numbers_in(history.as_bytes()), numbers.asked())
         .unwrap_or_else(|wrong| panic!("{wrong}\n{}", view.describe()));

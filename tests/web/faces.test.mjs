@@ -232,6 +232,30 @@ describe('without a mouse or eyes', () => {
     await page.locator('#debug td', { hasText: 'warm' }).waitFor();
     await page.locator('#debug td', { hasText: 'box' }).first().waitFor();
     await until('a round trip', async () => /\d ms/.test(await page.locator('#debug').innerText()));
+    // What a row says, by the head of its column.
+    const cell = (table, row, column) =>
+      page.locator('#debug table').nth(table).evaluate((element, [row, column]) => {
+        const at = [...element.querySelectorAll('th')].findIndex((head) => head.textContent === column);
+        const line = [...element.querySelectorAll('tbody tr')].find((one) => one.firstElementChild.textContent === row);
+        return line?.children[at]?.textContent ?? '';
+      }, [row, column]);
+    const bytes = (text) => Number.parseFloat(text) * ({ kB: 1e3, MB: 1e6 }[text.split(' ')[1]] ?? 1);
+    const [before, sent] = [bytes(await cell(1, 'box', 'bytes in')), bytes(await cell(1, 'box', 'bytes out'))];
+    assert.ok(before > 100 && sent > 100, `${before} in, ${sent} out`);
+    assert.equal(await cell(1, 'box', 'retries'), '0');
+    assert.equal(await cell(0, 'far', 'lag'), '0 B');
+    await page.evaluate(() => globalThis.sessd.focused.view.type(new TextEncoder().encode(`${'x'.repeat(500)}\r`.repeat(4))));
+    await until('the bytes of both ways', async () => bytes(await cell(1, 'box', 'bytes in')) > before + 2_000 && bytes(await cell(1, 'box', 'bytes out')) > sent + 2_000);
+    // Output that this page does not take in: the job is ahead of what is seen by all of it.
+    await page.evaluate(() => {
+      globalThis.sessd.focused.view.core.handle = () => null;
+    });
+    await world.sessd('send', 'far', '--enter', 'y'.repeat(3_000));
+    await until('the lag', async () => bytes(await cell(0, 'far', 'lag')) > 5_000);
+    await world.stopSsh();
+    await until('the link to be down', async () => ['down', 'connecting'].includes(await cell(1, 'box', 'link')));
+    world.startSsh();
+    await until('the retries', async () => Number(await cell(1, 'box', 'retries')) > 0);
   });
 });
 

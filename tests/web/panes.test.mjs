@@ -86,6 +86,38 @@ describe('a pane', () => {
     await shows(large, `${rows} ${cols}`);
   });
 
+  test('of a session whose size is fixed is that size at once, however it is resized, until it is fixed no more', async () => {
+    const id = await world.create('dev', 'while :; do stty size; sleep 0.1; done', '--size', '150x50', '--size-policy', 'fixed');
+    const page = await world.page(`/s/${id}`);
+    const now = () => page.evaluate(() => {
+      const { terminal, fits } = globalThis.sessd.focused;
+      return { size: `${terminal.cols}x${terminal.rows}`, fits: `${fits?.cols}x${fits?.rows}`, letters: terminal.options.fontSize };
+    });
+    await isLive(page);
+    const begun = Date.now();
+    await until('the size of the session', async () => (await now()).size === '150x50');
+    // The page asks once, and does not wait whether the host is slow.
+    assert.ok(Date.now() - begun < 1_500, `it took ${Date.now() - begun} ms`);
+    await shows(page, '50 150');
+    const { letters } = await now();
+    assert.ok(letters < 14, `letters of ${letters}`);
+    await page.setViewportSize({ width: 900, height: 500 });
+    await until('smaller letters', async () => (await now()).letters < letters);
+    assert.equal((await now()).size, '150x50');
+    await page.keyboard.press('a');
+    assert.equal((await now()).size, '150x50');
+    await world.sessd('size', 'dev', 'latest');
+    await until('its own size', async () => {
+      await page.keyboard.press('a');
+      const { size, fits } = await now();
+      return size === fits && size !== '150x50';
+    });
+    await shows(page, (await now()).size.split('x').reverse().join(' '));
+    await world.sessd('size', 'dev', '77x22');
+    await until('another', async () => (await now()).size === '77x22');
+    await shows(page, '22 77');
+  });
+
   test('of a session that has the size of its largest or its smallest view shows it whole, and has it alone again', async () => {
     const sizeOf = (page) => page.evaluate(() => [globalThis.sessd.focused.terminal.cols, globalThis.sessd.focused.terminal.rows]);
     const fitsOf = (page) => page.evaluate(() => [globalThis.sessd.focused.fits.cols, globalThis.sessd.focused.fits.rows]);

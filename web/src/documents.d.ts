@@ -113,6 +113,9 @@ export interface LinkDoc {
   next_try_at: string | null;
   detail: string | null;
   heard_at: string | null;
+  bytes_in: number | null;
+  bytes_out: number | null;
+  retries: number | null;
 }
 
 export interface HostDoc {

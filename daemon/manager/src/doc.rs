@@ -95,7 +95,7 @@ pub fn info_of_session(session: &Session, us: &str) -> InfoDoc {
     more.forwards = session.forwards.docs();
     more.notes.clone_from(&live.notes);
     if let Some((job, _)) = &live.status {
-        (more.job_pid, more.output_bytes) = (Some(job.pid), Some(job.head));
+        (more.job_pid, more.output_bytes) = (Some(job.pid), Some(job.head.max(session.head.get())));
         more.queued = job.activity.as_ref().map(|_| job.queued);
         more.notes.extend(job.warnings.iter().cloned());
         if session.state() == State::Running {

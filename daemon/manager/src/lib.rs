@@ -8,7 +8,7 @@
 //! * [`api`]: the socket · [`wire`]: frames over tokio's streams · [`unix`]: a unix socket's two halves
 //! * [`manager`]: what there is · [`registry`]: the sessions, the only place where they come and go · [`verbs`]: what people ask for
 //! * [`session`], [`session_context`]: the task of one session · [`mailbox`]: what it is told
-//! * [`host`], [`host_context`]: the task of one host · [`link`]: one live connection with an agent · [`dial`]: its byte stream · [`origins`]: from where
+//! * [`host`], [`host_context`]: the task of one host · [`link`]: one live connection with an agent · [`traffic`]: what goes over it · [`dial`]: its byte stream · [`origins`]: from where
 //!   people asked · [`news`]: what is worth another attempt · [`network`]: what
 //!   makes every link doubtful
 //! * [`desk`]: who may be asked for a host · [`forward`]: what is forwarded for a session, and the sockets of that
@@ -45,6 +45,7 @@ mod session_context;
 mod store;
 #[cfg(feature = "records")]
 pub mod store;
+mod traffic;
 mod unix;
 mod upkeep;
 mod verbs;

@@ -1,6 +1,7 @@
 //! A link's shell: what carries out what [`sessd_core::link`] decides, over any byte stream. It reads, writes and watches
 //! the clock, and decides nothing.
 
+use crate::traffic::Traffic;
 use crate::wire::{Came, FrameReader, Held, OutQueue, OwnedFrame};
 use sessd_core::link::{Effect, Event, Load, Owned, Route};
 use sessd_core::stream::{StreamId, StreamIds};
@@ -79,6 +80,8 @@ pub struct Link {
     asked: Cell<u64>,
     /// Memory that frames of the link hold.
     held: Held,
+    /// What goes over it, and over its streams' own connections.
+    traffic: Traffic,
     changed: Notify,
     /// Why it ended; whoever runs it takes that.
     end: RefCell<Option<LinkEnd>>,
@@ -101,8 +104,9 @@ impl Load for Link {
 }
 
 impl Link {
-    /// A link about to run. What it sends waits until then. `is_far`: an answer may be late on the way.
-    pub fn new(sockets: Rc<dyn Sockets>, ids: Rc<StreamIds>, is_far: bool) -> Rc<Self> {
+    /// A link about to run. What it sends waits until then. `is_far`: an answer may be late on the way. `traffic`: where its
+    /// bytes are counted.
+    pub fn new(sockets: Rc<dyn Sockets>, ids: Rc<StreamIds>, is_far: bool, traffic: Traffic) -> Rc<Self> {
         let link = Rc::new(Self {
             machine: RefCell::new(sessd_core::link::Link::new(Duration::ZERO, env!("CARGO_PKG_VERSION"))),
             began: Instant::now(),
@@ -116,6 +120,7 @@ impl Link {
             requests: RefCell::default(),
             asked: Cell::new(0),
             held: Held::default(),
+            traffic,
             changed: Notify::new(),
             end: RefCell::default(),
             ended: Notify::new(),
@@ -239,6 +244,7 @@ impl Link {
         self.handle(Event::Joined(id));
         self.let_go_of(id);
         self.route(id)?;
+        let (reader, writer) = (self.traffic.counts(reader), self.traffic.counts(writer));
         let link = self.clone();
         let mut tasks = self.own.borrow_mut();
         // Those that have ended.
@@ -369,6 +375,7 @@ impl Link {
         writer: impl AsyncWrite + Unpin + 'static,
         changed: impl Fn() + 'static,
     ) -> LinkEnd {
+        let (reader, writer) = (self.traffic.counts(reader), self.traffic.counts(writer));
         let mut parts = JoinSet::new();
         let link = self.clone();
         parts.spawn_local(async move { link.read(FrameReader::counted(reader, link.held.clone())).await });

@@ -43,6 +43,8 @@ pub(crate) enum Sure {
     DeleteAll(Vec<String>),
     /// The end of a job, for a new one.
     Restart(String),
+    /// A new job in a session that has ended, which is shown then.
+    Again(String),
 }
 
 /// A question of our own.

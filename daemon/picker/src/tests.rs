@@ -46,7 +46,7 @@ fn id(name: &str) -> String {
 }
 
 fn machine(docs: Vec<SessionDoc>) -> Machine {
-    let mut machine = Machine::new(Look { colour: true, wide: true }, None);
+    let mut machine = Machine::new(Look { colour: true, wide: true, back: Some(0x1c) }, None);
     machine.handle(at(0), Event::Resized(100, 30));
     machine.handle(at(0), Event::Sessions(docs));
     machine.handle(at(100), Event::Tick);
@@ -210,15 +210,11 @@ fn keys_choose_and_open() {
     for (keys, want) in [
         ("\r", "train"),
         ("j\r", "web"),
-        ("jjj\r", "old"),
-        ("jjjjjj\r", "old"),
         ("jk\r", "train"),
-        ("G\r", "old"),
         ("Gg\r", "train"),
         ("\x1b[B\x1b[B\x1b[A\r", "web"),
         ("1", "train"),
         ("3", "dev"),
-        ("4", "old"),
         ("/web\r", "web"),
         ("/ml\r", "train"),
         ("/dv\r", "dev"),
@@ -329,7 +325,9 @@ fn where_there_is_no_session_one_is_offered() {
     let (name, host) = (String::new(), "local".to_owned());
     assert_eq!(press(&mut m, 200, "\r"), [Effect::Ask(1, Wish::Create { name, host })]);
     assert_eq!(press(&mut machine(vec![]), 200, "\x1b"), [Effect::Leave]);
-    assert_eq!(press(&mut machine(vec![ended("old", 5)]), 200, "\x1b[27u\r"), attach("old"));
+    // Where all have ended, leaving that leads to them.
+    let begins = [Effect::Ask(1, Wish::Restart(id("old")))];
+    assert_eq!(press(&mut machine(vec![ended("old", 5)]), 200, "\x1b[27u\ry"), begins);
 }
 
 #[test]
@@ -532,7 +530,7 @@ fn every_word_of_the_help_and_of_what_a_question_takes_can_be_read_in_a_small_te
 #[test]
 fn without_colours_there_are_none_and_without_more_than_ascii_nothing_else() {
     let mut m = offline();
-    m.look = Look { colour: false, wide: false };
+    m.look = Look { colour: false, wide: false, back: None };
     m.handle(at(100), Event::Tick);
     m.preview.of(m.selected.clone());
     m.handle(at(110), Event::Screen((20, 5), "\x1b[31mé漢".as_bytes()));
@@ -621,5 +619,53 @@ proptest! {
             let shown = m.selected.as_ref().is_none_or(|id| m.list.shown().any(|one| one == id));
             prop_assert!(shown, "what is selected can be seen");
         }
+    }
+}
+
+#[test]
+fn one_that_has_ended_is_asked_about_here_and_not_left_for() {
+    for (opens, answer, want) in [
+        ("G\r", "\x1b", vec![]),
+        ("G\r", "n", vec![]),
+        ("G\r", "\r", vec![]),
+        ("4", "\x1b", vec![]),
+        ("jjj\r", "\x1b", vec![]),
+        ("jjjjjj\r", "\x03", vec![]),
+        ("G\r", "y", vec![Effect::Ask(1, Wish::Restart(id("old")))]),
+        ("/old\r", "y", vec![Effect::Ask(1, Wish::Restart(id("old")))]),
+    ] {
+        let mut m = some();
+        assert_eq!(press(&mut m, 200, opens), [], "{opens:?}");
+        let asked = screen(&mut m, 200, 100, 30);
+        assert!(asked.contains("old has ended (exited 3). Begin it anew?"), "{asked}");
+        assert_eq!(press(&mut m, 300, answer), want, "{opens:?} {answer:?}");
+        assert!(!screen(&mut m, 300, 100, 30).contains("Begin it anew?"));
+    }
+    // Whoever wanted to see it sees it once it runs.
+    let mut m = some();
+    press(&mut m, 200, "G\ry");
+    m.handle(at(400), Event::Done(1, Ok(Some(Box::new(doc("old", "local", 0, json!({})))))));
+    assert_eq!(
+        std::iter::from_fn(|| m.poll()).find(|effect| matches!(effect, Effect::Attach(_))),
+        attach("old").pop()
+    );
+}
+
+#[test]
+fn how_one_comes_back_is_seen_before_one_goes() {
+    for (back, hint, help) in [
+        (Some(0x1c), "Ctrl-\\ back", "the detach key (Ctrl-\\) comes back here"),
+        (Some(0x11), "Ctrl-q back", "the detach key (Ctrl-q) comes back here"),
+        (None, "(no key back)", "no key comes back here, `sessd detach NAME`"),
+    ] {
+        let mut m = some();
+        m.look.back = back;
+        for (cols, rows) in [(40, 12), (80, 24)] {
+            let seen = screen(&mut m, 200, cols, rows);
+            assert!(seen.lines().last().is_some_and(|line| line.contains(hint)), "{seen}");
+        }
+        press(&mut m, 300, "?");
+        let seen = screen(&mut m, 300, 80, 24);
+        assert!(seen.contains(help), "{seen}");
     }
 }

@@ -1,16 +1,17 @@
 //! The picker, and the sessions that are shown from it: `sessd` alone, `sessd pick`, `attach` without a name.
 
 use super::create::{self, Left, ViewOutcome};
-use super::verbs::{again, ask, known};
-use super::{complete, done};
+use super::verbs::{again, known};
+use super::{complete, print};
 use crate::view::attach::Request;
 use crate::view::plain::is_plain;
 use crate::view::{terminal, words};
+use sessd_base::config::Config;
 use sessd_base::out;
 use sessd_base::paths::Paths;
 use sessd_picker::{Look, Picked, Picker, Requests};
 use sessd_proto::docs::{Error, Result};
-use sessd_proto::messages::{self as m, Act};
+use sessd_proto::messages as m;
 
 /// What the picker asks for, as the command line would.
 struct FromHere {
@@ -70,6 +71,7 @@ pub(super) fn choose(paths: &Paths, request: &dyn Fn(String) -> Request) -> Resu
         // https://no-color.org: set to anything.
         colour: std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty()),
         wide: words::locale_is_wide(|name| std::env::var(name).ok()),
+        back: Config::load(paths)?.detach_key.filter(|_| !request(String::new()).no_detach_key),
     };
     let here = std::env::var("SESSD_SESSION").ok().filter(|id| !id.is_empty());
     let mut picker = Picker::new(paths, look, here, Box::new(FromHere { paths: paths.clone() }))?;
@@ -86,7 +88,7 @@ pub(super) fn choose(paths: &Paths, request: &dyn Fn(String) -> Request) -> Resu
         let seen = show(paths, id, request);
         picker.refresh()?;
         match seen {
-            Ok(Some(seen)) => match seen.left {
+            Ok(seen) => match seen.left {
                 Left::Signal => return Ok(seen.code),
                 // It was all there was.
                 Left::Ended if !picker.has_any() => {
@@ -97,20 +99,21 @@ pub(super) fn choose(paths: &Paths, request: &dyn Fn(String) -> Request) -> Resu
                 }
                 Left::Ended | Left::Detached => picker.say(&seen.said.unwrap_or_default(), false),
             },
-            Ok(None) => {}
             Err(error) => picker.say(error.line().trim_start_matches("sessd: "), true),
         }
     }
 }
 
-/// Shows a session; `None`: it has ended, and nobody wants it to begin again.
-fn show(paths: &Paths, id: String, request: &dyn Fn(String) -> Request) -> Result<Option<ViewOutcome>> {
+/// Shows a session.
+///
+/// # Errors
+/// Why it cannot be shown: it has ended meanwhile, say.
+fn show(paths: &Paths, id: String, request: &dyn Fn(String) -> Request) -> Result<ViewOutcome> {
     let (_, shown) = known(paths, &id)?;
-    if shown.session.end.is_some() {
-        if !done::show(paths, &shown)? {
-            return Ok(None);
-        }
-        ask(paths, Act::Restart(again(id.clone())))?;
+    if let Some(end) = &shown.session.end {
+        // The picker asks what is to be done about that.
+        let ended = format!("{} has ended ({})", print::label(&shown.session), end.phrase());
+        return Err(Error::failed(ended, "enter on it begins it anew"));
     }
-    create::look(paths, None, request(id), &shown.session, false).map(Some)
+    create::look(paths, None, request(id), &shown.session, false)
 }

@@ -242,11 +242,31 @@ pub fn hosts(hosts: &[HostDoc], wall: &Wall, room: Option<usize>) -> String {
     table(columns, &rows, room)
 }
 
-fn link_row<'a>(link: &'a LinkDoc, wall: &Wall) -> [Cow<'a, str>; 5] {
+/// Bytes, in a unit that leaves few digits; nothing where they are not known.
+fn amount(bytes: Option<u64>) -> String {
+    const UNITS: [&str; 5] = ["kB", "MB", "GB", "TB", "PB"];
+    let Some(bytes) = bytes else { return String::new() };
+    if bytes < 1000 {
+        return format!("{bytes} B");
+    }
+    let mut amount = bytes as f64 / 1000.0;
+    let mut unit = 0;
+    // What would be shown as 1000.0 is one of the next.
+    while amount >= 999.95 && unit + 1 < UNITS.len() {
+        amount /= 1000.0;
+        unit += 1;
+    }
+    format!("{amount:.1} {}", UNITS[unit])
+}
+
+fn link_row<'a>(link: &'a LinkDoc, wall: &Wall) -> [Cow<'a, str>; 8] {
     [
         link.host.as_str().into(),
         link.link.as_str().into(),
         link.rtt_ms.map(|ms| format!("{ms:.1} ms")).unwrap_or_default().into(),
+        amount(link.bytes_in).into(),
+        amount(link.bytes_out).into(),
+        link.retries.map(|n| n.to_string()).unwrap_or_default().into(),
         link.next_try_at.as_deref().map(|at| wall.relative(at)).unwrap_or_default().into(),
         link.detail.as_deref().unwrap_or_default().into(),
     ]
@@ -282,6 +302,9 @@ pub fn status(status: &StatusDoc, wall: &Wall, room: Option<usize>) -> String {
             column("HOST", 100, 8),
             column("LINK", 90, 11),
             column("RTT", 60, 7),
+            column("IN", 55, 6),
+            column("OUT", 54, 6),
+            column("RETRIES", 53, 7),
             column("NEXT TRY", 70, 8),
             column("WHY", 80, 12),
         ];

@@ -48,6 +48,15 @@ pub struct LinkDoc {
     /// When anything was heard of the host last; null: not since the manager began, or it is older than this.
     #[serde(default)]
     pub heard_at: Option<String>,
+    /// Bytes of frames from the host and to it since the manager knows it, over all links there were; what ssh adds is not
+    /// in them. Null in what a manager says that is older than this, as is the next.
+    #[serde(default)]
+    pub bytes_in: Option<u64>,
+    #[serde(default)]
+    pub bytes_out: Option<u64>,
+    /// How often the host was dialled again after the first time, whatever became of it.
+    #[serde(default)]
+    pub retries: Option<u64>,
 }
 
 /// A host that has a session or a link.
@@ -140,6 +149,9 @@ mod tests {
             next_try_at: Some("T".into()),
             detail: Some("pulled".into()),
             heard_at: Some("H".into()),
+            bytes_in: Some(1),
+            bytes_out: Some(2),
+            retries: Some(3),
         }];
         let hosts = hosts([("local", false), ("old", true), ("local", true)].into_iter(), &links);
         assert_eq!(

@@ -14,8 +14,10 @@ import { drawFast, feed, makeTerminal, theme } from './terminal.js';
 const NOTE_MS = 4_000;
 /** How long another size than ours must last before we show the session at that one. */
 const FOLLOW_MS = 150;
-/** The same where the session should have our size and does not: it has a fixed one, or its host is slow. */
+/** The same where the session should have our size and does not: its host may be slow. One that is fixed says so at once. */
 const OVERRULED_MS = 2_000;
+/** How often it is asked at the most whether a size is still fixed, while somebody types. */
+const ASK_MS = 1_000;
 /** The smallest letters that a session of another size is shown in. */
 const FONT_MIN = 5;
 
@@ -35,6 +37,10 @@ export class Pane {
   fits = null;
   /** The session keeps this size though we ask for ours. @type {Size | null} */
   #overruled = null;
+  /** And for good: it is fixed. */
+  #isFixed = false;
+  /** When it was asked last whether it still is. */
+  #askedAt = 0;
   /** How many views the session had. */
   #views = 0;
   #answering = false;
@@ -203,7 +209,7 @@ export class Pane {
 
   /** The session gets the size of this pane, once; not one that kept its own when it was asked last. */
   lead() {
-    if (this.#overruled) return;
+    if (this.#overruled) return void this.#stillFixed();
     clearTimeout(this.#following);
     const wasOther = this.element.classList.contains('other-size');
     if (this.fits) this.#take(this.fits);
@@ -249,6 +255,7 @@ export class Pane {
     };
     if (sameSize(fits, this.fits)) return;
     this.fits = fits;
+    if (this.#isFixed && this.#overruled) return this.#draw(this.#overruled);
     this.#overruled = null;
     const size = this.view?.core.size;
     const state = this.view?.core.state;
@@ -298,23 +305,47 @@ export class Pane {
       return;
     }
     if (isOurs && !sameSize(size, this.#overruled)) {
-      this.#overruled = null;
+      [this.#overruled, this.#isFixed] = [null, false];
       if (!sameSize(view.core.size, fits)) this.#take(fits);
       if (sameSize(size, fits)) return;
-      this.#following = setTimeout(() => {
+      const yields = () => {
         this.#overruled = size;
         this.#take(size);
-      }, OVERRULED_MS);
+      };
+      this.#following = setTimeout(yields, OVERRULED_MS);
+      void this.#whetherFixed(size, this.#following, yields);
     } else if (!sameSize(size, view.core.size)) {
       this.#following = setTimeout(() => this.#take(size), FOLLOW_MS);
     }
+  }
+
+  /**
+   * A size that is fixed is not waited for. @param {Size} size @param {ReturnType<typeof setTimeout>} following @param {() => void} yields
+   */
+  async #whetherFixed(size, following, yields) {
+    const info = await api.info(this.session).catch(() => null);
+    if (info?.size_policy !== 'fixed' || !sameSize(info.size, size) || this.#following !== following) return;
+    clearTimeout(following);
+    this.#isFixed = true;
+    yields();
+  }
+
+  /** Who types would size the session, if it is fixed no more; nobody tells of that. */
+  async #stillFixed() {
+    const now = performance.now();
+    if (!this.#isFixed || now < this.#askedAt + ASK_MS) return;
+    this.#askedAt = now;
+    const info = await api.info(this.session).catch(() => null);
+    if (!info || info.size_policy === 'fixed' || !this.#isFixed) return;
+    [this.#overruled, this.#isFixed] = [null, false];
+    this.lead();
   }
 
   /** The session has so many views: where one left that the session had its size from, it may be ours again. @param {number} views */
   viewsAre(views) {
     const left = views < this.#views;
     this.#views = views;
-    if (!left || !this.#overruled) return;
+    if (!left || !this.#overruled || this.#isFixed) return;
     this.#overruled = null;
     if (this.fits) this.#take(this.fits);
   }

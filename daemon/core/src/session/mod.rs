@@ -192,6 +192,11 @@ impl Session {
         &self.shown
     }
 
+    /// How much output the job wrote as far as the replica has it; none: there is no replica.
+    pub fn head(&self) -> Option<u64> {
+        self.replica.ring().map(sessd_terminal::Ring::head)
+    }
+
     /// Where the job stands.
     pub fn phase(&self) -> &Phase {
         &self.phase

@@ -10,6 +10,7 @@ use crate::dial;
 use crate::link::{Link, LinkEnd};
 use crate::news::Missing;
 use crate::origins::Origins;
+use crate::traffic::Traffic;
 use sessd_base::asking::Asking;
 use sessd_core::dialling::Origin;
 use sessd_core::reconcile::Seen;
@@ -210,6 +211,10 @@ pub struct Host {
     /// The word that listeners heard last.
     told: Cell<LinkState>,
     origins: RefCell<Origins>,
+    /// What went over its links, those that ended and those beside another included.
+    traffic: Traffic,
+    /// How often it was dialled.
+    dials: Cell<u64>,
     /// Who may be asked for it.
     desk: Arc<Desk>,
     /// As the ssh config said when it was dialled last.
@@ -230,6 +235,8 @@ impl Host {
             heard: Cell::new(None),
             told: Cell::new(LinkState::Down),
             origins: RefCell::default(),
+            traffic: Traffic::default(),
+            dials: Cell::new(0),
             desk: Arc::default(),
             forward_agent: Cell::new(false),
         });
@@ -390,6 +397,16 @@ impl Host {
             _ => self.heard.get(),
         };
         heard.map(|at| i64::try_from(at.elapsed().as_millis()).unwrap_or(i64::MAX))
+    }
+
+    /// What went over its links since the manager knows it.
+    pub fn traffic(&self) -> &Traffic {
+        &self.traffic
+    }
+
+    /// How often it was dialled again, after the first time.
+    pub fn retries(&self) -> u64 {
+        self.dials.get().saturating_sub(1)
     }
 
     /// Where the link stands.

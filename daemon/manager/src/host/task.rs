@@ -178,6 +178,7 @@ impl Task {
         let (Some(manager), Some(host)) = (self.manager.upgrade(), self.host.upgrade()) else { return };
         match effect {
             Effect::Dial { number, from, asked, beside } => {
+                host.dials.set(host.dials.get() + 1);
                 let asking = host.origins.borrow().get(from);
                 let person = (!beside).then(|| host.desk.clone());
                 let how = How { asked, watched: beside || host.is_watched(), person };
@@ -293,7 +294,7 @@ impl Task {
         let (manager, host) = (self.manager.upgrade()?, self.host.upgrade()?);
         host.forward_agent.set(dialled.forward_agent);
         // What is on this machine is never late, but busy.
-        let link = Link::new(dialled.sockets, manager.stream_ids(), host.name != LOCAL);
+        let link = Link::new(dialled.sockets, manager.stream_ids(), host.name != LOCAL, host.traffic.clone());
         link.watched(self.watched);
         let (ended, changed) = (host.mailbox.borrow().clone(), host.mailbox.borrow().clone());
         let running = link.clone().run(dialled.reader, dialled.writer, move || {

@@ -213,6 +213,8 @@ pub struct Session {
     pub to_holder: RefCell<Option<OutQueue>>,
     /// What is known of it.
     pub live: RefCell<Published>,
+    /// How much output of its job came here; the last status may be older.
+    pub head: Cell<u64>,
     /// Its host.
     pub host: Rc<Host>,
     /// What is forwarded for it.
@@ -247,6 +249,7 @@ impl Session {
             mailbox,
             to_holder: RefCell::default(),
             live: RefCell::new(live),
+            head: Cell::new(0),
             host: host.clone(),
             forwards: context.clone().forwards_of(record.id),
             askers: Cell::new(0),

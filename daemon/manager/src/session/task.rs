@@ -265,6 +265,9 @@ impl Task {
 
     fn carry_out(&mut self) {
         self.carry_out_effects();
+        if let Some(head) = self.machine.head() {
+            self.handle.head.set(head);
+        }
         let path = self.machine.path();
         if path != self.path {
             self.path = path;

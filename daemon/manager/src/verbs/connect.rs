@@ -122,6 +122,9 @@ pub(crate) fn link_doc(host: &Host) -> LinkDoc {
         },
         next_try_at: status.next_try_ms().map(rfc3339),
         detail: status.why().map(Error::cause),
+        bytes_in: Some(host.traffic().read()),
+        bytes_out: Some(host.traffic().written()),
+        retries: Some(host.retries()),
         heard_at: host.heard_ms_ago().map(|ago| rfc3339(clock::wall_ms() - ago)),
     }
 }

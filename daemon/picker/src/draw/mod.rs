@@ -539,11 +539,10 @@ fn wrapped(said: &str, width: u16) -> Vec<String> {
 }
 
 /// What the keys do, the most wanted first.
-const HINTS: [&str; 11] = [
-    "enter attach",
+const HINTS: [&str; 10] = [
     "n new",
-    "/ filter",
     "? help",
+    "/ filter",
     "d kill",
     "r rename",
     "t tags",
@@ -564,11 +563,17 @@ fn footer(machine: &Machine, area: Rect, paint: Paint, buffer: &mut Buffer) {
         }
         return;
     }
-    let hints: &[&str] = match &machine.dialog {
-        Some(Dialog::Rename(..) | Dialog::Tags(..)) => &["enter takes it", "esc leaves it"],
-        None if machine.filtering => &["enter attach", "esc all again", "tab keys", "up down"],
-        None if machine.peeking => &["esc back", "enter attach", "up down"],
-        _ => &HINTS,
+    // Before one goes, one knows how one comes back.
+    let back =
+        machine.look.way_back().map_or_else(|| "(no key back)".to_owned(), |key| format!("{key} back"));
+    let opens = ["enter attach", back.as_str()];
+    let hints: Vec<&str> = match &machine.dialog {
+        Some(Dialog::Rename(..) | Dialog::Tags(..)) => vec!["enter takes it", "esc leaves it"],
+        None if machine.filtering => {
+            opens.into_iter().chain(["esc all again", "tab keys", "up down"]).collect()
+        }
+        None if machine.peeking => ["esc list"].into_iter().chain(opens).chain(["up down"]).collect(),
+        _ => opens.into_iter().chain(HINTS).collect(),
     };
     let mut x = area.x;
     for hint in hints {

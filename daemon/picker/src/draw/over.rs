@@ -4,7 +4,7 @@ use super::{Paint, blank, field, many, text, wrapped};
 use crate::dialog::{Dialog, Sure};
 use crate::edit::Edit;
 use crate::list::Entry;
-use crate::machine::Machine;
+use crate::machine::{Look, Machine};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Modifier, Style};
@@ -32,8 +32,7 @@ const KEYS: u16 = 12;
 /// Width of the help, where there is room.
 const HELP_WIDTH: u16 = 66;
 
-const HELP: [(&str, &str); 16] = [
-    ("enter", "attach; the detach key (Ctrl-\\) comes back here"),
+const HELP: [(&str, &str); 15] = [
     ("1-9", "attach to the one of that number"),
     ("up down j k", "choose; so do the wheel and a click, two clicks attach"),
     ("n", "a new session, with a name or without, on any host"),
@@ -52,17 +51,22 @@ const HELP: [(&str, &str); 16] = [
 ];
 
 /// The help in lines of so much room.
-fn help(width: u16) -> Vec<(&'static str, String)> {
-    let lines = HELP.iter().flat_map(|(key, what)| {
+fn help(width: u16, look: Look) -> Vec<(&'static str, String)> {
+    let attach = match look.way_back() {
+        Some(key) => format!("attach; the detach key ({key}) comes back here"),
+        None => "attach; no key comes back here, `sessd detach NAME` elsewhere does".to_owned(),
+    };
+    let all = std::iter::once(("enter", attach.as_str())).chain(HELP);
+    let lines = all.flat_map(|(key, what)| {
         let what = wrapped(what, width.saturating_sub(KEYS)).into_iter().enumerate();
-        what.map(|(at, line)| (if at == 0 { *key } else { "" }, line))
+        what.map(move |(at, line)| (if at == 0 { key } else { "" }, line)).collect::<Vec<_>>()
     });
     lines.collect()
 }
 
 /// How far the help can be scrolled on a screen of that size.
-pub(crate) fn help_scrolls(area: Rect) -> u16 {
-    let lines = help(HELP_WIDTH.min(area.width.saturating_sub(4))).len() as u16;
+pub(crate) fn help_scrolls(area: Rect, look: Look) -> u16 {
+    let lines = help(HELP_WIDTH.min(area.width.saturating_sub(4)), look).len() as u16;
     lines.saturating_sub(area.height.saturating_sub(2))
 }
 
@@ -71,8 +75,8 @@ pub(super) fn dialog(machine: &Machine, paint: Paint, buffer: &mut Buffer) -> Op
     match machine.dialog.as_ref()? {
         Dialog::Rename(..) | Dialog::Tags(..) => None,
         Dialog::Help(top) => {
-            let lines = help(HELP_WIDTH.min(buffer.area.width.saturating_sub(4)));
-            let scrolls = help_scrolls(buffer.area);
+            let lines = help(HELP_WIDTH.min(buffer.area.width.saturating_sub(4)), machine.look);
+            let scrolls = help_scrolls(buffer.area, machine.look);
             let title = if scrolls > 0 { "keys: up down for more" } else { "keys" };
             let area = frame(buffer, title, HELP_WIDTH, lines.len() as u16, paint);
             let top = usize::from((*top).min(scrolls));
@@ -146,6 +150,10 @@ pub(super) fn dialog(machine: &Machine, paint: Paint, buffer: &mut Buffer) -> Op
                     )
                 }
                 Sure::Restart(id) => ("restart", format!("End the job of {} and begin it anew?", label(id))),
+                Sure::Again(id) => {
+                    let how = entry(id).map(|e| format!(" ({})", e.doing())).unwrap_or_default();
+                    ("it has ended", format!("{} has ended{how}. Begin it anew?", label(id)))
+                }
             };
             let hint = match (&confirm.what, confirm.numbered) {
                 (_, true) => "y or enter: yes   any other key: no",

@@ -86,7 +86,7 @@ impl Machine {
                 }
                 Some(entry) => {
                     let id = entry.doc.id.clone();
-                    self.restart(id);
+                    self.restart(id, false);
                 }
                 None => {}
             },
@@ -194,6 +194,8 @@ impl Machine {
                 "this terminal is inside that session: a view of itself would show itself without end",
                 true,
             );
+        } else if self.list.entries.get(&id).is_some_and(|entry| !entry.is_live()) {
+            self.dialog = Some(Dialog::Confirm(Confirm { what: Sure::Again(id), numbered: false }));
         } else {
             self.effects.push_back(Effect::Attach(id));
         }
@@ -217,9 +219,9 @@ impl Machine {
         self.list.entries.get(id).map_or_else(|| id.to_owned(), Entry::label)
     }
 
-    fn restart(&mut self, id: String) {
+    fn restart(&mut self, id: String, then_show: bool) {
         let what = format!("starting {} again", self.label(&id));
-        self.ask(Wish::Restart(id), what, false);
+        self.ask(Wish::Restart(id), what, then_show);
     }
 
     fn dialog_input(&mut self, mut dialog: Dialog, input: &Input) {
@@ -232,8 +234,8 @@ impl Machine {
             }
             Input::Click(..) | Input::Wheel(..) => {
                 if let (Dialog::Help(top), Input::Wheel(up, ..)) = (&mut dialog, input) {
-                    *top =
-                        if *up { top.saturating_sub(1) } else { *top + 1 }.min(draw::help_scrolls(self.area));
+                    *top = if *up { top.saturating_sub(1) } else { *top + 1 }
+                        .min(draw::help_scrolls(self.area, self.look));
                 }
                 self.dialog = Some(dialog);
                 return;
@@ -248,7 +250,7 @@ impl Machine {
         }
         match &mut dialog {
             Dialog::Help(top) => {
-                let last = draw::help_scrolls(self.area);
+                let last = draw::help_scrolls(self.area, self.look);
                 *top = match key {
                     Key::Down | Key::Char('j') => *top + 1,
                     Key::Up | Key::Char('k') => top.saturating_sub(1),
@@ -329,7 +331,8 @@ impl Machine {
                 let what = format!("ending {} sessions", ids.len());
                 self.ask(Wish::Delete(ids), what, false);
             }
-            Sure::Restart(id) => self.restart(id),
+            Sure::Restart(id) => self.restart(id, false),
+            Sure::Again(id) => self.restart(id, true),
         }
     }
 }

@@ -37,6 +37,8 @@ pub struct Look {
     pub colour: bool,
     /// More than ASCII may be.
     pub wide: bool,
+    /// The control key that leads back here out of a session, as the byte that it sends; none: no key does.
+    pub back: Option<u8>,
 }
 
 /// What is wanted of the manager.
@@ -173,6 +175,13 @@ pub struct Machine {
     clicked: Option<(String, u64)>,
     drawn_at: u64,
     dirty: bool,
+}
+
+impl Look {
+    /// What leads back here, as a person calls it.
+    pub(crate) fn way_back(self) -> Option<String> {
+        self.back.map(|key| format!("Ctrl-{}", char::from(key | 0x40).to_ascii_lowercase()))
+    }
 }
 
 impl Machine {
