@@ -62,7 +62,7 @@ pub(crate) struct Csi<'a> {
     more: Vec<(u16, bool)>,
 }
 
-impl Csi<'_> {
+impl<'a> Csi<'a> {
     /// How many parameters were written; 0 if none.
     pub(crate) fn len(&self) -> usize {
         usize::from(self.count)
@@ -90,45 +90,62 @@ impl Csi<'_> {
         }
     }
 
-    /// `body` is what stands between the introducer and `last`. None if it is not well formed.
-    pub(crate) fn parse(body: &[u8], last: u8) -> Option<Csi<'_>> {
-        let mut csi = Csi {
+    fn new() -> Self {
+        Csi {
             marker: 0,
             intermediates: &[],
-            last,
+            last: 0,
             values: [0; FEW_PARAMS],
             count: 0,
             sub: 0,
             more: Vec::new(),
-        };
+        }
+    }
+    /// `body` is what stands between the introducer and `last`. None if it is not well formed.
+    pub(crate) fn parse(body: &'a [u8], last: u8) -> Option<Self> {
+        let mut csi = Csi { last, ..Csi::new() };
+        if csi.read(body) == (body.len(), true) { Some(csi) } else { None }
+    }
+
+    /// Reads what follows the introducer up to its last byte, in place: a sequence is some ten bytes, and what takes one in is
+    /// in the way of every colour. Says how many bytes those were without the last, and whether they are well formed; the last
+    /// one is not looked at, and may not be there.
+    fn read(&mut self, bytes: &'a [u8]) -> (usize, bool) {
         let mut i = 0;
-        if let Some(&b @ b'<'..=b'?') = body.first() {
-            csi.marker = b;
+        if let Some(&b @ b'<'..=b'?') = bytes.first() {
+            self.marker = b;
             i = 1;
         }
-        let mut value = 0u16;
-        let mut sub = false;
         let start = i;
-        while let Some(&b) = body.get(i) {
-            match b {
-                b'0'..=b'9' => value = value.saturating_mul(10).saturating_add(u16::from(b - b'0')),
-                b';' | b':' => {
-                    csi.push(value, sub);
-                    value = 0;
-                    sub = b == b':';
-                }
-                0x20..=0x2f => break,
-                _ => return None,
+        let mut value = 0;
+        let mut sub = false;
+        while let Some(&b) = bytes.get(i) {
+            let digit = u32::from(b.wrapping_sub(b'0'));
+            if digit < 10 {
+                value = (value * 10 + digit).min(u16::MAX.into());
+            } else if matches!(b, b';' | b':') {
+                self.push(value as u16, sub);
+                value = 0;
+                sub = b == b':';
+            } else {
+                break;
             }
             i += 1;
         }
         if i > start {
-            csi.push(value, sub);
+            self.push(value as u16, sub);
         }
-        csi.intermediates = &body[i..];
-        if csi.intermediates.iter().all(|b| (0x20..=0x2f).contains(b)) { Some(csi) } else { None }
+        let params = i;
+        let mut well_formed = true;
+        while let Some(b @ 0x20..=0x3f) = bytes.get(i) {
+            well_formed &= *b < 0x30;
+            i += 1;
+        }
+        self.intermediates = &bytes[params..i];
+        (i, well_formed)
     }
 
+    #[inline(always)]
     fn push(&mut self, value: u16, sub: bool) {
         let i = usize::from(self.count);
         if let Some(slot) = self.values.get_mut(i) {
@@ -221,17 +238,16 @@ impl Parser {
     /// At an ESC in the ground state: takes a whole CSI at once, else changes state.
     fn escape(&mut self, sink: &mut impl Sink, bytes: &[u8]) -> usize {
         if bytes.get(1) == Some(&b'[') {
-            let mut j = 2;
-            while j < bytes.len().min(MAX_SEQUENCE) && (0x20..=0x3f).contains(&bytes[j]) {
-                j += 1;
-            }
-            if let Some(&last @ 0x40..=0x7e) = bytes.get(j)
-                && j < MAX_SEQUENCE
+            let mut csi = Csi::new();
+            let (n, well_formed) = csi.read(&bytes[2..bytes.len().min(MAX_SEQUENCE)]);
+            if let Some(&last @ 0x40..=0x7e) = bytes.get(2 + n)
+                && 2 + n < MAX_SEQUENCE
             {
-                if let Some(csi) = Csi::parse(&bytes[2..j], last) {
+                if well_formed {
+                    csi.last = last;
                     sink.csi(&csi);
                 }
-                return j + 1;
+                return 2 + n + 1;
             }
         }
         self.state = State::Escape;
@@ -490,6 +506,44 @@ impl Parser {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_control_sequence_is_read_or_is_not_well_formed() {
+        type Read = Option<(u8, Vec<u16>, &'static str)>;
+        let table: &[(&str, Read)] = &[
+            ("", Some((0, vec![], ""))),
+            ("1", Some((0, vec![1], ""))),
+            (";", Some((0, vec![0, 0], ""))),
+            ("1;;3", Some((0, vec![1, 0, 3], ""))),
+            ("38:2::1:2:3", Some((0, vec![38, 2, 0, 1, 2, 3], ""))),
+            ("65535;65536;99999999999999999999", Some((0, vec![65535, 65535, 65535], ""))),
+            ("?", Some((b'?', vec![], ""))),
+            ("?2026$", Some((b'?', vec![2026], "$"))),
+            (">4;2", Some((b'>', vec![4, 2], ""))),
+            (" ", Some((0, vec![], " "))),
+            ("0 !", Some((0, vec![0], " !"))),
+            ("1?", None),
+            ("??1", None),
+            ("1 2", None),
+            (" ;", None),
+            ("1$=", None),
+            ("1a", None),
+        ];
+        for (body, read) in table {
+            let csi = Csi::parse(body.as_bytes(), b'm');
+            let found = csi.as_ref().map(|c| {
+                (
+                    c.marker,
+                    (0..c.len()).map(|i| c.raw(i)).collect(),
+                    std::str::from_utf8(c.intermediates).unwrap(),
+                )
+            });
+            assert_eq!(&found, read, "{body:?}");
+        }
+        let many = vec!["7"; 100].join(";");
+        let csi = Csi::parse(many.as_bytes(), b'm').unwrap();
+        assert_eq!((csi.len(), csi.raw(99), csi.raw(100)), (100, 7, 0));
+    }
 
     #[test]
     fn a_run_of_ascii_ends_before_the_first_byte_that_is_none() {

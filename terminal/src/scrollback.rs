@@ -293,8 +293,13 @@ fn encode(row: &Row, clusters: &Clusters, ext: &ExtTable, text: &mut Vec<u8>, ou
     let cells = if row.wrapped { &row.cells[..] } else { row.content() };
     if row.plain {
         let start = out.len();
-        out.extend(cells.iter().map(|c| c.low_byte()));
-        if out[start..].contains(&0) {
+        let mut blank = false;
+        out.extend(cells.iter().map(|c| {
+            let byte = c.low_byte();
+            blank |= byte == 0;
+            byte
+        }));
+        if blank {
             out.truncate(start);
             encode_text(cells, clusters, out);
         }
