@@ -1,7 +1,10 @@
 // Panes, tabs and splits of the page, in a real browser against the real manager, agent and sshd.
 
 import assert from 'node:assert/strict';
+import { execFile } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { describe } from 'node:test';
+import { promisify } from 'node:util';
 import { enter, info, test, type, viewsOf, world } from './harness.mjs';
 import { isLive, screenOf, shows, standing, until } from './world.mjs';
 
@@ -179,6 +182,60 @@ describe('a pane', () => {
     await isLive(page);
     await enter(page, 'echo $((50+2))');
     await shows(page, '52');
+  });
+});
+
+describe('a password', () => {
+  test('and all that PAM asks are asked in the page of one who may answer, and kept nowhere', async (t) => {
+    const [secret, next] = ['not a word 7', 'An0ther-quite-long-one'];
+    if (!(await world.makeUser(secret))) return t.skip('no user can be made here');
+    await world.letsIn(['password', 'keyboard-interactive']);
+    await world.create('dev', 'exec cat');
+    const page = await world.page();
+    await isLive(page);
+    const makes = async (name, host) => {
+      await page.keyboard.press('Control+Shift+Enter');
+      await page.getByLabel('Name').fill(name);
+      await page.getByLabel('Host').fill(host);
+      await page.keyboard.press('Enter');
+    };
+    const box = page.locator('.login');
+    // What is asked after that answer is another question.
+    const answers = async (question, text) => {
+      await box.filter({ hasText: question }).waitFor();
+      const input = box.locator('input');
+      assert.equal(await input.getAttribute('type'), 'password');
+      const asked = await box.elementHandle();
+      await input.fill(text);
+      await input.press('Enter');
+      await until('the question to go', () => asked.evaluate((element) => !element.isConnected));
+    };
+    await makes('pw', 'password');
+    await answers(/password:/i, secret);
+    await page.locator('.tab.active .label', { hasText: 'pw' }).waitFor();
+    await isLive(page);
+    // One that only looks wants the host, too, and comes last: who may answer is asked all the same.
+    await world.sessd('host', 'disconnect', 'password');
+    const looker = await world.page('/s/pw', {}, true);
+    await until('the first to know', async () => (await standing(page)) !== 'live');
+    await page.locator('#trouble button').click();
+    await answers(/password:/i, secret);
+    await isLive(page);
+    assert.equal(await looker.locator('.login').count(), 0);
+    // It is to be changed at the next login: one question after the other.
+    await promisify(execFile)('chage', ['-d', '0', world.user.name]);
+    await makes('ki', 'keyboard-interactive');
+    await answers(/password:/i, secret);
+    await answers(/current.*password:/i, secret);
+    await answers(/new password:/i, next);
+    await answers(/retype|again/i, next);
+    await page.locator('.tab.active .label', { hasText: 'ki' }).waitFor();
+    await isLive(page);
+    for (const word of [secret, next]) {
+      const kept = await page.evaluate((word) => document.documentElement.outerHTML.includes(word) || JSON.stringify({ ...localStorage, ...sessionStorage }).includes(word), word);
+      assert.ok(!kept, 'a secret is in the page');
+      assert.ok(!readFileSync(`${world.root}/s/sessd.log`, 'utf8').includes(word), 'a secret is in the log');
+    }
   });
 });
 

@@ -89,6 +89,7 @@ export class World {
     // The same key, behind a passphrase.
     await run('sh', ['-c', `cp ${dir}/key ${dir}/locked && ssh-keygen -q -p -P '' -N opensesame -f ${dir}/locked`]);
     const sshd = await run('sh', ['-c', 'PATH="$PATH:/usr/sbin" command -v sshd']).then(({ stdout }) => stdout.trim());
+    this.sshdPath = sshd;
     await run('sh', ['-c', 'mkdir -p /run/sshd 2>/dev/null || true']);
     this.startSsh = () => {
       this.sshd = spawn(sshd, ['-D', '-e', '-f', `${dir}/sshd`], { stdio: 'ignore' });
@@ -97,11 +98,8 @@ export class World {
   }
 
   /** The same host, by another name and another port. */
-  async knows(name, port) {
-    const dir = `${this.root}/ssh`;
-    appendFileSync(`${dir}/known`, `[127.0.0.1]:${port} ${readFileSync(`${dir}/host.pub`, 'utf8')}`);
-    const config = readFileSync(`${dir}/config`, 'utf8');
-    writeFileSync(`${dir}/config`, `Host ${name}\nPort ${port}\nIdentityFile ${dir}/key\n${config.replace('Host box locked', `Host box locked ${name}`)}`);
+  knows(name, port) {
+    return this.knowsAs([[name, [`Port ${port}`, `IdentityFile ${this.root}/ssh/key`]]], port);
   }
 
   /** The same host, by another name, whose key is not known: a person is asked. */
@@ -113,6 +111,41 @@ export class World {
     if (config.includes(known)) return;
     const lines = [`Host ${name}`, `UserKnownHostsFile ${known}`, 'StrictHostKeyChecking ask', `IdentityFile ${dir}/key`];
     writeFileSync(`${dir}/config`, `${lines.join('\n')}\n${config.replace('Host box locked', `Host box locked ${name}`)}`);
+  }
+
+  /** A user of this machine with that password, gone with this world; false where none can be made here. */
+  async makeUser(password) {
+    const name = `sessdw${process.pid}`;
+    const home = `/tmp/${name}`;
+    if (process.geteuid?.() !== 0) return false;
+    if (!(await run('useradd', ['-m', '-s', '/bin/sh', '-d', home, name]).then(() => true, () => false))) return false;
+    this.user = { name, home };
+    const setting = spawn('chpasswd', { stdio: ['pipe', 'ignore', 'inherit'] });
+    setting.stdin.end(`${name}:${password}\n`);
+    await new Promise((resolve) => setting.once('exit', resolve));
+    return true;
+  }
+
+  /** Hosts by these names that let that user in, each by the method that its name has. */
+  async letsIn(methods) {
+    const dir = `${this.root}/ssh`;
+    const port = await freePort();
+    const { name, home } = this.user;
+    const config = readFileSync(`${dir}/sshd`, 'utf8').split('\n')
+      .filter((line) => !/^(Port|UsePAM|PasswordAuthentication|SetEnv) /.test(line))
+      .concat(`Port ${port}`, 'UsePAM yes', 'PasswordAuthentication yes', 'KbdInteractiveAuthentication yes', `SetEnv HOME=${home} SESSD_FALLBACK_DIR=${home}`, '');
+    writeFileSync(`${dir}/sshd.pam`, config.join('\n'));
+    await this.knowsAs(methods.map((method) => [method, [`Port ${port}`, `User ${name}`, `PreferredAuthentications ${method}`]]), port);
+    this.pam = spawn(this.sshdPath, ['-D', '-e', '-f', `${dir}/sshd.pam`], { stdio: 'ignore' });
+  }
+
+  async knowsAs(hosts, port) {
+    const dir = `${this.root}/ssh`;
+    appendFileSync(`${dir}/known`, `[127.0.0.1]:${port} ${readFileSync(`${dir}/host.pub`, 'utf8')}`);
+    const config = readFileSync(`${dir}/config`, 'utf8');
+    const names = hosts.map(([name]) => name).join(' ');
+    const blocks = hosts.map(([name, lines]) => `Host ${name}\n${lines.join('\n')}\n`).join('');
+    writeFileSync(`${dir}/config`, `${blocks}${config.replace('Host box locked', `Host box locked ${names}`)}`);
   }
 
   /** Every connection to the host breaks, and none is taken. */
@@ -208,6 +241,11 @@ export class World {
     await this.sessd('delete', '--all', '--force').catch(() => {});
     await this.sessd('daemon', 'stop').catch(() => {});
     this.sshd?.kill();
+    this.pam?.kill();
+    if (this.user) {
+      await run('pkill', ['-KILL', '-U', this.user.name]).catch(() => {});
+      await run('userdel', ['-r', '-f', this.user.name]).catch(() => {});
+    }
     rmSync(this.root, { recursive: true, force: true });
   }
 }

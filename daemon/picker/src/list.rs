@@ -1,6 +1,7 @@
 //! The sessions and hosts as they are known, and the order in which they are shown. Pure.
 
 use crate::Now;
+use crate::draw::cut;
 use nucleo_matcher::pattern::{AtomKind, CaseMatching, Normalization, Pattern};
 use nucleo_matcher::{Config, Matcher, Utf32Str};
 use sessd_proto::docs::event::{About, What};
@@ -10,6 +11,7 @@ use sessd_proto::docs::{LinkDoc, LinkState, SessionDoc, State, StatusDoc, words}
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, HashMap};
+use unicode_width::UnicodeWidthStr as _;
 
 /// Characters of a text of others that are shown at the most.
 const TEXT_MAX: usize = 200;
@@ -346,8 +348,9 @@ impl List {
         self.lines.iter().filter_map(Line::session)
     }
 
-    /// How a host is, in a few words for the line above its sessions: nothing for one that is well.
-    pub(crate) fn about_host(&self, host: &str, now: Now) -> String {
+    /// How a host is, in a few words for the line above its sessions: nothing for one that is well. Where there is no room for
+    /// all, it is the cause that is cut: how old that is what is shown is seen.
+    pub(crate) fn about_host(&self, host: &str, now: Now, room: usize) -> String {
         let Some(state) = self.link(host) else { return String::new() };
         let link = self.links.get(host);
         if state == LinkState::Local {
@@ -369,10 +372,7 @@ impl List {
             _ => "out of reach",
         };
         let why = now_known.or(before).map(|why| cause(&clean(why, TEXT_MAX), host));
-        let mut parts = vec![match why {
-            Some(why) if !why.is_empty() => format!("{stands}: {why}"),
-            _ => stands.to_owned(),
-        }];
+        let mut parts = vec![stands.to_owned()];
         let seconds = |from: i64, to: i64| u64::try_from((to - from).max(0)).unwrap_or(0) / 1000;
         // How old what is shown is.
         match (link.and_then(|link| link.heard_at.as_deref()).and_then(milliseconds), self.since_ms) {
@@ -387,6 +387,11 @@ impl List {
         if let Some(at) = next.filter(|at| *at > now.wall_ms) {
             parts.push(format!("next try in {}", words::rough(seconds(now.wall_ms, at).max(1))));
         }
+        if let Some(why) = why.filter(|why| !why.is_empty()) {
+            let others = parts.iter().map(|part| part.width() + 2).sum::<usize>();
+            parts[0] += ": ";
+            parts[0] += &cut(&why, room.saturating_sub(others).max(CAUSE_MIN));
+        }
         parts.join(", ")
     }
 }
@@ -399,6 +404,9 @@ fn keep_cause(causes: &mut HashMap<String, String>, host: &str, link: Option<Lin
         causes.insert(host.to_owned(), why.to_owned());
     }
 }
+
+/// Columns of a cause that are kept, however little room there is.
+const CAUSE_MIN: usize = 12;
 
 /// A sentence about a host without the host, which stands before it, and without what stands in brackets.
 fn cause(why: &str, host: &str) -> String {

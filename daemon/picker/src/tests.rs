@@ -380,6 +380,9 @@ fn of_a_host_that_is_away_its_sessions_are_shown_and_how_old_that_is_and_why() {
     {
         assert!(seen.contains(what), "{what}: {seen}");
     }
+    // Where there is no room for all, the cause is what is cut.
+    let narrow = screen(&mut m, 100, 60, 24);
+    assert!(narrow.contains("box  out of reach: connection …, known as of 3m ago"), "{narrow}");
     // While it is tried again, why it was not reached is still what is known.
     let again = json!({"event": "link", "host": "box", "link": "connecting", "was": "down", "detail": null});
     tell(&mut m, 150, again);

@@ -81,18 +81,18 @@ impl Manager {
         .await
     }
 
-    /// A connection that was greeted, and what counts of our environment said on it: whoever speaks on it is a person, who
-    /// can be asked. `start`: a manager that does not run is started; else there is none.
+    /// A connection that was greeted, and what counts of our environment said on it. `answers`: whoever
+    /// speaks on it is a person, who can be asked. `start`: a manager that does not run is started; else there is none.
     ///
     /// # Errors
     /// Why there is no manager.
-    pub(crate) async fn connect(&self, start: bool) -> Result<Option<UnixStream>> {
+    pub(crate) async fn connect(&self, start: bool, answers: bool) -> Result<Option<UnixStream>> {
         let connected = self
             .on_a_thread(move |paths| {
                 let client =
                     if start { Some(Client::connect(paths)?) } else { Client::connect_running(paths)? };
                 let Some(mut client) = client else { return Ok(None) };
-                client.send(&Frame::Environment(Asking::here(paths, true).of_person(true)))?;
+                client.send(&Frame::Environment(Asking::here(paths, true).of_person(answers)))?;
                 client.for_a_loop().map_err(|e| cannot(&e))?;
                 Ok(Some(client.stream))
             })

@@ -40,7 +40,8 @@ mod code {
 
 /// Carries frames until one end is gone. `start`: a manager that does not run is started.
 pub(crate) async fn run(mut socket: WebSocket, manager: Manager, visitor: Visitor, seat: Seat, start: bool) {
-    let stream = match manager.connect(start).await {
+    // Who may not answer is not asked: another is, who may.
+    let stream = match manager.connect(start, !visitor.read_only).await {
         Ok(Some(stream)) => stream,
         Ok(None) => return close(&mut socket, code::NO_MANAGER, "no manager runs").await,
         Err(error) => return refuse(socket, error).await,

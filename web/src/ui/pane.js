@@ -168,6 +168,7 @@ export class Pane {
         note: (text) => this.say(text),
         question: (question) => {
           this.call();
+          this.endQuestion?.();
           this.endQuestion = askLogin(this.element, question, (given) => this.view?.reply(question['id'], given));
         },
         questionOver: () => this.endQuestion?.(),

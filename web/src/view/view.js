@@ -22,7 +22,7 @@ import { onWake } from './wake.js';
  * @property {() => void} changed how it stands, its size or who leads
  * @property {(note: string) => void} note a sentence for the person
  * @property {(question: Record<string, any>) => void} question
- * @property {(id: number) => void} questionOver
+ * @property {() => void} questionOver
  * @property {() => void} revoked this browser is let in no more
  */
 
@@ -73,6 +73,8 @@ export class View {
       },
       lost: () => {
         this.core.lost();
+        // What was asked over this connection is answered over none: the next one numbers its questions anew.
+        this.listener.questionOver();
         this.#wasLost = true;
         this.path.lost(performance.now());
         this.#look();
@@ -191,7 +193,7 @@ export class View {
         this.listener.question(told.question);
         break;
       case 'questionOver':
-        this.listener.questionOver(told.id);
+        this.listener.questionOver();
         break;
     }
   }
@@ -209,6 +211,7 @@ export class View {
 
   /** @param {'ended' | 'away' | 'refused'} standing @param {string} detail */
   #finish(standing, detail) {
+    this.listener.questionOver();
     this.socket?.close();
     this.core.lost();
     this.path.lost(performance.now());

@@ -145,8 +145,7 @@ fn plain(buffer: &mut Buffer) {
 }
 
 /// `text` in at most `max` columns; where it is cut an ellipsis says so.
-fn cut(text: &str, max: u16) -> String {
-    let max = usize::from(max);
+pub(crate) fn cut(text: &str, max: usize) -> String {
     if text.width() <= max {
         return text.to_owned();
     }
@@ -171,7 +170,7 @@ fn text(buffer: &mut Buffer, x: u16, y: u16, max: u16, text: &str, style: Style)
         return x;
     }
     let room = max.min(buffer.area.right() - x);
-    buffer.set_stringn(x, y, cut(text, room), room.into(), style).0
+    buffer.set_stringn(x, y, cut(text, room.into()), room.into(), style).0
 }
 
 fn many(count: usize, one: &str) -> String {
@@ -400,7 +399,8 @@ fn field(buffer: &mut Buffer, area: Rect, words: &str, edit: &Edit, paint: Paint
 
 fn host_line(machine: &Machine, host: &str, now: Now, area: Rect, paint: Paint, buffer: &mut Buffer) {
     let x = text(buffer, area.x, area.y, area.width, &clean(host, 120), paint.bold());
-    let about = machine.list.about_host(host, now);
+    let room = usize::from(area.right().saturating_sub(x + 2));
+    let about = machine.list.about_host(host, now, room);
     if about.is_empty() || area.right() <= x + 2 {
         return;
     }
@@ -573,7 +573,9 @@ fn footer(machine: &Machine, area: Rect, paint: Paint, buffer: &mut Buffer) {
             opens.into_iter().chain(["esc all again", "tab keys", "up down"]).collect()
         }
         None if machine.peeking => ["esc list"].into_iter().chain(opens).chain(["up down"]).collect(),
-        _ => opens.into_iter().chain(HINTS).collect(),
+        // What is open says itself what its keys do.
+        Some(_) => Vec::new(),
+        None => opens.into_iter().chain(HINTS).collect(),
     };
     let mut x = area.x;
     for hint in hints {
