@@ -28,12 +28,6 @@ fn views(world: &World, session: &str) -> usize {
     world.info(session).expect("known")["views"].as_array().expect("an array").len()
 }
 
-fn wait_views(world: &World, session: &str, count: usize) {
-    world.wait_session(session, &format!("{count} views"), SOON, |info| {
-        info["views"].as_array().is_some_and(|views| views.len() == count)
-    });
-}
-
 #[test]
 fn a_closed_window_leaves_the_job_running() {
     let world = World::new();
@@ -44,7 +38,7 @@ fn a_closed_window_leaves_the_job_running() {
     numbers.emit(10);
     view.wait_text(&numbers.last_line(), SOON);
     view.close();
-    wait_views(&world, "dev", 0);
+    world.wait_views("dev", 0);
     assert!(procs::alive(pid));
     numbers.emit(10);
     let view = world.attach("dev");
@@ -60,7 +54,7 @@ fn a_killed_view_leaves_the_job_running() {
     let mut view = world.attach("dev");
     view.wait_text("ready", SOON);
     view.kill();
-    wait_views(&world, "dev", 0);
+    world.wait_views("dev", 0);
     let view = world.attach("dev");
     view.wait_text("ready", SOON);
     view.type_("still here\r");
@@ -105,7 +99,7 @@ fn every_view_gets_every_line_once_and_in_order() {
     world.create("dev", &numbers.script());
     let one = world.attach("dev");
     let two = world.attach("dev");
-    wait_views(&world, "dev", 2);
+    world.wait_views("dev", 2);
     for _ in 0..20 {
         numbers.emit(100);
         for view in [&one, &two] {
@@ -139,7 +133,7 @@ fn the_detach_key_leaves_and_puts_the_terminal_back() {
         assert!(!screen.hide_cursor(), "the cursor is shown");
         assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None, "the mouse is off");
     });
-    wait_views(&world, "dev", 0);
+    world.wait_views("dev", 0);
     world.wait_state("dev", "running", SOON);
 }
 
@@ -222,7 +216,7 @@ fn a_killed_job_ends_attach_with_128_and_the_signal() {
     world.create("dev", &numbers.script());
     let pid = numbers.pid();
     let mut view = world.attach("dev");
-    wait_views(&world, "dev", 1);
+    world.wait_views("dev", 1);
     procs::signal(pid, Signal::KILL);
     assert_eq!(view.wait_exit(SOON), 137);
     let info = world.wait_state("dev", "done", SOON);
@@ -265,7 +259,7 @@ fn detach_sends_every_view_away_and_the_job_runs_on() {
     for view in &mut both {
         assert_eq!(view.wait_exit(SOON), 0);
     }
-    wait_views(&world, "dev", 0);
+    world.wait_views("dev", 0);
     world.wait_state("dev", "running", SOON);
 }
 
@@ -275,11 +269,11 @@ fn detach_can_send_one_view_away() {
     world.create("dev", ANSWER);
     let mut one = world.attach("dev");
     one.wait_text("ready", SOON);
-    wait_views(&world, "dev", 1);
+    world.wait_views("dev", 1);
     let id = world.info("dev").expect("known")["views"][0]["id"].as_str().expect("an id").to_owned();
     let mut two = world.attach("dev");
     two.wait_text("ready", SOON);
-    wait_views(&world, "dev", 2);
+    world.wait_views("dev", 2);
     world.ok(&["detach", "dev", "--view", &id]);
     assert_eq!(one.wait_exit(SOON), 0);
     two.type_("alone\r");
@@ -298,7 +292,7 @@ fn attach_takes_the_session_over() {
     two.wait_text("ready", SOON);
     two.type_("mine\r");
     two.wait_text("got <mine>", SOON);
-    wait_views(&world, "dev", 1);
+    world.wait_views("dev", 1);
 }
 
 #[test]
@@ -306,7 +300,7 @@ fn attach_creates_when_asked_to() {
     let world = World::new();
     let mut view = world.view(&["attach", "dev", "--create"]);
     until("the session to be there", SOON, || world.info("dev"));
-    wait_views(&world, "dev", 1);
+    world.wait_views("dev", 1);
     view.type_("echo mark-$((40 + 2))\r");
     view.wait_text("mark-42", SOON);
     let id = world.wait_state("dev", "running", SOON)["id"].clone();
@@ -367,7 +361,7 @@ fn signals_put_the_terminal_back() {
         view.wait_exit(SOON);
         assert_eq!(settings(&view), before, "{signal:?}");
         assert!(view.screen(|screen| !screen.alternate_screen() && !screen.bracketed_paste()), "{signal:?}");
-        wait_views(&world, "dev", 0);
+        world.wait_views("dev", 0);
     }
     world.wait_state("dev", "running", SOON);
 }
@@ -388,111 +382,12 @@ fn a_megabyte_of_paste_arrives_whole() {
     view.wait_text(&sum, SOON * 2);
 }
 
-#[test]
-fn a_resize_reaches_the_job() {
-    let world = World::new();
-    world.create("dev", "trap 'echo size $(stty size)' WINCH; echo ready; while :; do read -r line && echo \"now $(stty size)\"; done");
-    let view = world.view_sized(&["attach", "dev"], 80, 24);
-    view.wait_text("ready", SOON);
-    view.type_("\r");
-    view.wait_text("now 24 80", SOON);
-    view.resize(111, 37);
-    view.wait_text("size 37 111", SOON);
-    world.wait_session("dev", "size 111 by 37", SOON, |info| {
-        info["size"]["cols"] == 111 && info["size"]["rows"] == 37
-    });
-}
-
-#[test]
-fn watching_does_not_resize_and_typing_does() {
-    let world = World::new();
-    world.create("dev", "echo ready; while read -r line; do echo \"now $(stty size)\"; done");
-    let big = world.view_sized(&["attach", "dev"], 100, 30);
-    big.wait_text("ready", SOON);
-    big.type_("\r");
-    big.wait_text("now 30 100", SOON);
-    let small = world.view_sized(&["attach", "dev"], 60, 20);
-    wait_views(&world, "dev", 2);
-    big.type_("\r");
-    big.wait_screen("a second answer of the same size", SOON, |screen| {
-        screen.contents().matches("now 30 100").count() == 2
-    });
-    small.type_("\r");
-    big.wait_text("now 20 60", SOON);
-    small.close();
-    world.wait_session("dev", "the size of the view that stayed", SOON, |info| info["size"]["cols"] == 100);
-}
-
-/// Who sizes a session is said for each, is on record, and coming alone changes nothing for who is there.
-#[test]
-fn the_size_is_the_typists_after_any_restart_whoever_comes_back_first() {
-    let world = World::new();
-    world.create(
-        "dev",
-        "trap 'echo \"size $(stty size)\"' WINCH; echo \"new $(stty size)\"; while :; do read -r line; done",
-    );
-    let typist = world.view_sized(&["attach", "dev"], 100, 30);
-    typist.wait_text("new", SOON);
-    let others: Vec<_> = (0..3).map(|_| world.view_sized(&["attach", "dev"], 60, 15)).collect();
-    wait_views(&world, "dev", 4);
-    typist.type_("x\r");
-    for round in 0..3 {
-        let (job, restarted) = (world.info("dev").expect("it is there")["job_id"].clone(), round % 2 == 0);
-        if restarted {
-            world.ok(&["restart", "dev"]);
-        } else {
-            world.ok(&["daemon", "restart"]);
-        }
-        wait_views(&world, "dev", 4);
-        let info = world.wait_session("dev", "it runs", SOON, |info| info["state"] == "running");
-        assert_eq!(info["job_id"] != job, restarted);
-        assert_eq!(info["size"]["cols"], 100, "round {round}: {info}");
-    }
-    typist.wait_text("new 30 100", SOON);
-    assert!(!typist.screen_text().contains("size 15 60"), "{}", typist.describe());
-    drop(others);
-}
-
-#[test]
-fn a_session_is_sized_by_whom_its_user_says() {
-    let world = World::new();
-    let job = "trap 'echo \"size $(stty size)\"' WINCH; echo ready; while :; do read -r line && echo \"now $(stty size)\"; done";
-    world.create("dev", job);
-    let big = world.view_sized(&["attach", "dev"], 100, 30);
-    big.wait_text("ready", SOON);
-    let tall = world.view_sized(&["attach", "dev"], 60, 40);
-    wait_views(&world, "dev", 2);
-    world.ok(&["size", "dev", "largest"]);
-    big.wait_text("size 40 100", SOON);
-    world.ok(&["size", "dev", "smallest"]);
-    big.wait_text("size 30 60", SOON);
-    // What is answered is what is.
-    assert_eq!(world.json(&["size", "dev", "111x33"])["size"]["cols"], 111);
-    big.wait_text("size 33 111", SOON);
-    // Neither typing nor another window is asked any more, and another manager knows it.
-    tall.type_("\r");
-    big.wait_text("now 33 111", SOON);
-    world.ok(&["daemon", "restart"]);
-    wait_views(&world, "dev", 2);
-    let info = world.wait_session("dev", "it runs", SOON, |info| info["state"] == "running");
-    assert_eq!((&info["size_policy"], &info["size"]["cols"]), (&"fixed".into(), &111.into()));
-    world.ok(&["size", "dev", "latest"]);
-    tall.type_("\r");
-    tall.wait_text("now 40 60", SOON);
-    tall.close();
-    world.wait_session("dev", "the size of who stayed", SOON, |info| info["size"]["cols"] == 100);
-    for wrong in ["huge", "0x5", "12", "2000x10"] {
-        world.fails(&["size", "dev", wrong], 2);
-    }
-    world.fails(&["size", "nothing", "latest"], 3);
-}
-
 /// A later view shows what the view that never left shows: text, colours, attributes, cursor, both screens.
 fn same_screen(name: &str, script: &str) {
     let world = World::new();
     world.create(name, &format!("stty -echo; read -r go; {script}; printf '\\033]2;done\\007'; exec cat"));
     let first = world.attach(name);
-    wait_views(&world, name, 1);
+    world.wait_views(name, 1);
     first.type_("\r");
     first.wait_raw("the title that ends the drawing", SOON, |raw| contains(raw, b"\x1b]2;done"));
     let want = first.screen(vt100::Screen::contents_formatted);
@@ -577,7 +472,7 @@ fn a_view_that_does_not_read_stops_nobody() {
     let pid = numbers.pid();
     let stopped = world.attach("dev");
     let good = world.attach("dev");
-    wait_views(&world, "dev", 2);
+    world.wait_views("dev", 2);
     stopped.signal(Signal::STOP);
     // Far more than all buffers between a job and a view hold.
     for _ in 0..20 {
@@ -588,76 +483,6 @@ fn a_view_that_does_not_read_stops_nobody() {
     stopped.signal(Signal::CONT);
     stopped.wait_text(&numbers.last_line(), SOON * 2);
     assert_eq!(views(&world, "dev"), 2);
-}
-
-/// A job that draws what it is told: each line of input is written to its terminal as `printf` understands it.
-const DRAWS: &str = r#"printf ready; while read -r line; do printf "$line"; done"#;
-
-#[test]
-fn a_smaller_view_sees_one_window_around_the_cursor_with_lines_cut_at_its_edge() {
-    let world = World::new();
-    let mut command = world.command(&["create", "--name", "dev", "--size", "120x40", "--", "sh", "-c"]);
-    command.arg(format!("stty -echo; {DRAWS}"));
-    assert_eq!(world.finish(command, b"", SOON).code, 0);
-    let big = world.view_sized(&["attach", "dev"], 120, 40);
-    big.wait_text("ready", SOON);
-    let small = world.view_sized(&["attach", "dev", "--read-only"], 50, 12);
-    small.wait_text("ready", SOON);
-    small.wait_text("dev is 120x40, you see 50x12", SOON);
-    let lines: String = (1..=36).map(|n| format!(r"\r\n{n} {}", "x".repeat(n + 60))).collect();
-    big.type_(format!("{lines}\\r\\nthe end\n"));
-    big.wait_text("the end", SOON);
-    small.wait_screen("the last rows, one below the other", SOON, |screen| {
-        let rows: Vec<String> = screen.rows(0, 50).collect();
-        let want: Vec<String> = (28..=36).map(|n| format!("{n} {}", "x".repeat(47))).collect();
-        // Two rows of the session are empty below.
-        rows[..9] == want && rows[9] == "the end"
-    });
-    // Somewhere else altogether.
-    big.type_("\\033[3;100Hhere\\033[3;103H\n");
-    small.wait_screen("the cursor in the picture", SOON, |screen| {
-        let (row, col) = screen.cursor_position();
-        screen.rows(0, 50).nth(row.into()).is_some_and(|text| text[..usize::from(col)].ends_with("her"))
-    });
-    // All of a session that is smaller than the terminal.
-    let large = world.view_sized(&["attach", "dev", "--read-only"], 140, 50);
-    large.wait_screen("all of it", SOON, |screen| {
-        big.screen_text().trim_end() == screen.contents().trim_end() && !screen.contents().is_empty()
-    });
-}
-
-#[test]
-fn a_view_of_another_size_does_not_queue_what_a_flood_draws() {
-    let world = World::new();
-    let mut command = world.command(&["create", "--name", "dev", "--size", "100x30", "--", "sh", "-c"]);
-    command.arg("stty -echo; printf ready; read -r line; seq 1 400000; printf 'the end'; cat");
-    assert_eq!(world.finish(command, b"", SOON).code, 0);
-    let big = world.view_sized(&["attach", "dev"], 100, 30);
-    let small = world.view_sized(&["attach", "dev", "--read-only"], 40, 10);
-    small.wait_text("ready", SOON);
-    big.wait_text("ready", SOON);
-    big.type_("\n");
-    small.wait_text("the end", SOON * 2);
-    small.wait_text("400000", SOON);
-    assert!(small.raw_len() < 2_000_000, "{} bytes for a screen of 400", small.raw_len());
-}
-
-#[test]
-fn typing_makes_the_session_as_large_as_the_view_and_bytes_flow_again() {
-    let world = World::new();
-    let mut command = world.command(&["create", "--name", "dev", "--size", "100x30", "--", "sh", "-c"]);
-    command.arg("stty -echo; printf ready; while read -r line; do stty size; done");
-    assert_eq!(world.finish(command, b"", SOON).code, 0);
-    let big = world.view_sized(&["attach", "dev"], 100, 30);
-    big.type_("\n");
-    big.wait_text("30 100", SOON);
-    let small = world.view_sized(&["attach", "dev"], 60, 20);
-    small.type_("\n");
-    small.wait_text("20 60", SOON);
-    big.wait_text("20 60", SOON);
-    big.type_("\n");
-    big.wait_text("30 100\r\n".trim(), SOON);
-    small.wait_screen("the newest rows", SOON, |screen| screen.contents().trim_end().ends_with("30 100"));
 }
 
 #[test]

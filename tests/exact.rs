@@ -21,12 +21,6 @@ fn first_difference(one: &str, two: &str) -> String {
     format!("{differ:#?}")
 }
 
-fn wait_views(world: &World, count: usize) {
-    world.wait_session("dev", &format!("{count} views"), SOON, |info| {
-        info["views"].as_array().is_some_and(|views| views.len() == count)
-    });
-}
-
 /// A view that comes now has the screen of one that never left.
 fn check_reattach(world: &World, stayed: &View, after: &str) {
     let came = world.attach("dev");
@@ -44,7 +38,7 @@ fn check_reattach(world: &World, stayed: &View, after: &str) {
         },
     );
     came.close();
-    wait_views(world, 1);
+    world.wait_views("dev", 1);
 }
 
 /// Goes through everything that may happen to the path, typing a key after each.
@@ -60,7 +54,7 @@ fn screens_stay_the_same(script: &str, ready: &str, keys: &[&str]) {
             0 => {}
             1 => {
                 world.kill_manager();
-                wait_views(&world, 1);
+                world.wait_views("dev", 1);
             }
             _ => {
                 for pid in world.agents(&world.home(), "serve") {
@@ -161,7 +155,7 @@ fn a_storm_of_sizes_leaves_the_same_screen() {
             || format!("{}\n{}", view.describe(), came.describe()),
         );
         came.close();
-        wait_views(&world, 1);
+        world.wait_views("dev", 1);
     }
 }
 
@@ -197,7 +191,7 @@ fn fifty_thousand_lines_are_in_every_view_once_up_to_the_limit() {
     let numbers = Numbers::new(world.root());
     world.create("dev", &numbers.script());
     let stayed = world.attach("dev");
-    wait_views(&world, 1);
+    world.wait_views("dev", 1);
     for (round, cols) in [100, 40, 80, 132, 61].into_iter().enumerate() {
         while numbers.asked() < (round + 1) * LINES / 5 {
             numbers.emit(2_000);
@@ -211,7 +205,7 @@ fn fifty_thousand_lines_are_in_every_view_once_up_to_the_limit() {
         check_numbers(&shifted, found.len()).unwrap_or_else(|wrong| panic!("{cols} columns: {wrong}"));
         assert!(found.len() >= numbers.asked().min(10_000), "{cols} columns: {} lines", found.len());
         came.close();
-        wait_views(&world, 1);
+        world.wait_views("dev", 1);
     }
     check_numbers(&numbers_in(stayed.history().join("\n").as_bytes()), LINES)
         .unwrap_or_else(|wrong| panic!("{wrong}"));
@@ -223,7 +217,7 @@ fn every_line_once_while_agents_and_managers_die() {
     let numbers = Numbers::new(world.root());
     world.create("dev", &numbers.script());
     let view = world.attach("dev");
-    wait_views(&world, 1);
+    world.wait_views("dev", 1);
     let mut faults = Faults::new(1, 0);
     for _ in 0..12 {
         let seen = view.raw_len();
@@ -254,7 +248,7 @@ fn what_was_skipped_is_counted_and_said_and_leaves_no_trace() {
     );
     let slow = world.attach("dev");
     slow.wait_text("ready", SOON);
-    wait_views(&world, 1);
+    world.wait_views("dev", 1);
     // A laptop that sleeps: it takes nothing, and the job does not wait for it.
     slow.signal(Signal::STOP);
     let other = world.attach("dev");

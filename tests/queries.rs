@@ -87,12 +87,6 @@ fn answer_in(view: &View, query: &[u8], nth: usize, answer: &[u8]) {
     view.type_(answer);
 }
 
-fn wait_views(world: &World, count: usize) {
-    world.wait_session("dev", &format!("{count} views"), SOON, |info| {
-        info["views"].as_array().is_some_and(|views| views.len() == count)
-    });
-}
-
 #[test]
 fn with_no_view_the_holder_answers_within_100_ms() {
     let world = World::new();
@@ -134,7 +128,7 @@ fn the_one_views_terminal_answers_and_the_job_gets_exactly_that() {
     world.create("dev", &asker.script());
     let view = world.attach("dev");
     view.wait_text("ready", SOON);
-    wait_views(&world, 1);
+    world.wait_views("dev", 1);
     let answers: [&[u8]; 6] = [
         b"\x1b[?62;4;9;22c",
         b"\x1b[1;6R",
@@ -161,7 +155,7 @@ fn of_two_views_that_answer_one_is_heard() {
     first.wait_text("ready", SOON);
     let second = world.attach("dev");
     second.wait_text("ready", SOON);
-    wait_views(&world, 2);
+    world.wait_views("dev", 2);
     let answers: [(&[u8], &[u8]); 6] = [
         (b"\x1b[?1;2c", b"\x1b[?62;22c"),
         (b"\x1b[1;6R", b"\x1b[1;7R"),
@@ -188,7 +182,7 @@ fn an_answered_question_is_never_asked_again() {
     world.create("dev", &asker.script());
     let first = world.attach("dev");
     first.wait_text("ready", SOON);
-    wait_views(&world, 1);
+    world.wait_views("dev", 1);
     for (name, _, query) in QUERIES {
         asker.ask(name);
         answer_in(&first, query, 1, b"\x1b[?1;2c");
@@ -196,13 +190,13 @@ fn an_answered_question_is_never_asked_again() {
     }
     let second = world.attach("dev");
     second.wait_text("ready", SOON);
-    wait_views(&world, 2);
+    world.wait_views("dev", 2);
     // The same view over a new manager, and a new one.
     world.kill_manager();
-    wait_views(&world, 2);
+    world.wait_views("dev", 2);
     let third = world.attach("dev");
     third.wait_text("ready", SOON);
-    wait_views(&world, 3);
+    world.wait_views("dev", 3);
     for (name, _, query) in QUERIES {
         assert_eq!(count(&first.raw(), query), 1, "{name} in {}", first.describe());
         for view in [&second, &third] {
@@ -219,7 +213,7 @@ fn a_question_whose_view_leaves_without_a_word_is_answered_by_the_holder() {
     for kill in [true, false] {
         let mut view = world.attach("dev");
         view.wait_text("ready", SOON);
-        wait_views(&world, 1);
+        world.wait_views("dev", 1);
         asker.ask("decrqm");
         view.wait_raw("the question", SOON, |raw| contains(raw, b"\x1b[?2004$p"));
         if kill {
@@ -231,12 +225,12 @@ fn a_question_whose_view_leaves_without_a_word_is_answered_by_the_holder() {
         let (_, answer, more) = asker.answer();
         assert_eq!(answer.escape_ascii().to_string(), "\\x1b[?2004;2$y");
         assert_eq!(more, b"");
-        wait_views(&world, 0);
+        world.wait_views("dev", 0);
         let view = world.attach("dev");
         view.wait_text("ready", SOON);
         assert!(!contains(&view.raw(), b"\x1b[?2004$p"), "{}", view.describe());
         view.close();
-        wait_views(&world, 0);
+        world.wait_views("dev", 0);
     }
 }
 
@@ -380,11 +374,11 @@ fn a_file_that_is_shown_runs_no_command() {
         if attended {
             // This view's terminal answers nothing, and it leaves.
             let mut view = world.attach("dev");
-            wait_views(&world, 1);
+            world.wait_views("dev", 1);
             fs::write(&go, "").expect("a file");
             view.wait_raw("the question", SOON, |raw| contains(raw, b"\x1b]52;"));
             view.kill();
-            wait_views(&world, 0);
+            world.wait_views("dev", 0);
         } else {
             fs::write(&go, "").expect("a file");
         }

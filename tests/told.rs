@@ -45,14 +45,8 @@ fn wait_heard(world: &World, all: &[u8]) {
 fn attach(world: &World, views: usize) -> View {
     let view = world.attach("dev");
     view.wait_text("ready", SOON);
-    wait_views(world, views);
+    world.wait_views("dev", views);
     view
-}
-
-fn wait_views(world: &World, count: usize) {
-    world.wait_session("dev", &format!("{count} views"), SOON, |info| {
-        info["views"].as_array().is_some_and(|views| views.len() == count)
-    });
 }
 
 #[test]
@@ -101,7 +95,7 @@ fn with_no_view_a_job_is_told_the_colours_of_the_last_ones_terminal() {
     view.type_(light);
     wait_heard(&world, light);
     view.close();
-    wait_views(&world, 0);
+    world.wait_views("dev", 0);
     say(&world, b"\x1b]11;?\x07\x1b[?996n");
     wait_heard(&world, &[&light[..], light, b"\x1b[?997;2n"].concat());
 }
@@ -160,7 +154,7 @@ fn a_clipboard_that_was_filled_with_nobody_there_is_the_next_ones() {
     let view = attach(&world, 1);
     view.wait_raw("the clipboard", SOON, |raw| contains(raw, clipboard));
     view.close();
-    wait_views(&world, 0);
+    world.wait_views("dev", 0);
     let view = attach(&world, 1);
     view.type_("x");
     wait_heard(&world, b"x");

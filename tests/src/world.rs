@@ -248,6 +248,17 @@ impl World {
         }
     }
 
+    /// Waits until the session says that it has so many views.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    #[track_caller]
+    pub fn wait_views(&self, session: &str, count: usize) {
+        self.wait_session(session, &format!("{count} views"), crate::SOON, |info| {
+            info["views"].as_array().is_some_and(|views| views.len() == count)
+        });
+    }
+
     /// Asks for the session until `fact` holds, and gives it.
     ///
     /// # Panics
