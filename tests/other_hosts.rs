@@ -93,6 +93,18 @@ fn a_start_file_that_becomes_another_program_is_named() {
     fs::write(user.home().join(".bashrc"), "[[ $- == *i* ]] && exec tmux\necho hello; echo there >&2\n")
         .expect("a start file");
     world.works_on("box", "dev");
+    // A session that is there is not knocked for again and again: it is a person's business.
+    world.create_on("box", "stays", "sleep 1000");
+    fs::write(user.home().join(".bashrc"), "exec tmux new -A -s main\n").expect("a start file");
+    for pid in procs::all() {
+        if procs::name(pid).starts_with("sshd") && procs::command_line(pid).contains(user.name()) {
+            procs::signal(pid, rustix::process::Signal::KILL);
+        }
+    }
+    world.wait_session("stays", "a link that needs a person", LATER, |info| info["link"] == "needs-login");
+    fs::write(user.home().join(".bashrc"), "").expect("a start file");
+    world.ok(&["host", "connect", "box"]);
+    world.wait_state("stays", "running", LATER);
     world.ok(&["delete", "--all", "--force"]);
 }
 

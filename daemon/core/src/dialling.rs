@@ -60,7 +60,8 @@ pub enum Why {
     HungUp,
     /// The network or the host: time.
     Network,
-    /// It hung up on a login that it had taken. Once, that is the network; again, a person's business.
+    /// It hung up on a login that it had taken, or ran something else than it was asked to. Once, that is the network; again, a
+    /// person's business.
     Shut,
     /// The user's configuration, or a program that it names: a file, or time.
     Config,
@@ -178,7 +179,7 @@ pub struct Dialling<W> {
     needed: u64,
     /// Attempts in a row that were hung up on before a word.
     hung_up: u32,
-    /// The last attempt that came to anything was hung up on after the login.
+    /// The last attempt that came to anything was of no use after the login.
     shut: bool,
     /// News of an agent is no news before this: the last attempt it led to failed.
     news_after: u64,

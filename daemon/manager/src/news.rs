@@ -6,7 +6,7 @@ use sessd_base::config::stamp;
 use sessd_base::named::Named;
 use sessd_base::paths::Paths;
 use sessd_core::dialling::Why;
-use sessd_ssh::Failure;
+use sessd_ssh::{Failure, Mends};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -51,7 +51,9 @@ pub fn why(failure: &Failure, proxied: bool) -> (Why, bool) {
         Failure::Shut { .. } => (Why::Shut, false),
         // A proxy is a program that is started there.
         Failure::Unreachable { .. } => (Why::Network, proxied),
-        Failure::AgentInstall { .. } | Failure::Protocol { .. } => (Why::Network, false),
+        // It let us in, and does not do what we ask: a host that is starting does that, too, but not twice.
+        Failure::AgentInstall { mends: Mends::Person | Mends::Login, .. } => (Why::Shut, false),
+        Failure::AgentInstall { mends: Mends::Time, .. } | Failure::Protocol { .. } => (Why::Network, false),
     }
 }
 
@@ -81,6 +83,21 @@ pub async fn of_agents(socket: Option<PathBuf>, others: impl Fn() -> Vec<PathBuf
         tokio::time::sleep(AGENTS).await;
         if first_with_keys(socket.iter().chain(&others())).await.is_some() {
             return;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_host_does_to_a_login_is_a_persons_business_and_what_it_lacks_is_times() {
+        let install = |mends| Failure::AgentInstall { detail: String::new(), hint: String::new(), mends };
+        for (mends, wanted) in
+            [(Mends::Time, Why::Network), (Mends::Person, Why::Shut), (Mends::Login, Why::Shut)]
+        {
+            assert_eq!(why(&install(mends), true), (wanted, false), "{mends:?}");
         }
     }
 }

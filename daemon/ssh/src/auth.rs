@@ -551,11 +551,15 @@ pub(super) fn of_the_account(said: &str) -> bool {
         "not permitted",
         "administrator",
     ];
-    // "System is booting up. Unprivileged users are not permitted to log in yet."
+    let lower = said.to_lowercase();
+    WORDS.iter().any(|word| lower.contains(word)) && !of_the_hour(said)
+}
+
+/// Does it speak of the hour: "System is booting up. Unprivileged users are not permitted to log in yet."?
+pub(super) fn of_the_hour(said: &str) -> bool {
     const PASSES: [&str; 6] = ["boot", "shut", "going down", "yet", "maintenance", "try again"];
     let said = said.to_lowercase();
-    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    has(&WORDS) && !has(&PASSES)
+    PASSES.iter().any(|word| said.contains(word))
 }
 
 /// Adds a line to a text that may be empty.

@@ -6,7 +6,7 @@ use std::process::Stdio;
 
 use tokio::process::Command;
 
-use super::{AgentImage, BoxFuture, Connection, ExecStream, Failure, StartOptions, openssh};
+use super::{AgentImage, BoxFuture, Connection, ExecStream, Failure, Mends, StartOptions, openssh};
 
 /// A shell of our own in the place of a login.
 #[derive(Debug)]
@@ -82,6 +82,7 @@ impl Connection for Here {
         let stream = stream.map_err(|error| Failure::AgentInstall {
             detail: format!("/bin/sh cannot be run ({error})"),
             hint: hint.to_owned(),
+            mends: Mends::Time,
         });
         Box::pin(std::future::ready(stream))
     }

@@ -88,6 +88,17 @@ pub enum HostKeyProblem {
     Revoked,
 }
 
+/// What mends a host that lets us in and on which no agent starts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mends {
+    /// Time may: a disk that is full, a home that is away, a host that has no room for one more process.
+    Time,
+    /// A person: an account without a shell, a forced command, a start file that ends the shell, a folder that is not safe.
+    Person,
+    /// A person who logs in there: a password that has to be changed first.
+    Login,
+}
+
 /// Why there is no connection or no agent, typed by who must act. `Display` is the one line a person reads.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failure {
@@ -173,6 +184,8 @@ pub enum Failure {
         detail: String,
         /// The one thing to do about it.
         hint: String,
+        /// What mends it.
+        mends: Mends,
     },
     /// The far side does not speak ssh as it should; not the network, and not worth a quick retry.
     #[error("{host} does not speak ssh as it should: {detail}")]
@@ -220,6 +233,9 @@ impl From<Failure> for Error {
                 Self::new(Kind::HostKey, message, host_key(&name, &host, port, &fingerprint, &kind).1)
             }
             Failure::Config { .. } => Self::failed(message, "check the host's name and your ssh config"),
+            Failure::AgentInstall { mends: Mends::Login, detail, hint } => {
+                Self::new(Kind::NeedsLogin, format!("no agent can start there: {detail}"), hint)
+            }
             Failure::AgentInstall { .. } => Self::failed(message, ""),
             Failure::Protocol { .. } => Self::failed(message, "try `ssh` to the same host"),
         }

@@ -19,6 +19,7 @@
 
 mod scripts;
 mod search;
+mod waiting;
 
 use std::time::Duration;
 
@@ -27,12 +28,14 @@ use tokio::{
     time::{Instant, timeout},
 };
 
-use super::{Connection, ExecReader, ExecStream, Failure, clean};
-use scripts::{Folders, Mark, TOOLS, probe_script, start_script, upload_script, wrapped};
-use search::Search;
+use super::{Connection, ExecReader, ExecStream, ExecWriter, Failure, Mends, clean};
+use scripts::{Asked, Folders, Mark, TOOLS, probe_script, start_script, upload_script, wrapped};
+use search::{PRINTED, Search};
 
 /// Noise of start files that is skipped before the mark, in bytes.
 const MAX_NOISE: usize = 16 << 20;
+/// What is said of an agent that was put there and cannot be run.
+const DOES_NOT_RUN: &str = "has an agent that does not run there";
 /// What a restricted shell says of `exec`.
 const RESTRICTED: &str = ": restricted";
 /// The longest line that may follow the mark.
@@ -118,8 +121,8 @@ pub async fn start_agent(
     check_images(images)?;
     let mut folders = Folders::new(options)?;
     let mut found = find_and_start(conn, images, &folders).await;
-    if matches!(&found, Err(Failure::AgentInstall { detail, .. }) if detail.contains(RESTRICTED)) {
-        folders.restricted = true;
+    if let Some(asked) = found.as_ref().err().and_then(asked_otherwise) {
+        folders.asked = asked;
         found = find_and_start(conn, images, &folders).await;
     }
     let missing = match found? {
@@ -136,8 +139,21 @@ pub async fn start_agent(
         StartOutcome::Missing(_) => Err(Failure::AgentInstall {
             detail: "it was uploaded and is gone again".to_owned(),
             hint: folders.hint(),
+            mends: Mends::Time,
         }),
     }
+}
+
+/// How else a login shell is asked that did not do as it was asked.
+fn asked_otherwise(failure: &Failure) -> Option<Asked> {
+    let Failure::AgentInstall { detail, .. } = failure else { return None };
+    if detail.contains(RESTRICTED) {
+        return Some(Asked::Named);
+    }
+    if detail.contains(PRINTED) {
+        return Some(Asked::Plain);
+    }
+    detail.contains(waiting::WAITS).then_some(Asked::Answered)
 }
 
 /// Tries the images that may fit in the folders that may do, until one is in place.
@@ -157,10 +173,16 @@ async fn install(
         return Err(Failure::AgentInstall {
             detail: format!("there is no agent for {} in this sessd", missing.platform),
             hint: format!("it carries {}; build it with that target added", carried.join(", ")),
+            mends: Mends::Person,
         });
     }
     let mut reasons: Vec<String> = Vec::new();
+    let mut mends = Mends::Person;
     loop {
+        // A folder that cannot be made or written may be on a disk that is full or away.
+        if missing.refused.iter().any(|(_, why)| matches!(why, 'r' | 'w')) {
+            mends = Mends::Time;
+        }
         reasons.extend(missing.refused.iter().map(|(n, why)| {
             let place = if *why == 'p' && !missing.place.is_empty() {
                 format!(" ({}: try `chmod go-w` there)", missing.place)
@@ -173,6 +195,7 @@ async fn install(
             return Err(Failure::AgentInstall {
                 detail: format!("no folder will do: {}", clean(&reasons.join(", "), 500)),
                 hint: folders.hint(),
+                mends,
             });
         };
         let mut last = String::new();
@@ -182,11 +205,15 @@ async fn install(
                 Err(why) => last = why,
             }
         }
+        if !last.contains(DOES_NOT_RUN) {
+            mends = Mends::Time;
+        }
         reasons.push(format!("{} {last}", folders.shown(number)));
         if number >= folders.list.len() {
             return Err(Failure::AgentInstall {
                 detail: clean(&reasons.join(", "), 500),
                 hint: folders.hint(),
+                mends,
             });
         }
         missing = probe(conn, folders, number + 1).await?;
@@ -228,9 +255,12 @@ async fn find_and_start(
 ) -> Result<StartOutcome, Failure> {
     let mark = Mark::new()?;
     let stream = conn.exec(&wrapped(&start_script(&mark, images, folders), folders)).await?;
-    let (mut reader, writer) = stream.into_parts();
+    let (mut reader, mut writer) = stream.into_parts();
     let mut search = Search::new(conn);
-    let answer = search.answer(&mut reader, &mark, Instant::now() + START_TIMEOUT).await?;
+    let answer = match folders.asked {
+        Asked::Answered => waiting::goes_on(&mut search, &mut reader, &mut writer, &mark).await?,
+        _ => waiting::answer(conn, folders, &mut search, &mut reader, &mark).await?,
+    };
     if let Some(number) = answer.strip_prefix("START ") {
         let number = number.trim().parse().unwrap_or(0);
         reader.unread(search.rest());
@@ -241,12 +271,27 @@ async fn find_and_start(
     Ok(StartOutcome::Missing(missing))
 }
 
+/// The answer of a script that is given lines for its start files first, where they want some.
+async fn goes_on_if(
+    folders: &Folders,
+    search: &mut Search,
+    reader: &mut ExecReader,
+    writer: &mut ExecWriter,
+    mark: &Mark,
+) -> Result<String, Failure> {
+    match folders.asked {
+        Asked::Answered => waiting::goes_on(search, reader, writer, mark).await,
+        _ => search.answer(reader, mark, Instant::now() + START_TIMEOUT).await,
+    }
+}
+
 /// Asks again, from a later folder on.
 async fn probe(conn: &mut dyn Connection, folders: &Folders, first: usize) -> Result<Missing, Failure> {
     let mark = Mark::new()?;
-    let script = format!("{TOOLS}{}{}", folders.prelude(), probe_script(&mark, folders, first));
-    let (mut reader, _writer) = conn.exec(&wrapped(&script, folders)).await?.into_parts();
-    let answer = Search::new(conn).answer(&mut reader, &mark, Instant::now() + START_TIMEOUT).await?;
+    let (answered, prelude) = (scripts::answered(&mark, folders), folders.prelude());
+    let script = format!("{answered}{TOOLS}{prelude}{}", probe_script(&mark, folders, first));
+    let (mut reader, mut writer) = conn.exec(&wrapped(&script, folders)).await?.into_parts();
+    let answer = goes_on_if(folders, &mut Search::new(conn), &mut reader, &mut writer, &mark).await?;
     let missing = parse_missing(&answer, folders)?;
     finish(reader).await;
     Ok(missing)
@@ -257,6 +302,7 @@ fn parse_missing(answer: &str, folders: &Folders) -> Result<Missing, Failure> {
     let odd = || Failure::AgentInstall {
         detail: format!("the host answered '{}'", clean(answer, 80)),
         hint: "run `sessd doctor` on it".to_owned(),
+        mends: Mends::Time,
     };
     let mut words = answer.strip_prefix("MISSING ").ok_or_else(odd)?.splitn(3, ' ');
     let usable: usize = words.next().and_then(|w| w.parse().ok()).ok_or_else(odd)?;
@@ -289,7 +335,7 @@ async fn upload(
     let (mut reader, mut writer) = stream.into_parts();
     let mut search = Search::new(conn);
     // Nothing is sent before the host is ready: a start file that reads stdin must not eat the agent.
-    let mut answer = search.answer(&mut reader, &mark, Instant::now() + START_TIMEOUT).await?;
+    let mut answer = goes_on_if(folders, &mut search, &mut reader, &mut writer, &mark).await?;
     if answer == "READY" {
         let size = u64::try_from(image.bytes.len()).unwrap_or(u64::MAX);
         let deadline = Instant::now() + START_TIMEOUT + Duration::from_secs(size / SLOWEST_UPLOAD);
@@ -311,12 +357,20 @@ async fn upload(
         return Ok(Ok(()));
     }
     let why = match answer.strip_prefix("FAIL ").unwrap_or_default() {
+        "empty" => {
+            return Err(Failure::AgentInstall {
+                detail: "what is sent to a command there does not reach it".to_owned(),
+                hint: "look for a redirection such as `exec </dev/null` in the start files of its shell (.bashrc and the like)"
+                    .to_owned(),
+                mends: Mends::Person,
+            });
+        }
         "owner" => "belongs to another user".to_owned(),
         "write" | "size" if said.contains("No space") || said.contains("quota") => "is full".to_owned(),
         "write" => format!("cannot be written ({said})"),
         "size" => "got an incomplete upload".to_owned(),
         "hash" => "got a damaged upload (sha256 differs)".to_owned(),
-        "run" => format!("has an agent that does not run there ({})", image.triple),
+        "run" => format!("{DOES_NOT_RUN} ({})", image.triple),
         _ => format!("refused the agent ({said})"),
     };
     Ok(Err(why))
@@ -332,6 +386,7 @@ fn check_images(images: &[AgentImage]) -> Result<(), Failure> {
         return Err(Failure::AgentInstall {
             detail: "this sessd carries no agent".to_owned(),
             hint: "build it with the agent's targets".to_owned(),
+            mends: Mends::Person,
         });
     }
     let hex = |i: &AgentImage| {

@@ -22,8 +22,22 @@ pub(super) struct Folders {
     pub(super) private: usize,
     /// It is the one that the configuration names.
     pub(super) given: bool,
-    /// The login shell is a restricted one (rbash, rksh): it runs what it finds in its PATH, and nothing by a path or `exec`.
-    pub(super) restricted: bool,
+    /// How the login shell is asked.
+    pub(super) asked: Asked,
+}
+
+/// How a login shell is asked to run a script.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum Asked {
+    /// To become `/bin/sh`.
+    #[default]
+    Exec,
+    /// To run it, where `exec` means another thing than it should.
+    Plain,
+    /// By its name: a restricted one (rbash, rksh) runs what it finds in its PATH, and nothing by a path or `exec`.
+    Named,
+    /// As the first, and a line is written to its input before: its start files wait for one.
+    Answered,
 }
 
 impl Folders {
@@ -31,7 +45,7 @@ impl Folders {
         let Some(folder) = &options.agent_dir else {
             let list =
                 FOLDERS.iter().map(|(word, shown)| ((*word).to_owned(), (*shown).to_owned())).collect();
-            return Ok(Self { list, private: FIRST_SHARED - 1, given: false, restricted: false });
+            return Ok(Self { list, private: FIRST_SHARED - 1, given: false, asked: Asked::Exec });
         };
         let bad = |why: &str| Failure::Config { detail: format!("agent_dir '{}' {why}", clean(folder, 120)) };
         // It goes between double quotes within single quotes, for every login shell there is.
@@ -43,7 +57,7 @@ impl Folders {
             None if folder.starts_with('/') => folder.clone(),
             None => return Err(bad("must be absolute or start with ~/")),
         };
-        Ok(Self { list: vec![(word, folder.clone())], private: 1, given: true, restricted: false })
+        Ok(Self { list: vec![(word, folder.clone())], private: 1, given: true, asked: Asked::Exec })
     }
 
     pub(super) fn shown(&self, number: usize) -> String {
@@ -121,8 +135,36 @@ impl Mark {
 pub(super) fn wrapped(script: &str, folders: &Folders) -> String {
     debug_assert!(!script.contains(['\'', '\\', '!', '\n']), "{script}");
     // By its path: a login without any PATH has one.
-    let start = if folders.restricted { "sh" } else { "exec /bin/sh" };
+    let start = match folders.asked {
+        Asked::Exec | Asked::Answered => "exec /bin/sh",
+        Asked::Plain => "/bin/sh",
+        Asked::Named => "sh",
+    };
     format!("{start} -c '{script}'")
+}
+
+/// Whether a command of ours comes to run when its input has an end at once.
+pub(super) fn hello_script(mark: &Mark) -> String {
+    format!("echo \"{} HELLO\"", mark.halves())
+}
+
+/// What is written for start files that wait for a line.
+pub(super) const ANSWERS: &[u8] = b"\n\n\n";
+/// What ends it: see [`answered`].
+pub(super) const GO: &[u8] = b"go\n";
+
+/// Before a script whose input begins with [`ANSWERS`]: what the start files left of them is read, up to [`GO`], which is
+/// written once this has said that it reads. Nothing but the script's own input is left.
+pub(super) fn answered(mark: &Mark, folders: &Folders) -> String {
+    match folders.asked {
+        Asked::Answered => {
+            format!(
+                "echo \"{} READS\"; while read -r _l; do test \"$_l\" = go && break; done; ",
+                mark.halves()
+            )
+        }
+        _ => String::new(),
+    }
 }
 
 /// Shell text that reports the first folder from `first` on that can be written and run from.
@@ -163,9 +205,10 @@ pub(super) fn start_script(mark: &Mark, images: &[AgentImage], folders: &Folders
         }
     };
     format!(
-        "{TOOLS}{prelude}{choose}for _i in {numbers}; do _d=; cand; _b=\"$_d/bin/sessd-agent-$_h\"; \
+        "{answered}{TOOLS}{prelude}{choose}for _i in {numbers}; do _d=; cand; _b=\"$_d/bin/sessd-agent-$_h\"; \
          if test -n \"$_d\" && test -n \"$_h\" && test -x \"$_b\" && own && mine; then {jobs}; \
          echo \"{mark} START $_i\"; PATH=$_q; exec \"$_b\" serve; fi; done; {probe}",
+        answered = answered(mark, folders),
         prelude = folders.prelude(),
         numbers = folders.numbers(1),
         mark = mark.halves(),
@@ -183,17 +226,18 @@ pub(super) fn start_script(mark: &Mark, images: &[AgentImage], folders: &Folders
 /// without any tool for SHA-256 the agent's own `hash` answers, or, if it has none, size and trial run must do.
 pub(super) fn upload_script(mark: &Mark, image: &AgentImage, folders: &Folders, number: usize) -> String {
     format!(
-        "{TOOLS}{prelude}umask 077; _i={number}; _d=; cand; _t=\"$_d/bin/.up-{short}\"; \
+        "{answered}{TOOLS}{prelude}umask 077; _i={number}; _d=; cand; _t=\"$_d/bin/.up-{short}\"; \
          fail() {{ rm -f \"$_t\"; echo \"{mark} FAIL $1\"; exit 1; }}; \
          ulimit -S -f unlimited 2>/dev/null; mkdir -p \"$_d/bin\"; own || fail owner; find \"$_d/bin\" -name \".up-*\" -mtime +0 -exec rm -f {{}} + 2>/dev/null; \
          echo \"{mark} READY\"; cat > \"$_t\" || fail write; \
-         test \"$(wc -c < \"$_t\")\" -eq {size} || fail size; chmod 700 \"$_t\" || fail chmod; \
+         test -s \"$_t\" || fail empty; test \"$(wc -c < \"$_t\")\" -eq {size} || fail size; chmod 700 \"$_t\" || fail chmod; \
          has() {{ command -v $1 >/dev/null 2>&1; }}; _g=; \
          if has sha256sum; then _g=$(sha256sum < \"$_t\"); elif has shasum; then _g=$(shasum -a 256 < \"$_t\"); \
          elif has openssl; then _g=$(openssl dgst -sha256 -r < \"$_t\"); elif has sha256; then _g=$(sha256 -q < \"$_t\"); \
          else _g=$(\"$_t\" hash 2>/dev/null </dev/null); test -n \"$_g\" || _g={hash}; fi; case $_g in {hash}*) ;; *) fail hash;; esac; \
          \"$_t\" version >/dev/null 2>&1 </dev/null || fail run; \
          mv -f \"$_t\" \"$_d/bin/sessd-agent-{name}\" || fail move; echo \"{mark} DONE\"",
+        answered = answered(mark, folders),
         prelude = folders.prelude(),
         short = mark.short(),
         mark = mark.halves(),

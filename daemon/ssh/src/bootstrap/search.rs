@@ -1,9 +1,11 @@
 //! What a host prints, in which only what follows a mark of ours counts.
 
 use super::scripts::Mark;
-use super::{EXIT_TIMEOUT, MAX_ANSWER, MAX_NOISE, START_TIMEOUT};
-use crate::{Connection, ExecReader, Exit, Failure, clean};
+use super::{EXIT_TIMEOUT, MAX_ANSWER, MAX_NOISE};
+use crate::auth::of_the_hour;
+use crate::{Connection, ExecReader, Exit, Failure, Mends, clean};
 use bytes::Bytes;
+use sessd_proto::docs::host::ssh_command;
 use std::io;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -11,17 +13,37 @@ use tokio::time::{Instant, timeout, timeout_at};
 const KEPT_NOISE: usize = 256 << 10;
 const SAID_NOISE: usize = 1024;
 
+/// What is said of a login shell that has an alias in place of what we asked for.
+pub(super) const PRINTED: &str = "prints our command and does not run it";
+/// What a shell says that found no room for one more process, file or page, or no home, in lower case.
+const SHORT_OF: [&str; 12] = [
+    "temporarily unavailable",
+    "cannot fork",
+    "can't fork",
+    "cannot allocate",
+    "out of memory",
+    "no space left",
+    "quota exceeded",
+    "too many open files",
+    "input/output error",
+    "stale file handle",
+    "transport endpoint",
+    "timed out",
+];
+
 /// Looks for marks in what a command prints, skipping everything else within bounds.
 pub(super) struct Search {
     pub(super) host: String,
     pub(super) seen: Vec<u8>,
     /// Bytes of noise that were passed over and forgotten.
     passed: usize,
+    /// When our command was given.
+    began: Instant,
 }
 
 impl Search {
     pub(super) fn new(conn: &dyn Connection) -> Self {
-        Self { host: conn.host(), seen: Vec::new(), passed: 0 }
+        Self { host: conn.host(), seen: Vec::new(), passed: 0, began: Instant::now() }
     }
 
     /// The rest of the line after the next mark.
@@ -61,11 +83,12 @@ impl Search {
             }
             match timeout_at(deadline, reader.chunk()).await {
                 Ok(Ok(Some(chunk))) => self.seen.extend_from_slice(&chunk),
-                Ok(Ok(None)) => return Err(self.ended(reader).await),
+                Ok(Ok(None)) => return Err(self.ended(reader, mark).await),
                 Ok(Err(e)) if e.kind() == io::ErrorKind::Other => {
                     return Err(Failure::AgentInstall {
                         detail: clean(&e.to_string(), 120),
                         hint: "ask whoever runs the host to allow commands over ssh".to_owned(),
+                        mends: Mends::Person,
                     });
                 }
                 Ok(Err(e)) => {
@@ -80,7 +103,7 @@ impl Search {
                 Err(_) => {
                     let what = format!(
                         "the login shell did not run our command within {} s",
-                        START_TIMEOUT.as_secs()
+                        self.began.elapsed().as_secs()
                     );
                     return Err(self.noise(&what, reader));
                 }
@@ -105,29 +128,41 @@ impl Search {
             detail: format!("{what}{}", self.said(reader)),
             hint: "look at what its shell's start files (.bashrc and the like) do when there is no terminal"
                 .to_owned(),
+            mends: Mends::Person,
         }
     }
 
-    /// The one thing to do where something else ran than what we asked for.
-    fn hint(&self, reader: &ExecReader) -> String {
+    /// What mends it that something else ran than what we asked for, and the one thing to do about it.
+    fn remedy(&self, reader: &ExecReader) -> (Mends, String) {
         let said = self.said(reader).to_lowercase();
         let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
         if has(&["password"]) && has(&["expired", "change"]) {
-            return format!("log in once with `ssh {}`, which asks for a new one", self.host);
+            let hint = format!("log in once with `{}`, which asks for a new one", ssh_command(&self.host));
+            return (Mends::Login, hint);
+        }
+        if has(&SHORT_OF) || of_the_hour(&said) {
+            return (Mends::Time, "the host is short of something, or is starting".to_owned());
         }
         if has(&["sftp", "not currently available", "currently not available", "account is", "not allowed"]) {
-            return "ask whoever runs the host for a login that may run commands".to_owned();
+            let hint = "ask whoever runs the host for a login that may run commands";
+            return (Mends::Person, hint.to_owned());
         }
-        "a forced command (ForceCommand in its sshd_config, command= of the key) or a login shell that is none runs instead, \
-         or a start file (.bashrc and the like) ends it when there is no terminal"
-            .to_owned()
+        let hint = "a forced command (ForceCommand in its sshd_config, command= of the key) or a login shell that is none runs \
+                    instead, or a start file (.bashrc and the like) ends it when there is no terminal";
+        (Mends::Person, hint.to_owned())
     }
 
     /// stdout ended without a mark: the shell's doing, or the connection's.
-    pub(super) async fn ended(&self, reader: &mut ExecReader) -> Failure {
-        let how = match timeout(EXIT_TIMEOUT, reader.exit()).await {
+    async fn ended(&self, reader: &mut ExecReader, mark: &Mark) -> Failure {
+        let exit = timeout(EXIT_TIMEOUT, reader.exit()).await;
+        let (mut mends, mut hint) = self.remedy(reader);
+        let how = match exit {
             Ok(Exit::Code(code)) => format!("ended with code {code}"),
-            Ok(Exit::Signal(signal)) => format!("was ended by SIG{signal}"),
+            Ok(Exit::Signal(signal)) => {
+                // By whoever ends what takes too much, or by a host that goes down.
+                (mends, hint) = (Mends::Time, "see what the host's log says of it".to_owned());
+                format!("was ended by SIG{signal}")
+            }
             Ok(Exit::Unknown) => {
                 return Failure::Unreachable {
                     host: self.host.clone(),
@@ -136,9 +171,20 @@ impl Search {
             }
             Err(_) => "closed its output".to_owned(),
         };
+        let halves = mark.halves();
+        let shown = |bytes: &[u8]| bytes.windows(halves.len()).any(|w| w == halves.as_bytes());
+        if shown(&self.seen) || shown(reader.stderr_tail()) {
+            return Failure::AgentInstall {
+                detail: format!("the login shell {PRINTED}"),
+                hint: "look for an alias or a function named exec or sh in its start files (.bashrc and the like)"
+                    .to_owned(),
+                mends: Mends::Person,
+            };
+        }
         Failure::AgentInstall {
             detail: format!("the login shell {how} before it ran our command{}", self.said(reader)),
-            hint: self.hint(reader),
+            hint,
+            mends,
         }
     }
 }

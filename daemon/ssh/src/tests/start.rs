@@ -120,12 +120,69 @@ async fn what_runs_in_place_of_our_command_is_said_with_what_to_do() {
         ("echo This service allows sftp connections only.; exit 1", "ask whoever runs the host"),
         ("echo Password change required but no TTY available. >&2; exit 1", "log in once with `ssh bash`"),
         ("exit 1", "ForceCommand"),
+        ("echo fork: retry: Resource temporarily unavailable >&2; exit 254", "short of something"),
     ] {
         let mut conn = Shell { within: vec!["sh", "-c", runs], ..Shell::new("bash", home.path()) };
         let e = start(&mut conn, stand_in("instead")).await.unwrap_err();
-        assert!(matches!(&e, Failure::AgentInstall { hint, .. } if hint.contains(wanted)), "{runs}: {e}");
+        let Failure::AgentInstall { hint, mends, .. } = &e else { panic!("{runs}: {e}") };
+        assert!(hint.contains(wanted), "{runs}: {e}");
+        let wants = match wanted {
+            "short of something" => Mends::Time,
+            "log in once with `ssh bash`" => Mends::Login,
+            _ => Mends::Person,
+        };
+        assert_eq!(*mends, wants, "{runs}: {e}");
         assert_eq!(conn.execs, 1, "{runs}");
     }
+}
+
+/// A bash whose start file has these lines.
+fn with_start_file(home: &std::path::Path, lines: &str) -> Shell {
+    let file = home.join("start");
+    std::fs::write(&file, lines).unwrap();
+    let mut conn = Shell::new("bash", home);
+    conn.variables.push(("BASH_ENV", file));
+    conn
+}
+
+#[tokio::test]
+async fn an_alias_of_exec_in_a_start_file_does_not_matter() {
+    let home = tempfile::tempdir().unwrap();
+    let mut conn =
+        with_start_file(home.path(), "shopt -s expand_aliases; alias exec='echo no'; alias sh=false\n");
+    for uploaded in [true, false] {
+        assert_eq!(start(&mut conn, stand_in("alias")).await.unwrap().1, uploaded);
+    }
+    let mut conn = with_start_file(home.path(), "echo \"$BASH_EXECUTION_STRING\"; exit\n");
+    let e = start(&mut conn, stand_in("alias")).await.unwrap_err().to_string();
+    assert!(e.contains("prints our command") && !e.contains("mkdir"), "{e}");
+}
+
+#[tokio::test]
+async fn a_start_file_that_waits_for_a_line_gets_one_and_what_reads_on_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let mut conn = with_start_file(home.path(), "echo 'press a key'; read x; read y; echo \"<$x$y>\"\n");
+    for uploaded in [true, false] {
+        assert_eq!(start(&mut conn, stand_in("reads")).await.unwrap().1, uploaded);
+    }
+    for (lines, wanted) in
+        [("cat >/dev/null\n", "wait for input"), ("exec sh\n", "code 0"), ("sleep 2\n", "")]
+    {
+        let mut conn = with_start_file(home.path(), lines);
+        conn.execs = 0;
+        match start(&mut conn, stand_in("reads")).await {
+            Ok(_) => assert_eq!(wanted, "", "{lines}"),
+            Err(e) => assert!(!wanted.is_empty() && e.to_string().contains(wanted), "{lines}: {e}"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_start_file_that_takes_the_input_away_is_named() {
+    let home = tempfile::tempdir().unwrap();
+    let mut conn = with_start_file(home.path(), "exec </dev/null\n");
+    let e = start(&mut conn, stand_in("no input")).await.unwrap_err();
+    assert!(matches!(&e, Failure::AgentInstall { hint, .. } if hint.contains("redirection")), "{e}");
 }
 
 #[tokio::test]
