@@ -1,5 +1,6 @@
 //! The real agent and its holders, spoken to by two managers over the protocol itself.
 
+use sessd_agent::io::folder::JobFolder;
 use sessd_proto::messages::{self as m, LinkAct, LinkAnswer, Liveness};
 use sessd_proto::{Decoder, Frame, hello};
 use std::io::{Read, Write};
@@ -385,6 +386,40 @@ fn a_job_of_bombs_keeps_its_holder_neither_busy_nor_large() {
     // It leaves when a manager has its last word.
     manager.say(1, &Frame::ExitAck(m::Empty {}));
     until_gone(&holder);
+}
+
+/// The manager is killed, and with it the agent that starts the job: what runs is not ended because nobody hears that it does.
+#[test]
+fn a_holder_whose_starter_is_gone_runs_its_job_to_its_end() {
+    let jobs = tempfile::tempdir().unwrap();
+    let folder = JobFolder::of(jobs.path(), JOB).unwrap();
+    folder.make().unwrap();
+    let command = ["/bin/sh", "-c", "exit 7"].map(str::to_owned).into();
+    folder.write_spec(&m::JobSpec { job_id: JOB.into(), command, ..m::JobSpec::default() }).unwrap();
+    let (nobody, verdict) = std::io::pipe().unwrap();
+    drop(nobody);
+    let mut holder = Command::new(env!("CARGO_BIN_EXE_sessd-agent"))
+        .arg("hold")
+        .arg(folder.path())
+        .env_clear()
+        .env("HOME", jobs.path())
+        .stdin(Stdio::null())
+        .stdout(verdict)
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let until = std::time::Instant::now() + SOON;
+    let exit = loop {
+        match folder.exit().unwrap() {
+            Some(exit) => break exit,
+            None => assert!(std::time::Instant::now() < until, "the job ended without a record"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!((exit.reason, exit.code), (m::EndReason::Exited as i32, Some(7)), "{exit:?}");
+    // It would wait for a manager that takes its last word.
+    holder.kill().unwrap();
+    holder.wait().unwrap();
 }
 
 fn until_gone(pid: &str) {

@@ -104,7 +104,8 @@ pub fn run(folder: &Path) -> io::Result<()> {
     let mut verdict = detach::daemonize(&folder)?;
     match Holder::start(folder) {
         Ok(mut holder) => {
-            writeln!(verdict, "{}", holder.leader.0)?;
+            // The agent that started us may be gone with its link: the job runs, and the next one finds it.
+            let _ = writeln!(verdict, "{}", holder.leader.0);
             drop(verdict);
             holder.run()
         }
