@@ -354,16 +354,57 @@ fn signals_put_the_terminal_back() {
     let world = World::new();
     world.create("dev", r"stty -echo; printf '\033[?1049h\033[?2004hready'; exec cat");
     let before = fresh_settings(&world);
-    for signal in [Signal::TERM, Signal::INT, Signal::HUP, Signal::QUIT] {
+    // Whatever can be heard of, and not only what people send.
+    for signal in [
+        Signal::TERM,
+        Signal::INT,
+        Signal::HUP,
+        Signal::QUIT,
+        Signal::USR1,
+        Signal::ALARM,
+        Signal::XCPU,
+        Signal::ABORT,
+        Signal::POWER,
+    ] {
         let mut view = world.attach("dev");
         view.wait_text("ready", SOON);
         view.signal(signal);
-        view.wait_exit(SOON);
+        assert_eq!(view.wait_exit(SOON), 128 + signal.as_raw(), "{signal:?}");
         assert_eq!(settings(&view), before, "{signal:?}");
         assert!(view.screen(|screen| !screen.alternate_screen() && !screen.bracketed_paste()), "{signal:?}");
         world.wait_views("dev", 0);
     }
     world.wait_state("dev", "running", SOON);
+}
+
+/// As with any program that draws: the shell has its terminal while the view is stopped.
+#[test]
+fn a_view_that_is_stopped_gives_the_terminal_to_the_shell_until_it_goes_on() {
+    let world = World::new();
+    world.create("dev", r"stty -echo; printf '\033[?1049h\033[?2004hready'; exec cat");
+    let mut shell = world.program("sh");
+    shell.args(["-im"]).env("PS1", "shell> ");
+    let view = View::spawn(shell, 80, 24);
+    view.wait_text("shell> ", SOON);
+    view.type_(format!("{} attach dev\r", sessd_tests::world::sessd_binary().display()));
+    view.wait_text("ready", SOON);
+    let pid = until("the view's process", SOON, || {
+        world.info("dev")?["views"][0]["id"].as_str()?;
+        procs::family(view.pid()).into_iter().find(|pid| *pid != view.pid())
+    });
+    procs::signal(pid, Signal::TSTP);
+    view.wait_text("Stopped", SOON);
+    assert!(view.screen(|screen| !screen.alternate_screen() && !screen.bracketed_paste()));
+    view.type_("echo by=the=shell | tr = ' '\r");
+    view.wait_text("by the shell", SOON);
+    view.type_("fg\r");
+    view.wait_screen("the session again", SOON, |screen| {
+        screen.alternate_screen() && screen.bracketed_paste() && screen.contents().contains("ready")
+    });
+    view.type_("typed\r");
+    view.wait_text("typed", SOON);
+    view.type_(DETACH);
+    view.wait_text("[detached from dev]", SOON);
 }
 
 #[test]

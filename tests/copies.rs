@@ -158,6 +158,18 @@ fn files_arrive_whole_with_their_modes_or_not_at_all() {
         let error = world.fails(args, 1);
         assert!(error.contains(says), "{args:?}: {error}");
     }
+    // What fails here is not said of the host.
+    let error = world.fails(&["get", "box", "big", &name("no/such/file")], 1);
+    assert!(error.contains("there is no such file") && !error.contains("box"), "{error}");
+    // A file where the host is to stand is told what was meant.
+    for (args, meant) in [
+        (["put", &name("big"), "box"], format!("sessd put box {}", name("big"))),
+        (["put", &name("big"), "dev"], format!("sessd put dev {}", name("big"))),
+        (["get", "nosuch.invalid", "dev"], "sessd get dev nosuch.invalid".to_owned()),
+    ] {
+        let error = world.fails(&args, 2);
+        assert!(error.contains(&meant), "{args:?}: {error}");
+    }
     let left = |dir: &Path| {
         fs::read_dir(dir).unwrap().flatten().any(|e| e.file_name().to_string_lossy().ends_with(".part"))
     };

@@ -57,6 +57,27 @@ fn the_detach_key_leaves_the_question_of_a_done_session() {
     assert_eq!(world.info("dev").expect("known")["state"], "done");
 }
 
+/// A shell that is left without its Ctrl-\\ is not as it was.
+#[test]
+fn a_signal_at_the_question_of_a_done_session_leaves_the_terminal_as_it_was() {
+    let world = World::new();
+    world.create("dev", "echo words; exit 7");
+    world.wait_state("dev", "done", SOON);
+    for signal in [rustix::process::Signal::INT, rustix::process::Signal::USR2] {
+        let mut view = world.attach("dev");
+        let before = format!("{:?}", view.termios());
+        view.wait_text("restart? [y/N]", SOON);
+        view.signal(signal);
+        assert_eq!(view.wait_exit(SOON), 128 + signal.as_raw());
+        assert_eq!(format!("{:?}", view.termios()), before, "{signal:?}");
+    }
+    // Whoever wants a document gets one and nothing else.
+    let output = world.sessd(&["attach", "dev", "--json"]);
+    assert_eq!((output.code, output.stderr.as_str()), (7, ""), "{output:#?}");
+    let document: Value = serde_json::from_str(&output.stdout).expect("one document");
+    assert_eq!((&document["outcome"], &document["end"]["code"]), (&json!("ended"), &json!(7)));
+}
+
 #[test]
 fn attach_to_a_done_session_restarts_it_when_told_so() {
     let world = World::new();

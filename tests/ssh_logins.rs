@@ -286,6 +286,16 @@ fn a_doctor_walks_the_whole_way_and_names_the_step_that_fails() {
         "{text}"
     );
     assert!(!text.contains("agent"), "{text}");
+    // And it is said as every error is.
+    assert!(output.stderr.starts_with("sessd: ") && output.stderr.lines().count() == 1, "{}", output.stderr);
+    let output = world.sessd(&["host", "check", "box", "--json"]);
+    let doc: serde_json::Value = serde_json::from_str(&output.stdout).expect("one document");
+    assert_eq!((output.code, output.stderr.as_str(), &doc["ok"]), (5, "", &false.into()), "{doc}");
+    assert_eq!(
+        (&doc["error"]["kind"], &doc["kind"]),
+        (&"unreachable".into(), &"unreachable".into()),
+        "{doc}"
+    );
     let here = world.json(&["doctor"]);
     assert!(here["steps"].as_array().is_some_and(|steps| steps.iter().any(|s| s["step"] == "job")), "{here}");
 }

@@ -64,6 +64,8 @@ pub struct Landing {
     landed: Landed,
     total: u64,
     ended: bool,
+    /// It was the sender that failed.
+    senders: bool,
 }
 
 fn failed(path: &Path) -> impl Fn(io::Error) -> String + '_ {
@@ -93,7 +95,13 @@ impl Landing {
             landed: Landed::default(),
             total: 0,
             ended: false,
+            senders: false,
         })
+    }
+
+    /// Did what went wrong go wrong at the sender's?
+    pub fn is_senders_failure(&self) -> bool {
+        self.senders
     }
 
     /// Bytes so far, and in all as far as known.
@@ -178,7 +186,10 @@ impl Landing {
                 }
             }
             Part::Cut => self.file = None,
-            Part::Failed(why) => return Err(String::from_utf8_lossy(why).into_owned()),
+            Part::Failed(why) => {
+                self.senders = true;
+                return Err(String::from_utf8_lossy(why).into_owned());
+            }
             Part::End if self.folders.is_empty() && self.file.is_none() => self.ended = true,
             Part::End => return Err("it ends within a folder".to_owned()),
         }
@@ -310,6 +321,36 @@ mod tests {
 
     fn mode(path: &Path) -> u32 {
         fs::metadata(path).unwrap().permissions().mode() & 0o777
+    }
+
+    /// Whoever writes into a named pipe writes once.
+    #[test]
+    fn a_named_pipe_is_read_once_and_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+        let writer = {
+            let pipe = pipe.clone();
+            std::thread::spawn(move || fs::write(pipe, "words"))
+        };
+        let to = folder.path().join("to");
+        let landed = land(&to, false, &stream(&[&pipe])).unwrap();
+        writer.join().unwrap().unwrap();
+        assert_eq!((landed.bytes, fs::read_to_string(to).unwrap()), (5, "words".to_owned()));
+    }
+
+    #[test]
+    fn whose_failure_it_was_is_known() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut sent = Vec::new();
+        crate::wire::Part::Failed(b"it is locked").put(&mut sent);
+        let mut landing = Landing::new(folder.path(), false, None).unwrap();
+        assert_eq!(landing.push(&sent), Err("it is locked".to_owned()));
+        assert!(landing.is_senders_failure());
+        let mut landing = Landing::new(&folder.path().join("no/such"), false, None).unwrap();
+        fs::write(folder.path().join("file"), "x").unwrap();
+        landing.push(&stream(&[&folder.path().join("file")])).unwrap_err();
+        assert!(!landing.is_senders_failure());
     }
 
     #[test]

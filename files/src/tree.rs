@@ -78,7 +78,8 @@ impl Tree {
                 Source::Path(path) => {
                     let meta =
                         fs::metadata(&path).map_err(|e| format!("{}: {}", path.display(), reason(&e)))?;
-                    if !meta.is_dir() {
+                    // A pipe is opened once: whoever writes into it would find nobody there the second time.
+                    if meta.is_file() {
                         File::open(&path).map_err(|e| format!("{}: {}", path.display(), reason(&e)))?;
                     }
                     total += size_of(&path, 0);

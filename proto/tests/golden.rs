@@ -242,6 +242,7 @@ fn frames() -> Vec<(&'static str, Frame<'static>)> {
         ("refused-command!", reply(m::LinkAnswer::Refused(m::Refused { exit_code: Some(127), ..m::Refused::default() }))),
         ("status-window", Frame::Status(m::JobStatus { input_window: 6, ..m::JobStatus::default() })),
         ("view-state-window", Frame::ViewState(m::ViewState { input_window: 6, ..m::ViewState::default() })),
+        ("create-owned?", ask(m::Act::Create(m::Create { owned: true, ..m::Create::default() }))),
     ]
 }
 

@@ -113,6 +113,31 @@ fn reset_signals() {
     let _ = nix::sys::signal::SigSet::empty().thread_set_mask();
 }
 
+/// The signals that end a program which does not care for them, and that can be heard of, by number. Not those of a fault of our own:
+/// where one of them is only noted, the fault is there again at once, for ever.
+pub fn ending_signals() -> impl Iterator<Item = i32> {
+    const OTHERS: [i32; 14] = [
+        libc::SIGKILL,
+        libc::SIGSTOP,
+        libc::SIGTSTP,
+        libc::SIGTTIN,
+        libc::SIGTTOU,
+        libc::SIGCONT,
+        libc::SIGCHLD,
+        libc::SIGURG,
+        libc::SIGWINCH,
+        libc::SIGILL,
+        libc::SIGFPE,
+        libc::SIGSEGV,
+        libc::SIGBUS,
+        // Rust ignores it: writing says that nobody reads.
+        libc::SIGPIPE,
+    ];
+    // Those between are the C library's own.
+    let real_time = libc::SIGRTMIN()..=libc::SIGRTMAX();
+    (1..32).filter(|signal| !OTHERS.contains(signal)).chain(real_time)
+}
+
 /// Views, links and files: the usual soft limit of 1024 is for programs that use select(2). A job gets its caller's, so
 /// [`inherited`] comes before it. Gives how many files this process may open now.
 pub fn raise_descriptor_limit() -> u64 {

@@ -1,7 +1,8 @@
 //! The detach key, as every terminal may send it, however what is typed is cut into reads. Pure.
 //!
 //! It is recognised in three encodings: the plain control byte; `CSI code ; 5 u` (the kitty keyboard protocol, and
-//! xterm's `formatOtherKeys=1`); and `CSI 27 ; 5 ; code ~` (xterm's modifyOtherKeys). Pressed twice within
+//! xterm's `formatOtherKeys=1`); and `CSI 27 ; 5 ; code ~` (xterm's modifyOtherKeys). Where it is Ctrl-\\, it is Ctrl-4 as well:
+//! that sends the same byte, and is how keyboards without a `\\` of its own have it. Pressed twice within
 //! [`TWICE_MS`] it goes through to the job once, in the encoding it came in.
 //!
 //! What may be the beginning of an encoding is held back until it is known, a lone ESC for [`ESCAPE_MS`]: then it is the
@@ -264,7 +265,10 @@ fn event(numbers: &[u8], last: u8, key: u8) -> Option<u32> {
     let held = modifiers.checked_sub(1)? & 0x3f;
     let (letter, alphabetic) = (u32::from(key | 0x40), (key | 0x40).is_ascii_alphabetic());
     let code = |at: usize| codes.get(at).copied().flatten();
-    let is = |code: Option<u32>| code == Some(letter) || alphabetic && code == Some(letter + 0x20);
+    let other = if letter == u32::from(b'\\') { Some(u32::from(b'4')) } else { None };
+    let is = |code: Option<u32>| {
+        code.is_some() && (code == Some(letter) || code == other || alphabetic && code == Some(letter + 0x20))
+    };
     let pressed = match held {
         // Under another alphabet the third is the key's place.
         4 => is(code(0)) || is(code(2)),
@@ -296,7 +300,17 @@ mod tests {
 
     #[test]
     fn each_encoding_leaves_when_its_time_has_passed() {
-        for encoding in [&b"\x1c"[..], b"\x1b[92;5u", b"\x1b[92;5:1u", b"\x1b[27;5;92~", b"\x1b[92;69u"] {
+        for encoding in [
+            &b"\x1c"[..],
+            b"\x1b[92;5u",
+            b"\x1b[92;5:1u",
+            b"\x1b[27;5;92~",
+            b"\x1b[92;69u",
+            // Ctrl-4, which the help names for keyboards without the other.
+            b"\x1b[52;5u",
+            b"\x1b[52:36;5:1u",
+            b"\x1b[27;5;52~",
+        ] {
             let mut keys = keys();
             assert_eq!(keys.typed(encoding, 1000), bytes(b""), "{encoding:?}");
             assert_eq!(keys.expire(1000 + TWICE_MS - 1), bytes(b""));
@@ -340,6 +354,9 @@ mod tests {
         let mut keys = keys();
         for other in [
             &b"\x1b[92;1u"[..],
+            b"\x1b[52;1u",
+            b"\x1b[52;7u",
+            b"\x1b[54;5u",
             b"\x1b[92;6u",
             b"\x1b[27;2;92~",
             b"\x1b[1;5A",

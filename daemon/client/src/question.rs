@@ -5,14 +5,14 @@
 
 use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
+use sessd_base::process;
 use sessd_base::prompt::{Answer, Question};
 use sessd_proto::Frame;
 use sessd_proto::messages as m;
-use signal_hook::consts::{SIGHUP, SIGTERM};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use zeroize::{Zeroize as _, Zeroizing};
 
 /// The longest answer, in bytes.
@@ -153,10 +153,9 @@ pub fn ask(
     quiet.local_modes.remove(LocalModes::ECHO | LocalModes::ICANON | LocalModes::ISIG | LocalModes::IEXTEN);
     quiet.special_codes[SpecialCodeIndex::VMIN] = 1;
     quiet.special_codes[SpecialCodeIndex::VTIME] = 0;
-    let told_to_go = Arc::new(AtomicBool::new(false));
-    let heard: Vec<_> = [SIGTERM, SIGHUP]
-        .iter()
-        .filter_map(|s| signal_hook::flag::register(*s, told_to_go.clone()).ok())
+    let told_to_go = Arc::new(AtomicUsize::new(0));
+    let heard: Vec<_> = process::ending_signals()
+        .filter_map(|s| signal_hook::flag::register_usize(s, told_to_go.clone(), s as usize).ok())
         .collect();
     // What was typed before the question was seen is no answer to it.
     tcsetattr(&tty, OptionalActions::Flush, &quiet).ok()?;
@@ -176,8 +175,10 @@ pub fn ask(
     for id in heard {
         signal_hook::low_level::unregister(id);
     }
-    if told_to_go.load(Ordering::Relaxed) {
-        let _ = signal_hook::low_level::emulate_default_handler(SIGTERM);
+    if let signal @ 1.. = told_to_go.load(Ordering::Relaxed) {
+        let _ = signal_hook::low_level::emulate_default_handler(signal as i32);
+        // It does not know all of them.
+        std::process::exit(128 + signal as i32);
     }
     answer
 }
@@ -187,7 +188,7 @@ fn typed(
     tty: &mut File,
     also: std::os::fd::BorrowedFd<'_>,
     over: &mut impl FnMut() -> bool,
-    told_to_go: &AtomicBool,
+    told_to_go: &AtomicUsize,
 ) -> Option<Answer> {
     let mut editor = Editor::default();
     let mut buffer = Zeroizing::new([0u8; 1024]);
@@ -202,7 +203,7 @@ fn typed(
             }
             (!fds[0].revents().is_empty(), !fds[1].revents().is_empty())
         };
-        if told_to_go.load(Ordering::Relaxed) {
+        if told_to_go.load(Ordering::Relaxed) != 0 {
             return Some(Answer::Declined);
         }
         if can_hear && over() {

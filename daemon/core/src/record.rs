@@ -119,6 +119,8 @@ pub struct Record {
     pub restart: Option<Uuid>,
     /// Who sizes it; with `fixed` its size is `size`.
     pub size_policy: SizePolicy,
+    /// It is there for one view alone.
+    pub owned: bool,
 }
 
 impl Record {
@@ -147,6 +149,7 @@ impl Record {
             run_for_ms: None,
             restart: None,
             size_policy: SizePolicy::Latest,
+            owned: false,
         }
     }
 

@@ -30,7 +30,7 @@ fn base(record: &Record, link: LinkState) -> SessionDoc {
         created_at: rfc3339(record.created_at_ms),
         last_active_at: record.last_active_ms.map(rfc3339),
         idle_seconds: None,
-        idle_timeout_seconds: record.idle_timeout_ms.map(|ms| (ms / 1000) as u64),
+        idle_timeout_seconds: record.idle_timeout_ms.map(|ms| (ms as u64).div_ceil(1000)),
         reap_at: None,
         activity: None,
         link: link.into(),

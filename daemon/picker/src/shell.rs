@@ -11,14 +11,14 @@ use ratatui::layout::Rect;
 use rustix::event::{PollFd, PollFlags, Timespec};
 use sessd_base::clock;
 use sessd_base::paths::Paths;
+use sessd_base::process;
 use sessd_client::connect::Client;
 use sessd_proto::docs::{Error, Result, SessionDoc};
-use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGWINCH};
-use std::io::Read;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGWINCH};
+use signal_hook::iterator::backend::SignalDelivery;
+use signal_hook::iterator::exfiltrator::SignalOnly;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -45,27 +45,32 @@ pub enum Picked {
 /// Signals, heard from the first picture to the end of the program.
 #[derive(Debug)]
 struct Signals {
-    bell: UnixStream,
-    told_to_go: Arc<AtomicUsize>,
-    resized: Arc<AtomicBool>,
+    delivery: SignalDelivery<UnixStream, SignalOnly>,
+}
+
+/// What came since the last look.
+#[derive(Debug, Default)]
+struct PendingSignals {
+    told_to_go: Option<i32>,
+    resized: bool,
 }
 
 impl Signals {
     fn listen() -> std::io::Result<Self> {
         let (bell, ring) = UnixStream::pair()?;
-        bell.set_nonblocking(true)?;
-        let signals = Self { bell, told_to_go: Arc::default(), resized: Arc::default() };
-        for signal in [SIGHUP, SIGINT, SIGQUIT, SIGTERM] {
-            signal_hook::flag::register_usize(signal, signals.told_to_go.clone(), signal as usize)?;
-            signal_hook::low_level::pipe::register(signal, ring.try_clone()?)?;
-        }
-        signal_hook::flag::register(SIGWINCH, signals.resized.clone())?;
-        signal_hook::low_level::pipe::register(SIGWINCH, ring)?;
-        Ok(signals)
+        let heard = process::ending_signals().chain([SIGWINCH]);
+        Ok(Self { delivery: SignalDelivery::with_pipe(bell, ring, SignalOnly::default(), heard)? })
     }
 
-    fn empty(&self) {
-        while matches!((&self.bell).read(&mut [0; 64]), Ok(n) if n > 0) {}
+    fn take(&mut self) -> PendingSignals {
+        let mut came = PendingSignals::default();
+        for signal in self.delivery.pending() {
+            match signal {
+                SIGWINCH => came.resized = true,
+                signal => came.told_to_go = Some(signal),
+            }
+        }
+        came
     }
 }
 
@@ -201,13 +206,12 @@ impl Picker {
     /// # Errors
     /// When the terminal cannot be used, or the manager is of a version that cannot be spoken with.
     pub fn run(&mut self) -> Result<Picked> {
-        let screen = Screen::take()?;
-        self.signals.resized.store(false, Ordering::SeqCst);
         // What a key sent while the terminal was neither a session's nor ours was meant for the session.
-        for key in [SIGINT, SIGQUIT] {
-            let _ =
-                self.signals.told_to_go.compare_exchange(key as usize, 0, Ordering::SeqCst, Ordering::SeqCst);
+        let meant_for_us = |signal: &i32| ![SIGINT, SIGQUIT].contains(signal);
+        if let Some(signal) = self.signals.take().told_to_go.filter(meant_for_us) {
+            return Ok(Picked::Signal(signal));
         }
+        let screen = Screen::take()?;
         self.resized();
         let picked = self.visit();
         match &picked {
@@ -246,12 +250,11 @@ impl Picker {
             let frame = self.machine.is_dirty().then_some(due);
             let ready = self.wait(&keys, frame)?;
             if ready.signal {
-                self.signals.empty();
-                let signal = self.signals.told_to_go.swap(0, Ordering::SeqCst);
-                if let Some(signal) = i32::try_from(signal).ok().filter(|signal| *signal != 0) {
+                let came = self.signals.take();
+                if let Some(signal) = came.told_to_go {
                     return Ok(Picked::Signal(signal));
                 }
-                if self.signals.resized.swap(false, Ordering::SeqCst) {
+                if came.resized {
                     self.resized();
                     typed = true;
                 }
@@ -519,7 +522,7 @@ impl Picker {
         };
         let mut fds = vec![
             PollFd::from_borrowed_fd(rustix::stdio::stdin(), PollFlags::IN),
-            PollFd::new(&self.signals.bell, PollFlags::IN),
+            PollFd::new(self.signals.delivery.get_read(), PollFlags::IN),
         ];
         let mut whose = vec![Whose::Stdin, Whose::Signal];
         if let Some(news) = &self.news {

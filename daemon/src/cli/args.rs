@@ -14,6 +14,8 @@ use sessd_base::config::Predict;
     version,
     propagate_version = true,
     disable_help_subcommand = false,
+    // A flag that is said twice, as by a script that adds it to whatever it is given, is said once; of two values the last counts.
+    args_override_self = true,
     after_help = "Examples:\n  \
         sessd                               every session on every host: look, choose, make, name, end\n  \
         sessd attach dev --create           a shell named dev on this machine, now or as it was left\n  \
@@ -185,8 +187,8 @@ pub struct AttachArgs {
     /// Make it if there is none of that name
     #[arg(short, long, requires = "session")]
     pub create: bool,
-    /// With --create: where
-    #[arg(short = 'H', long, requires = "create", add = ArgValueCandidates::new(tab::hosts))]
+    /// Where it is, or with --create is made
+    #[arg(short = 'H', long, add = ArgValueCandidates::new(tab::hosts))]
     pub host: Option<String>,
     /// Only watch
     #[arg(short, long)]

@@ -3,7 +3,7 @@
 
 use super::complete as tab;
 use super::script::run::{Feed, Plan, carry};
-use super::verbs::known;
+use super::verbs::{ask, known, read};
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use serde_json::json;
@@ -11,8 +11,11 @@ use sessd_base::out::{self, Printed};
 use sessd_base::paths::Paths;
 use sessd_files::{Landing, Source, Tree};
 use sessd_proto::docs::host::{Destination, LOCAL};
-use sessd_proto::docs::{Error, Kind, Result};
+use sessd_proto::docs::words;
+use sessd_proto::docs::{Error, HostDoc, Kind, Result};
+use sessd_proto::messages::{self as m, Act};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
@@ -21,6 +24,8 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+/// What to do about a file that was not copied.
+const MEND: &str = "what was not whole is not there: mend that, and copy it again";
 /// How often it is shown how far a copy is.
 const SHOWN: Duration = Duration::from_millis(200);
 
@@ -245,14 +250,15 @@ pub(super) fn put(paths: &Paths, args: &PutArgs, json: bool) -> Result<u8> {
         })?;
         sources.push(Source::Open(File::from(stdin), name.to_owned()));
     }
+    let swapped = |error| or_swapped(paths, "put", &args.to, &args.files, error);
     let tree = Tree::new(sources).map_err(|why| {
-        Error::failed(
+        swapped(Error::failed(
             why,
             "nothing was copied: look at how it is spelled and whether you may read or write it",
-        )
+        ))
     })?;
     let total = tree.total();
-    let (host, cwd) = place(paths, &args.to)?;
+    let (host, cwd) = place(paths, &args.to).map_err(swapped)?;
     let answer = Rc::new(RefCell::new(Vec::new()));
     let progress = Rc::new(RefCell::new(Progress::new(args.quiet || json, label(files))));
     let (said, shows) = (answer.clone(), progress.clone());
@@ -273,7 +279,7 @@ pub(super) fn put(paths: &Paths, args: &PutArgs, json: bool) -> Result<u8> {
     let code = carry(paths, plan);
     progress.borrow_mut().end();
     let answer = String::from_utf8_lossy(&answer.borrow()).into_owned();
-    match code? {
+    match code.map_err(swapped)? {
         0 => {}
         // It was ended: by us, most of the time.
         code @ 128.. => return Ok(code),
@@ -286,6 +292,30 @@ pub(super) fn put(paths: &Paths, args: &PutArgs, json: bool) -> Result<u8> {
         out::lines(&answer)?;
     }
     Ok(0)
+}
+
+/// What is said of a copy that failed: where a file stands in the place of the host and a host or session behind it, what was
+/// meant.
+fn or_swapped(paths: &Paths, verb: &str, first: &str, files: &[String], error: Error) -> Error {
+    // Of `put` the files are here, and of `get` there.
+    let is_file = |word: &str| verb == "put" && Path::new(word).symlink_metadata().is_ok();
+    if verb == "put" && !is_file(first) {
+        return error;
+    }
+    let hosts = ask(paths, Act::Hosts(m::Empty {})).and_then(|answer| read::<Vec<HostDoc>>(&answer));
+    let mut hosts: BTreeSet<String> = hosts.unwrap_or_default().into_iter().map(|doc| doc.host).collect();
+    hosts.extend(tab::configured(paths));
+    let is_place = |word: &str| word == LOCAL || hosts.contains(word) || known(paths, word).is_ok();
+    let place = files.iter().find(|word| !is_file(word) && is_place(word)).filter(|_| !is_place(first));
+    let Some(place) = place else { return error };
+    let others: Vec<&str> =
+        std::iter::once(first).chain(files.iter().map(String::as_str).filter(|word| word != place)).collect();
+    let others: Vec<_> = others.into_iter().map(words::quoted).collect();
+    Error::new(
+        Kind::Usage,
+        format!("`{first}` stands where the host or session is to stand, and `{place}` is one"),
+        format!("that comes first: `sessd {verb} {place} {}`", others.join(" ")),
+    )
 }
 
 fn label(files: &[String]) -> String {
@@ -303,10 +333,7 @@ fn refused(host: &str, why: &str) -> Error {
             "`sessd daemon restart`, if this sessd was just upgraded",
         );
     }
-    Error::failed(
-        format!("on {host}: {why}"),
-        "what was not whole is not there: mend that, and copy it again",
-    )
+    Error::failed(format!("on {host}: {why}"), MEND)
 }
 
 /// `sessd get`.
@@ -314,6 +341,7 @@ fn refused(host: &str, why: &str) -> Error {
 /// # Errors
 /// What could not be copied, and why.
 pub(super) fn get(paths: &Paths, args: &GetArgs, json: bool) -> Result<u8> {
+    let swapped = |error| or_swapped(paths, "get", &args.from, &args.files, error);
     let (files, dest) = split(&args.files);
     let to_stdout = dest == Some("-");
     let names: Vec<OsString> = files
@@ -325,22 +353,25 @@ pub(super) fn get(paths: &Paths, args: &GetArgs, json: bool) -> Result<u8> {
         let dest = Path::new(dest.unwrap_or("."));
         let begun = Landing::new(dest, files.len() > 1, Some(names));
         landing = Some(begun.map_err(|why| {
-            Error::failed(
+            swapped(Error::failed(
                 why,
                 "nothing was copied: look at how it is spelled and whether you may read or write it",
-            )
+            ))
         })?);
     }
-    let (host, cwd) = place(paths, &args.from)?;
+    let (host, cwd) = place(paths, &args.from).map_err(swapped)?;
     let mut progress = Progress::new(args.quiet || json, label(files));
     let landing = Rc::new(RefCell::new(landing));
     let failed = Rc::new(Cell::new(false));
     let (lands, fails, from) = (landing.clone(), failed.clone(), host.clone());
     let mut stream = sessd_files::wire::Reader::default();
     let sink = move |bytes: &[u8]| {
+        // What fails here is not said of the host.
+        let mut here = true;
         let result = match &mut *lands.borrow_mut() {
             Some(landing) => {
                 let result = landing.push(bytes);
+                here = !landing.is_senders_failure();
                 let (bytes, total) = landing.progress();
                 progress.show(bytes, total);
                 if result.is_err() || (total > 0 && bytes >= total) {
@@ -348,11 +379,11 @@ pub(super) fn get(paths: &Paths, args: &GetArgs, json: bool) -> Result<u8> {
                 }
                 result.map(|()| Printed::Yes)
             }
-            None => print(&mut stream, bytes),
+            None => print(&mut stream, bytes, &mut here),
         };
         result.map_err(|why| {
             fails.set(true);
-            refused(&from, &why)
+            if here { Error::failed(why, MEND) } else { refused(&from, &why) }
         })
     };
     let words = std::iter::once("get".to_owned()).chain(files.iter().cloned()).collect();
@@ -365,7 +396,7 @@ pub(super) fn get(paths: &Paths, args: &GetArgs, json: bool) -> Result<u8> {
         quiet: false,
         done: Box::new(|_| {}),
     };
-    let code = carry(paths, plan)?;
+    let code = carry(paths, plan).map_err(|error| if failed.get() { error } else { swapped(error) })?;
     if code != 0 && !failed.get() && code >= 128 {
         return Ok(code);
     }
@@ -382,7 +413,11 @@ pub(super) fn get(paths: &Paths, args: &GetArgs, json: bool) -> Result<u8> {
 }
 
 /// The bytes of files, one after the other.
-fn print(stream: &mut sessd_files::wire::Reader, bytes: &[u8]) -> std::result::Result<Printed, String> {
+fn print(
+    stream: &mut sessd_files::wire::Reader,
+    bytes: &[u8],
+    here: &mut bool,
+) -> std::result::Result<Printed, String> {
     use sessd_files::wire::Part;
     stream.push(bytes);
     loop {
@@ -393,7 +428,10 @@ fn print(stream: &mut sessd_files::wire::Reader, bytes: &[u8]) -> std::result::R
                 Ok(Printed::NobodyReads) => return Ok(Printed::NobodyReads),
                 Err(error) => return Err(error.message),
             },
-            Ok(Some(Part::Failed(why))) => return Err(String::from_utf8_lossy(why).into_owned()),
+            Ok(Some(Part::Failed(why))) => {
+                *here = false;
+                return Err(String::from_utf8_lossy(why).into_owned());
+            }
             Ok(Some(_)) => {}
             Err(_) => return Err("what comes is no stream of files".to_owned()),
         }

@@ -92,6 +92,7 @@ pub(super) fn create_message(args: &CreateArgs) -> Result<m::Create> {
         job_id: Uuid::now_v7().to_string(),
         plain: false,
         run_for_ms: None,
+        owned: false,
         size_policy: args.size_policy.clone(),
         forwards: {
             let agent = m::ForwardSpec { kind: "agent".to_owned(), spec: String::new() };
@@ -164,7 +165,7 @@ fn same_host(one: &str, other: &str) -> bool {
 pub(super) fn attach(paths: &Paths, args: AttachArgs, json: bool) -> Result<u8> {
     let session = match args.session.clone() {
         Some(session) => session,
-        None => match (the_only_one(paths), json) {
+        None => match (the_only_one(paths, args.host.as_deref()), json) {
             (Ok(session), _) => session,
             // A person chooses.
             (Err(error), false) if is_a_choice(&error) && pick::needed().is_ok() => {
@@ -203,7 +204,8 @@ pub(super) fn attach(paths: &Paths, args: AttachArgs, json: bool) -> Result<u8> 
     if shown.session.end.is_some() {
         // A person may think about it.
         client = None;
-        let restart = done::show(paths, &shown)?;
+        // Whoever wants a document wants no screen before it, and is asked nothing.
+        let restart = !json && done::show(paths, &shown)?;
         if !restart {
             if json {
                 out::json(&outcome_document("ended", &id, &shown.session, json!(shown.session.end)))?;
@@ -228,8 +230,9 @@ fn is_a_choice(error: &Error) -> bool {
     matches!(error.kind, Kind::NoSuchSession | Kind::Usage)
 }
 
-fn the_only_one(paths: &Paths) -> Result<String> {
-    let list = m::List { all: true, state: State::Running.word().into(), ..m::List::default() };
+fn the_only_one(paths: &Paths, host: Option<&str>) -> Result<String> {
+    let host = host.unwrap_or_default().to_owned();
+    let list = m::List { all: true, host, state: State::Running.word().into(), ..m::List::default() };
     let running: Vec<SessionDoc> = read(&ask(paths, Act::List(list))?)?;
     match running.as_slice() {
         [] => Err(Error::new(

@@ -74,7 +74,7 @@ fn outcome(before: Vec<SessionDoc>, after: &[SessionDoc]) -> (Vec<SessionDoc>, V
     before.into_iter().partition(|doc| !there.contains_key(doc.id.as_str()))
 }
 
-fn lines(gone: &[SessionDoc], pending: &[SessionDoc]) -> String {
+fn lines(gone: &[SessionDoc], pending: &[SessionDoc], force: bool) -> String {
     let mut text = String::new();
     if gone.len() > TOLD {
         text += &format!("deleted {} sessions\n", gone.len());
@@ -86,9 +86,20 @@ fn lines(gone: &[SessionDoc], pending: &[SessionDoc]) -> String {
         text += &match doc.link.known() {
             Some(_) if let Some(silent) = doc.holder_silent_seconds => {
                 let label = label(doc);
+                let more = if force {
+                    String::new()
+                } else {
+                    format!(", `sessd delete --force {label}` kills both")
+                };
                 format!(
-                    "{label}: its holder on {host} does not answer, for {silent} s now; it is ended when that does, \
-                     `sessd delete --force {label}` kills both\n"
+                    "{label}: its holder on {host} does not answer, for {silent} s now; it is ended when that does{more}\n"
+                )
+            }
+            // What was done already is no advice.
+            Some(link) if link.carries() && force => {
+                format!(
+                    "{}: still ending; it is gone when `sessd list --all` does not show it any more\n",
+                    label(doc)
                 )
             }
             Some(link) if link.carries() => {
@@ -144,7 +155,7 @@ pub(super) fn delete(paths: &Paths, args: &DeleteArgs, json: bool) -> Result<u8>
         };
         out::json(&json!({"deleted": short(&gone), "pending": short(&pending)}).to_string())?;
     } else if some {
-        out::lines(&lines(&gone, &pending))?;
+        out::lines(&lines(&gone, &pending, args.force))?;
     } else {
         out::line("no session to delete")?;
     }
@@ -197,11 +208,19 @@ mod tests {
         ];
         let (gone, pending) = outcome(all.clone(), &all[2..]);
         assert_eq!(
-            lines(&gone, &pending),
+            lines(&gone, &pending, false),
             "deleted dev\ndeleted 12abef\nfar: box is out of reach; it is ended when box is back\n"
         );
         let many: Vec<_> = (0..30).map(|n| doc(&n.to_string(), None, "local", "local")).collect();
-        assert_eq!(lines(&many, &[]), "deleted 30 sessions\n");
+        assert_eq!(lines(&many, &[], false), "deleted 30 sessions\n");
+        // Nobody is told to do what they just did.
+        let silent =
+            SessionDoc { holder_silent_seconds: Some(9), ..doc("4", Some("mute"), "local", "local") };
+        for slow in [doc("5", Some("slow"), "local", "local"), silent] {
+            assert!(lines(&[], std::slice::from_ref(&slow), false).contains("delete --force"));
+            let said = lines(&[], &[slow], true);
+            assert!(!said.contains("--force") && said.lines().count() == 1, "{said}");
+        }
         assert_eq!(question(&all), "delete all 3 sessions, 3 of them not ended? [y/N] ");
     }
 }

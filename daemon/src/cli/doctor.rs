@@ -45,17 +45,38 @@ pub(super) fn doctor(paths: &Paths, args: DoctorArgs, json: bool) -> Result<u8> 
     checked(&doc, text.as_ref())
 }
 
-/// Prints the steps; the code is that of the error that ended them. `json`: the document, where that is wanted.
+/// Prints the steps. `json`: the document, where that is wanted.
 ///
 /// # Errors
-/// When they could not be printed.
+/// The first step that failed, and when they could not be printed.
 pub(super) fn checked(doc: &CheckDoc, json: Option<&String>) -> Result<u8> {
-    match json {
-        Some(json) => out::json(json)?,
-        None => out::lines(&lines(doc))?,
-    };
+    let failure = failure(doc);
+    match (json, failure) {
+        (Some(json), None) => out::json(json).map(|_| 0),
+        // One document, with the error as any other command has it.
+        (Some(json), Some(error)) => {
+            let mut all: serde_json::Map<String, serde_json::Value> = read(json)?;
+            all.extend(read::<serde_json::Map<_, _>>(&error.json())?);
+            out::json(&serde_json::Value::from(all).to_string())?;
+            Ok(error.kind.exit_code())
+        }
+        (None, failure) => {
+            out::lines(&lines(doc))?;
+            failure.map_or(Ok(0), Err)
+        }
+    }
+}
+
+/// What ended the steps, as an error like any other.
+fn failure(doc: &CheckDoc) -> Option<Error> {
+    if doc.ok {
+        return None;
+    }
     let kind = doc.kind.as_deref().map_or(Kind::Failed, Kind::from_word);
-    Ok(if doc.ok { 0 } else { kind.exit_code() })
+    let failed = doc.steps.iter().find(|step| step.ok == Some(false));
+    let (what, hint) = failed.map_or(("a step failed", None), |step| (&*step.detail, step.hint.as_deref()));
+    let hint = hint.filter(|hint| !hint.is_empty()).unwrap_or("do what is said beside what failed");
+    Some(Error::new(kind, what, hint))
 }
 
 fn lines(doc: &CheckDoc) -> String {
@@ -76,7 +97,8 @@ fn lines(doc: &CheckDoc) -> String {
 }
 
 fn step(step: &str, ok: Option<bool>, detail: impl Into<String>, hint: Option<String>) -> StepDoc {
-    StepDoc { step: step.to_owned(), ok, detail: detail.into(), hint }
+    let detail = sessd_proto::docs::text::without_numbers(&detail.into()).into_owned();
+    StepDoc { step: step.to_owned(), ok, detail, hint }
 }
 
 /// What can be said of this machine before anybody is asked.
@@ -224,6 +246,9 @@ mod tests {
             ],
             kind: Some("unreachable".into()),
         };
+        let error = failure(&doc).expect("it failed");
+        assert_eq!(error.line(), "sessd: box refuses the connection: start sshd there");
+        assert_eq!(error.kind.exit_code(), 5);
         assert_eq!(
             lines(&doc),
             "\u{2713} config  me@box port 22\n! clock   its clock is 90 s behind this one's\n\

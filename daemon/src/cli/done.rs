@@ -2,12 +2,14 @@
 
 use crate::cli::print;
 use crate::cli::when::Wall;
+use crate::view::signals::{self, Signals};
+use rustix::event::{PollFd, PollFlags};
 use rustix::termios::{OptionalActions, SpecialCodeIndex, Termios};
 use sessd_base::out;
 use sessd_base::paths::Paths;
 use sessd_client::core::{Output, Told, Wants};
 use sessd_client::looker::Looker;
-use sessd_proto::docs::{InfoDoc, Result};
+use sessd_proto::docs::{Error, InfoDoc, Result};
 use sessd_proto::limits::SCROLLBACK_LINES;
 use sessd_terminal::{Size, Terminal};
 use std::io::{IsTerminal, Read};
@@ -15,7 +17,7 @@ use std::io::{IsTerminal, Read};
 /// Shows the end of a session. True: its user wants it to run again.
 ///
 /// # Errors
-/// When the manager cannot be asked.
+/// When the manager cannot be asked, or nothing tells us of signals.
 pub fn show(paths: &Paths, doc: &InfoDoc) -> Result<bool> {
     let session = &doc.session;
     let stdin = std::io::stdin();
@@ -38,11 +40,14 @@ pub fn show(paths: &Paths, doc: &InfoDoc) -> Result<bool> {
         return Ok(false);
     }
     // Before the question: whoever answers at once is not to be quicker than we are.
+    let mut signals = Signals::listen()
+        .map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), "try again"))?;
     let before = without_quit(&stdin);
     out::question("restart? [y/N] ");
     let mut line = [0; 256];
+    let told_to_go = until_typed(&stdin, &mut signals);
     // One line, however it ends. What cannot be read is no yes.
-    let read = stdin.lock().read(&mut line).unwrap_or_default();
+    let read = if told_to_go.is_none() { stdin.lock().read(&mut line).unwrap_or_default() } else { 0 };
     if !line[..read].ends_with(b"\n") {
         // The shell's prompt begins on a line of its own.
         out::new_line();
@@ -50,7 +55,32 @@ pub fn show(paths: &Paths, doc: &InfoDoc) -> Result<bool> {
     if let Some(before) = before {
         let _ = rustix::termios::tcsetattr(&stdin, OptionalActions::Now, &before);
     }
+    if let Some(signal) = told_to_go {
+        signals::end_by(signal);
+    }
     Ok(matches!(line[..read].trim_ascii(), b"y" | b"Y" | b"yes"))
+}
+
+/// Waits until something can be read; or the signal that tells us to go.
+fn until_typed(stdin: &std::io::Stdin, signals: &mut Signals) -> Option<i32> {
+    loop {
+        let typed = {
+            let mut fds =
+                [PollFd::new(stdin, PollFlags::IN), PollFd::from_borrowed_fd(signals.bell(), PollFlags::IN)];
+            match rustix::event::poll(&mut fds, None) {
+                Ok(_) => !fds[0].revents().is_empty(),
+                Err(rustix::io::Errno::INTR) => false,
+                Err(_) => true,
+            }
+        };
+        let came = signals.take();
+        if came.told_to_go.is_some() || typed {
+            return came.told_to_go;
+        }
+        if came.stops && signals::somebody_lets_us_go_on() {
+            signals::stop();
+        }
+    }
 }
 
 /// The detach key, which is what ends a program elsewhere, ends the question instead. What is to be put back afterwards.

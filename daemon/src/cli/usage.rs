@@ -101,6 +101,12 @@ fn instead(path: &[String], odd: &str, rest: &[String]) -> Option<String> {
                 format!("{command}: a command comes behind `--`")
             }
         }
+        ["run"] if !is_flag => {
+            let at = rest.iter().position(|word| word == odd)?;
+            let (flags, tail) = rest.split_at(at);
+            let flags: String = flags.iter().map(|word| format!(" {}", words::quoted(word))).collect();
+            format!("`sessd run{flags} -- {}` runs it: a command comes behind `--`", words::command(tail))
+        }
         ["attach", ..] if matches!(odd, "-t" | "-n" | "-s" | "--name" | "--target" | "--session") => {
             match value(odd) {
                 Some(name) => format!("`sessd attach {name}`: the name stands alone"),
@@ -269,6 +275,7 @@ mod tests {
             ("attach -n dev", "`sessd attach dev`"),
             ("list box", "`sessd list --host box`"),
             ("info a b", "takes one session"),
+            ("run -H box ls -la", "`sessd run -H box -- ls -la` runs it: a command comes behind `--`"),
         ] {
             let got = said(line);
             assert!(got.contains(want) && !got.contains('\n'), "{line}: {got}");
@@ -297,10 +304,14 @@ mod tests {
             "delete --all --force",
             "attach dev -r -c -H box",
             "attach dev --json",
+            "attach dev -H box",
             "--json list",
             "restart dev --json",
             "detach dev --json",
             "daemon stop --json",
+            "--json list --json",
+            "ls -a -a",
+            "create -n a -n b",
         ] {
             assert_eq!(said(line), "taken", "{line}");
         }

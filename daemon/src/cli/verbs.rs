@@ -12,6 +12,7 @@ use sessd_base::process;
 use sessd_client::connect::Client;
 use sessd_proto::Uuid;
 use sessd_proto::docs::host::LOCAL;
+use sessd_proto::docs::names::check_tags;
 use sessd_proto::docs::{Error, InfoDoc, Kind, LinkState, Result, SessionDoc, SizePolicy, Vocabulary};
 use sessd_proto::messages::{self as m, Act};
 use std::collections::HashMap;
@@ -230,7 +231,24 @@ fn info(paths: &Paths, args: InfoArgs, json: bool) -> Result<u8> {
     Ok(0)
 }
 
+/// The tags that are set, and the keys of those that are removed.
+fn tag_changes(changes: &[String]) -> Result<(HashMap<String, String>, Vec<String>)> {
+    let (remove, set): (Vec<&String>, Vec<&String>) =
+        changes.iter().partition(|change| change.ends_with('-') && !change.contains('='));
+    let remove: Vec<String> =
+        remove.into_iter().filter_map(|key| key.strip_suffix('-')).map(str::to_owned).collect();
+    let set: Vec<String> = set.into_iter().cloned().collect();
+    let set = pairs(&set, "a tag such as KEY, KEY=VALUE or KEY-", false)?;
+    // What no tag is called is a slip, and not a tag that is not there.
+    check_tags(&remove.iter().map(|key| (key.clone(), String::new())).collect())?;
+    match remove.iter().find(|key| set.contains_key(*key)) {
+        Some(both) => Err(Error::usage(format!("`{both}` is both set and removed"))),
+        None => Ok((set, remove)),
+    }
+}
+
 fn tag(paths: &Paths, args: TagArgs, json: bool) -> Result<u8> {
+    let changes = tag_changes(&args.changes)?;
     // By its id from here on: asked again when the manager died, it may have its new name already.
     let (text, InfoDoc { session, .. }) = known(paths, &args.session)?;
     if args.name.is_none() && args.changes.is_empty() {
@@ -245,10 +263,7 @@ fn tag(paths: &Paths, args: TagArgs, json: bool) -> Result<u8> {
         }
         return Ok(0);
     }
-    let (remove, set): (Vec<String>, Vec<String>) =
-        args.changes.into_iter().partition(|c| c.ends_with('-') && !c.contains('='));
-    let remove = remove.into_iter().map(|key| key.trim_end_matches('-').to_owned()).collect();
-    let set = pairs(&set, "a tag such as KEY, KEY=VALUE or KEY-", false)?;
+    let (set, remove) = changes;
     let answer = ask(paths, Act::Tag(m::Tag { session: session.id, name: args.name, set, remove }))?;
     if json {
         out::json(&answer)?;
@@ -315,4 +330,27 @@ fn restart(paths: &Paths, args: RestartArgs, json: bool) -> Result<u8> {
         more.notes.iter().for_each(|note| out::note(note));
     }
     Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_of_tags_that_cannot_be_meant_is_refused() {
+        let read = |line: &str| {
+            let changes: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
+            tag_changes(&changes).map_err(|error| error.kind)
+        };
+        let (set, remove) = read("gpu team=ml old- a=b- c=-").expect("meant");
+        let mut set: Vec<_> = set.into_iter().collect();
+        set.sort();
+        let is = [("a", "b-"), ("c", "-"), ("gpu", ""), ("team", "ml")];
+        assert_eq!(set, is.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        assert_eq!(remove, ["old"]);
+        // Which of the two comes last is no answer: kubectl refuses it, too.
+        for wrong in ["a a-", "a- a=b", "-", "a--", "=b", "a- -"] {
+            assert_eq!(read(wrong), Err(Kind::Usage), "{wrong}");
+        }
+    }
 }

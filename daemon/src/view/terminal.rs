@@ -156,6 +156,17 @@ fn give_back() {
     let _ = tcsetattr(rustix::stdio::stdin(), OptionalActions::Flush, &before);
 }
 
+/// The terminal is as it was while `meanwhile` runs, and then ours again; [`Raw`] goes on to guard it.
+///
+/// # Errors
+/// As [`Raw::take`].
+pub fn lend(plain: bool, wide: bool, meanwhile: impl FnOnce()) -> Result<()> {
+    give_back();
+    meanwhile();
+    let _there_is_a_guard_already = std::mem::ManuallyDrop::new(Raw::take(plain, wide)?);
+    Ok(())
+}
+
 impl Raw {
     /// Takes the terminal. What it shows is scrolled out of sight, not wiped out. `plain`: it can only be written to;
     /// `wide`: it shows more than ASCII.

@@ -212,6 +212,9 @@ pub struct Create {
     /// What is forwarded for it from the first moment.
     #[prost(message, repeated, tag = "50")]
     pub forwards: Vec<ForwardSpec>,
+    /// It is there for one view alone, which attaches with `owns`: where that does not come, or not again, it is ended.
+    #[prost(bool, tag = "60")]
+    pub owned: bool,
 }
 
 /// Who sizes a session.

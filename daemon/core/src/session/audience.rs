@@ -2,7 +2,7 @@
 
 use super::stream::Bypass;
 use super::writes::{Then, Writing};
-use super::{Answer, Asker, Effect, Packet, Session, Write, failed};
+use super::{Answer, Asker, Effect, Packet, Session, Wish, Write, failed};
 use crate::pace::Tell;
 use crate::record::{Record, Untold};
 use crate::views::View;
@@ -62,6 +62,14 @@ impl Session {
         self.views_changed(false);
         self.ask_holder();
         self.pump();
+    }
+
+    /// It runs: where it is there for one view alone, that is to come.
+    pub(super) fn waits_for_its_owner(&mut self) {
+        let wanted = matches!(self.wish, Wish::Keep);
+        if self.record.owned && wanted && self.alone_until_ms.is_none() && !self.views.has_owner() {
+            self.alone_until_ms = Some(self.now.steady_ms + ALONE_MS);
+        }
     }
 
     pub(super) fn view_gone(&mut self, view: Uuid, on_purpose: bool) {

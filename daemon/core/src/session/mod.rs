@@ -145,6 +145,9 @@ impl Session {
             Some(job_id) => Wish::Restart(Restart { job_id, caller: Caller::default(), waiting: Vec::new() }),
             None => Wish::Keep,
         };
+        // Whose it is comes again by itself, if it is there.
+        let has_run = !matches!(record.state, State::Init | State::Done);
+        let alone_until_ms = (record.owned && has_run).then_some(now.steady_ms + audience::ALONE_MS);
         Self {
             manager,
             phase: Phase::of(&record, told),
@@ -174,7 +177,7 @@ impl Session {
             needs: Needs::default(),
             size_told: Paced::new(SIZE_GAP_MS),
             size_due_ms: None,
-            alone_until_ms: None,
+            alone_until_ms,
             sizes_passed_over: false,
             writing: None,
             writes: 0,

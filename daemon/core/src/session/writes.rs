@@ -105,6 +105,7 @@ impl Session {
             Then::Kept { runs } => {
                 if runs {
                     self.failpoint("running-after-save");
+                    self.waits_for_its_owner();
                 }
                 self.who_waits_hears_that_it_runs();
             }

@@ -2,10 +2,12 @@
 //!
 //! A database that is damaged is kept aside under another name and never written again.
 
+mod batch;
 mod forwards;
 mod rows;
 mod trouble;
 
+use batch::{Change, Queue};
 pub use forwards::ForwardRow;
 use rows::{COLUMNS, record, screen, upsert};
 use sessd_base::files;
@@ -34,6 +36,7 @@ pub struct Store {
     /// The records that are done, the one that ended last first, once they were asked for: there may be many thousands, a
     /// list wants all of them, and only this store changes them.
     done: Rc<RefCell<Option<Vec<Record>>>>,
+    queue: Rc<Queue>,
 }
 
 /// What opening came to.
@@ -93,7 +96,7 @@ impl Store {
         // One that can only be read is of no use, and is best said before anything is begun.
         sqlx::query("BEGIN IMMEDIATE").execute(&pool).await?;
         sqlx::query("ROLLBACK").execute(&pool).await?;
-        Ok(Self { pool, done: Rc::default() })
+        Ok(Self { pool, done: Rc::default(), queue: Rc::default() })
     }
 
     /// A fact about this manager, made by `make` when asked for the first time.
@@ -116,7 +119,8 @@ impl Store {
     /// # Errors
     /// [`Kind::NameTaken`] when another live session has the name.
     pub async fn save(&self, record: &Record) -> Result<()> {
-        self.save_and(record, async |_| Ok(())).await
+        let change = Change::Keep(Box::new(record.clone()));
+        self.change(change).await.map_err(|error| or_taken(record, error))
     }
 
     /// Keeps a record together with what `and` writes, or neither.
@@ -125,20 +129,12 @@ impl Store {
         record: &Record,
         and: impl AsyncFnOnce(&mut SqliteConnection) -> Result<(), sqlx::Error>,
     ) -> Result<()> {
-        let taken = |error: Trouble| match &error {
-            Trouble::Sql(sqlx::Error::Database(e)) if e.is_unique_violation() => Error::new(
-                Kind::NameTaken,
-                format!("the name `{}` is taken", record.label()),
-                "choose another, or see who has it with `sessd list`",
-            ),
-            _ => error.into(),
-        };
         self.write(async |db| {
             upsert(db, record).await?;
             and(db).await
         })
         .await
-        .map_err(taken)?;
+        .map_err(|error| or_taken(record, error))?;
         self.remember(record);
         Ok(())
     }
@@ -183,26 +179,8 @@ impl Store {
     /// # Errors
     /// As [`Self::save`].
     pub async fn save_done(&self, record: &Record, screen: Option<&Screen>) -> Result<()> {
-        let write = async |db: &mut SqliteConnection| {
-            upsert(db, record).await?;
-            sqlx::query("DELETE FROM screens WHERE session_id = $1")
-                .bind(record.id.to_string())
-                .execute(&mut *db)
-                .await?;
-            if let Some(screen) = screen {
-                sqlx::query("INSERT INTO screens (session_id, cols, rows, snapshot) VALUES ($1, $2, $3, $4)")
-                    .bind(record.id.to_string())
-                    .bind(i64::from(screen.size.0))
-                    .bind(i64::from(screen.size.1))
-                    .bind(screen.snapshot.as_slice())
-                    .execute(&mut *db)
-                    .await?;
-            }
-            Ok(())
-        };
-        self.write(write).await?;
-        self.remember(record);
-        Ok(())
+        let change = Change::Done(Box::new(record.clone()), screen.cloned());
+        Ok(self.change(change).await?)
     }
 
     /// Keeps many records in one go: for what fills a database to measure it.
@@ -235,7 +213,7 @@ impl Store {
 
     /// Forgets a record.
     pub async fn forget(&self, id: Uuid) -> Result<()> {
-        self.forget_all(&HashSet::from([id])).await
+        Ok(self.change(Change::Forget(id)).await?)
     }
 
     /// Forgets many records at once, or none.
@@ -251,11 +229,16 @@ impl Store {
             Ok(())
         };
         self.write(delete).await?;
+        self.is_forgotten(ids).await;
+        Ok(())
+    }
+
+    /// These are in the database no more, and in nothing that is kept beside it.
+    async fn is_forgotten(&self, ids: &HashSet<Uuid>) {
         if let Some(done) = self.done.borrow_mut().as_mut() {
             done.retain(|known| !ids.contains(&known.id));
         }
         self.empty_journal().await;
-        Ok(())
     }
 
     /// What was forgotten is in the journal until that is begun anew: a session's environment may hold secrets.
@@ -448,3 +431,15 @@ impl Store {
 
 #[cfg(test)]
 mod tests;
+
+/// What could not be kept, where it was its name.
+fn or_taken(record: &Record, error: Trouble) -> Error {
+    match &error {
+        Trouble::Sql(sqlx::Error::Database(e)) if e.is_unique_violation() => Error::new(
+            Kind::NameTaken,
+            format!("the name `{}` is taken", record.label()),
+            "choose another, or see who has it with `sessd list`",
+        ),
+        _ => error.into(),
+    }
+}

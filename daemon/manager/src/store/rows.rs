@@ -13,16 +13,16 @@ use std::collections::BTreeMap;
 /// The columns that [`record`] reads.
 pub(super) const COLUMNS: &str = "id, name, host, command, cwd, env, cols, rows, idle_timeout_ms, reap_unattended, created_at_ms, job_id, \
      state, delete_requested, last_active_ms, place, end_reason, end_code, end_signal, end_at_ms, end_detail, name_untold, \
-     tags_untold, plain, run_for_ms, restart_job_id, size_policy";
+     tags_untold, plain, run_for_ms, restart_job_id, size_policy, owned";
 
 pub(super) async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result<(), sqlx::Error> {
     let end = record.end.as_ref();
     sqlx::query(
         "INSERT INTO sessions (id, name, host, command, cwd, env, cols, rows, idle_timeout_ms, reap_unattended, created_at_ms, \
          job_id, state, delete_requested, last_active_ms, place, end_reason, end_code, end_signal, end_at_ms, end_detail, \
-         name_untold, tags_untold, plain, run_for_ms, restart_job_id, size_policy) \
+         name_untold, tags_untold, plain, run_for_ms, restart_job_id, size_policy, owned) \
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, \
-         $24, $25, $26, $27) \
+         $24, $25, $26, $27, $28) \
          ON CONFLICT (id) DO UPDATE SET name = excluded.name, host = excluded.host, command = excluded.command, \
          cwd = excluded.cwd, env = excluded.env, cols = excluded.cols, rows = excluded.rows, \
          idle_timeout_ms = excluded.idle_timeout_ms, reap_unattended = excluded.reap_unattended, \
@@ -31,7 +31,7 @@ pub(super) async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result
          end_reason = excluded.end_reason, end_code = excluded.end_code, end_signal = excluded.end_signal, \
          end_at_ms = excluded.end_at_ms, end_detail = excluded.end_detail, name_untold = excluded.name_untold, \
          tags_untold = excluded.tags_untold, plain = excluded.plain, run_for_ms = excluded.run_for_ms, \
-         restart_job_id = excluded.restart_job_id, size_policy = excluded.size_policy",
+         restart_job_id = excluded.restart_job_id, size_policy = excluded.size_policy, owned = excluded.owned",
     )
     .bind(record.id.to_string())
     .bind(record.name.as_deref())
@@ -60,6 +60,7 @@ pub(super) async fn upsert(db: &mut SqliteConnection, record: &Record) -> Result
     .bind(record.run_for_ms)
     .bind(record.restart.map(|id| id.to_string()))
     .bind(record.size_policy.word())
+    .bind(i64::from(record.owned))
     .execute(&mut *db)
     .await?;
     sqlx::query("DELETE FROM tags WHERE session_id = $1")
@@ -127,6 +128,7 @@ pub(super) fn record(row: &SqliteRow) -> Result<Record, Trouble> {
             tags: row.try_get::<i64, _>("tags_untold")? != 0,
         },
         plain: row.try_get::<i64, _>("plain")? != 0,
+        owned: row.try_get::<i64, _>("owned")? != 0,
         run_for_ms: row.try_get("run_for_ms")?,
         size_policy: SizePolicy::from_word(row.try_get("size_policy")?)
             .ok_or_else(|| wrong("size_policy"))?,

@@ -55,6 +55,7 @@ fn some_record(name: Option<&str>) -> Record {
         end: None,
         untold: Untold { name: true, tags: false },
         plain: true,
+        owned: true,
         run_for_ms: Some(7),
         restart: Some(Uuid::now_v7()),
         size_policy: SizePolicy::Smallest,
@@ -214,6 +215,37 @@ async fn a_name_belongs_to_one_live_session() {
     first.delete_requested = true;
     store.save(&first).await.unwrap();
     store.save(&second).await.unwrap();
+}
+
+/// Many are ended at once, and one of them cannot be kept as it is.
+#[tokio::test]
+async fn changes_that_wait_for_the_disk_together_are_each_told_of_their_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("sessd.db");
+    let store = Store::open(&path, 1).await.unwrap().store;
+    let (gone, mut ended, stays) = (some_record(None), some_record(None), some_record(None));
+    store.save_all(&[gone.clone(), ended.clone()]).await.unwrap();
+    let end = End { reason: EndReason::Exited, code: Some(7), signal: None, at_ms: 9, detail: "x".into() };
+    ended.finish(end, 20);
+    let screen = Screen { snapshot: b"last words".to_vec(), size: (80, 24) };
+    let (first, second) = (some_record(Some("dev")), some_record(Some("dev")));
+    let (a, b, c, d, e) = tokio::join!(
+        store.save(&first),
+        store.save(&second),
+        store.forget(gone.id),
+        store.save_done(&ended, Some(&screen)),
+        store.save(&stays),
+    );
+    assert_eq!(b.unwrap_err().kind, Kind::NameTaken, "the other has it, and all else is so");
+    (a.unwrap(), c.unwrap(), d.unwrap(), e.unwrap());
+    assert_eq!(store.done().await.unwrap(), vec![ended.clone()]);
+    store.close().await;
+    let store = Store::open(&path, 1).await.unwrap().store;
+    let mut live = store.live().await.unwrap();
+    live.sort_by_key(|record| record.id);
+    assert_eq!(live, vec![stays, first]);
+    assert_eq!(store.done().await.unwrap(), vec![ended.clone()]);
+    assert_eq!(store.screen(ended.id).await.unwrap(), Some(screen));
 }
 
 #[tokio::test]

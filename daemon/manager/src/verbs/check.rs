@@ -140,6 +140,8 @@ impl Manager {
             command: vec!["true".to_owned()],
             session_id: id.clone(),
             run_for_ms: Some(JOB.as_millis() as u64),
+            // Should this manager not live to forget it.
+            owned: true,
             ..m::Create::default()
         };
         let made = self.create(create, asking, std::future::pending()).await?;

@@ -90,6 +90,7 @@ impl Manager {
             plain: create.plain,
             run_for_ms: create.run_for_ms.map(|ms| i64::try_from(ms).unwrap_or(i64::MAX)),
             size_policy: super::size::policy(&create.size_policy)?,
+            owned: create.owned,
             ..Record::new(id, chosen(&create.job_id)?, host, clock::wall_ms())
         };
         failpoint("create-before-save");

@@ -46,6 +46,8 @@ pub fn run(paths: &Paths, args: &RunArgs, json: bool) -> Result<u8> {
     let wanted = CreateArgs::for_run(args);
     let message = m::Create {
         plain: true,
+        // Without a name it ends with this command, however that ends.
+        owned: args.name.is_none(),
         run_for_ms: timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX)),
         ..create::create_message(&wanted)?
     };
@@ -66,8 +68,9 @@ pub fn run(paths: &Paths, args: &RunArgs, json: bool) -> Result<u8> {
     };
     let InfoDoc { session, more } = read(&asked)?;
     more.notes.iter().for_each(|note| out::note(note));
+    let wants = if args.name.is_none() { Wants::owner() } else { Wants::whole() };
     let mut running = Running {
-        looker: Looker::at(paths, &session.id, Wants::whole(), Some((0, &session.job_id)))?,
+        looker: Looker::at(paths, &session.id, wants, Some((0, &session.job_id)))?,
         paths: paths.clone(),
         named: args.name.clone(),
         input: Input::new(
@@ -114,7 +117,7 @@ pub(crate) fn carry(paths: &Paths, plan: Plan) -> Result<u8> {
     command.extend(plan.words);
     let args =
         CreateArgs { command, ..CreateArgs::of_ours(&plan.host, (!plan.cwd.is_empty()).then_some(plan.cwd)) };
-    let message = m::Create { plain: true, ..create::create_message(&args)? };
+    let message = m::Create { plain: true, owned: true, ..create::create_message(&args)? };
     let signal = signals()?;
     let InfoDoc { session, .. } = read(&ask::ask(paths, &Act::Create(message))?)?;
     let mut running = Running {

@@ -118,7 +118,11 @@ impl Waiting {
             Some(Outcome::Met) => Ok(Some(0)),
             Some(Outcome::Gone) => Err(self.deleted()),
             // The job was ended for that.
-            Some(Outcome::Ended(end)) if end.reason.known() == Some(Reason::Deleted) => Err(self.deleted()),
+            Some(Outcome::Ended(end))
+                if end.reason.known() == Some(Reason::Deleted) && restarted(&end).is_none() =>
+            {
+                Err(self.deleted())
+            }
             Some(Outcome::Ended(end)) => Ok(Some(self.ended(&end))),
         }
     }
@@ -138,19 +142,27 @@ impl Waiting {
     /// The end was waited for. What is no plain exit is said: its code may be any job's.
     fn has_ended(&self, end: &EndDoc) -> u8 {
         if !self.quiet && end.reason.known() != Some(Reason::Exited) {
-            let why = end.detail.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
-            let next = match end.reason.known() {
-                Some(Reason::Deleted) => "`sessd list` shows what there is".to_owned(),
-                _ => format!("`sessd restart {}` runs it again", self.looker.label()),
-            };
-            out::note(&self.before(&format!("ended ({}{why}): {next}", end.phrase())));
+            out::note(&format!("{}: {}", self.before(&how(end)), self.next(end)));
         }
         end.exit_code()
     }
 
+    /// What to do next about a job that ended.
+    fn next(&self, end: &EndDoc) -> String {
+        let label = self.looker.label();
+        match end.reason.known() {
+            Some(Reason::Deleted) if restarted(end).is_some() => {
+                format!("`sessd wait {label}` waits for the one that runs now")
+            }
+            Some(Reason::Deleted) => "`sessd list` shows what there is".to_owned(),
+            Some(Reason::Exited) => format!("`sessd capture {label}` shows what it left on its screen"),
+            _ => format!("`sessd restart {label}` runs it again"),
+        }
+    }
+
     /// The job ended before: its own code, and never success.
     fn ended(&self, end: &EndDoc) -> u8 {
-        out::note(&self.before(&format!("ended ({})", end.phrase())));
+        out::note(&format!("{}: {}", self.before(&how(end)), self.next(end)));
         match end.exit_code() {
             0 => NOT_SO,
             code => code,
@@ -194,5 +206,44 @@ impl Waiting {
             until => format!("{label}: {timeout} were over before {}{why}", until.words()),
         };
         Error::new(Kind::TimedOut, what, format!("`sessd capture {label}` shows where it stands"))
+    }
+}
+
+/// By whom the session was restarted, where its job ended for that: the session goes on.
+fn restarted(end: &EndDoc) -> Option<&str> {
+    end.detail
+        .as_deref()
+        .filter(|why| end.reason.known() == Some(Reason::Deleted) && why.starts_with("restarted"))
+}
+
+/// How a job ended, said behind its session's name.
+fn how(end: &EndDoc) -> String {
+    match (restarted(end), &end.detail) {
+        (Some(by), _) => format!("was {by}"),
+        (None, Some(why)) => format!("ended ({}; {why})", end.phrase()),
+        (None, None) => format!("ended ({})", end.phrase()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_restart_is_no_deletion() {
+        let end = |reason: Reason, detail: Option<&str>| EndDoc {
+            reason: reason.into(),
+            code: None,
+            signal: Some(1),
+            at: String::new(),
+            detail: detail.map(str::to_owned),
+        };
+        assert_eq!(how(&end(Reason::Deleted, Some("restarted by me@here"))), "was restarted by me@here");
+        assert_eq!(
+            how(&end(Reason::Deleted, Some("deleted by me@here"))),
+            "ended (deleted; deleted by me@here)"
+        );
+        assert_eq!(how(&end(Reason::Signaled, None)), "ended (killed by signal 1, SIGHUP)");
+        assert!(restarted(&end(Reason::Signaled, Some("restarted its server"))).is_none());
     }
 }

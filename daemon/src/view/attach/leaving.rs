@@ -2,7 +2,7 @@
 //! the user's shell: late answers of the terminal, the rest of a paste.
 
 use super::{ANSWER_MS, Outcome, View};
-use crate::view::terminal;
+use crate::view::{signals, terminal};
 use rustix::event::{PollFd, PollFlags, Timespec};
 use sessd_proto::docs::error::Result;
 use std::time::{Duration, Instant};
@@ -58,7 +58,17 @@ impl Burst {
 impl View<'_> {
     /// What is left to show is shown first: the last words of a job belong to its end.
     pub(super) fn leave(&mut self, outcome: Outcome) -> Result<Outcome> {
-        if matches!(outcome, Outcome::Signal(_)) && self.written < self.to_terminal.len() {
+        self.settle(matches!(outcome, Outcome::Signal(_)));
+        if matches!(outcome, Outcome::Detached { .. } | Outcome::Signal(_)) {
+            self.say_farewell(matches!(outcome, Outcome::Detached { .. }));
+        }
+        terminal::leave_below(self.text_rows.and_then(|rows| u16::try_from(rows).ok()));
+        Ok(outcome)
+    }
+
+    /// Nothing of ours is on the terminal, all that is to be shown is, and no answer of it is on its way.
+    fn settle(&mut self, told_to_go: bool) {
+        if told_to_go && self.written < self.to_terminal.len() {
             // A terminal that does not take what it is given must not keep us from going.
             self.to_terminal.clear();
             self.written = 0;
@@ -73,12 +83,17 @@ impl View<'_> {
                 break;
             }
         }
-        self.await_answers(matches!(outcome, Outcome::Signal(_)));
-        if matches!(outcome, Outcome::Detached { .. } | Outcome::Signal(_)) {
-            self.say_farewell(matches!(outcome, Outcome::Detached { .. }));
+        self.await_answers(told_to_go);
+    }
+
+    /// We are told to stop: the terminal is the shell's until we go on. False: nobody could let us go on, so we did not.
+    pub(super) fn stop(&mut self) -> Result<bool> {
+        if !signals::somebody_lets_us_go_on() {
+            return Ok(false);
         }
-        terminal::leave_below(self.text_rows.and_then(|rows| u16::try_from(rows).ok()));
-        Ok(outcome)
+        self.settle(true);
+        terminal::lend(self.plain, self.wide, signals::stop)?;
+        Ok(true)
     }
 
     /// Tells the manager that we leave on purpose, and hears where the text on our terminal ends. If the manager is gone

@@ -14,10 +14,10 @@ mod foretold;
 mod leaving;
 mod line;
 mod manager;
-mod signals;
 
 use crate::view::abilities;
 use crate::view::plain::is_plain;
+use crate::view::signals::{PendingSignals, Signals};
 use crate::view::terminal::{self, Raw};
 use crate::view::words::{self, Trouble};
 use asked::OpenQuestion;
@@ -43,7 +43,6 @@ use sessd_proto::limits::VIEW_WINDOW;
 use sessd_proto::messages as m;
 use sessd_proto::{Frame, Uuid};
 use sessd_terminal::{Outstanding, QueryScanner, ReplyFilter};
-use signals::Signals;
 use std::time::Instant;
 
 /// How often what is said is brought up to date.
@@ -296,7 +295,7 @@ impl View<'_> {
     }
 
     fn run(&mut self, mut size: Option<(u16, u16)>) -> Result<Outcome> {
-        let signals = Signals::listen()
+        let mut signals = Signals::listen()
             .map_err(|e| Error::failed(format!("signals cannot be heard ({e})"), "try again"))?;
         self.client.for_a_loop().map_err(|e| {
             Error::failed(format!("the manager cannot be heard ({e})"), "try again: it starts by itself")
@@ -312,11 +311,11 @@ impl View<'_> {
             self.flush_manager();
             let ready = self.wait(&signals)?;
             self.core.at(self.now());
-            let heard = ready.signal.then(|| signals.take());
-            if let Some(signal) = heard.as_ref().and_then(|heard| heard.told_to_go) {
+            let heard = if ready.signal { signals.take() } else { PendingSignals::default() };
+            if let Some(signal) = heard.told_to_go {
                 return self.leave(Outcome::Signal(signal));
             }
-            if heard.is_some_and(|heard| heard.resized) {
+            if heard.resized || heard.stops && self.stop()? {
                 let new = terminal::size();
                 // What the terminal made of its screen is anybody's guess. A leader's new size brings a new screen by itself.
                 if new == size || !self.core.state().leader {

@@ -511,6 +511,38 @@ fn a_session_that_is_there_for_one_view_alone_ends_a_minute_after_it() {
     assert!(!deletes(&mut rig), "it is over");
 }
 
+/// Whoever it is there for was killed before it came, or the manager that knew of it was.
+#[test]
+fn a_session_that_is_there_for_one_view_ends_where_that_never_comes() {
+    let owner = || Event::Attach(Box::new(View { owns: true, ..view_of(VIEW, (80, 24)) }), Asker(101));
+    let owned = |state| Record { owned: true, ..record(state) };
+    let deletes = |rig: &mut Rig| rig.took().iter().any(|did| did.contains("delete"));
+    // Made, and never looked at; however long its host takes to start it.
+    let began = |rig: &mut Rig| {
+        rig.link(inventory(vec![]));
+        rig.answer(AgentRequest::Spawn, LinkAnswer::Spawned(Default::default()));
+        rig.status();
+    };
+    let mut rig = Rig::of(owned(State::Init), Some(Caller::default()));
+    rig.later(120_000);
+    began(&mut rig);
+    assert!(!deletes(&mut rig), "it just began");
+    rig.later(59_000);
+    assert!(!deletes(&mut rig), "within the minute");
+    rig.later(2_000);
+    assert!(deletes(&mut rig), "nobody came");
+    // A manager that starts finds it.
+    for comes in [false, true] {
+        let mut rig = Rig::of(owned(State::Disconnected), None);
+        rig.link(alive()).status();
+        if comes {
+            rig.tell(owner());
+        }
+        rig.later(61_000);
+        assert_eq!(deletes(&mut rig), !comes, "{comes}");
+    }
+}
+
 #[test]
 fn a_delete_in_each_phase() {
     let deleted = |mut rig: Rig, did: &[&str]| {
