@@ -59,7 +59,7 @@ impl Signals {
     fn listen() -> std::io::Result<Self> {
         let (bell, ring) = UnixStream::pair()?;
         let heard = process::ending_signals().chain([SIGWINCH]);
-        Ok(Self { delivery: SignalDelivery::with_pipe(bell, ring, SignalOnly::default(), heard)? })
+        Ok(Self { delivery: SignalDelivery::with_pipe(bell, ring, SignalOnly, heard)? })
     }
 
     fn take(&mut self) -> PendingSignals {

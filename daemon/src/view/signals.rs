@@ -32,7 +32,7 @@ impl Signals {
     pub fn listen() -> std::io::Result<Self> {
         let (bell, ring) = UnixStream::pair()?;
         let heard = process::ending_signals().chain([SIGTSTP, SIGWINCH]);
-        Ok(Self { delivery: SignalDelivery::with_pipe(bell, ring, SignalOnly::default(), heard)? })
+        Ok(Self { delivery: SignalDelivery::with_pipe(bell, ring, SignalOnly, heard)? })
     }
 
     /// To be watched for reading.

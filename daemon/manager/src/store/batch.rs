@@ -7,13 +7,18 @@ use super::{Screen, Store};
 use sessd_core::Record;
 use sessd_proto::Uuid;
 use sqlx::SqliteConnection;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
+use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
 
 /// Changes in one transaction at the most: who reads waits for it.
 const MOST: usize = 256;
+
+/// How long it is waited for more to forget, while it is known that more comes. Each write has the disk put down whatever else is under way
+/// on it, and the agent of this machine, which removes what is left of those jobs, waits for that.
+const GATHER: Duration = Duration::from_millis(30);
 
 /// What becomes of one record.
 #[derive(Debug, Clone)]
@@ -34,9 +39,51 @@ type Waiting = (Change, oneshot::Sender<Result<(), Trouble>>);
 pub(super) struct Queue {
     waiting: RefCell<VecDeque<Waiting>>,
     turn: tokio::sync::Mutex<()>,
+    /// Those who forget many.
+    many: Cell<usize>,
+    /// What was forgotten is in the journal still.
+    in_journal: Cell<bool>,
+}
+
+/// Somebody forgets many records, as long as this lives.
+#[derive(Debug)]
+pub struct Many(Store);
+
+impl Many {
+    /// All of it is forgotten, and in no file any more.
+    pub async fn end(self) {
+        let store = self.0.clone();
+        drop(self);
+        if store.queue.many.get() == 0 && store.queue.in_journal.take() {
+            store.empty_journal().await;
+        }
+    }
+}
+
+impl Drop for Many {
+    fn drop(&mut self) {
+        let many = &self.0.queue.many;
+        many.set(many.get().saturating_sub(1));
+    }
 }
 
 impl Store {
+    /// Many records are going to be forgotten.
+    pub fn many(&self) -> Many {
+        self.queue.many.set(self.queue.many.get() + 1);
+        Many(self.clone())
+    }
+
+    /// What was forgotten is taken out of the journal, now or when the many are.
+    pub(super) async fn soon_empty_journal(&self) {
+        if self.queue.many.get() > 0 {
+            self.queue.in_journal.set(true);
+        } else {
+            self.queue.in_journal.set(false);
+            self.empty_journal().await;
+        }
+    }
+
     /// Makes the change, with all that wait by then. It is on the disk, or this is an error.
     pub(super) async fn change(&self, change: Change) -> Result<(), Trouble> {
         // Once more where whoever wrote it was given up in the middle of that.
@@ -49,6 +96,9 @@ impl Store {
                 Ok(result) => return result,
                 Err(TryRecvError::Closed) => continue,
                 Err(TryRecvError::Empty) => {}
+            }
+            if matches!(change, Change::Forget(_)) && self.queue.many.get() > 0 {
+                tokio::time::sleep(GATHER).await;
             }
             let batch: Vec<Waiting> = {
                 let mut waiting = self.queue.waiting.borrow_mut();

@@ -238,7 +238,7 @@ impl Store {
         if let Some(done) = self.done.borrow_mut().as_mut() {
             done.retain(|known| !ids.contains(&known.id));
         }
-        self.empty_journal().await;
+        self.soon_empty_journal().await;
     }
 
     /// What was forgotten is in the journal until that is begun anew: a session's environment may hold secrets.

@@ -237,7 +237,9 @@ async fn changes_that_wait_for_the_disk_together_are_each_told_of_their_own() {
         store.save(&stays),
     );
     assert_eq!(b.unwrap_err().kind, Kind::NameTaken, "the other has it, and all else is so");
-    (a.unwrap(), c.unwrap(), d.unwrap(), e.unwrap());
+    for kept in [a, c, d, e] {
+        kept.unwrap();
+    }
     assert_eq!(store.done().await.unwrap(), vec![ended.clone()]);
     store.close().await;
     let store = Store::open(&path, 1).await.unwrap().store;

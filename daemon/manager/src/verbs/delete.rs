@@ -16,6 +16,9 @@ use std::time::Duration;
 /// How long a removal is waited for while its host is being reached, or its job takes its time to end.
 const PATIENCE: Duration = Duration::from_secs(25);
 
+/// So many are waited for one by one.
+const FEW: usize = 8;
+
 fn pending(session: &Session, detail: String) -> PendingDoc {
     let record = &session.live.borrow().record;
     PendingDoc { id: session.id.to_string(), name: record.name.clone(), host: record.host.clone(), detail }
@@ -43,6 +46,7 @@ impl Manager {
                 Err(error) => failure = failure.or(Some(error)),
             }
         }
+        let many = (found.len() > FEW).then(|| self.store.many());
         let mut doc = DeleteDoc::default();
         let (mut waiting, mut done) = (Vec::new(), Vec::new());
         for one in found {
@@ -74,6 +78,9 @@ impl Manager {
                 Ok(Ended::GivenUp(pending)) => doc.given_up.push(pending),
                 Err(error) => failure = failure.or(Some(error)),
             }
+        }
+        if let Some(many) = many {
+            many.end().await;
         }
         failure.map_or(Ok(doc), Err)
     }
