@@ -67,6 +67,16 @@ describe('a long list', () => {
     assert.ok((await lines.count()) < 100);
     for (let n = 0; n < 12; n++) await page.keyboard.press('PageDown');
     assert.equal(await chosen.innerText(), 'n96');
+    // The Tab key goes from the filter to what can be done with that one, and not through all the others.
+    const reached = () => page.evaluate(() => document.activeElement.closest('li')?.querySelector('strong').textContent ?? document.activeElement.textContent);
+    const order = [];
+    for (let n = 0; n < 8 && order.at(-1) !== 'End all…'; n++) {
+      await page.keyboard.press('Tab');
+      order.push(await reached());
+    }
+    assert.deepEqual(order.filter((one) => /^n\d/.test(one)), ['n96', 'n96', 'n96']);
+    assert.equal(order.at(-1), 'End all…');
+    await page.getByLabel('Filter').focus();
     const before = await lines.count();
     await page.locator('.sessions').evaluate((list) => (list.scrollTop = list.scrollHeight));
     await until('more lines', async () => (await lines.count()) > before);

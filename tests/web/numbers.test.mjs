@@ -87,6 +87,35 @@ describe('numbers', () => {
   });
 });
 
+test('twenty panes at a time are all live, and the one that is typed in is there before the others', async () => {
+  const ids = [];
+  for (let n = 0; n < 20; n++) ids.push(await world.create(`n${n}`, `echo pane ${n}; exec cat`));
+  const page = await world.page(`/s/${ids[0]}`);
+  // Five columns of four; where there is room for no more, none is made.
+  const refused = await page.evaluate((ids) => {
+    const { sessd } = globalThis;
+    const even = (parts, split) => (parts.length === 1 ? parts[0] : { split, ratio: 1 / parts.length, first: parts[0], second: even(parts.slice(1), split) });
+    const columns = [0, 4, 8, 12, 16].map((at) => even(ids.slice(at, at + 4).map((pane) => ({ pane })), 'column'));
+    sessd.show({ tabs: [{ id: 'many', tree: even(columns, 'row'), focus: ids[12] }], active: 'many' });
+    void sessd.split('row');
+    return document.querySelector('#status').textContent;
+  }, ids);
+  assert.equal(refused, 'there is no room for another pane here');
+  const live = () => page.evaluate(() => [...globalThis.sessd.panes.values()].filter((pane) => pane.view?.standing === 'live').length);
+  await until('all of them', async () => (await live()) === 20);
+  for (const [n, id] of ids.entries()) await shows(page, `pane ${n}`, id);
+  await page.evaluate((id) => globalThis.sessd.open(id), ids[5]);
+  await enter(page, 'into the sixth');
+  await shows(page, 'into the sixth\ninto the sixth', ids[5]);
+  await page.reload();
+  await page.waitForSelector('body[data-ready]');
+  const [ready, first] = await page.evaluate(() => [performance.getEntriesByName('ready')[0].startTime, [...globalThis.sessd.panes.values()].filter((pane) => pane.isOpen).map((pane) => pane.session)]);
+  await until('all of them again', async () => (await live()) === 20);
+  console.log(`a page of twenty panes is ready after ${ready.toFixed(0)} ms`);
+  assert.ok(first.includes(ids[5]), 'what is typed in is the first');
+  assert.equal((await world.list()).length, 20, 'no session was made for a pane that has no room');
+});
+
 test('pictures', async () => {
   await world.create('build', `printf '\\033[32m   Compiling\\033[m sessd v0.1.0\\n\\033[1;33mwarning\\033[m: unused\\n\\033[34m~/src/sessd\\033[m $ '; exec cat`);
   await world.create('train', `for i in 1 2 3 4 5; do printf 'epoch %d  loss \\033[36m0.%d\\033[m\\n' $i $((90-i*9)); done; exec cat`, '--host', 'box', '--tag', 'gpu', '--tag', 'team=ml');

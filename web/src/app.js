@@ -19,6 +19,8 @@ import { showTabs, showTools } from './ui/tabs.js';
 import { label } from './words.js';
 
 const KEPT = 'sessd.layout';
+/** The least that a pane has, in pixels: below that nothing is read. */
+const PANE_MIN = { row: 90, column: 45 };
 /** How long after what is looked at the tabs behind it are attached, in milliseconds. */
 const BEHIND_MS = 300;
 
@@ -185,7 +187,7 @@ export class App {
   open(session, where = 'tab') {
     const beside = this.focused?.session;
     const layout =
-      where === 'tab' || !beside
+      where === 'tab' || !beside || !this.#hasRoom(where)
         ? layouts.open(this.layout, session)
         : layouts.splitWith(this.layout, beside, session, where);
     this.show(layout);
@@ -233,10 +235,17 @@ export class App {
     }
   }
 
+  /** Can what has the focus be shown in half of its place? @param {'row' | 'column'} where */
+  #hasRoom(where) {
+    const box = this.focused?.element.getBoundingClientRect();
+    return !box || (where === 'row' ? box.width : box.height) >= 2 * PANE_MIN[where];
+  }
+
   /** A fresh session beside or below the one that is typed in, on the same host. @param {'row' | 'column'} where */
   async split(where) {
     const host = this.sessions.get(this.focused?.session ?? '')?.host;
     if (this.me.read_only) return this.pick(where);
+    if (!this.#hasRoom(where)) return this.say('there is no room for another pane here');
     await this.create(host ? { host } : {}, where);
   }
 

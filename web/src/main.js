@@ -2,6 +2,7 @@
 
 import { api } from './api.js';
 import { App } from './app.js';
+import { takeEarly } from './early.js';
 import { el, must } from './ui/dom.js';
 
 /** The token that the printed address has behind its `#`; it is taken out of the address at once. */
@@ -48,10 +49,11 @@ async function begin() {
     if (await api.me().then(() => false, () => true)) return showDoor(String(/** @type {Error} */ (error).message));
   }
   // Both at a time: each is a way there and back.
-  const sessions = api.sessions().catch(() => null);
+  const early = takeEarly();
+  const sessions = (early?.sessions ?? api.sessions()).catch(() => null);
   let me;
   try {
-    me = await api.me();
+    me = await (early?.me ?? api.me());
   } catch (error) {
     return showDoor(String(/** @type {Error} */ (error).message));
   }

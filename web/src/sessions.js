@@ -11,6 +11,8 @@ const GATHER_MS = 60;
 const GATHER_TIMES = 4;
 /** How often it is asked whether anybody is at the other end, in milliseconds; a network may go without a word. */
 const BEAT_MS = 10_000;
+/** How old the list may be that is shown without another fetch, in milliseconds: what changes is told. */
+const FRESH_MS = 500;
 /** How long a fetch may take, in milliseconds: one over a connection that died without a word would never end. */
 const FETCH_MS = 5_000;
 
@@ -23,6 +25,8 @@ export class Sessions {
   socket;
   #asking = false;
   #again = false;
+  /** When they were fetched last. */
+  #taken = -Infinity;
   /** How long the last fetch took, in milliseconds. */
   #took = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -99,8 +103,14 @@ export class Sessions {
     }
   }
 
+  /** They are to be as they are now; what was fetched a moment ago is that. */
+  async freshen() {
+    if (performance.now() > this.#taken + FRESH_MS) await this.fetch();
+  }
+
   /** All of them are these now. @param {SessionDoc[]} docs */
   take(docs) {
+    this.#taken = performance.now();
     this.all = new Map(docs.map((doc) => [doc.id, doc]));
     this.to.changed();
   }
@@ -117,8 +127,9 @@ export class Sessions {
 
   /** @returns {SessionDoc[]} */
   sorted() {
+    // Times are all of one form, so that their order is that of their letters.
     const at = (/** @type {SessionDoc} */ doc) => doc.last_active_at ?? doc.created_at;
-    return [...this.all.values()].sort((a, b) => at(b).localeCompare(at(a)));
+    return [...this.all.values()].sort((a, b) => (at(a) < at(b) ? 1 : at(a) > at(b) ? -1 : 0));
   }
 
   /** Which session a person means: by its id, the beginning of one, or its name. @param {string} selector */

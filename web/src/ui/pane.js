@@ -130,6 +130,11 @@ export class Pane {
     }
   }
 
+  /** Its terminal is in the page. */
+  get isOpen() {
+    return this.#opened;
+  }
+
   #open() {
     if (this.#opened) return;
     this.#opened = true;

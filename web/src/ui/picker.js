@@ -12,7 +12,7 @@ import { button, el } from './dom.js';
 /** Lines of a screen that are peeked at. */
 const PEEK_ROWS = 16;
 /** Lines of the list that are made at a time: the others when somebody comes near them. */
-const MADE = 60;
+const MADE = 30;
 
 /** How well a text fits what is looked for: every letter in order, the closer the better; null: not. @param {string} text @param {string} wanted */
 export function fits(text, wanted) {
@@ -39,8 +39,8 @@ function found(app, wanted) {
   return app.sessions
     .sorted()
     .flatMap((doc) => {
-      const score = fits(searched(app, doc), wanted);
-      return score === null ? [] : [{ doc, score: wanted ? score : 0 }];
+      const score = !wanted ? 0 : fits(searched(app, doc), wanted);
+      return score === null ? [] : [{ doc, score }];
     })
     .sort((a, b) => Number(a.doc.state === 'done') - Number(b.doc.state === 'done') || a.score - b.score)
     .map(({ doc }) => doc);
@@ -52,7 +52,7 @@ const stays = (event) => event.stopPropagation();
 /** @param {App} app @param {import('../app.js').Where} where */
 export async function showPicker(app, where) {
   if (document.querySelector('dialog.picker')) return;
-  void app.sessions.fetch().catch((error) => app.say(error.message));
+  void app.sessions.freshen().catch((error) => app.say(error.message));
   /** @type {string | null} */
   let chosen = null;
   const opened = await dialog('Sessions', (close) => fill(app, close, (id) => (chosen = id), () => chosen), 'picker');
@@ -81,11 +81,18 @@ function fill(app, close, choose, chosen) {
     made += more.length;
     list.append(...more.map(row));
   };
+  // The Tab key comes to the buttons of the line that is selected, and not to those of a thousand others.
+  const reach = (/** @type {Element | null} */ line, /** @type {number} */ index) => {
+    for (const one of line?.querySelectorAll('button') ?? []) one.tabIndex = index;
+  };
   const mark = () => {
     make(docs.findIndex((one) => one.id === chosen()) + 1);
-    list.querySelector('[aria-selected=true]')?.setAttribute('aria-selected', 'false');
+    const before = list.querySelector('[aria-selected=true]');
+    before?.setAttribute('aria-selected', 'false');
+    reach(before, -1);
     const line = docs.length ? list.querySelector(`#session-${chosen()}`) : null;
     line?.setAttribute('aria-selected', 'true');
+    reach(line, 0);
     filter.setAttribute('aria-activedescendant', line?.id ?? '');
   };
 
@@ -128,7 +135,7 @@ function fill(app, close, choose, chosen) {
   const row = (one) => {
     const state = one.state === 'running' ? (one.activity?.state ?? 'running') : one.state === 'done' ? endPhrase(null, one.end) : one.state;
     const views = one.views.length;
-    return el(
+    const line = el(
       'li',
       {
         role: 'option',
@@ -151,6 +158,8 @@ function fill(app, close, choose, chosen) {
           el('span', {}, ['', state, one.state === 'disconnected' ? one.link : '', views ? `${views} view${views > 1 ? 's' : ''}` : '', since(one.last_active_at)].filter((word, n) => word || n === 0).join(' · ')))),
       app.isSmall() ? more(one) : acts(one),
     );
+    reach(line, -1);
+    return line;
   };
 
   /** @param {SessionDoc} one */

@@ -20,11 +20,20 @@ export function showStage(app) {
     stage.dataset['form'] = form;
     stage.replaceChildren(...(tab ? [draw(app, tab.id, tab.tree, [])] : [empty(app)]));
   }
-  for (const session of shown) {
-    const pane = app.panes.get(session);
-    pane?.element.classList.toggle('focused', session === tab?.focus);
-    pane?.show();
-  }
+  for (const session of shown) app.panes.get(session)?.element.classList.toggle('focused', session === tab?.focus);
+  const panes = [...shown].flatMap((session) => app.panes.get(session) ?? []);
+  // What is typed in is there first; the others come one at a time, and keys are heard in between.
+  panes.sort((a, b) => Number(b.session === tab?.focus) - Number(a.session === tab?.focus));
+  const later = panes.filter((pane, n) => n > 0 && !pane.isOpen);
+  for (const pane of panes) if (!later.includes(pane)) pane.show();
+  const next = () => {
+    const pane = later.shift();
+    if (!pane) return;
+    // It may be closed by now, or in a tab that nobody looks at.
+    if (stage.contains(pane.element)) pane.show();
+    setTimeout(next);
+  };
+  setTimeout(next);
 }
 
 /** @param {layouts.Tree} tree @returns {unknown} */

@@ -11,7 +11,7 @@ import { button, el, must } from './dom.js';
 const WORST = ['needs-login', 'refused', 'away', 'stalled', 'down', 'connecting', 'ended', 'live'];
 
 /** What a job is doing. @type {Record<string, string>} */
-const SIGNS = { working: '…', waiting: '?', done: '✓', secret: '⚿' };
+const SIGNS = { working: '…', waiting: '?', done: '✓', secret: '✱' };
 
 /** @param {Pane | undefined} pane */
 export const standing = (pane) => pane?.view?.standing ?? 'connecting';
