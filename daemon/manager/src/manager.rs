@@ -12,7 +12,6 @@ use crate::registry::Registry;
 use crate::session::{Caller, Event, Session, SessionContext, ToSession};
 use crate::store::Store;
 use crate::upkeep::maintain;
-use crate::verbs::connect::link_doc;
 use sessd_base::asking::Asking;
 use sessd_base::clock;
 use sessd_base::config::WatchedConfig;
@@ -299,7 +298,7 @@ impl Manager {
             .borrow()
             .values()
             .filter(|host| !matches!(host.status(), Status::Dormant))
-            .map(|host| link_doc(host))
+            .map(|host| host.doc())
             .collect();
         links.sort_by(|a, b| a.host.cmp(&b.host));
         links

@@ -5,7 +5,7 @@ use crate::last_screen::Screen;
 use crate::reconcile::Seen;
 use crate::record::Record;
 use crate::stream::StreamId;
-use crate::views::View;
+use crate::views::{Outbox, View};
 use sessd_proto::docs::{Error, Result, SizePolicy, ViewDoc};
 use sessd_proto::frame::IGNORABLE;
 use sessd_proto::header::Header;
@@ -428,8 +428,14 @@ impl Effects {
         self.0.extend(effects);
     }
 
-    /// What `write` appends goes to a view, in one piece with what went there just before. How many bytes that were.
-    pub(crate) fn append_to_view(&mut self, view: Uuid, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+    /// The next.
+    pub fn poll(&mut self) -> Option<Effect> {
+        self.0.pop_front()
+    }
+}
+
+impl Outbox for Effects {
+    fn append_to_view(&mut self, view: Uuid, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         if let Some(Effect::ToView(last, bytes)) = self.0.back_mut()
             && *last == view
         {
@@ -444,8 +450,11 @@ impl Effects {
         len
     }
 
-    /// The next.
-    pub fn poll(&mut self) -> Option<Effect> {
-        self.0.pop_front()
+    fn close_view(&mut self, view: Uuid) {
+        self.push(Effect::CloseView(view));
+    }
+
+    fn when_drained(&mut self, view: Uuid) {
+        self.push(Effect::WhenDrained(view));
     }
 }

@@ -3,12 +3,13 @@
 //! more until it does, whatever it allowed.
 
 mod drawn;
+mod outbox;
 mod shown;
 
 use crate::leader::Leaders;
-use crate::session::{Effect, Effects};
 use crate::typing::Typed;
 use drawn::Drawn;
+pub use outbox::Outbox;
 use sessd_proto::docs::time::rfc3339;
 use sessd_proto::docs::{SizeDoc, SizePolicy, ViewDoc};
 use sessd_proto::frame::put_snapshot;
@@ -219,7 +220,7 @@ impl Views {
         why: &str,
         scripts: bool,
         screen: Option<&Terminal>,
-        out: &mut Effects,
+        out: &mut impl Outbox,
     ) -> usize {
         let meant = |m: &Member| {
             let spared = m.view.passive && which.is_empty() && !scripts;
@@ -232,16 +233,16 @@ impl Views {
             self.leaders.leave(member.view.id);
             member.leaves(screen, &mut self.shown, out);
             member.put(&Frame::Detach(Detach { detail: why.to_owned() }), out);
-            out.push(Effect::CloseView(member.view.id));
+            out.close_view(member.view.id);
         }
         count
     }
 
     /// Lets go of all of them: their connections end without a word, and they come again.
-    pub fn let_go(&mut self, out: &mut Effects) {
+    pub fn let_go(&mut self, out: &mut impl Outbox) {
         for member in self.members.drain(..) {
             self.leaders.leave(member.view.id);
-            out.push(Effect::CloseView(member.view.id));
+            out.close_view(member.view.id);
         }
     }
 
@@ -256,18 +257,18 @@ impl Views {
     }
 
     /// Ends a view's connection, with a sentence if it is at fault.
-    pub fn close(&mut self, id: Uuid, why: &str, out: &mut Effects) {
+    pub fn close(&mut self, id: Uuid, why: &str, out: &mut impl Outbox) {
         if let Some(member) = self.find(id) {
             if !why.is_empty() {
                 let close = Close { reason: CloseReason::Protocol as i32, detail: why.to_owned() };
                 member.put(&Frame::Close(close), out);
             }
-            out.push(Effect::CloseView(id));
+            out.close_view(id);
         }
     }
 
     /// A view is about to leave: below what its terminal shows is room.
-    pub fn tell_text_rows(&mut self, id: Uuid, screen: Option<&Terminal>, out: &mut Effects) {
+    pub fn tell_text_rows(&mut self, id: Uuid, screen: Option<&Terminal>, out: &mut impl Outbox) {
         if let Some(member) = self.members.iter_mut().find(|m| m.view.id == id) {
             member.leaves(screen, &mut self.shown, out);
         }
@@ -281,7 +282,7 @@ impl Views {
     }
 
     /// Sends a view a frame out of turn.
-    pub fn put(&mut self, id: Uuid, frame: &Frame<'_>, out: &mut Effects) {
+    pub fn put(&mut self, id: Uuid, frame: &Frame<'_>, out: &mut impl Outbox) {
         if let Some(member) = self.find(id) {
             member.put(frame, out);
         }
@@ -326,7 +327,7 @@ impl Views {
     }
 
     /// A view's input was written up to here.
-    pub fn acknowledge(&mut self, id: Uuid, seq: u64, out: &mut Effects) {
+    pub fn acknowledge(&mut self, id: Uuid, seq: u64, out: &mut impl Outbox) {
         if let Some(member) = self.find(id) {
             member.typed.written(seq);
             member.to_acknowledge = Some(seq);
@@ -340,7 +341,7 @@ impl Views {
     }
 
     /// Word of a view's echo. It is only for the moment: where there is no room it is left out, and the next says more.
-    pub fn echoed(&mut self, id: Uuid, frame: &Frame<'_>, out: &mut Effects) {
+    pub fn echoed(&mut self, id: Uuid, frame: &Frame<'_>, out: &mut impl Outbox) {
         if let Some(member) = self.find(id).filter(|member| member.predicts)
             && member.has_room(out)
         {
@@ -349,7 +350,7 @@ impl Views {
     }
 
     /// What a view withdrew, and which of it had not come.
-    pub fn withdrawn(&mut self, id: Uuid, from: u64, to: u64, out: &mut Effects) {
+    pub fn withdrawn(&mut self, id: Uuid, from: u64, to: u64, out: &mut impl Outbox) {
         self.put(id, &Frame::Withdrawn { view: id, from, to }, out);
     }
 
@@ -432,7 +433,7 @@ impl Views {
     }
 
     /// Tells each view where its session stands, if it does not know that already.
-    pub fn tell(&mut self, state: &ViewState, out: &mut Effects) {
+    pub fn tell(&mut self, state: &ViewState, out: &mut impl Outbox) {
         let (leader, sizes) = (self.leaders.leader(), self.leaders.sizes());
         for member in &mut self.members {
             let id = Some(member.view.id);
@@ -482,7 +483,7 @@ impl Views {
     }
 
     /// Old output came, for the view that asked.
-    pub fn range(&mut self, offset: u64, more: bool, expired: bool, bytes: &[u8], out: &mut Effects) {
+    pub fn range(&mut self, offset: u64, more: bool, expired: bool, bytes: &[u8], out: &mut impl Outbox) {
         let Some(member) = self.members.iter_mut().find(|m| matches!(m.place, ViewPosition::Fetching(_)))
         else {
             return;
@@ -518,7 +519,7 @@ impl Views {
         screen: Option<&Terminal>,
         size: Size,
         now_ms: u64,
-        out: &mut Effects,
+        out: &mut impl Outbox,
     ) -> Needs {
         let mut needs = Needs::default();
         let leader = self.leaders.leader();
@@ -557,7 +558,7 @@ impl Views {
         screen: Option<&Terminal>,
         exit: &ExitRecord,
         goes_on: bool,
-        out: &mut Effects,
+        out: &mut impl Outbox,
     ) {
         let mut done = Vec::new();
         for member in &mut self.members {
@@ -572,7 +573,7 @@ impl Views {
                     member.leaves(screen, &mut self.shown, out);
                     member.put(&Frame::Ended(exit.clone()), out);
                 }
-                out.push(Effect::CloseView(member.view.id));
+                out.close_view(member.view.id);
                 done.push(member.view.id);
             }
         }
@@ -583,15 +584,15 @@ impl Views {
 }
 
 impl Member {
-    fn put(&mut self, frame: &Frame<'_>, out: &mut Effects) {
+    fn put(&mut self, frame: &Frame<'_>, out: &mut impl Outbox) {
         self.way.waiting += out.append_to_view(self.view.id, |bytes| frame.put(0, bytes));
     }
 
     /// May more go there now? If not, it is heard of when it may.
-    fn has_room(&mut self, out: &mut Effects) -> bool {
+    fn has_room(&mut self, out: &mut impl Outbox) -> bool {
         let room = self.way.waiting < WAITING_MAX;
         if !room && !std::mem::replace(&mut self.way.asked, true) {
-            out.push(Effect::WhenDrained(self.view.id));
+            out.when_drained(self.view.id);
         }
         room
     }
@@ -618,7 +619,7 @@ impl Member {
         had.map_or(0, |had| last.min(all.saturating_sub(had)))
     }
 
-    fn leaves(&mut self, screen: Option<&Terminal>, shown: &mut Shown, out: &mut Effects) {
+    fn leaves(&mut self, screen: Option<&Terminal>, shown: &mut Shown, out: &mut impl Outbox) {
         let (Some(screen), Some((cols, rows))) = (screen, self.view.size) else { return };
         if !self.skipped {
             shown.left(&self.view.terminal, Size { cols, rows }, screen);
@@ -628,7 +629,7 @@ impl Member {
         self.put(&Frame::ViewState(state), out);
     }
 
-    fn tell_acknowledged(&mut self, out: &mut Effects) {
+    fn tell_acknowledged(&mut self, out: &mut impl Outbox) {
         if self.to_acknowledge.is_some()
             && self.has_room(out)
             && let Some(seq) = self.to_acknowledge.take()
@@ -643,7 +644,7 @@ impl Member {
         screen: Option<&Terminal>,
         now_ms: u64,
         needs: &mut Needs,
-        out: &mut Effects,
+        out: &mut impl Outbox,
     ) {
         loop {
             let ViewPosition::Follows(cursor) = &self.place else { return };

@@ -48,6 +48,25 @@ fn who_is_no_terminal_takes_neither_the_lead_nor_the_size_nor_the_jobs_questions
     assert_eq!((views.presence().views, views.presence().interactive), (0, false));
 }
 
+/// To whom something was sent, in order.
+#[derive(Default)]
+struct Sent(Vec<u128>);
+
+impl Outbox for Sent {
+    fn append_to_view(&mut self, view: Uuid, write: impl FnOnce(&mut Vec<u8>)) -> usize {
+        if self.0.last() != Some(&view.as_u128()) {
+            self.0.push(view.as_u128());
+        }
+        let mut bytes = Vec::new();
+        write(&mut bytes);
+        bytes.len()
+    }
+
+    fn close_view(&mut self, _: Uuid) {}
+
+    fn when_drained(&mut self, _: Uuid) {}
+}
+
 #[test]
 fn who_typed_last_is_sent_a_keys_echo_before_all_others() {
     let mut views = Views::default();
@@ -55,15 +74,9 @@ fn who_typed_last_is_sent_a_keys_echo_before_all_others() {
     let mut ring = Ring::new(1 << 16, 0);
     let screen = Terminal::new(Size { cols: 80, rows: 24 }, 0);
     let sent_to = |views: &mut Views, ring: &Ring| {
-        let mut out = Effects::default();
-        views.pump(ring, Some(&screen), Size { cols: 80, rows: 24 }, 0, &mut out);
-        let mut order = Vec::new();
-        while let Some(effect) = out.poll() {
-            if let Effect::ToView(view, _) = effect {
-                order.push(view.as_u128());
-            }
-        }
-        order
+        let mut sent = Sent::default();
+        views.pump(ring, Some(&screen), Size { cols: 80, rows: 24 }, 0, &mut sent);
+        sent.0
     };
     assert_eq!(sent_to(&mut views, &ring), [5, 1, 2, 3, 4], "a screen; the one that came last leads");
     for (typist, order) in [(3, [3, 1, 2, 4, 5]), (1, [1, 2, 3, 4, 5])] {

@@ -12,12 +12,14 @@ use crate::news::Missing;
 use crate::origins::Origins;
 use crate::traffic::Traffic;
 use sessd_base::asking::Asking;
+use sessd_base::clock;
 use sessd_core::dialling::Origin;
 use sessd_core::reconcile::Seen;
 use sessd_core::stream::StreamIds;
 use sessd_proto::Uuid;
 use sessd_proto::docs::host::LOCAL;
-use sessd_proto::docs::{Error, Kind, LinkState, Result};
+use sessd_proto::docs::time::rfc3339;
+use sessd_proto::docs::{Error, Kind, LinkDoc, LinkState, Result};
 use sessd_proto::messages::Inventory;
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
@@ -407,6 +409,25 @@ impl Host {
     /// How often it was dialled again, after the first time.
     pub fn retries(&self) -> u64 {
         self.dials.get().saturating_sub(1)
+    }
+
+    /// Where its link stands, for people.
+    pub fn doc(&self) -> LinkDoc {
+        let status = self.status();
+        LinkDoc {
+            host: self.name.clone(),
+            link: status.link_state(&self.name).into(),
+            rtt_ms: match &status {
+                Status::Up(link) => link.rtt_ms(),
+                _ => None,
+            },
+            next_try_at: status.next_try_ms().map(rfc3339),
+            detail: status.why().map(Error::cause),
+            bytes_in: Some(self.traffic().read()),
+            bytes_out: Some(self.traffic().written()),
+            retries: Some(self.retries()),
+            heard_at: self.heard_ms_ago().map(|ago| rfc3339(clock::wall_ms() - ago)),
+        }
     }
 
     /// Where the link stands.

@@ -4,7 +4,6 @@ use crate::desk::Step;
 use crate::dial;
 use crate::host::Host;
 use crate::manager::Manager;
-use crate::verbs::connect::link_doc;
 use sessd_base::asking::Asking;
 use sessd_base::clock;
 use sessd_base::config::TransportName;
@@ -88,8 +87,7 @@ impl Manager {
             } else {
                 format!("logged in, {}", ms(began.elapsed()))
             };
-            let trip =
-                link_doc(&host).rtt_ms.map(|ms| format!(", round trip {ms:.1} ms")).unwrap_or_default();
+            let trip = host.doc().rtt_ms.map(|ms| format!(", round trip {ms:.1} ms")).unwrap_or_default();
             walk.works("login", how + &trip);
         }
         if let Err(error) = check_agent(&host, asking, &mut walk).await {

@@ -3,9 +3,7 @@
 use crate::host::{Host, Status};
 use crate::manager::Manager;
 use sessd_base::asking::Asking;
-use sessd_base::clock;
 use sessd_proto::docs::host::{LOCAL, spelled};
-use sessd_proto::docs::time::rfc3339;
 use sessd_proto::docs::{Error, ForgetDoc, Kind, LinkDoc, Result};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
@@ -21,7 +19,7 @@ impl Manager {
     pub async fn connect(self: &Rc<Self>, host: &str, asking: Option<&Rc<Asking>>) -> Result<LinkDoc> {
         let host = self.host(&spelled(host)?);
         host.want(asking).await?;
-        Ok(link_doc(&host))
+        Ok(host.doc())
     }
 }
 
@@ -44,7 +42,7 @@ impl Manager {
             )
         })?;
         ended(&host).await;
-        Ok(link_doc(&host))
+        Ok(host.doc())
     }
 
     /// Forgets a host: its link, and the records of sessions that ended there.
@@ -108,23 +106,4 @@ fn some_of(labels: &[String]) -> String {
         words.push(format!("{} more", labels.len() - SHOWN));
     }
     words.join(", ")
-}
-
-/// Where a host's link stands.
-pub(crate) fn link_doc(host: &Host) -> LinkDoc {
-    let status = host.status();
-    LinkDoc {
-        host: host.name.clone(),
-        link: status.link_state(&host.name).into(),
-        rtt_ms: match &status {
-            Status::Up(link) => link.rtt_ms(),
-            _ => None,
-        },
-        next_try_at: status.next_try_ms().map(rfc3339),
-        detail: status.why().map(Error::cause),
-        bytes_in: Some(host.traffic().read()),
-        bytes_out: Some(host.traffic().written()),
-        retries: Some(host.retries()),
-        heard_at: host.heard_ms_ago().map(|ago| rfc3339(clock::wall_ms() - ago)),
-    }
 }
