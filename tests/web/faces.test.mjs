@@ -122,6 +122,40 @@ describe('what a job says', () => {
     await until('a mark for the bell', async () => /calls/.test(await tab()));
   });
 
+  test('is text wherever it is shown, and its links lead to pages only', async () => {
+    const evil = '<img src=x onerror=globalThis.pwned=1>';
+    const link = (uri, text) => `\\033]8;;${uri}\\033\\\\${text}\\033]8;;\\033\\\\`;
+    const links = [link('javascript:globalThis.pwned=2', 'run'), link('file:///etc/passwd', 'file'), link('data:text/html,x', 'data'), link('https://example.invalid/ok', 'page')];
+    await world.create('quiet', 'exec cat');
+    const id = await world.create('dev', `printf '\\033]0;${evil}\\007${links.join(' ')}\\n'; read go; printf '\\033]9;${evil}\\007'; exec cat`, '--tag', `k=${evil}`);
+    const page = await world.page(`/s/${id}`);
+    await shows(page, 'run file data page');
+    await page.evaluate(() => {
+      globalThis.opened = [];
+      globalThis.open = (uri) => void globalThis.opened.push(uri);
+    });
+    const { x, y, width } = await page.locator('.pane .xterm-screen').boundingBox();
+    const cell = width / (await page.evaluate(() => globalThis.sessd.focused.terminal.cols));
+    for (const column of [1, 5, 10, 15]) {
+      await page.mouse.move(x + cell * column, y + 8);
+      await page.evaluate(() => new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn))));
+      if (column === 15) await page.locator('.hint', { hasText: 'https://example.invalid/ok' }).waitFor();
+      await page.mouse.click(x + cell * column, y + 8);
+    }
+    await until('the page', async () => (await page.evaluate(() => globalThis.opened.length)) > 0);
+    assert.deepEqual(await page.evaluate(() => globalThis.opened), ['https://example.invalid/ok']);
+    assert.equal(await page.title(), evil);
+    // In the list, with its tag; in a notice; and on the page of its text.
+    await page.keyboard.press('Control+Shift+S');
+    await page.locator('.sessions li', { hasText: `k=${evil}` }).waitFor();
+    await page.locator('.sessions li', { hasText: 'quiet' }).dblclick();
+    await world.sessd('send', 'dev', '--enter', 'go');
+    await page.locator('.notice', { hasText: evil }).waitFor();
+    assert.deepEqual(await page.evaluate(() => [document.querySelectorAll('img').length, globalThis.pwned ?? null]), [0, null]);
+    await page.goto(`${world.origin}/plain/${id}`);
+    assert.deepEqual(await page.evaluate(() => [document.querySelectorAll('img, script').length, globalThis.pwned ?? null]), [0, null]);
+  });
+
   test('can be a notification of the browser, once the person allows it', async () => {
     const quiet = await world.create('quiet', 'exec cat');
     await world.create('agent', `read a; printf '\\033]9;look here\\007'; exec cat`);

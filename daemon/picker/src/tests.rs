@@ -672,3 +672,14 @@ fn how_one_comes_back_is_seen_before_one_goes() {
         assert!(seen.contains(help), "{seen}");
     }
 }
+
+#[test]
+fn within_a_session_one_begins_at_another() {
+    for (here, others, want) in [("dev", true, "web"), ("web", true, "dev"), ("dev", false, "dev")] {
+        let mut m = Machine::new(Look::default(), Some(id(here)));
+        let mut docs = vec![doc(here, "local", 1, json!({}))];
+        docs.extend(others.then(|| doc(want, "local", 50, json!({}))));
+        m.handle(at(0), Event::Sessions(docs));
+        assert_eq!(m.selected, Some(id(want)), "in {here}");
+    }
+}

@@ -414,7 +414,10 @@ impl Machine {
             let near = place.unwrap_or(0).min(self.list.lines.len().saturating_sub(1));
             let after = self.list.lines.iter().skip(near).find_map(Line::session);
             let before = self.list.lines.iter().take(near).rev().find_map(Line::session);
-            let next = after.or(before).map(str::to_owned);
+            // One begins where one is not: of all there is, that alone cannot be opened.
+            let begins = || self.list.shown().find(|id| Some(*id) != self.here.as_deref());
+            let begun = self.selected.is_none().then(begins).flatten();
+            let next = begun.or(after).or(before).map(str::to_owned);
             self.select(next);
         }
         self.follow();
