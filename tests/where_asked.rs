@@ -2,6 +2,7 @@
 //! manager.
 
 use std::fs;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -23,7 +24,8 @@ impl Agent {
             .stdout(Stdio::null())
             .spawn()
             .expect("an ssh-agent");
-        until("the socket of the agent", SOON, || socket.exists().then_some(()));
+        // It is there a moment before it is listened on.
+        until("the socket of the agent", SOON, || UnixStream::connect(&socket).ok());
         let added = Command::new("ssh-add")
             .arg("-q")
             .arg(key)

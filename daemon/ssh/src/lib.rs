@@ -249,6 +249,15 @@ impl Failure {
     }
 }
 
+/// A host that logs us in and opens no channel for a command, not even the first (`MaxSessions 0`, a login for forwarding only).
+fn runs_nothing(reason: &str) -> Failure {
+    Failure::AgentInstall {
+        detail: format!("the host lets us in and runs no command ({reason})"),
+        hint: "ask whoever runs the host for a login that may run commands".to_owned(),
+        mends: Mends::Person,
+    }
+}
+
 /// What is the matter with a host's key, and what to do about it.
 fn host_key(name: &str, host: &str, port: u16, fingerprint: &str, kind: &HostKeyProblem) -> (String, String) {
     let at = if port == 22 { host.to_owned() } else { format!("[{host}]:{port}") };
@@ -326,6 +335,7 @@ pub trait Connection: Send + Sync {
     ///
     /// # Errors
     /// `Unreachable` when the connection is gone or the host refuses one more channel: that says nothing about any job.
+    /// `AgentInstall` where it refuses the first.
     fn exec<'a>(&'a mut self, command: &'a str) -> BoxFuture<'a, Result<ExecStream, Failure>>;
 
     /// Connects to a unix socket on the host, as OpenSSH's forwarding of sockets does (its PROTOCOL, section 2.4).

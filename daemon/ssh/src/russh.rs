@@ -25,7 +25,7 @@ use std::{
 };
 
 use ::russh::{
-    ChannelReadHalf, ChannelWriteHalf, SshId,
+    ChannelOpenFailure, ChannelReadHalf, ChannelWriteHalf, SshId,
     client::{self, Handle, Msg},
 };
 use tokio::{io::BufReader, process::Child, sync::oneshot, task::JoinHandle, time::timeout};
@@ -44,6 +44,7 @@ use super::{
     known_hosts::KnownHosts,
     preferred,
     prompt::Asker,
+    runs_nothing,
     stream::Tail,
 };
 
@@ -150,6 +151,7 @@ pub(super) fn dial_within(
                     notes,
                     host: host.name(),
                     about: format!("{}@{}:{}, {cipher}", host.user, host.hostname, host.port),
+                    has_run: false,
                     sent: host.policy.sent.clone(),
                 }) as Box<dyn Connection>);
             }
@@ -362,6 +364,8 @@ struct RusshConnection {
     host: String,
     about: String,
     asks_a_person: bool,
+    /// It has opened a channel for a command.
+    has_run: bool,
     /// Variables that go before each command.
     sent: Vec<(String, String)>,
 }
@@ -401,7 +405,11 @@ impl Connection for RusshConnection {
                     Ok(Err(::russh::Error::ChannelOpenFailure(reason))) => match again.next() {
                         Some(ms) => tokio::time::sleep(Duration::from_millis(*ms)).await,
                         None => {
+                            let short = matches!(reason, ChannelOpenFailure::ResourceShortage);
                             let reason = clean(&format!("{reason:?}"), 80);
+                            if !self.has_run && !short {
+                                return Err(runs_nothing(&reason));
+                            }
                             return Err(self.gone(&format!("it refuses one more channel ({reason})")));
                         }
                     },
@@ -409,6 +417,7 @@ impl Connection for RusshConnection {
                     Err(_) => return Err(self.gone("it does not open a channel within 30 s")),
                 }
             };
+            self.has_run = true;
             let (read, write) = channel.split();
             // As ssh: the host takes those that it accepts, and says nothing.
             for (name, value) in &self.sent {

@@ -3,7 +3,7 @@
 use super::scripts::Mark;
 use super::{EXIT_TIMEOUT, MAX_ANSWER, MAX_NOISE};
 use crate::auth::of_the_hour;
-use crate::{Connection, ExecReader, Exit, Failure, Mends, clean};
+use crate::{Connection, ExecReader, Exit, Failure, Mends, clean, runs_nothing};
 use bytes::Bytes;
 use sessd_proto::docs::host::ssh_command;
 use std::io;
@@ -162,6 +162,9 @@ impl Search {
                 // By whoever ends what takes too much, or by a host that goes down.
                 (mends, hint) = (Mends::Time, "see what the host's log says of it".to_owned());
                 format!("was ended by SIG{signal}")
+            }
+            Ok(Exit::Unknown) if self.said(reader).contains("channel 0: open failed") => {
+                return runs_nothing("it refuses one more channel");
             }
             Ok(Exit::Unknown) => {
                 return Failure::Unreachable {

@@ -246,8 +246,9 @@ async fn serve_once(listener: &tokio::net::TcpListener, says: &[u8]) {
 async fn proxy_jump_goes_through_a_second_host() {
     let (mut world, first) = World::with_box("");
     let second = world.sshd("far", "");
-    world.host("far", second.port, "  ProxyJump box");
-    world.host("farther", first.port, "  ProxyJump box,far");
+    // Three logins, each within the one before, on a machine that does other things, too.
+    world.host("far", second.port, "  ProxyJump box\n  ConnectTimeout 30");
+    world.host("farther", first.port, "  ProxyJump box,far\n  ConnectTimeout 30");
     world.trust(&second, "hostkey-far");
     for alias in ["far", "farther"] {
         let host = world.resolve(alias).await;

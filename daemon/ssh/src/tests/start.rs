@@ -351,3 +351,15 @@ async fn an_agent_that_does_not_run_there_is_not_installed() {
     let e = start_agent(&mut conn, &[image], &options).await.err().unwrap();
     assert!(matches!(&e, Failure::AgentInstall { detail, .. } if detail.contains("does not run")), "{e}");
 }
+
+#[tokio::test]
+async fn a_host_that_opens_no_channel_for_a_command_is_a_persons_business() {
+    let (world, _sshd) = World::with_box("MaxSessions 0");
+    let host = world.resolve("box").await;
+    for (name, transport) in transports() {
+        let mut conn = transport.dial(&host).await.unwrap();
+        let e = start(&mut *conn, stand_in("none")).await.unwrap_err();
+        let Failure::AgentInstall { detail, mends: Mends::Person, .. } = &e else { panic!("{name}: {e}") };
+        assert!(detail.contains("runs no command"), "{name}: {e}");
+    }
+}
