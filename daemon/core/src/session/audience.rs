@@ -135,7 +135,7 @@ impl Session {
                     self.views.close(id, "the view sends more than may be typed ahead", &mut self.out);
                     return self.view_gone(id, false);
                 }
-                let leads_now = sessd_terminal::is_typing(bytes) && self.views.leaders.typed(id);
+                let leads_now = sessd_terminal::is_typing(bytes) && self.views.typed(id, self.now.steady_ms);
                 if leads_now || self.size_due_ms.is_some() {
                     // Before what was typed.
                     self.size_told.hurry();

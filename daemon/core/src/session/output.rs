@@ -157,6 +157,9 @@ impl Session {
         }
         let (Some(ring), Some(size)) = (self.replica.ring(), self.replica.size()) else { return };
         let screen = self.replica.screen();
+        if exit.is_some() {
+            self.views.is_last();
+        }
         self.needs = self.views.pump(ring, screen, size, self.now.steady_ms, &mut self.out);
         if let Some(exit) = exit {
             self.views.end(Some(ring), screen, exit, self.goes_on, &mut self.out);

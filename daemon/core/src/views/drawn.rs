@@ -83,7 +83,7 @@ impl Member {
             return;
         }
         if let Some(at) = self.drawn.map(|drawn| drawn + AGAIN_MS).filter(|at| *at > now_ms) {
-            needs.redraw_at = Some(needs.redraw_at.map_or(at, |earliest| earliest.min(at)));
+            needs.again_at(at);
             return;
         }
         let Some(screen) = screen else {

@@ -3,12 +3,14 @@
 //! more until it does, whatever it allowed.
 
 mod drawn;
+mod onlookers;
 mod outbox;
 mod shown;
 
 use crate::leader::Leaders;
 use crate::typing::Typed;
 use drawn::Drawn;
+use onlookers::Onlookers;
 pub use outbox::Outbox;
 use sessd_proto::docs::time::rfc3339;
 use sessd_proto::docs::{SizeDoc, SizePolicy, ViewDoc};
@@ -145,8 +147,14 @@ struct Member {
 pub struct Needs {
     /// One needs a screen, and the model is behind.
     pub screen: bool,
-    /// When one may be drawn anew, in milliseconds of the steady clock.
+    /// When one may be drawn anew or is sent what it waits for, in milliseconds of the steady clock.
     pub redraw_at: Option<u64>,
+}
+
+impl Needs {
+    fn again_at(&mut self, at: u64) {
+        self.redraw_at = Some(self.redraw_at.map_or(at, |earliest| earliest.min(at)));
+    }
 }
 
 /// All views of a session.
@@ -156,6 +164,7 @@ pub struct Views {
     /// Who leads.
     pub leaders: Leaders,
     shown: Shown,
+    onlookers: Onlookers,
 }
 
 impl Views {
@@ -511,44 +520,6 @@ impl Views {
         }
     }
 
-    /// Sends every view what it is due of `ring`, and what it was not told for want of room: the leader first, whose echo is not to
-    /// wait for what everybody else is sent. `screen`: the model, if it stands at the head.
-    pub fn pump(
-        &mut self,
-        ring: &Ring,
-        screen: Option<&Terminal>,
-        size: Size,
-        now_ms: u64,
-        out: &mut impl Outbox,
-    ) -> Needs {
-        let mut needs = Needs::default();
-        let leader = self.leaders.leader();
-        let first = self.members.iter().position(|member| Some(member.view.id) == leader);
-        let rest = (0..self.members.len()).filter(|at| Some(*at) != first);
-        for at in first.into_iter().chain(rest) {
-            let member = &mut self.members[at];
-            if member.view.no_output {
-                continue;
-            }
-            match member.place {
-                ViewPosition::Nothing => member.follow(Cursor::needing_snapshot()),
-                // One past our head has seen more than we have: the same bytes will reach us, and it trims them.
-                ViewPosition::Has(at) if at >= ring.oldest() && at <= ring.head() => {
-                    member.follow(Cursor::at(at))
-                }
-                ViewPosition::Has(_) | ViewPosition::Fetching(_) | ViewPosition::Follows(_) => {}
-            }
-            member.tell_acknowledged(out);
-            if member.is_drawn(size) {
-                member.draw(ring, screen, size, now_ms, &mut needs, out);
-            } else {
-                member.leave_drawn();
-                member.pump(ring, screen, now_ms, &mut needs, out);
-            }
-        }
-        needs
-    }
-
     /// The job has ended: each view that has all of its output is told so and let go. `goes_on`: the session has another
     /// job already. Its views go on with that one: they are let go without a word, and come again. Only who waits for the end
     /// of a job, a script, hears of it.
@@ -680,7 +651,7 @@ impl Member {
                 }
                 Next::Idle if self.redraw => {
                     if let Some(at) = self.drawn.map(|drawn| drawn + REDRAW_MS).filter(|at| *at > now_ms) {
-                        needs.redraw_at = Some(needs.redraw_at.map_or(at, |earliest| earliest.min(at)));
+                        needs.again_at(at);
                         return;
                     }
                     (self.redraw, self.drawn) = (false, Some(now_ms));

@@ -73,18 +73,28 @@ fn who_typed_last_is_sent_a_keys_echo_before_all_others() {
     (1..=5).for_each(|id| views.join(view(id, true), "j", 0));
     let mut ring = Ring::new(1 << 16, 0);
     let screen = Terminal::new(Size { cols: 80, rows: 24 }, 0);
-    let sent_to = |views: &mut Views, ring: &Ring| {
+    let sent_to = |views: &mut Views, ring: &Ring, now| {
         let mut sent = Sent::default();
-        views.pump(ring, Some(&screen), Size { cols: 80, rows: 24 }, 0, &mut sent);
+        views.pump(ring, Some(&screen), Size { cols: 80, rows: 24 }, now, &mut sent);
         sent.0
     };
-    assert_eq!(sent_to(&mut views, &ring), [5, 1, 2, 3, 4], "a screen; the one that came last leads");
-    for (typist, order) in [(3, [3, 1, 2, 4, 5]), (1, [1, 2, 3, 4, 5])] {
-        views.leaders.typed(Uuid::from_u128(typist));
+    assert_eq!(sent_to(&mut views, &ring, 0), [5, 1, 2, 3, 4], "a screen; the one that came last leads");
+    ring.append(b"output");
+    assert_eq!(sent_to(&mut views, &ring, 1), [5, 1, 2, 3, 4]);
+    for (typist, rest, now) in [(3, [1, 2, 4, 5], 10), (1, [2, 3, 4, 5], 20)] {
+        views.typed(Uuid::from_u128(typist), now);
         ring.append(b"x");
-        assert_eq!(sent_to(&mut views, &ring), order);
+        assert_eq!(sent_to(&mut views, &ring, now + 1), [typist]);
+        assert_eq!(sent_to(&mut views, &ring, now + 3), [], "nobody has waited long enough");
+        assert_eq!(sent_to(&mut views, &ring, now + 4), rest, "a moment later");
     }
+    // A page of output is no echo, and the last words go to all.
+    ring.append(&[b'x'; 2000]);
+    assert_eq!(sent_to(&mut views, &ring, 30), [1, 2, 3, 4, 5]);
+    ring.append(b"bye");
+    views.is_last();
+    assert_eq!(sent_to(&mut views, &ring, 31), [1, 2, 3, 4, 5]);
     // Who cannot lead is no reason for an order.
     views.join(View { read_only: true, ..view(6, true) }, "j", 0);
-    assert_eq!(sent_to(&mut views, &ring), [6], "the others have it");
+    assert_eq!(sent_to(&mut views, &ring, 40), [6], "the others have it");
 }
