@@ -258,7 +258,13 @@ impl Link {
     async fn read_own(&self, id: StreamId, mut reader: FrameReader<impl AsyncRead + Unpin>) {
         let why = loop {
             match reader.came().await {
-                Ok(Came::Frame(frame)) => self.handle(Event::OwnFrame(id, frame, self)),
+                Ok(Came::Frame(frame)) => {
+                    self.handle(Event::OwnFrame(id, frame, self));
+                    if !reader.is_within_frame() {
+                        // A key's echo goes on before we look for more.
+                        tokio::task::yield_now().await;
+                    }
+                }
                 Ok(Came::Part(_)) => self.handle(Event::OwnPart(id)),
                 Ok(Came::End) => break "the job's holder closed the connection".to_owned(),
                 Err(error) => break error.to_string(),
@@ -286,9 +292,6 @@ impl Link {
 
     /// Passes a frame on as it is, but for the number of its stream.
     pub fn relay(&self, stream: StreamId, frame: RawFrame<'_>) {
-        if self.is_far && frame.kind == kind::INPUT {
-            self.hastens(Event::Typed);
-        }
         match self.route(stream) {
             Some(Route::Agent(number)) => self.out.with(|out| frame.relay(number, out)),
             Some(Route::Own) => {
@@ -297,6 +300,10 @@ impl Link {
                 }
             }
             None => {}
+        }
+        // Its answer is waited for once it is on its way.
+        if self.is_far && frame.kind == kind::INPUT {
+            self.hastens(Event::Typed);
         }
     }
 

@@ -6,7 +6,7 @@ use sessd_proto::Uuid;
 use sessd_terminal::{Cursor, Ring, Size, Terminal};
 
 /// How much later, in milliseconds.
-const LATER_MS: u64 = 3;
+const LATER_MS: u64 = 2;
 /// What comes so long after a key is no echo of it, in milliseconds.
 const ECHO_MS: u64 = 1_000;
 /// Nor are more bytes than so many.
@@ -130,10 +130,10 @@ mod tests {
         };
         assert_eq!(round(10, false, 5), None, "nobody typed");
         assert_eq!(round(20, true, 0), None, "there is nothing");
-        assert_eq!(round(21, false, 1), Some(24));
-        assert_eq!(round(23, true, 3), Some(24), "no later for the next key");
+        assert_eq!(round(21, false, 1), Some(23));
+        assert_eq!(round(22, true, 3), Some(23), "no later for the next key");
         assert_eq!(round(24, false, 3), None, "it has waited");
-        assert_eq!(round(25, false, 1), Some(28));
+        assert_eq!(round(25, false, 1), Some(27));
         assert_eq!(round(26, false, ECHO_BYTES + 1), None, "a page is no echo");
         assert_eq!(round(40, false, 1), None, "it is long due");
         assert_eq!(round(2_000, false, 1), None, "nobody has typed for long");

@@ -85,8 +85,8 @@ fn who_typed_last_is_sent_a_keys_echo_before_all_others() {
         views.typed(Uuid::from_u128(typist), now);
         ring.append(b"x");
         assert_eq!(sent_to(&mut views, &ring, now + 1), [typist]);
-        assert_eq!(sent_to(&mut views, &ring, now + 3), [], "nobody has waited long enough");
-        assert_eq!(sent_to(&mut views, &ring, now + 4), rest, "a moment later");
+        assert_eq!(sent_to(&mut views, &ring, now + 2), [], "nobody has waited long enough");
+        assert_eq!(sent_to(&mut views, &ring, now + 3), rest, "a moment later");
     }
     // A page of output is no echo, and the last words go to all.
     ring.append(&[b'x'; 2000]);
