@@ -293,6 +293,32 @@ fn a_wrong_configuration_does_not_cost_the_manager_that_runs() {
 }
 
 #[test]
+fn a_configuration_that_others_can_write_is_not_used() {
+    let world = World::new();
+    fs::create_dir_all(world.sessd_home()).unwrap();
+    set_mode(&world.sessd_home(), 0o700);
+    let ran = world.root().join("ran");
+    fs::write(world.config(), format!("event_command = \"touch {}\"\n", ran.display())).unwrap();
+    set_mode(&world.config(), 0o666);
+    let said = world.fails(&["list"], 1);
+    assert!(said.contains("is not used: others can write it") && said.contains("chmod go-w"), "{said}");
+    // Neither does a manager that runs take it over.
+    fs::remove_file(world.config()).unwrap();
+    world.ok(&["list"]);
+    let open = world.root().join("open");
+    fs::write(&open, format!("event_command = \"touch {}\"\n", ran.display())).unwrap();
+    set_mode(&open, 0o606);
+    fs::rename(&open, world.config()).unwrap();
+    until("the manager to have looked", SOON, || {
+        let status = world.json(&["daemon", "status"]);
+        status["config_errors"][0].as_str()?.contains("is not used").then_some(())
+    });
+    world.create("dev", "exit 3");
+    world.wait_state("dev", "done", SOON);
+    assert!(!ran.exists());
+}
+
+#[test]
 fn a_program_that_was_replaced_is_said_and_restart_begins_the_new_one() {
     let world = World::new();
     let program = world.root().join("sessd");

@@ -278,6 +278,18 @@ fn nothing_that_is_printed_acts_on_the_terminal() {
         let output = world.ok(args);
         assert!(!acts(&output.stdout) && !acts(&output.stderr), "{args:?}: {output:#?}");
     }
+    // Nor what a job wrote, where it is shown to a person.
+    world.create(
+        "drew",
+        r"stty -echo; printf '\033[?1049h\033[?1000h\033]0;owned\007\033[31mready'; exec cat",
+    );
+    world.ok(&["wait", "drew", "--for", "ready"]);
+    let mut shown = world.view(&["capture", "drew", "--since", "0"]);
+    assert_eq!(shown.wait_exit(SOON), 0);
+    let raw = String::from_utf8_lossy(&shown.raw()).replace('\r', "");
+    assert!(raw.contains("ready") && !acts(&raw), "{raw:?}");
+    let written = world.ok(&["capture", "drew", "--since", "0"]).stdout;
+    assert!(written.contains("\u{1b}[?1049h"), "a file gets it as it was written: {written:?}");
     // The document says the same to whoever reads it.
     assert_eq!(world.info("dev").expect("known")["command"][3], ODD);
     for args in [

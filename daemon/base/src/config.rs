@@ -162,6 +162,14 @@ impl Config {
     /// # Errors
     /// With the file's line that cannot be.
     pub fn load(paths: &Paths) -> Result<Self> {
+        if let Some(why) = files::changed_by_others(&paths.config) {
+            // It names commands that run as its reader.
+            let file = paths.config.display();
+            return Err(Error::failed(
+                format!("{file} is not used: {why}"),
+                format!("make it yours and writable for you alone (`chmod go-w {file}`), or move it away"),
+            ));
+        }
         let text = match files::read_text(&paths.config, LONGEST) {
             Ok(text) => text,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),

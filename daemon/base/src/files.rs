@@ -143,6 +143,21 @@ pub fn read_text(path: &Path, max: u64) -> io::Result<String> {
     Ok(text)
 }
 
+/// Who else may change what stands in a file, if anybody: what is done because of it is done as its reader. Devices are nobody's, and
+/// what cannot be looked at is said by whoever opens it.
+pub fn changed_by_others(path: &Path) -> Option<&'static str> {
+    let meta = std::fs::metadata(path).ok().filter(Metadata::is_file)?;
+    let (user, group) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let written_by_group = meta.mode() & 0o020 != 0 && meta.gid() != group;
+    if meta.uid() != user && meta.uid() != 0 {
+        Some("it belongs to another user")
+    } else if meta.mode() & 0o002 != 0 || written_by_group {
+        Some("others can write it")
+    } else {
+        None
+    }
+}
+
 /// Which file this is, whatever it is called.
 pub fn identity(meta: &Metadata) -> (u64, u64) {
     (meta.dev(), meta.ino())
@@ -159,6 +174,20 @@ mod tests {
 
     fn chmod(path: &Path, mode: u32) {
         fs::set_permissions(path, PermissionsExt::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_file_that_others_can_write_is_known() {
+        let all = tempfile::tempdir().unwrap();
+        let file = all.path().join("file");
+        fs::write(&file, "x").unwrap();
+        // A group of one's own is the rule where the umask lets it write.
+        for (mode, others) in [(0o600, false), (0o644, false), (0o664, false), (0o666, true), (0o602, true)] {
+            chmod(&file, mode);
+            assert_eq!(changed_by_others(&file).is_some(), others, "{mode:o}");
+        }
+        assert_eq!(changed_by_others(Path::new("/dev/null")), None);
+        assert_eq!(changed_by_others(&all.path().join("none")), None);
     }
 
     #[test]

@@ -499,7 +499,8 @@ pub struct CaptureArgs {
     /// That many lines of what left the screen before it, or all
     #[arg(short = 'S', long, value_name = "N|all")]
     pub scrollback: Option<String>,
-    /// Not the screen, but the output from this byte on, as it was written; --format text takes out what acts on a terminal
+    /// Not the screen, but the output from this byte on, as it was written; --format text, and a terminal that it is printed on,
+    /// take out what acts on a terminal
     #[arg(long, value_name = "OFFSET", conflicts_with = "scrollback")]
     pub since: Option<u64>,
     /// text, ansi (with colours) or json (cells and cursor)

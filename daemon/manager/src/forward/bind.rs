@@ -34,6 +34,7 @@ pub fn listen(on: &Listen) -> Result<Listening, String> {
     let in_use = |error: &io::Error| match error.kind() {
         io::ErrorKind::AddrInUse => "it is in use here".to_owned(),
         io::ErrorKind::PermissionDenied => "this user may not listen there".to_owned(),
+        io::ErrorKind::AddrNotAvailable => "this machine has no such address".to_owned(),
         _ => error.to_string(),
     };
     match on {

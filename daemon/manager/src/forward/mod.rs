@@ -205,7 +205,8 @@ impl Forwards {
     /// What is in the way.
     pub fn may_listen(&self) -> Result<()> {
         for forward in self.forwards.borrow().values().filter(|forward| forward.spec.kind != Kind::Remote) {
-            bind::listen(&forward.spec.listen).map_err(|why| Error::failed(why, "choose another port"))?;
+            bind::listen(&forward.spec.listen)
+                .map_err(|why| Error::failed(why, "choose another port or address"))?;
         }
         Ok(())
     }
@@ -591,7 +592,7 @@ impl Forwards {
             self.keep(row);
             if let Err(why) = self.begin_listening(row.number) {
                 new[..=at].iter().for_each(|row| self.take_away(row.number));
-                return Err(Error::failed(why, "choose another port"));
+                return Err(Error::failed(why, "choose another port or address"));
             }
         }
         let kept: Vec<ForwardRow> =
@@ -646,7 +647,7 @@ impl Forwards {
         if let Some(context) = self.context.upgrade() {
             context.store().save_forwards(self.session, &self.rows()).await?;
         }
-        Err(Error::failed(failed.error, "choose another port"))
+        Err(Error::failed(failed.error, "choose another port or address"))
     }
 }
 

@@ -118,8 +118,8 @@ fn output_since(paths: &Paths, args: &CaptureArgs, since: u64, format: &str) -> 
             });
             out::json(&document.to_string())?;
         }
-        // Asked for as text: without what acts on a terminal.
-        ("text", true) => {
+        // Asked for as text, or on its way to a terminal: without what acts on one.
+        ("text", asked) if asked || out::is_terminal() => {
             let mut terminal = Terminal::new(Size { rows: 1, ..screen.size() }, SCROLLBACK_LINES);
             terminal.feed(&bytes);
             let text = terminal.screen_text(SCROLLBACK_LINES, true);
