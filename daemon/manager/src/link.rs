@@ -258,13 +258,7 @@ impl Link {
     async fn read_own(&self, id: StreamId, mut reader: FrameReader<impl AsyncRead + Unpin>) {
         let why = loop {
             match reader.came().await {
-                Ok(Came::Frame(frame)) => {
-                    self.handle(Event::OwnFrame(id, frame, self));
-                    if !reader.is_within_frame() {
-                        // A key's echo goes on before we look for more.
-                        tokio::task::yield_now().await;
-                    }
-                }
+                Ok(Came::Frame(frame)) => self.handle(Event::OwnFrame(id, frame, self)),
                 Ok(Came::Part(_)) => self.handle(Event::OwnPart(id)),
                 Ok(Came::End) => break "the job's holder closed the connection".to_owned(),
                 Err(error) => break error.to_string(),

@@ -164,12 +164,7 @@ async fn view_frame(frame: OwnedFrame, session: &Rc<Session>, view: Uuid, out: &
         }
         return ConnectionState::Views(session.clone(), view);
     }
-    let typed = frame.raw().kind == sessd_proto::frame::kind::INPUT;
     session.mailbox.send(ToSession::ViewFrame(view, frame));
-    if typed {
-        // A key goes out before anything else is done for its view.
-        tokio::task::yield_now().await;
-    }
     while session.mailbox.queued_of(Sender::Views) > QUEUED && !out.is_closed() {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }

@@ -20,7 +20,6 @@ use sessd_core::stream::StreamId;
 use sessd_proto::Uuid;
 use sessd_proto::docs::event::What;
 use sessd_proto::docs::{Error, Result};
-use sessd_proto::frame::kind;
 use sessd_proto::messages::{self as m, LinkAct};
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -106,14 +105,8 @@ impl Task {
         while let Some(message) = self.next(&mut receiver, &mut turn).await {
             mailbox.took(&message);
             let began = Instant::now();
-            let typed = matches!(&message, ToSession::ViewFrame(_, frame) if frame.raw().kind == kind::INPUT);
             self.take(message);
-            let busy = began.elapsed();
-            if typed {
-                // It goes out before we look what else there is to do and when.
-                tokio::task::yield_now().await;
-            }
-            rest(busy, &mut turn).await;
+            rest(began.elapsed(), &mut turn).await;
         }
         // Who wrote to us while we left means the session, not us.
         receiver.close();
