@@ -161,6 +161,14 @@ fn first_clause(sentence: &str) -> &str {
         .map_or(sentence, |at| &sentence[..at])
 }
 
+/// A cause without the port at which it happened: that says nothing without what did.
+fn what_happened(cause: &str) -> &str {
+    match cause.split_once(": ") {
+        Some((place, what)) if place.starts_with("port ") => what,
+        _ => cause,
+    }
+}
+
 /// Is that only to say that nothing came?
 fn is_silence(cause: &str) -> bool {
     ["no answer", "nothing was heard", "does not answer", "timed out", "the agent's end closed"]
@@ -216,7 +224,7 @@ fn head(facts: &Facts<'_>) -> Vec<Part> {
             } else {
                 parts.push(
                     Part::one(format!("link to {host}: {cause}"), 2)
-                        .or(format!("link to {host}: {}", first_clause(&cause)), 5)
+                        .or(format!("link to {host}: {}", first_clause(what_happened(&cause))), 5)
                         .or(format!("link to {host} is down"), 6)
                         .or("no link", 9),
                 );
@@ -408,6 +416,12 @@ mod tests {
                 )
             );
         }
+        let why = "box is out of reach: port 2299 of 127.0.0.1: connection refused";
+        assert_eq!(
+            line(&facts(link("down", why)), 60, true),
+            r"link to box: connection refused · in 4 s · Ctrl-\ leaves",
+            "where it was refused says nothing without that it was"
+        );
         let why = "box is out of reach: no answer within 10 s (ConnectTimeout)";
         assert!(line(&facts(link("down", why)), 200, true).starts_with("link to box: no answer for 35 s · "));
         let text =
