@@ -21,8 +21,14 @@ use std::time::{Duration, Instant};
 const TICK: Duration = Duration::from_secs(5);
 /// How long a holder that is told that it may go may take to answer.
 const HOLDER_ANSWERS: Duration = Duration::from_secs(2);
-/// Ticks between two looks for records that have been kept long enough: an hour.
+/// Ticks between two looks for records that have been kept long enough, at the most: an hour.
 const FORGET_TICKS: u32 = 720;
+
+/// The same where they are kept for so long: none is there a tenth longer, or a tick where that is more.
+fn forget_ticks(keep: Duration) -> u32 {
+    let tenth = keep.as_secs() / 10 / TICK.as_secs();
+    u32::try_from(tenth).unwrap_or(FORGET_TICKS).clamp(1, FORGET_TICKS)
+}
 
 /// Of a stream nothing is wanted but that the holder answers.
 #[derive(Debug, Default)]
@@ -115,7 +121,7 @@ pub(super) async fn maintain(weak: Weak<Manager>) {
     let mut network = Network::new();
     for tick in 0u32.. {
         let Some(manager) = weak.upgrade() else { return };
-        if tick % FORGET_TICKS == 0
+        if tick % forget_ticks(manager.config.now().keep_done) == 0
             && let Err(error) = manager.forget_old().await
         {
             tracing::warn!(error = error.line(), "old records are not forgotten yet");
@@ -148,6 +154,19 @@ async fn listen(network: &mut Network, manager: &Weak<Manager>) {
                     manager.woke();
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_for_a_short_time_is_not_there_for_an_hour() {
+        for (keep_secs, ticks) in [(0, 1), (2, 1), (100, 2), (3_600, 72), (7 * 86_400, 720), (u64::MAX, 720)]
+        {
+            assert_eq!(forget_ticks(Duration::from_secs(keep_secs)), ticks, "{keep_secs}");
         }
     }
 }
