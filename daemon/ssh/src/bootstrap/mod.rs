@@ -4,7 +4,8 @@
 //! exec 1   find and start      the right agent is there: its first byte follows the mark       (warm: the only one)
 //!             missing          first folder that can be written and run from, and `uname -sm`
 //! exec 2   upload              stdin -> temporary file, size, sha256, one trial run, rename    (refused: the next folder)
-//! exec 3   find and start      as exec 1
+//!             and start        its first byte follows the mark
+//! exec 3   find and start      as exec 1, where the host has no `head` that leaves the rest of stdin to the agent
 //! ```
 //!
 //! The login shell is unknown and its start files may print anything, so every command is `exec /bin/sh -c '…'` in words
@@ -131,7 +132,9 @@ pub async fn start_agent(
         }
         StartOutcome::Missing(missing) => missing,
     };
-    install(conn, images, &folders, missing).await?;
+    if let Some((stream, number)) = install(conn, images, &folders, missing).await? {
+        return Ok(AgentChannel { stream, uploaded: true, folder: folders.shown(number) });
+    }
     match find_and_start(conn, images, &folders).await? {
         StartOutcome::Started(stream, number) => {
             Ok(AgentChannel { stream, uploaded: true, folder: folders.shown(number) })
@@ -156,13 +159,13 @@ fn asked_otherwise(failure: &Failure) -> Option<Asked> {
     detail.contains(waiting::WAITS).then_some(Asked::Answered)
 }
 
-/// Tries the images that may fit in the folders that may do, until one is in place.
+/// Tries the images that may fit in the folders that may do, until one is in place: running, and where, if it is.
 async fn install(
     conn: &mut dyn Connection,
     images: &[AgentImage],
     folders: &Folders,
     mut missing: Missing,
-) -> Result<(), Failure> {
+) -> Result<Option<(ExecStream, usize)>, Failure> {
     let fitting: Vec<&AgentImage> = images
         .iter()
         // A host without uname: whatever runs there is the right one.
@@ -201,7 +204,7 @@ async fn install(
         let mut last = String::new();
         for image in &fitting {
             match upload(conn, image, folders, number).await? {
-                Ok(()) => return Ok(()),
+                Ok(running) => return Ok(running.map(|stream| (stream, number))),
                 Err(why) => last = why,
             }
         }
@@ -323,26 +326,31 @@ fn parse_missing(answer: &str, folders: &Folders) -> Result<Missing, Failure> {
     Ok(Missing { usable: (usable > 0).then_some(usable), refused, platform, place })
 }
 
-/// Uploads one image into one folder. The inner error is why this folder will not do.
+/// Uploads one image into one folder, and has it run if the host can. The inner error is why this folder will not do.
 async fn upload(
     conn: &mut dyn Connection,
     image: &AgentImage,
     folders: &Folders,
     number: usize,
-) -> Result<Result<(), String>, Failure> {
+) -> Result<Result<Option<ExecStream>, String>, Failure> {
     let mark = Mark::new()?;
     let stream = conn.exec(&wrapped(&upload_script(&mark, image, folders, number), folders)).await?;
     let (mut reader, mut writer) = stream.into_parts();
     let mut search = Search::new(conn);
     // Nothing is sent before the host is ready: a start file that reads stdin must not eat the agent.
     let mut answer = goes_on_if(folders, &mut search, &mut reader, &mut writer, &mark).await?;
-    if answer == "READY" {
+    if let Some(how) = answer.strip_prefix("READY") {
+        let goes_on = how == " head";
         let size = u64::try_from(image.bytes.len()).unwrap_or(u64::MAX);
         let deadline = Instant::now() + START_TIMEOUT + Duration::from_secs(size / SLOWEST_UPLOAD);
         let send = async {
             // A host that gives up early says why on the other pipe; the write's own error tells less.
             if writer.write_all(image.bytes).await.is_ok() {
-                writer.shutdown().await.ok();
+                if goes_on {
+                    writer.flush().await.ok()
+                } else {
+                    writer.shutdown().await.ok()
+                };
             }
             std::future::pending::<()>().await;
         };
@@ -351,10 +359,14 @@ async fn upload(
             () = send => String::new(),
         };
     }
+    if answer.starts_with("START ") {
+        reader.unread(search.rest());
+        return Ok(Ok(Some(ExecStream::from_parts(reader, writer))));
+    }
     let said = reader.stderr_line(160);
     finish(reader).await;
     if answer == "DONE" {
-        return Ok(Ok(()));
+        return Ok(Ok(None));
     }
     let why = match answer.strip_prefix("FAIL ").unwrap_or_default() {
         "empty" => {

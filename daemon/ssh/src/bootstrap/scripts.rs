@@ -88,6 +88,11 @@ impl Folders {
         )
     }
 
+    /// Where the program was found says nothing about where jobs belong; only the configuration does.
+    fn jobs(&self) -> &'static str {
+        if self.given { "SESSD_AGENT_DIR=\"$_d\"; export SESSD_AGENT_DIR" } else { "unset SESSD_AGENT_DIR" }
+    }
+
     /// All numbers from `first`, as words of a `for`.
     pub(super) fn numbers(&self, first: usize) -> String {
         (first..=self.list.len()).map(|n| n.to_string()).collect::<Vec<_>>().join(" ")
@@ -212,31 +217,29 @@ pub(super) fn start_script(mark: &Mark, images: &[AgentImage], folders: &Folders
         prelude = folders.prelude(),
         numbers = folders.numbers(1),
         mark = mark.halves(),
-        // Where the program was found says nothing about where jobs belong; only the configuration does.
-        jobs = if folders.given {
-            "SESSD_AGENT_DIR=\"$_d\"; export SESSD_AGENT_DIR"
-        } else {
-            "unset SESSD_AGENT_DIR"
-        },
+        jobs = folders.jobs(),
         probe = probe_script(mark, folders, 1),
     )
 }
 
 /// Takes the image from stdin; nothing has the agent's name before it is whole, checked and has run once. On a host
 /// without any tool for SHA-256 the agent's own `hash` answers, or, if it has none, size and trial run must do.
+///
+/// Where `head` can take so many bytes and no more, stdin goes on to the agent, which starts at once (`READY head`, `START`):
+/// one login less where each command is one. Else the end of stdin is the end of the image (`READY`, `DONE`).
 pub(super) fn upload_script(mark: &Mark, image: &AgentImage, folders: &Folders, number: usize) -> String {
     format!(
-        "{answered}{TOOLS}{prelude}umask 077; _i={number}; _d=; cand; _t=\"$_d/bin/.up-{short}\"; \
-         fail() {{ rm -f \"$_t\"; echo \"{mark} FAIL $1\"; exit 1; }}; \
-         ulimit -S -f unlimited 2>/dev/null; mkdir -p \"$_d/bin\"; own || fail owner; find \"$_d/bin\" -name \".up-*\" -mtime +0 -exec rm -f {{}} + 2>/dev/null; \
-         echo \"{mark} READY\"; cat > \"$_t\" || fail write; \
-         test -s \"$_t\" || fail empty; test \"$(wc -c < \"$_t\")\" -eq {size} || fail size; chmod 700 \"$_t\" || fail chmod; \
-         has() {{ command -v $1 >/dev/null 2>&1; }}; _g=; \
+        "{answered}{TOOLS}{prelude}_o=$(umask); umask 077; _i={number}; _d=; cand; _t=\"$_d/bin/.up-{short}\"; _b=\"$_d/bin/sessd-agent-{name}\"; \
+         fail() {{ rm -f \"$_t\"; echo \"{mark} FAIL $1\"; exit 1; }}; has() {{ command -v $1 >/dev/null 2>&1; }}; \
+         mkdir -p \"$_d/bin\"; own || fail owner; find \"$_d/bin\" -name \".up-*\" -mtime +0 -exec rm -f {{}} + 2>/dev/null; \
+         _y=; if has head && test \"$(echo xy | head -c 1 2>/dev/null)\" = x; then _y=\" head\"; fi; echo \"{mark} READY$_y\"; \
+         ( ulimit -S -f unlimited 2>/dev/null; if test -n \"$_y\"; then exec head -c {size}; else exec cat; fi ) > \"$_t\" || fail write; \
+         test -s \"$_t\" || fail empty; test \"$(wc -c < \"$_t\")\" -eq {size} || fail size; chmod 700 \"$_t\" || fail chmod; _g=; \
          if has sha256sum; then _g=$(sha256sum < \"$_t\"); elif has shasum; then _g=$(shasum -a 256 < \"$_t\"); \
          elif has openssl; then _g=$(openssl dgst -sha256 -r < \"$_t\"); elif has sha256; then _g=$(sha256 -q < \"$_t\"); \
          else _g=$(\"$_t\" hash 2>/dev/null </dev/null); test -n \"$_g\" || _g={hash}; fi; case $_g in {hash}*) ;; *) fail hash;; esac; \
-         \"$_t\" version >/dev/null 2>&1 </dev/null || fail run; \
-         mv -f \"$_t\" \"$_d/bin/sessd-agent-{name}\" || fail move; echo \"{mark} DONE\"",
+         \"$_t\" version >/dev/null 2>&1 </dev/null || fail run; mv -f \"$_t\" \"$_b\" || fail move; \
+         if test -n \"$_y\"; then {jobs}; umask $_o; echo \"{mark} START $_i\"; PATH=$_q; exec \"$_b\" serve; fi; echo \"{mark} DONE\"",
         answered = answered(mark, folders),
         prelude = folders.prelude(),
         short = mark.short(),
@@ -244,5 +247,6 @@ pub(super) fn upload_script(mark: &Mark, image: &AgentImage, folders: &Folders, 
         size = image.bytes.len(),
         hash = image.hash,
         name = image.name(),
+        jobs = folders.jobs(),
     )
 }

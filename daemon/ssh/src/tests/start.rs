@@ -95,9 +95,9 @@ async fn every_login_shell_starts_the_agent() {
         let image = stand_in(shell);
         let expected = format!("agent {}/.local/state/sessd-agent", home.path().display());
         assert_eq!(start(&mut conn, image).await.unwrap(), (expected.clone(), true), "{shell}");
-        assert_eq!(conn.execs, 3, "{shell}");
+        assert_eq!(conn.execs, 2, "{shell}: what was uploaded runs at once");
         assert_eq!(start(&mut conn, image).await.unwrap(), (expected, false), "{shell}");
-        assert_eq!(conn.execs, 4, "{shell}: the warm path is one exec");
+        assert_eq!(conn.execs, 3, "{shell}: the warm path is one exec");
     }
 }
 
@@ -362,4 +362,36 @@ async fn a_host_that_opens_no_channel_for_a_command_is_a_persons_business() {
         let Failure::AgentInstall { detail, mends: Mends::Person, .. } = &e else { panic!("{name}: {e}") };
         assert!(detail.contains("runs no command"), "{name}: {e}");
     }
+}
+
+#[tokio::test]
+async fn an_upload_leaves_umask_and_limits_to_the_agent_as_the_login_has_them() {
+    let home = tempfile::tempdir().unwrap();
+    let text = "#!/bin/sh\ncase $1 in version) ;; serve) echo \"$(umask) $(ulimit -S -f)\"; cat;; esac\n";
+    let file = home.path().join("image");
+    std::fs::write(&file, text).unwrap();
+    let hash = run("sha256sum", &[&file.display().to_string()]);
+    let image = AgentImage { hash: hash[..64].to_owned().leak(), bytes: text.as_bytes(), ..stand_in("") };
+    let mut conn = with_start_file(home.path(), "umask 027; ulimit -S -f 4000\n");
+    let (mut first, mut second) = (String::new(), String::new());
+    for (said, uploaded) in [(&mut first, true), (&mut second, false)] {
+        let channel = start_agent(&mut conn, &[image], &StartOptions::default()).await.unwrap();
+        assert_eq!(channel.uploaded, uploaded);
+        channel.stream.into_parts().0.read_line(said).await.unwrap();
+    }
+    assert!(first.starts_with("0027 "), "{first}");
+    assert_eq!(first, second);
+}
+
+#[tokio::test]
+async fn a_host_whose_head_counts_no_bytes_gets_the_agent_all_the_same() {
+    let home = tempfile::tempdir().unwrap();
+    let tools = home.path().join("tools");
+    std::fs::create_dir(&tools).unwrap();
+    std::fs::write(tools.join("head"), "#!/bin/sh\nexit 1\n").unwrap();
+    run("chmod", &["755", &tools.join("head").display().to_string()]);
+    let mut conn = Shell::new("/bin/sh", home.path());
+    conn.variables.push(("PATH", format!("{}:/usr/bin:/bin", tools.display()).into()));
+    assert!(start(&mut conn, stand_in("no head")).await.unwrap().1);
+    assert_eq!(conn.execs, 3);
 }
