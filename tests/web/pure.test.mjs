@@ -302,6 +302,9 @@ test('who answers is never blamed, and one question is open at a time', () => {
   }
   assert.deepEqual(silence.ask(60_000, 61_500), { manager: true, holder: true });
   assert.deepEqual(silence.ask(60_000, 63_500), { manager: false, holder: false });
+  // While the manager says nothing either, it is not known that it is the host.
+  assert.equal(silence.ofLink(60_000, 63_500), null);
+  silence.managerSpoke(61_510);
   assert.deepEqual([silence.ofLink(60_000, 62_999), silence.ofLink(60_000, 63_000)], [null, 3_000]);
 });
 

@@ -30,6 +30,7 @@ pub struct Silence {
     manager_asked: Option<u64>,
     /// The manager's last word, or heartbeat to it.
     manager_at: u64,
+    manager_heard: u64,
     holder_heard: u64,
     holder_asked: u64,
 }
@@ -37,12 +38,18 @@ pub struct Silence {
 impl Silence {
     /// Nothing is owed at `now_ms`.
     pub fn new(now_ms: u64) -> Self {
-        Self { manager_asked: None, manager_at: now_ms, holder_heard: now_ms, holder_asked: now_ms }
+        Self {
+            manager_asked: None,
+            manager_at: now_ms,
+            manager_heard: now_ms,
+            holder_heard: now_ms,
+            holder_asked: now_ms,
+        }
     }
 
     /// The manager said something.
     pub fn manager_spoke(&mut self, now_ms: u64) {
-        (self.manager_asked, self.manager_at) = (None, now_ms);
+        (self.manager_asked, self.manager_at, self.manager_heard) = (None, now_ms, now_ms);
     }
 
     /// The holder said something.
@@ -95,10 +102,12 @@ impl Silence {
         self.owed_since(unanswered_since).map(|at| at + UNANSWERED_MS)
     }
 
-    /// How long what was typed has been unanswered, once that is too long.
+    /// How long what was typed has been unanswered, once that is too long. Of a manager that has said nothing since it was asked
+    /// about that, it is not known who is silent.
     pub fn of_link(&self, unanswered_since: Option<u64>, now_ms: u64) -> Option<u64> {
-        let silent = now_ms.saturating_sub(self.owed_since(unanswered_since)?);
-        (silent >= UNANSWERED_MS).then_some(silent)
+        let owed = self.owed_since(unanswered_since)?;
+        let silent = now_ms.saturating_sub(owed);
+        (silent >= UNANSWERED_MS && self.manager_heard >= owed + PROBE_MS).then_some(silent)
     }
 }
 
@@ -144,6 +153,22 @@ mod tests {
         assert_eq!(silence.of_link(Some(10_000), 13_000), Some(3_000));
         assert_eq!(silence.of_link(None, 13_000), None);
         assert_eq!(silence.of_manager(13_000), None, "it is not the manager");
+    }
+
+    #[test]
+    fn of_a_manager_that_is_stopped_the_host_is_not_blamed() {
+        let mut silence = Silence::new(0);
+        silence.manager_spoke(10_000);
+        let mut blamed = None;
+        for now in (10_000..20_000).step_by(10) {
+            silence.ask(Some(10_000), now);
+            assert_eq!(silence.of_link(Some(10_000), now), None, "at {now}");
+            blamed = blamed.or(silence.of_manager(now).map(|_| now));
+        }
+        assert_eq!(blamed, Some(11_000 + MANAGER_MS));
+        // It goes on, and still nothing is heard of the job.
+        silence.manager_spoke(20_000);
+        assert_eq!(silence.of_link(Some(10_000), 20_000), Some(10_000));
     }
 
     #[test]

@@ -21,13 +21,13 @@ export class Silence {
 
   /** Nothing is owed. @param {number} now */
   constructor(now) {
-    this.managerAt = this.holderHeard = this.holderAsked = now;
+    this.managerAt = this.managerHeard = this.holderHeard = this.holderAsked = now;
   }
 
   /** @param {number} now */
   managerSpoke(now) {
     this.managerAsked = null;
-    this.managerAt = now;
+    this.managerAt = this.managerHeard = now;
   }
 
   /** @param {number} now */
@@ -77,9 +77,13 @@ export class Silence {
     return owed === null ? null : owed + UNANSWERED_MS;
   }
 
-  /** How long what was typed has been unanswered, once that is too long. @param {number | null} unanswered @param {number} now */
+  /**
+   * How long what was typed has been unanswered, once that is too long. Of a manager that has said nothing since it was asked about
+   * that, it is not known who is silent. @param {number | null} unanswered @param {number} now
+   */
   ofLink(unanswered, now) {
     const owed = this.#owedSince(unanswered);
-    return owed !== null && now - owed >= UNANSWERED_MS ? now - owed : null;
+    if (owed === null || this.managerHeard < owed + PROBE_MS) return null;
+    return now - owed >= UNANSWERED_MS ? now - owed : null;
   }
 }
