@@ -316,6 +316,11 @@ fn a_configuration_that_others_can_write_is_not_used() {
     world.create("dev", "exit 3");
     world.wait_state("dev", "done", SOON);
     assert!(!ran.exists());
+    // Mended as it was said, it counts.
+    set_mode(&world.config(), 0o600);
+    until("the manager to have looked again", SOON, || {
+        world.json(&["daemon", "status"])["config_errors"].as_array()?.is_empty().then_some(())
+    });
 }
 
 #[test]

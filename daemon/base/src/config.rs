@@ -256,14 +256,15 @@ impl Config {
     }
 }
 
-/// What is another when a file was written to or replaced: device, inode, size, and nanoseconds since the epoch; none: it
+/// What is another when a file was written to, replaced, or given other permissions: device, inode, size, and nanoseconds since the epoch; none: it
 /// is not there.
 pub type Stamp = Option<(u64, u64, u64, i128)>;
 
 /// A file's stamp. Blocks.
 pub fn stamp(file: &Path) -> Stamp {
     let meta = std::fs::metadata(file).ok()?;
-    let changed = i128::from(meta.mtime()) * 1_000_000_000 + i128::from(meta.mtime_nsec());
+    // Not only what is written: whose it is and who may write it counts, too.
+    let changed = i128::from(meta.ctime()) * 1_000_000_000 + i128::from(meta.ctime_nsec());
     Some((meta.dev(), meta.ino(), meta.size(), changed))
 }
 
