@@ -19,7 +19,7 @@ const PATIENCE: Duration = Duration::from_millis(if cfg!(test) { 1_500 } else { 
 /// The second command counts if it came to run in so much less time than the first had: start files are slow in the same way.
 const QUICKER: u32 = 2;
 /// What a shell has for going on once it was given lines.
-const AFTER_LINES: Duration = Duration::from_secs(if cfg!(test) { 2 } else { 15 });
+const AFTER_LINES: Duration = Duration::from_secs(if cfg!(test) { 4 } else { 15 });
 
 /// The first answer of a script, or that it does not come because the start files wait for input.
 pub(super) async fn answer(
@@ -31,35 +31,29 @@ pub(super) async fn answer(
 ) -> Result<String, Failure> {
     let began = Instant::now();
     let mut first = std::pin::pin!(search.answer(reader, mark, began + START_TIMEOUT));
-    tokio::select! {
-        answer = &mut first => return answer,
-        () = sleep(PATIENCE) => {}
-    }
-    // A login of its own may ask the person again.
-    if conn.asks_a_person() {
-        return first.await;
-    }
-    let host = conn.host();
-    let second = async {
+    let mut patience = PATIENCE;
+    loop {
+        tokio::select! {
+            answer = &mut first => return answer,
+            () = sleep(patience) => {}
+        }
+        // A login of its own may ask the person again.
+        if conn.asks_a_person() {
+            return first.await;
+        }
         let since = Instant::now();
-        let answer = with_an_end(conn, folders).await;
-        // What is silent for as long, or is no shell, or a host without room for a second one, says nothing.
-        if since.elapsed() * QUICKER > began.elapsed() {
-            return None;
+        let second = tokio::select! {
+            answer = &mut first => return answer,
+            second = with_an_end(conn, folders) => second,
+        };
+        match second {
+            // A host without room for a second one says nothing.
+            Err(failure) if !matches!(failure, Failure::AgentInstall { .. }) => return first.await,
+            // Nor does one that is as slow: it is asked again when the first has waited for longer.
+            _ if since.elapsed() * QUICKER > began.elapsed() => patience *= 2,
+            Ok(_) => return Err(waits(&conn.host())),
+            Err(failure) => return Err(failure),
         }
-        match answer {
-            Ok(_) => Some(waits(&host)),
-            Err(failure @ Failure::AgentInstall { .. }) => Some(failure),
-            Err(_) => None,
-        }
-    };
-    let known = tokio::select! {
-        answer = &mut first => return answer,
-        known = second => known,
-    };
-    match known {
-        Some(failure) => Err(failure),
-        None => first.await,
     }
 }
 

@@ -44,7 +44,7 @@ const TABLE: &[(&str, Meaning)] = &[
     ("connectionattempts", Ours),
     ("connecttimeout", Kept),
     ("controlmaster", Ours),
-    ("controlpath", SaidOwn("a connection that ssh keeps there is not shared")),
+    ("controlpath", SaidOwn("a connection that ssh keeps there is shared only with transport = \"openssh\"")),
     ("controlpersist", Ours),
     ("dynamicforward", Said("`sessd forward SESSION -D` forwards what it names")),
     ("enableescapecommandline", Ours),
