@@ -26,6 +26,8 @@ describe('the list', () => {
     await page.getByRole('button', { name: 'End it (Delete)' }).click();
     await page.getByRole('button', { name: 'End it', exact: true }).click();
     await until('it to be gone', async () => (await world.list()).length === 1);
+    // The page knows it, too: what is gone is not peeked at.
+    await page.locator('.sessions', { hasText: 'Nothing fits.' }).waitFor();
     // What changes elsewhere is seen without asking.
     await page.getByLabel('Filter').fill('');
     await world.create('delta', 'exec cat');
