@@ -43,6 +43,7 @@ describe('the list', () => {
     await page.locator('dialog', { hasText: 'End the 2 sessions and their jobs, which fit “delta”?' }).last().waitFor();
     await page.getByRole('button', { name: 'End all', exact: true }).click();
     await until('the others alone', async () => (await world.list()).map(({ name }) => name).sort().join() === 'beta,over');
+    await page.locator('.sessions', { hasText: 'Nothing fits.' }).waitFor();
     await page.getByLabel('Filter').fill('');
     await page.getByRole('button', { name: 'End all…' }).click();
     await page.getByRole('button', { name: 'End all', exact: true }).click();

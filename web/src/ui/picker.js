@@ -11,6 +11,8 @@ import { button, el } from './dom.js';
 
 /** Lines of a screen that are peeked at. */
 const PEEK_ROWS = 16;
+/** How long a session is selected before its screen is asked for, in milliseconds. */
+const LOOK_AFTER_MS = 60;
 /** Lines of the list that are made at a time: the others when somebody comes near them. */
 const MADE = 30;
 
@@ -116,18 +118,24 @@ function fill(app, close, choose, chosen) {
     choose(id);
     mark();
     list.querySelector('[aria-selected=true]')?.scrollIntoView({ block: 'nearest' });
-    void look();
+    look();
   };
   const screenOf = async (/** @type {string} */ id) => {
     const page = await fetch(`/plain/${id}`).then((answer) => (answer.ok ? answer.text() : ''), () => '');
     const text = new DOMParser().parseFromString(page, 'text/html').querySelector('pre')?.textContent ?? '';
     return text.split('\n').slice(-PEEK_ROWS).join('\n');
   };
-  const look = async () => {
-    const id = chosen();
-    if (!id || app.isSmall()) return;
-    const text = await screenOf(id);
-    if (chosen() === id) peek.textContent = text;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  let looking;
+  // Whoever goes through the list looks at where they stop.
+  const look = () => {
+    clearTimeout(looking);
+    looking = setTimeout(async () => {
+      const id = chosen();
+      if (!id || !app.sessions.get(id) || !list.isConnected || app.isSmall()) return;
+      const text = await screenOf(id);
+      if (chosen() === id) peek.textContent = text;
+    }, LOOK_AFTER_MS);
   };
   const isOpen = (/** @type {SessionDoc} */ one) => layouts.tabOf(app.layout, one.id) !== undefined;
 
@@ -229,7 +237,7 @@ function fill(app, close, choose, chosen) {
     choose(null);
     [made, list.scrollTop] = [0, 0];
     draw();
-    void look();
+    look();
   });
   filter.addEventListener('keydown', (event) => {
     const at = docs.findIndex((one) => one.id === chosen());
@@ -253,7 +261,7 @@ function fill(app, close, choose, chosen) {
   addEventListener('sessions', draw);
   queueMicrotask(() => {
     draw();
-    void look();
+    look();
   });
   return [
     filter,
