@@ -96,10 +96,11 @@ impl Terminal {
         w.stacks(m);
         w.globals(m);
         w.modes(m);
-        w.finish(m);
+        // Before what was printed last: nothing may come between that and what repeats it or joins it.
         if !what.without_images {
             w.put(&m.images.said_open());
         }
+        w.finish(m);
         out.extend_from_slice(self.parser.tail());
     }
 }

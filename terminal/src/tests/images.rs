@@ -190,6 +190,23 @@ fn images_come_back_where_they_were_and_no_terminal_answers_them() {
     assert!(!snapshot(&t, 0).contains("\x1bPq"));
 }
 
+/// A program may print while it is in the midst of sending one: what comes next may repeat what it printed, or join it.
+#[test]
+fn what_was_printed_last_is_so_after_half_an_image_too() {
+    for keys in ["m=1", "a=T,f=24,s=1,v=2,m=1"] {
+        for printed in ["1", "e\u{301}", "\u{6f22}", &"x".repeat(40), "\x1b(0q", "\x1b[4hab\x1b[D\x1b[31mc"] {
+            let mut t = Terminal::new(SIZE, 100);
+            t.feed(format!("{}{printed}", kitty(keys)).as_bytes());
+            let mut copy = again(&t);
+            assert_eq!(copy.dump(), t.dump(), "{keys} {printed}");
+            for t in [&mut t, &mut copy] {
+                t.feed(format!("\u{302}\x1b[3b{}", kitty("m=0")).as_bytes());
+            }
+            assert_eq!(copy.dump(), t.dump(), "{keys} {printed}");
+        }
+    }
+}
+
 /// A terminal that is reset keeps its scrollback, and what is shown afterwards is not taken for what is in it.
 #[test]
 fn an_image_of_before_a_reset_stays_in_the_scrollback_and_is_no_other() {
