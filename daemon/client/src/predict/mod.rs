@@ -182,7 +182,7 @@ pub struct Predictor<L> {
     asked: bool,
     ahead: bool,
     said_at: u64,
-    /// What the kernel will echo, with the number behind the key.
+    /// What the kernel will echo of keys that are not judged, with the number behind the key.
     echo: VecDeque<(u8, u64)>,
     /// Keys in order; the first `placed` of them have been guessed.
     pending: VecDeque<Pending>,
@@ -482,12 +482,10 @@ impl<L: Copy + PartialEq + std::fmt::Debug> Predictor<L> {
 
     /// The job's output up to `offset` is on the screen, `bytes` the last of it.
     pub fn output<B: Beneath<Look = L>>(&mut self, bytes: &[u8], offset: u64, screen: &B, now_ms: u64) {
-        for byte in bytes {
-            // What the kernel echoes of keys, in order, is nothing that the job wrote.
-            match self.echo.iter().position(|(echo, _)| echo == byte) {
-                Some(at) => drop(self.echo.drain(..=at)),
-                None => (self.own, self.said_at) = (!self.ahead, now_ms),
-            }
+        // What the kernel may echo is not taken for what the job wrote, in whatever order it comes: the job may write the same
+        // byte, and what is left of an echo then would seem to be its own.
+        if bytes.iter().any(|byte| self.echo.iter().all(|(echo, _)| echo != byte)) {
+            (self.own, self.said_at) = (!self.ahead, now_ms);
         }
         self.look(screen);
         self.judge(offset, screen, now_ms);
@@ -553,8 +551,10 @@ impl<L: Copy + PartialEq + std::fmt::Debug> Predictor<L> {
         let judged = self.judged;
         self.echo.retain(|(_, seq)| *seq > judged);
         self.judge_cells(screen, now_ms);
-        while self.pending.pop_front_if(|key| key.seq <= judged).is_some() {
+        while let Some(key) = self.pending.pop_front_if(|key| key.seq <= judged) {
             self.placed = self.placed.saturating_sub(1);
+            // Whatever was typed before it may have been guessed after it was typed, in what was the newest epoch then.
+            self.epoch += u64::from(key.key == Key::Other);
         }
         self.places.retain(|place| place.seq > judged);
         self.measure();
