@@ -124,3 +124,36 @@ fn a_drawn_view_that_acknowledges_nothing_has_one_drawing_under_way() {
     rig.view(VIEW, Frame::Pong(0));
     assert_eq!(write(&mut rig, b"x"), ["view 1 DRAWING of 1"]);
 }
+
+#[test]
+fn a_view_that_does_not_read_has_no_more_than_its_bound_waiting_and_goes_on_where_it_was() {
+    let mut rig = Rig::running();
+    rig.attach(VIEW, (80, 24)).took();
+    rig.holder(Frame::Snapshot { at: 0, skipped: 0, cols: 80, rows: 24, more: false, bytes: b"" })
+        .works()
+        .took();
+    rig.view(VIEW, Frame::Credit(1 << 40));
+    let chunk = vec![b'x'; 7_500];
+    let mut sent = 0u64;
+    let mut given = 0;
+    let mut asked = 0;
+    for _ in 0..80 {
+        let bytes = Frame::Output { offset: sent, bytes: &chunk }.to_bytes(0);
+        sent += chunk.len() as u64;
+        let frame = RawFrame { kind: kind::OUTPUT, flags: 0, stream: 0, body: &bytes[8..] };
+        let stream = rig.stream.expect("a stream");
+        rig.session.handle(rig.now, Event::Holder { stream, frame });
+        while let Some(effect) = rig.session.poll() {
+            match effect {
+                Effect::ToView(_, bytes) => given += bytes.len(),
+                Effect::WhenDrained(_) => asked += 1,
+                _ => {}
+            }
+        }
+    }
+    assert!((200_000..400_000).contains(&given), "{given}");
+    assert_eq!(asked, 1, "asked once, however much comes");
+    rig.tell(Event::Drained { view: VIEW, waiting: 0 });
+    let rest: usize = rig.took().iter().filter(|did| did.starts_with("view 1 OUTPUT")).map(String::len).sum();
+    assert!(given + rest >= sent as usize, "nothing is left out: {given} and {rest} of {sent}");
+}

@@ -619,39 +619,6 @@ fn a_row_that_cannot_be_removed_is_removed_later() {
 // ---- Views -----------------------------------------------------------------------------------------------------------
 
 #[test]
-fn a_view_that_does_not_read_has_no_more_than_its_bound_waiting_and_goes_on_where_it_was() {
-    let mut rig = Rig::running();
-    rig.attach(VIEW, (80, 24)).took();
-    rig.holder(Frame::Snapshot { at: 0, skipped: 0, cols: 80, rows: 24, more: false, bytes: b"" })
-        .works()
-        .took();
-    rig.view(VIEW, Frame::Credit(1 << 40));
-    let chunk = vec![b'x'; 7_500];
-    let mut sent = 0u64;
-    let mut given = 0;
-    let mut asked = 0;
-    for _ in 0..80 {
-        let bytes = Frame::Output { offset: sent, bytes: &chunk }.to_bytes(0);
-        sent += chunk.len() as u64;
-        let frame = RawFrame { kind: kind::OUTPUT, flags: 0, stream: 0, body: &bytes[8..] };
-        let stream = rig.stream.expect("a stream");
-        rig.session.handle(rig.now, Event::Holder { stream, frame });
-        while let Some(effect) = rig.session.poll() {
-            match effect {
-                Effect::ToView(_, bytes) => given += bytes.len(),
-                Effect::WhenDrained(_) => asked += 1,
-                _ => {}
-            }
-        }
-    }
-    assert!((200_000..400_000).contains(&given), "{given}");
-    assert_eq!(asked, 1, "asked once, however much comes");
-    rig.tell(Event::Drained { view: VIEW, waiting: 0 });
-    let rest: usize = rig.took().iter().filter(|did| did.starts_with("view 1 OUTPUT")).map(String::len).sum();
-    assert!(given + rest >= sent as usize, "nothing is left out: {given} and {rest} of {sent}");
-}
-
-#[test]
 fn each_view_has_an_id_of_its_own_and_those_that_leave_are_told_to_the_holder() {
     let mut rig = Rig::running();
     rig.attach(VIEW, (80, 24)).did_also(&["holder RESIZE 80x24"]);
@@ -664,34 +631,6 @@ fn each_view_has_an_id_of_its_own_and_those_that_leave_are_told_to_the_holder() 
     rig.did(&["refuse 1 `dev` has no view `zz`"]);
     rig.tell(Event::SendAway { which: String::new(), why: "x".into(), scripts: false, asker: Asker(2) });
     rig.did_also(&["close-view 1", "reply 2 SentAway(1)"]);
-}
-
-#[test]
-fn who_sizes_a_session_is_written_and_then_the_job_is_told() {
-    let mut rig = Rig::running();
-    rig.attach(VIEW, (100, 30)).did_also(&["holder RESIZE 100x30"]);
-    // Coming takes no size from whoever is there; typing does, before what is typed.
-    rig.attach(OTHER_VIEW, (90, 24)).later(25).never("RESIZE").took();
-    rig.view(OTHER_VIEW, Frame::Input { view: OTHER_VIEW, seq: 0, withdrawn: false, bytes: b"x" });
-    rig.did(&["holder RESIZE 90x24", "holder INPUT x"]);
-    rig.tell(Event::ViewGone { view: OTHER_VIEW, on_purpose: true })
-        .later(25)
-        .did_also(&["holder RESIZE 100x30"]);
-    rig.attach(OTHER_VIEW, (90, 40)).took();
-    rig.holds_writes = true;
-    rig.tell(Event::SetSize(SizePolicy::Largest, None, Asker(1))).did(&["save running 10"]);
-    rig.let_write(Ok(())).did(&["holder RESIZE 100x40", "reply 1 Done"]);
-    rig.tell(Event::SetSize(SizePolicy::Smallest, Some((7, 7)), Asker(2))).let_write(Ok(()));
-    rig.did_also(&["holder RESIZE 90x30", "reply 2 Done"]);
-    rig.tell(Event::SetSize(SizePolicy::Fixed, Some((120, 50)), Asker(3))).let_write(full());
-    rig.did(&["save running 10", "refuse 3 the disk is full"]);
-    rig.tell(Event::SetSize(SizePolicy::Fixed, Some((120, 50)), Asker(4))).let_write(Ok(()));
-    rig.did_also(&["holder RESIZE 120x50", "reply 4 Done"]);
-    // No view changes it any more, and a job that begins has it from the first.
-    rig.types(0, b"x").did(&["holder INPUT x"]);
-    rig.view(VIEW, Frame::Resize(m::Resize { cols: 60, rows: 20 })).later(25).never("RESIZE");
-    let mut next = rig.dies();
-    next.link(alive()).did_also(&["holder RESIZE 120x50"]);
 }
 
 #[test]

@@ -59,3 +59,31 @@ fn a_window_that_missed_output_gives_back_nothing() {
     becomes(&mut rig, OTHER_VIEW, (80, 24));
     assert_eq!(told(&mut rig, "view 1"), "view 1 SNAPSHOT 150");
 }
+
+#[test]
+fn who_sizes_a_session_is_written_and_then_the_job_is_told() {
+    let mut rig = Rig::running();
+    rig.attach(VIEW, (100, 30)).did_also(&["holder RESIZE 100x30"]);
+    // Coming takes no size from whoever is there; typing does, before what is typed.
+    rig.attach(OTHER_VIEW, (90, 24)).later(25).never("RESIZE").took();
+    rig.view(OTHER_VIEW, Frame::Input { view: OTHER_VIEW, seq: 0, withdrawn: false, bytes: b"x" });
+    rig.did(&["holder RESIZE 90x24", "holder INPUT x"]);
+    rig.tell(Event::ViewGone { view: OTHER_VIEW, on_purpose: true })
+        .later(25)
+        .did_also(&["holder RESIZE 100x30"]);
+    rig.attach(OTHER_VIEW, (90, 40)).took();
+    rig.holds_writes = true;
+    rig.tell(Event::SetSize(SizePolicy::Largest, None, Asker(1))).did(&["save running 10"]);
+    rig.let_write(Ok(())).did(&["holder RESIZE 100x40", "reply 1 Done"]);
+    rig.tell(Event::SetSize(SizePolicy::Smallest, Some((7, 7)), Asker(2))).let_write(Ok(()));
+    rig.did_also(&["holder RESIZE 90x30", "reply 2 Done"]);
+    rig.tell(Event::SetSize(SizePolicy::Fixed, Some((120, 50)), Asker(3))).let_write(full());
+    rig.did(&["save running 10", "refuse 3 the disk is full"]);
+    rig.tell(Event::SetSize(SizePolicy::Fixed, Some((120, 50)), Asker(4))).let_write(Ok(()));
+    rig.did_also(&["holder RESIZE 120x50", "reply 4 Done"]);
+    // No view changes it any more, and a job that begins has it from the first.
+    rig.types(0, b"x").did(&["holder INPUT x"]);
+    rig.view(VIEW, Frame::Resize(m::Resize { cols: 60, rows: 20 })).later(25).never("RESIZE");
+    let mut next = rig.dies();
+    next.link(alive()).did_also(&["holder RESIZE 120x50"]);
+}
