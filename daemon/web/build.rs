@@ -12,6 +12,7 @@ use std::fmt::Write as _;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, SystemTime};
 use std::{env, fs};
 
 /// One file of the page.
@@ -70,6 +71,7 @@ fn bring_packages(web: &Path, modules: &Path) -> bool {
     let _ = guard.lock();
     // Where they could not be brought there is no such file, and the next build tries again.
     let brought = modules.join(".package-lock.json");
+    let begun = SystemTime::now() - Duration::from_secs(1);
     let look_again = |path: &Path| println!("cargo:rerun-if-changed={}", path.display());
     if is_brought(web, modules) {
         look_again(&brought);
@@ -85,6 +87,8 @@ fn bring_packages(web: &Path, modules: &Path) -> bool {
         .status();
     match npm {
         Ok(status) if status.success() => {
+            // What changed after this began would be looked at again by the next build, which would make the program anew.
+            let _ = File::options().write(true).open(&brought).and_then(|file| file.set_modified(begun));
             look_again(&brought);
             true
         }
