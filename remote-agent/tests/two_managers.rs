@@ -408,14 +408,7 @@ fn a_holder_whose_starter_is_gone_runs_its_job_to_its_end() {
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    let until = std::time::Instant::now() + SOON;
-    let exit = loop {
-        match folder.exit().unwrap() {
-            Some(exit) => break exit,
-            None => assert!(std::time::Instant::now() < until, "the job ended without a record"),
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    };
+    let exit = until("the job's end is on record", || folder.exit().unwrap());
     assert_eq!((exit.reason, exit.code), (m::EndReason::Exited as i32, Some(7)), "{exit:?}");
     // It would wait for a manager that takes its last word.
     holder.kill().unwrap();
@@ -423,9 +416,17 @@ fn a_holder_whose_starter_is_gone_runs_its_job_to_its_end() {
 }
 
 fn until_gone(pid: &str) {
-    let until = std::time::Instant::now() + SOON;
-    while Path::new("/proc").join(pid).exists() {
-        assert!(std::time::Instant::now() < until, "the holder stays");
+    until("the holder is gone", || (!Path::new("/proc").join(pid).exists()).then_some(()));
+}
+
+/// Waits for a fact, and gives it.
+fn until<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
+    let end = std::time::Instant::now() + SOON;
+    loop {
+        match fact() {
+            Some(fact) => return fact,
+            None => assert!(std::time::Instant::now() < end, "not in time: {what}"),
+        }
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -5,7 +5,7 @@ use crate::last_screen::Screen;
 use crate::reconcile::Seen;
 use crate::record::Record;
 use crate::stream::StreamId;
-use crate::views::{Outbox, View};
+use crate::views::{Connections, View};
 use sessd_proto::docs::{Error, Result, SizePolicy, ViewDoc};
 use sessd_proto::frame::IGNORABLE;
 use sessd_proto::header::Header;
@@ -434,7 +434,7 @@ impl Effects {
     }
 }
 
-impl Outbox for Effects {
+impl Connections for Effects {
     fn append_to_view(&mut self, view: Uuid, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         if let Some(Effect::ToView(last, bytes)) = self.0.back_mut()
             && *last == view

@@ -241,7 +241,7 @@ impl Session {
     pub fn deadline(&self) -> Option<u64> {
         let silence = self.silence_due_ms();
         [
-            self.needs.redraw_at,
+            self.needs.again_at,
             self.alone_until_ms,
             self.size_due_ms,
             self.fetch_due_ms,

@@ -4,7 +4,7 @@
 //! A drawing stands for all output before it. What changes while one is on its way is drawn with the next, so that a
 //! terminal that is slow, or a job that floods, has one drawing under way and never a queue of them.
 
-use super::{Member, Needs, Outbox, ViewPosition};
+use super::{Connections, Member, Needs, ViewPosition};
 use sessd_proto::Frame;
 use sessd_proto::frame::put_snapshot;
 use sessd_proto::limits::CHUNK;
@@ -64,7 +64,7 @@ impl Member {
         session: Size,
         now_ms: u64,
         needs: &mut Needs,
-        out: &mut impl Outbox,
+        out: &mut impl Connections,
     ) {
         let (ViewPosition::Follows(cursor), Some(own)) = (&mut self.place, self.view.size) else { return };
         let own = Size { cols: own.0, rows: own.1 };

@@ -2,16 +2,16 @@
 //! than the view gave credit for, and no more than a bound of ours may wait for it: a view that does not read gets nothing
 //! more until it does, whatever it allowed.
 
+mod connections;
 mod drawn;
 mod onlookers;
-mod outbox;
 mod shown;
 
 use crate::leader::Leaders;
 use crate::typing::Typed;
+pub use connections::Connections;
 use drawn::Drawn;
 use onlookers::Onlookers;
-pub use outbox::Outbox;
 use sessd_proto::docs::time::rfc3339;
 use sessd_proto::docs::{SizeDoc, SizePolicy, ViewDoc};
 use sessd_proto::frame::put_snapshot;
@@ -148,12 +148,12 @@ pub struct Needs {
     /// One needs a screen, and the model is behind.
     pub screen: bool,
     /// When one may be drawn anew or is sent what it waits for, in milliseconds of the steady clock.
-    pub redraw_at: Option<u64>,
+    pub again_at: Option<u64>,
 }
 
 impl Needs {
     fn again_at(&mut self, at: u64) {
-        self.redraw_at = Some(self.redraw_at.map_or(at, |earliest| earliest.min(at)));
+        self.again_at = Some(self.again_at.map_or(at, |earliest| earliest.min(at)));
     }
 }
 
@@ -229,7 +229,7 @@ impl Views {
         why: &str,
         scripts: bool,
         screen: Option<&Terminal>,
-        out: &mut impl Outbox,
+        out: &mut impl Connections,
     ) -> usize {
         let meant = |m: &Member| {
             let spared = m.view.passive && which.is_empty() && !scripts;
@@ -248,7 +248,7 @@ impl Views {
     }
 
     /// Lets go of all of them: their connections end without a word, and they come again.
-    pub fn let_go(&mut self, out: &mut impl Outbox) {
+    pub fn let_go(&mut self, out: &mut impl Connections) {
         for member in self.members.drain(..) {
             self.leaders.leave(member.view.id);
             out.close_view(member.view.id);
@@ -266,7 +266,7 @@ impl Views {
     }
 
     /// Ends a view's connection, with a sentence if it is at fault.
-    pub fn close(&mut self, id: Uuid, why: &str, out: &mut impl Outbox) {
+    pub fn close(&mut self, id: Uuid, why: &str, out: &mut impl Connections) {
         if let Some(member) = self.find(id) {
             if !why.is_empty() {
                 let close = Close { reason: CloseReason::Protocol as i32, detail: why.to_owned() };
@@ -277,7 +277,7 @@ impl Views {
     }
 
     /// A view is about to leave: below what its terminal shows is room.
-    pub fn tell_text_rows(&mut self, id: Uuid, screen: Option<&Terminal>, out: &mut impl Outbox) {
+    pub fn tell_text_rows(&mut self, id: Uuid, screen: Option<&Terminal>, out: &mut impl Connections) {
         if let Some(member) = self.members.iter_mut().find(|m| m.view.id == id) {
             member.leaves(screen, &mut self.shown, out);
         }
@@ -291,7 +291,7 @@ impl Views {
     }
 
     /// Sends a view a frame out of turn.
-    pub fn put(&mut self, id: Uuid, frame: &Frame<'_>, out: &mut impl Outbox) {
+    pub fn put(&mut self, id: Uuid, frame: &Frame<'_>, out: &mut impl Connections) {
         if let Some(member) = self.find(id) {
             member.put(frame, out);
         }
@@ -336,7 +336,7 @@ impl Views {
     }
 
     /// A view's input was written up to here.
-    pub fn acknowledge(&mut self, id: Uuid, seq: u64, out: &mut impl Outbox) {
+    pub fn acknowledge(&mut self, id: Uuid, seq: u64, out: &mut impl Connections) {
         if let Some(member) = self.find(id) {
             member.typed.written(seq);
             member.to_acknowledge = Some(seq);
@@ -350,7 +350,7 @@ impl Views {
     }
 
     /// Word of a view's echo. It is only for the moment: where there is no room it is left out, and the next says more.
-    pub fn echoed(&mut self, id: Uuid, frame: &Frame<'_>, out: &mut impl Outbox) {
+    pub fn echoed(&mut self, id: Uuid, frame: &Frame<'_>, out: &mut impl Connections) {
         if let Some(member) = self.find(id).filter(|member| member.predicts)
             && member.has_room(out)
         {
@@ -359,7 +359,7 @@ impl Views {
     }
 
     /// What a view withdrew, and which of it had not come.
-    pub fn withdrawn(&mut self, id: Uuid, from: u64, to: u64, out: &mut impl Outbox) {
+    pub fn withdrawn(&mut self, id: Uuid, from: u64, to: u64, out: &mut impl Connections) {
         self.put(id, &Frame::Withdrawn { view: id, from, to }, out);
     }
 
@@ -442,7 +442,7 @@ impl Views {
     }
 
     /// Tells each view where its session stands, if it does not know that already.
-    pub fn tell(&mut self, state: &ViewState, out: &mut impl Outbox) {
+    pub fn tell(&mut self, state: &ViewState, out: &mut impl Connections) {
         let (leader, sizes) = (self.leaders.leader(), self.leaders.sizes());
         for member in &mut self.members {
             let id = Some(member.view.id);
@@ -492,7 +492,14 @@ impl Views {
     }
 
     /// Old output came, for the view that asked.
-    pub fn range(&mut self, offset: u64, more: bool, expired: bool, bytes: &[u8], out: &mut impl Outbox) {
+    pub fn range(
+        &mut self,
+        offset: u64,
+        more: bool,
+        expired: bool,
+        bytes: &[u8],
+        out: &mut impl Connections,
+    ) {
         let Some(member) = self.members.iter_mut().find(|m| matches!(m.place, ViewPosition::Fetching(_)))
         else {
             return;
@@ -529,7 +536,7 @@ impl Views {
         screen: Option<&Terminal>,
         exit: &ExitRecord,
         goes_on: bool,
-        out: &mut impl Outbox,
+        out: &mut impl Connections,
     ) {
         let mut done = Vec::new();
         for member in &mut self.members {
@@ -555,12 +562,12 @@ impl Views {
 }
 
 impl Member {
-    fn put(&mut self, frame: &Frame<'_>, out: &mut impl Outbox) {
+    fn put(&mut self, frame: &Frame<'_>, out: &mut impl Connections) {
         self.way.waiting += out.append_to_view(self.view.id, |bytes| frame.put(0, bytes));
     }
 
     /// May more go there now? If not, it is heard of when it may.
-    fn has_room(&mut self, out: &mut impl Outbox) -> bool {
+    fn has_room(&mut self, out: &mut impl Connections) -> bool {
         let room = self.way.waiting < WAITING_MAX;
         if !room && !std::mem::replace(&mut self.way.asked, true) {
             out.when_drained(self.view.id);
@@ -590,7 +597,7 @@ impl Member {
         had.map_or(0, |had| last.min(all.saturating_sub(had)))
     }
 
-    fn leaves(&mut self, screen: Option<&Terminal>, shown: &mut Shown, out: &mut impl Outbox) {
+    fn leaves(&mut self, screen: Option<&Terminal>, shown: &mut Shown, out: &mut impl Connections) {
         let (Some(screen), Some((cols, rows))) = (screen, self.view.size) else { return };
         if !self.skipped {
             shown.left(&self.view.terminal, Size { cols, rows }, screen);
@@ -600,7 +607,7 @@ impl Member {
         self.put(&Frame::ViewState(state), out);
     }
 
-    fn tell_acknowledged(&mut self, out: &mut impl Outbox) {
+    fn tell_acknowledged(&mut self, out: &mut impl Connections) {
         if self.to_acknowledge.is_some()
             && self.has_room(out)
             && let Some(seq) = self.to_acknowledge.take()
@@ -615,7 +622,7 @@ impl Member {
         screen: Option<&Terminal>,
         now_ms: u64,
         needs: &mut Needs,
-        out: &mut impl Outbox,
+        out: &mut impl Connections,
     ) {
         loop {
             let ViewPosition::Follows(cursor) = &self.place else { return };

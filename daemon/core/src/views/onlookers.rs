@@ -1,7 +1,7 @@
 //! Who types sees it first. Twenty terminals that are woken by one key leave no processor to the one in which somebody waits for it,
 //! so a key's echo goes to everybody else a moment later, which nobody who only looks on can tell.
 
-use super::{Needs, Outbox, ViewPosition, Views};
+use super::{Connections, Needs, ViewPosition, Views};
 use sessd_proto::Uuid;
 use sessd_terminal::{Cursor, Ring, Size, Terminal};
 
@@ -74,7 +74,7 @@ impl Views {
         screen: Option<&Terminal>,
         size: Size,
         now_ms: u64,
-        out: &mut impl Outbox,
+        out: &mut impl Connections,
     ) -> Needs {
         let mut needs = Needs::default();
         let leader = self.leaders.leader();

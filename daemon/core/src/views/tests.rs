@@ -52,7 +52,7 @@ fn who_is_no_terminal_takes_neither_the_lead_nor_the_size_nor_the_jobs_questions
 #[derive(Default)]
 struct Sent(Vec<u128>);
 
-impl Outbox for Sent {
+impl Connections for Sent {
     fn append_to_view(&mut self, view: Uuid, write: impl FnOnce(&mut Vec<u8>)) -> usize {
         if self.0.last() != Some(&view.as_u128()) {
             self.0.push(view.as_u128());

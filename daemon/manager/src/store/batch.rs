@@ -9,6 +9,7 @@ use sessd_proto::Uuid;
 use sqlx::SqliteConnection;
 use std::cell::{Cell, RefCell};
 use std::collections::{HashSet, VecDeque};
+use std::rc::Rc;
 use std::time::Duration;
 use tokio::sync::oneshot;
 use tokio::sync::oneshot::error::TryRecvError;
@@ -21,7 +22,7 @@ const MOST: usize = 256;
 const GATHER: Duration = Duration::from_millis(30);
 
 /// What becomes of one record.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(super) enum Change {
     /// It is kept, whole.
     Keep(Box<Record>),
@@ -32,9 +33,9 @@ pub(super) enum Change {
 }
 
 /// One that waits, and who hears of it.
-type Waiting = (Change, oneshot::Sender<Result<(), Trouble>>);
+type Waiting = (Rc<Change>, oneshot::Sender<Result<(), Trouble>>);
 
-/// Changes that wait for their turn.
+/// Changes that wait for their turn: one of each session and of each verb, which hear of it before they have another.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     waiting: RefCell<VecDeque<Waiting>>,
@@ -86,10 +87,11 @@ impl Store {
 
     /// Makes the change, with all that wait by then. It is on the disk, or this is an error.
     pub(super) async fn change(&self, change: Change) -> Result<(), Trouble> {
+        let change = Rc::new(change);
         // Once more where whoever wrote it was given up in the middle of that.
         loop {
             let (tell, mut told) = oneshot::channel();
-            self.queue.waiting.borrow_mut().push_back((change.clone(), tell));
+            self.queue.waiting.borrow_mut().push_back((Rc::clone(&change), tell));
             // Turns come in the order they were asked for: by ours, all before is written, and maybe this too.
             let _turn = self.queue.turn.lock().await;
             match told.try_recv() {
@@ -97,7 +99,7 @@ impl Store {
                 Err(TryRecvError::Closed) => continue,
                 Err(TryRecvError::Empty) => {}
             }
-            if matches!(change, Change::Forget(_)) && self.queue.many.get() > 0 {
+            if matches!(*change, Change::Forget(_)) && self.queue.many.get() > 0 {
                 tokio::time::sleep(GATHER).await;
             }
             let batch: Vec<Waiting> = {
@@ -132,7 +134,7 @@ impl Store {
         let written = |at: &usize| results[*at].is_ok();
         let mut forgotten = HashSet::new();
         for (change, _) in (0..batch.len()).filter(written).map(|at| &batch[at]) {
-            match change {
+            match &**change {
                 Change::Keep(record) | Change::Done(record, _) => self.remember(record),
                 Change::Forget(id) => {
                     forgotten.insert(*id);

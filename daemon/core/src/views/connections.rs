@@ -3,7 +3,7 @@
 use sessd_proto::Uuid;
 
 /// Takes what is to be done, in order.
-pub trait Outbox {
+pub trait Connections {
     /// What `write` appends goes to a view, in one piece with what went there just before. How many bytes that were.
     fn append_to_view(&mut self, view: Uuid, write: impl FnOnce(&mut Vec<u8>)) -> usize;
 
