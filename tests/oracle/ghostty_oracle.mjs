@@ -6,24 +6,10 @@
 // Ghostty clusters (its mode 2027 is on until somebody says otherwise), and a view leaves that as it is: the snapshot is of a model
 // that was told so. Exits 1 if a case differs that is not allowed to, or the other way round.
 import { readFileSync } from 'node:fs';
-
-globalThis.self = globalThis;
-const core = readFileSync(new URL('./node_modules/ghostty-web/ghostty-vt.wasm', import.meta.url));
-globalThis.fetch = async () => ({ ok: true, arrayBuffer: async () => core });
-const compiled = WebAssembly.compile(core);
-WebAssembly.compile = () => compiled;
-const { Ghostty } = await import('ghostty-web');
-const log = console.log;
-console.log = console.warn = () => {};
+import { print, terminal } from './ghostty.mjs';
 
 const USED = '\x1b[31mold\x1b[?1049h\x1b[2;4r\x1b[?6h\x1b[4h\x1b(0\x1b[?25l\x1b[?2004h\x1b[?1003h\x1b[?1006h\x1b[5 qrubbish\x1b]8;;http://old/\x1b\\';
 const MODES = [1, 5, 6, 7, 25, 45, 66, 69, 1000, 1002, 1003, 1004, 1006, 1016, 2004, 2031, 2048];
-
-// Each in a memory of its own: one that is made where another was finds rests of it.
-async function make(c) {
-  const ghostty = await Ghostty.load('ghostty-vt.wasm');
-  return ghostty.createTerminal(c.cols, c.rows, { scrollbackLimit: 1 << 22 });
-}
 
 function feed(t, bytes) {
   // What a view takes out: how the terminal measures stays as it is.
@@ -83,7 +69,7 @@ let bad = 0;
 let exact = 0;
 for (const c of cases) {
   const bytes = (k) => Buffer.from(c[k], 'base64');
-  const [one, two] = [await make(c), await make(c)];
+  const [one, two] = [await terminal(c.cols, c.rows), await terminal(c.cols, c.rows)];
   feed(one, bytes('original'));
   feed(two, Buffer.from(USED));
   feed(two, bytes('ghostty'));
@@ -97,6 +83,6 @@ for (const c of cases) {
     console.error(`${c.name}:${found.length ? '' : ' is allowed to differ and does not'}\n  ${found.join('\n  ')}`);
   }
 }
-log(JSON.stringify({ cases: cases.length, exact, bad }));
+print(JSON.stringify({ cases: cases.length, exact, bad }));
 console.error(`${cases.length} cases, ${exact} exact, ${bad} wrong`);
 process.exit(bad ? 1 : 0);

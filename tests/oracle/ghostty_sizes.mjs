@@ -5,23 +5,15 @@
 //
 // Exits 1 if a case differs.
 import { readFileSync } from 'node:fs';
-
-globalThis.self = globalThis;
-const core = readFileSync(new URL('./node_modules/ghostty-web/ghostty-vt.wasm', import.meta.url));
-globalThis.fetch = async () => ({ ok: true, arrayBuffer: async () => core });
-const compiled = WebAssembly.compile(core);
-WebAssembly.compile = () => compiled;
-const { Ghostty } = await import('ghostty-web');
-console.log = console.warn = () => {};
+import { terminal } from './ghostty.mjs';
 
 const line = (cells) => cells.map((c) => (c.codepoint ? String.fromCodePoint(c.codepoint) : '')).join('');
 
 const cases = JSON.parse(readFileSync(0));
 let bad = 0;
 for (const { name, steps, text } of cases) {
-  const ghostty = await Ghostty.load('ghostty-vt.wasm');
   let [cols, rows] = [20, 8];
-  const term = ghostty.createTerminal(cols, rows, { scrollbackLimit: 1 << 22 });
+  const term = await terminal(cols, rows);
   for (const [kind, ...what] of steps) {
     if (kind === 'size') {
       [cols, rows] = what;

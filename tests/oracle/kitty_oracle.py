@@ -8,17 +8,7 @@ Needs the Python that kitty was built for. Exits 1 if a case differs that is not
 there is no kitty. The list has lines `name: reason`; `name-*` allows all that begin so and may be exact."""
 import base64, json, os, re, sys
 
-sys.path[:0] = ["/usr/lib/kitty", "/usr/lib64/kitty"]
-try:
-    from kitty.fast_data_types import Screen, parse_bytes, set_options
-    from kitty.options.types import defaults
-except ImportError as error:
-    print(f"there is no kitty for this Python ({error})", file=sys.stderr)
-    sys.exit(77)
-set_options(defaults)
-# What kitty says of sequences that it does not know is of no use here.
-said = os.fdopen(os.dup(2), "w", 1)
-os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+from kitty_screen import parse_bytes, said, screen
 
 USED = b"\x1b[31mold\x1b[?1049h\x1b[2;4r\x1b[?6h\x1b[4h\x1b(0\x1b[?25l\x1b[?2004h\x1b[?1003h\x1b[?1006h\x1b[5 qrubbish\x1b]8;;http://old/\x1b\\"
 
@@ -26,24 +16,6 @@ USED = b"\x1b[31mold\x1b[?1049h\x1b[2;4r\x1b[?6h\x1b[4h\x1b(0\x1b[?25l\x1b[?2004
 KINDS = {str(n): "fg" for n in (38, *range(30, 38), *range(90, 98))}
 KINDS |= {str(n): "bg" for n in (48, *range(40, 48), *range(100, 108))} | {"58": "line", "4": "under"}
 OFF = {"22": "12", "23": "3", "24": ("under",), "27": "7", "29": "9", "39": ("fg",), "49": ("bg",), "59": ("line",)}
-
-
-class Callbacks:
-    """What the screen tells its window: titles are kept, all else is let go."""
-
-    def __init__(self):
-        self.title = ""
-
-    def title_changed(self, title, *_):
-        self.title = title
-
-    def __getattr__(self, name):
-        return lambda *_: None
-
-
-def screen(case):
-    told = Callbacks()
-    return Screen(told, case["rows"], case["cols"], 2000, 10, 20, 0, told), told
 
 
 def line(of):
@@ -115,7 +87,7 @@ for case in json.load(sys.stdin):
 bad = exact = 0
 for case in cases:
     original, snapshot, more = (case[key] for key in ("original", "snapshot", "continuation"))
-    one, two = screen(case), screen(case)
+    one, two = (screen(case["cols"], case["rows"]) for _ in range(2))
     parse_bytes(one[0], original)
     parse_bytes(two[0], USED)
     parse_bytes(two[0], snapshot)

@@ -7,27 +7,11 @@ line once.
 Exits 1 if a case differs, and 77 if there is no kitty."""
 import json, os, sys
 
-sys.path[:0] = ["/usr/lib/kitty", "/usr/lib64/kitty"]
-try:
-    from kitty.fast_data_types import Screen, parse_bytes, set_options
-    from kitty.options.types import defaults
-except ImportError as error:
-    print(f"there is no kitty for this Python ({error})", file=sys.stderr)
-    sys.exit(77)
-set_options(defaults)
-# What kitty says of sequences that it does not know is of no use here.
-said = os.fdopen(os.dup(2), "w", 1)
-os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-
+from kitty_screen import parse_bytes, said, screen
 
 # Narrower, the first row on the screen goes on from the last that scrolled off, which no sequence says: kitty has two lines then,
 # and wraps each by itself later.
 ALLOWED = ["narrower", "narrower-and-back"]
-
-
-class Callbacks:
-    def __getattr__(self, name):
-        return lambda *_: None
 
 
 def text(s):
@@ -55,7 +39,7 @@ def text(s):
 cases = json.load(sys.stdin)
 bad = 0
 for case in cases:
-    s = Screen(Callbacks(), 8, 20, 2000, 10, 20, 0, Callbacks())
+    s, _ = screen(20, 8)
     for kind, *what in case["steps"]:
         if kind == "size":
             s.resize(what[1], what[0])
